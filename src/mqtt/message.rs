@@ -1,0 +1,107 @@
+//! A message: what is published to a topic, kept once and shared by all who get it.
+//!
+//! Knows nothing of who published it or who gets it, nor of packets. `wire/packet.rs` says how
+//! it travels.
+
+use bytes::Bytes;
+
+use crate::mqtt::topic::TopicName;
+use crate::mqtt::types::{QoS, Text};
+
+/// The properties of a message that travel with it from publisher to subscriber
+/// (MQTT 5.0, section 3.3.2.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageProperties {
+    /// Whether the payload says to be UTF-8 text. None where the publisher did not say.
+    pub payload_is_text: Option<bool>,
+    /// Seconds after which the message is of no use.
+    pub expiry: Option<u32>,
+    /// What the payload is.
+    pub content_type: Option<Text>,
+    /// Where an answer is wanted.
+    pub response_topic: Option<TopicName>,
+    /// Which request this belongs to.
+    pub correlation_data: Option<Bytes>,
+    /// Whatever else the publisher says, in its order.
+    pub user_properties: Vec<(Text, Text)>,
+}
+
+impl MessageProperties {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        *self == MessageProperties::default()
+    }
+
+    /// Bytes that it keeps in memory beside its own size.
+    pub fn heap_bytes(&self) -> usize {
+        let pair = size_of::<(Text, Text)>();
+        let users: usize =
+            self.user_properties.iter().map(|(name, value)| pair + name.len() + value.len()).sum();
+        users
+            + self.content_type.as_ref().map_or(0, |text| text.len())
+            + self.response_topic.as_ref().map_or(0, |topic| topic.len())
+            + self.correlation_data.as_ref().map_or(0, |data| data.len())
+    }
+
+    /// The same properties in allocations of their own.
+    fn detached(&self) -> MessageProperties {
+        let copy = |(name, value): &(Text, Text)| (name.detached(), value.detached());
+        MessageProperties {
+            payload_is_text: self.payload_is_text,
+            expiry: self.expiry,
+            content_type: self.content_type.as_ref().map(Text::detached),
+            response_topic: self.response_topic.as_ref().map(TopicName::detached),
+            correlation_data: self.correlation_data.as_deref().map(Bytes::copy_from_slice),
+            user_properties: self.user_properties.iter().map(copy).collect(),
+        }
+    }
+}
+
+/// What is published: topic, payload, and how it was published. Shared behind an `Arc`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it was published.
+    pub topic: TopicName,
+    /// What it says.
+    pub payload: Bytes,
+    /// How surely its publisher wants it to arrive.
+    pub qos: QoS,
+    /// Whether it was published to be retained.
+    pub retain: bool,
+    /// The properties that travel with it; none where it has none at all.
+    pub properties: Option<Box<MessageProperties>>,
+}
+
+/// Payloads up to this size are copied out of the buffer that they were read into, so that a
+/// message that is kept never keeps more than a small multiple of its own size.
+const COPIED_BYTES_MAX: usize = 16 * 1024;
+
+impl Message {
+    /// Bytes that the message keeps in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Message>()
+            + self.topic.len()
+            + self.payload.len()
+            + self.properties.as_ref().map_or(0, |p| size_of::<MessageProperties>() + p.heap_bytes())
+    }
+
+    /// Seconds after which it is of no use, as its publisher said.
+    pub fn expiry(&self) -> Option<u32> {
+        self.properties.as_ref().and_then(|properties| properties.expiry)
+    }
+
+    /// The same message, its small parts in allocations of their own: it no longer keeps the
+    /// read buffer that it came in.
+    pub fn detached(self) -> Message {
+        if self.payload.len() > COPIED_BYTES_MAX {
+            return self;
+        }
+        Message {
+            topic: self.topic.detached(),
+            payload: Bytes::copy_from_slice(&self.payload),
+            qos: self.qos,
+            retain: self.retain,
+            properties: self.properties.map(|properties| Box::new(properties.detached())),
+        }
+    }
+}
