@@ -3,6 +3,7 @@
 //! A name is parsed once, where it comes in, and is valid ever after. Filters are in
 //! `filter.rs`.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 
@@ -76,6 +77,12 @@ impl Deref for TopicName {
     type Target = str;
 
     fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<str> for TopicName {
+    fn borrow(&self) -> &str {
         self.as_str()
     }
 }

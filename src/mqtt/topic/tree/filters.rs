@@ -1,0 +1,239 @@
+//! Filters and a value for each: who wants a message that is published to a name.
+//!
+//! Filters without wildcards are found by one lookup of the whole name; the others are in the
+//! trie of `wildcards.rs`. Neither knows what the values are. The other direction is in
+//! `names.rs`.
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use super::wildcards::Wildcards;
+use crate::mqtt::topic::{TopicFilter, TopicName};
+
+/// A map from filters to values that finds all whose filter matches a name.
+///
+/// It keeps copies of the filters' characters, never the buffers that they came in.
+pub struct FilterTree<T> {
+    exact: HashMap<Box<str>, T, FixedState>,
+    wildcards: Wildcards<T>,
+    generation: u64,
+}
+
+impl<T> FilterTree<T> {
+    /// An empty tree. Peers choose the keys, so `seed` must be one that they cannot know.
+    pub fn new(seed: u64) -> FilterTree<T> {
+        let hashers = FixedState::with_seed(seed);
+        FilterTree {
+            exact: HashMap::with_hasher(hashers.clone()),
+            wildcards: Wildcards::new(hashers),
+            generation: 0,
+        }
+    }
+
+    /// The value of this very filter.
+    pub fn get(&self, filter: &TopicFilter) -> Option<&T> {
+        if filter.has_wildcards() {
+            self.wildcards.get(filter)
+        } else {
+            self.exact.get(filter.as_str())
+        }
+    }
+
+    /// The value of this very filter, to change it.
+    pub fn get_mut(&mut self, filter: &TopicFilter) -> Option<&mut T> {
+        if filter.has_wildcards() {
+            self.wildcards.get_mut(filter)
+        } else {
+            self.exact.get_mut(filter.as_str())
+        }
+    }
+
+    /// The value of this very filter, made now if the filter is new.
+    pub fn get_or_insert_with(&mut self, filter: &TopicFilter, make: impl FnOnce() -> T) -> &mut T {
+        let generation = &mut self.generation;
+        let make = || {
+            *generation += 1;
+            make()
+        };
+        if filter.has_wildcards() {
+            return self.wildcards.get_or_insert_with(filter, make);
+        }
+        self.exact.entry(filter.as_str().into()).or_insert_with(make)
+    }
+
+    /// Takes the filter out, and gives back memory that is no longer needed.
+    pub fn remove(&mut self, filter: &TopicFilter) -> Option<T> {
+        let value = if filter.has_wildcards() {
+            self.wildcards.remove(filter)?
+        } else {
+            self.remove_exact(filter)?
+        };
+        self.generation += 1;
+        Some(value)
+    }
+
+    fn remove_exact(&mut self, filter: &str) -> Option<T> {
+        let value = self.exact.remove(filter)?;
+        if let Some(room) = room_after_removal(self.exact.len(), self.exact.capacity()) {
+            self.exact.shrink_to(room);
+        }
+        Some(value)
+    }
+
+    /// How many filters there are.
+    pub fn len(&self) -> usize {
+        self.exact.len() + self.wildcards.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` with the value of each filter that matches, once each: the one without
+    /// wildcards first, then the others. The order is the same whatever the seed is, and in
+    /// whichever order the filters came.
+    pub fn for_each_match<'a>(&'a self, name: &TopicName, mut visit: impl FnMut(&'a T)) {
+        if let Some(value) = self.exact.get(name.as_str()) {
+            visit(value);
+        }
+        if !self.wildcards.is_empty() {
+            self.wildcards.for_each_match(name, visit);
+        }
+    }
+
+    /// A number that grows whenever a filter comes or goes: what was found for a name holds as
+    /// long as it stays the same.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
+
+/// To how many entries a table that has lost some should shrink; none: it is filled well
+/// enough. It shrinks to half of its room when a quarter is used, so each removal pays little.
+pub(super) fn room_after_removal(len: usize, capacity: usize) -> Option<usize> {
+    const WORTHWHILE: usize = 64;
+    (capacity > WORTHWHILE && len < capacity / 4).then_some(len * 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mqtt::topic::tree::samples;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::try_from(text).expect("a valid filter")
+    }
+
+    fn name(text: &str) -> TopicName {
+        TopicName::try_from(text).expect("a valid name")
+    }
+
+    fn tree_of<'a>(seed: u64, filters: &[&'a str]) -> FilterTree<&'a str> {
+        let mut tree = FilterTree::new(seed);
+        for text in filters {
+            tree.get_or_insert_with(&filter(text), || *text);
+        }
+        tree
+    }
+
+    fn matches<T: Clone>(tree: &FilterTree<T>, name: &TopicName) -> Vec<T> {
+        let mut found = Vec::new();
+        tree.for_each_match(name, |value| found.push(value.clone()));
+        found
+    }
+
+    #[test]
+    fn matches_come_exact_first_then_in_a_fixed_order() {
+        let filters = ["+/b", "#", "a/+", "a/b", "a/b/#", "+/#", "a/#", "+/+", "x", "a"];
+        let want = ["a/b", "#", "a/#", "a/b/#", "a/+", "+/#", "+/b", "+/+"];
+        let reversed: Vec<&str> = filters.iter().rev().copied().collect();
+        for seed in 0..20 {
+            assert_eq!(matches(&tree_of(seed, &filters), &name("a/b")), want);
+            assert_eq!(matches(&tree_of(seed, &reversed), &name("a/b")), want);
+        }
+    }
+
+    #[test]
+    fn leading_wildcards_do_not_match_reserved_names() {
+        let tree = tree_of(1, &["#", "+/x", "$SYS/#", "$SYS/+", "$SYS/x", "+/#"]);
+        assert_eq!(matches(&tree, &name("$SYS/x")), ["$SYS/x", "$SYS/#", "$SYS/+"]); // [MQTT-4.7.2-1]
+        assert_eq!(matches(&tree, &name("a/$x")), ["#", "+/#"]);
+    }
+
+    #[test]
+    fn generation_grows_when_filters_come_or_go_only() {
+        let mut tree = FilterTree::new(7);
+        for text in ["a", "a/+"] {
+            let before = tree.generation();
+            tree.get_or_insert_with(&filter(text), || 1);
+            let with = tree.generation();
+            assert!(with > before, "{text}");
+            *tree.get_or_insert_with(&filter(text), || 2) += 1;
+            *tree.get_mut(&filter(text)).expect("is in") += 1;
+            assert_eq!((tree.get(&filter(text)), tree.generation()), (Some(&3), with));
+            assert_eq!(tree.remove(&filter(text)), Some(3));
+            assert!(tree.generation() > with, "{text}");
+            let without = tree.generation();
+            assert_eq!((tree.remove(&filter(text)), tree.generation()), (None, without));
+        }
+    }
+
+    #[test]
+    fn removed_exact_filters_give_their_memory_back() {
+        let mut tree = FilterTree::new(7);
+        let filters: Vec<_> = (0..10_000).map(|n| filter(&format!("d/{n}"))).collect();
+        for each in &filters {
+            tree.get_or_insert_with(each, || ());
+        }
+        for each in &filters {
+            assert_eq!(tree.remove(each), Some(()));
+        }
+        assert!(tree.exact.capacity() <= 128, "{}", tree.exact.capacity());
+    }
+
+    #[test]
+    fn names_of_very_many_levels_are_walked() {
+        let deep = "/".repeat(usize::from(u16::MAX));
+        let mut tree = FilterTree::new(7);
+        let pluses = vec!["+"; 30_000].join("/");
+        for text in ["#", &format!("{}#", &deep[1..]), &pluses] {
+            tree.get_or_insert_with(&filter(text), || text.len());
+        }
+        assert_eq!(matches(&tree, &name(&deep)), [1, usize::from(u16::MAX)]);
+        assert_eq!(tree.remove(&filter(&pluses)), Some(pluses.len()));
+    }
+
+    proptest! {
+        #![proptest_config(samples::config())]
+
+        #[test]
+        fn tree_agrees_with_the_definition_of_matching(
+            steps in prop::collection::vec((any::<bool>(), samples::filter()), 1..60),
+            names in prop::collection::vec(samples::name(), 1..20),
+            seed in any::<u64>(),
+        ) {
+            let mut tree = FilterTree::new(seed);
+            let mut model = BTreeMap::new();
+            for (add, filter) in steps {
+                if add {
+                    tree.get_or_insert_with(&filter, || filter.clone());
+                    model.insert(filter.to_string(), filter);
+                } else {
+                    prop_assert_eq!(tree.remove(&filter), model.remove(filter.as_str()));
+                }
+                prop_assert_eq!(tree.len(), model.len());
+                for name in &names {
+                    let mut found = matches(&tree, name);
+                    found.sort();
+                    let want: Vec<_> = model.values().filter(|f| f.matches(name)).cloned().collect();
+                    prop_assert_eq!(found, want, "{}", name);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! A trie of the filters that hold wildcards, one node a level.
+//!
+//! Peers choose its keys and its depth: nothing here recurses, and lookups are keyed by a seed.
+//! Exact filters never come here; `filters.rs` joins both.
+
+use std::hash::BuildHasher;
+use std::num::NonZeroUsize;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashTable;
+use slab::Slab;
+use smallvec::SmallVec;
+
+use super::filters::room_after_removal;
+use crate::mqtt::topic::{TopicFilter, TopicName};
+
+/// Wildcard filters and a value for each.
+///
+/// All nodes share one table of the literal levels below them, keyed by parent and level: most
+/// nodes have one child, for which a table of its own would cost more than the node.
+pub(super) struct Wildcards<T> {
+    nodes: Slab<Node<T>>,
+    /// The children that are found by their level's text.
+    literals: HashTable<usize>,
+    hashers: FixedState,
+    /// How many nodes have a value.
+    filters: usize,
+}
+
+/// What is below it: the empty filter, so to say. The first node, and never removed.
+const ROOT: usize = 0;
+
+/// A filter's beginning, up to and including one level.
+struct Node<T> {
+    parent: usize,
+    /// Its text; empty for `+`, `#` and the root, which are not found by text.
+    level: Box<str>,
+    /// How many children are in [`Wildcards::literals`].
+    literals: usize,
+    /// The child `+`.
+    any: Option<NonZeroUsize>,
+    /// The child `#`.
+    rest: Option<NonZeroUsize>,
+    /// Where a filter ends here.
+    value: Option<T>,
+}
+
+impl<T> Node<T> {
+    fn new(parent: usize, level: &str) -> Node<T> {
+        Node { parent, level: level.into(), literals: 0, any: None, rest: None, value: None }
+    }
+
+    fn is_needed(&self) -> bool {
+        self.value.is_some() || self.literals > 0 || self.any.is_some() || self.rest.is_some()
+    }
+}
+
+impl<T> Wildcards<T> {
+    pub(super) fn new(hashers: FixedState) -> Wildcards<T> {
+        let mut nodes = Slab::new();
+        let root = nodes.insert(Node::new(ROOT, ""));
+        assert_eq!(root, ROOT, "the first key of a slab is 0");
+        Wildcards { nodes, literals: HashTable::new(), hashers, filters: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.filters
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.filters == 0
+    }
+
+    pub(super) fn get(&self, filter: &TopicFilter) -> Option<&T> {
+        self.nodes[self.find(filter)?].value.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, filter: &TopicFilter) -> Option<&mut T> {
+        let node = self.find(filter)?;
+        self.nodes[node].value.as_mut()
+    }
+
+    pub(super) fn get_or_insert_with(
+        &mut self,
+        filter: &TopicFilter,
+        make: impl FnOnce() -> T,
+    ) -> &mut T {
+        let node = filter.split('/').fold(ROOT, |node, level| {
+            self.child(node, level).unwrap_or_else(|| self.add(node, level))
+        });
+        let filters = &mut self.filters;
+        self.nodes[node].value.get_or_insert_with(|| {
+            *filters += 1;
+            make()
+        })
+    }
+
+    pub(super) fn remove(&mut self, filter: &TopicFilter) -> Option<T> {
+        let node = self.find(filter)?;
+        let value = self.nodes[node].value.take()?;
+        self.filters -= 1;
+        self.prune(node);
+        if self.is_empty() {
+            *self = Wildcards::new(self.hashers.clone()); // the nodes' room, too, is given back
+        }
+        Some(value)
+    }
+
+    /// Calls `visit` for each match: `#` before what is deeper, a literal level before `+`.
+    pub(super) fn for_each_match<'a>(&'a self, name: &TopicName, mut visit: impl FnMut(&'a T)) {
+        // Nodes that match so far, each with the levels of the name below it, if there are any.
+        let mut open: SmallVec<[(usize, Option<&str>); 16]> = SmallVec::new();
+        open.push((ROOT, Some(name.as_str())));
+        while let Some((id, levels)) = open.pop() {
+            let node = &self.nodes[id];
+            let may_be_wild = id != ROOT || !name.is_reserved(); // [MQTT-4.7.2-1]
+            if may_be_wild && let Some(rest) = node.rest {
+                self.nodes[rest.get()].value.iter().for_each(&mut visit);
+            }
+            let Some(levels) = levels else {
+                node.value.iter().for_each(&mut visit);
+                continue;
+            };
+            let (level, below) = match levels.split_once('/') {
+                Some((level, below)) => (level, Some(below)),
+                None => (levels, None),
+            };
+            if may_be_wild && let Some(any) = node.any {
+                open.push((any.get(), below));
+            }
+            if node.literals > 0
+                && let Some(literal) = self.literal(id, level)
+            {
+                open.push((literal, below));
+            }
+        }
+    }
+
+    /// The node where the filter ends, if there is one; it may have no value.
+    fn find(&self, filter: &TopicFilter) -> Option<usize> {
+        filter.split('/').try_fold(ROOT, |node, level| self.child(node, level))
+    }
+
+    fn child(&self, parent: usize, level: &str) -> Option<usize> {
+        match level {
+            "+" => self.nodes[parent].any.map(NonZeroUsize::get),
+            "#" => self.nodes[parent].rest.map(NonZeroUsize::get),
+            _ => self.literal(parent, level),
+        }
+    }
+
+    fn literal(&self, parent: usize, level: &str) -> Option<usize> {
+        let is_it = |child: &usize| {
+            let node = &self.nodes[*child];
+            node.parent == parent && *node.level == *level
+        };
+        self.literals.find(hash(&self.hashers, parent, level), is_it).copied()
+    }
+
+    /// Adds a child that is not there yet.
+    fn add(&mut self, parent: usize, level: &str) -> usize {
+        let text = if matches!(level, "+" | "#") { "" } else { level };
+        let child = self.nodes.insert(Node::new(parent, text));
+        let node = &mut self.nodes[parent];
+        match level {
+            "+" => node.any = NonZeroUsize::new(child),
+            "#" => node.rest = NonZeroUsize::new(child),
+            _ => {
+                node.literals += 1;
+                let key = hash(&self.hashers, parent, level);
+                let (nodes, hashers) = (&self.nodes, &self.hashers);
+                self.literals.insert_unique(key, child, |&id| hash_of(hashers, nodes, id));
+            }
+        }
+        child
+    }
+
+    /// Removes the node and those above it, as far as nothing needs them.
+    fn prune(&mut self, mut id: usize) {
+        while id != ROOT && !self.nodes[id].is_needed() {
+            self.unlink(id);
+            id = self.nodes.remove(id).parent;
+        }
+        if let Some(room) = room_after_removal(self.literals.len(), self.literals.capacity()) {
+            let (nodes, hashers) = (&self.nodes, &self.hashers);
+            self.literals.shrink_to(room, |&id| hash_of(hashers, nodes, id));
+        }
+    }
+
+    /// Takes the node out of its parent.
+    fn unlink(&mut self, id: usize) {
+        let parent = self.nodes[id].parent;
+        let key = hash_of(&self.hashers, &self.nodes, id);
+        let above = &mut self.nodes[parent];
+        let link = NonZeroUsize::new(id);
+        if above.any == link {
+            above.any = None;
+        } else if above.rest == link {
+            above.rest = None;
+        } else if let Ok(entry) = self.literals.find_entry(key, |&child| child == id) {
+            entry.remove();
+            above.literals -= 1;
+        }
+    }
+}
+
+fn hash(hashers: &FixedState, parent: usize, level: &str) -> u64 {
+    hashers.hash_one((parent, level))
+}
+
+/// The hash that a node is found by.
+fn hash_of<T>(hashers: &FixedState, nodes: &Slab<Node<T>>, id: usize) -> u64 {
+    let node = &nodes[id];
+    hash(hashers, node.parent, &node.level)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::mqtt::topic::tree::samples;
+
+    fn filter(text: &str) -> TopicFilter {
+        TopicFilter::try_from(text).expect("a valid filter")
+    }
+
+    #[test]
+    fn removal_prunes_up_to_the_node_that_is_still_needed() {
+        let mut tree = Wildcards::new(FixedState::with_seed(1));
+        for text in ["a/+", "a/+/c/d/#"] {
+            tree.get_or_insert_with(&filter(text), || ());
+        }
+        assert_eq!(tree.nodes.len(), 6);
+        assert_eq!(tree.remove(&filter("a/+/c")), None);
+        assert_eq!(tree.remove(&filter("a/+/c/d/#")), Some(()));
+        assert_eq!((tree.nodes.len(), tree.literals.len()), (3, 1));
+        assert_eq!(tree.remove(&filter("a/+")), Some(()));
+        assert_eq!(
+            (tree.nodes.len(), tree.literals.len(), tree.nodes.capacity() < 8),
+            (1, 0, true)
+        );
+    }
+
+    #[test]
+    fn looking_a_filter_up_adds_no_node() {
+        let mut tree: Wildcards<()> = Wildcards::new(FixedState::with_seed(1));
+        tree.get(&filter("a/+"));
+        tree.get_mut(&filter("a/#"));
+        tree.remove(&filter("+/+"));
+        assert_eq!(tree.nodes.len(), 1);
+    }
+
+    proptest! {
+        #![proptest_config(samples::config())]
+
+        #[test]
+        fn a_tree_whose_filters_are_all_removed_has_its_root_only(
+            filters in prop::collection::btree_set(samples::filter(), 0..60),
+        ) {
+            let mut tree = Wildcards::new(FixedState::with_seed(1));
+            let keep = filter("keep/+");
+            tree.get_or_insert_with(&keep, || ());
+            for each in &filters {
+                tree.get_or_insert_with(each, || ());
+            }
+            for each in filters.iter().filter(|each| **each != keep) {
+                prop_assert_eq!(tree.remove(each), Some(()));
+            }
+            prop_assert_eq!((tree.nodes.len(), tree.literals.len(), tree.len()), (3, 1, 1));
+        }
+    }
+}
