@@ -6,9 +6,10 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::sys::Readings;
 use crate::mqtt::message::Message;
 use crate::mqtt::types::Reason;
-use crate::mqtt::wire::{DecodeError, Delivery, Packet, SubscriptionId};
+use crate::mqtt::wire::{DecodeError, Delivery, Packet, PublishHead, SubscriptionId};
 
 /// Milliseconds since the Unix epoch. Read once at start, advanced by a monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +81,8 @@ pub enum Input<'a> {
         /// This one. Its name is free to be forgotten.
         connection: ConnectionId,
     },
+    /// The shell looked at what only it can see.
+    Measured(Readings),
     /// [`Machine::poll_deadline`](super::Machine::poll_deadline) is reached.
     Deadline,
     /// The broker stops: every connection is told and closed, none is accepted any more.
@@ -112,6 +115,22 @@ pub struct Deliver {
     pub subscription_ids: SubscriptionIds,
     /// Seconds that are left of the message's expiry.
     pub expiry: Option<u32>,
+}
+
+impl<'a> From<&'a Deliver> for PublishHead<'a> {
+    fn from(deliver: &'a Deliver) -> PublishHead<'a> {
+        let message = &deliver.message;
+        let is_named = deliver.alias.is_none_or(|alias| alias.is_new);
+        PublishHead {
+            delivery: deliver.delivery,
+            retain: deliver.retain,
+            topic: if is_named { message.topic.as_str() } else { "" },
+            topic_alias: deliver.alias.map(|alias| alias.number),
+            subscription_ids: deliver.subscription_ids.as_deref().unwrap_or_default(),
+            expiry: deliver.expiry,
+            properties: message.properties.as_deref(),
+        }
+    }
 }
 
 /// The subscription identifiers of a delivery: none nearly always.

@@ -1,14 +1,50 @@
-//! The state machine: all of MQTT that a broker decides. Pure.
+//! The state machine: all that a broker decides, and nothing that it does. Pure.
+//!
+//! Everything that happens comes in through [`Machine::handle`] with a time, changes plain state,
+//! and what must leave is polled. No sockets, no clock, no entropy, no threads, no locks: the
+//! same inputs give the same outputs, to the byte. `handle_*` takes in, `poll_*` gives out.
+//!
+//! Read `input.rs` (what happens and what leaves), `clients.rs` (who is there), `route.rs` (a
+//! message's way), `session/outbound.rs` (what one client is sent). `server/` is the shell that
+//! feeds it.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
-pub mod input;
+mod clients;
+mod connections;
+mod deadlines;
+mod input;
+mod ledger;
 mod limits;
+mod retained;
+mod route;
+mod session;
+mod subscribe;
+mod subscriptions;
+mod sys;
 
-pub use input::*;
+use foldhash::quality::FixedState;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+
+use clients::{Clients, Parting, SessionKey};
+use connections::{Connections, Phase, Slot, version_of};
+use deadlines::{Deadlines, Due};
+use retained::Retained;
+use session::{Acknowledged, Transmission};
+use subscriptions::{Matches, Subscriptions};
+use sys::Sys;
+
+pub use input::{
+    Alias, Closing, ConnectionId, Deliver, Input, ListenerId, Outgoing, Remaining, SubscriptionIds,
+    Timestamp,
+};
+pub use ledger::{DropReason, Drops, Ledger};
 pub use limits::Limits;
+pub use sys::Readings;
 
-use crate::mqtt::types::QoS;
+use crate::mqtt::types::{PacketId, QoS, Reason, Version};
+use crate::mqtt::wire::{Ack, DecodeError, Packet};
 
 /// What a machine is built with.
 #[derive(Clone, Debug)]
@@ -35,19 +71,287 @@ pub struct ListenerSettings {
     pub connections_max: usize,
 }
 
+/// The seed of all randomness: entropy in production, the plan's in simulation.
+pub type Seed = [u8; 32];
+
 /// The broker's state.
-pub struct Machine {}
+pub struct Machine {
+    settings: Settings,
+    random: ChaCha8Rng,
+    connections: Connections,
+    clients: Clients,
+    subscriptions: Subscriptions,
+    retained: Retained,
+    deadlines: Deadlines,
+    ledger: Ledger,
+    sys: Sys,
+    is_shutting_down: bool,
+    /// What the last message matched: kept for its memory only.
+    matches: Matches,
+}
 
 impl Machine {
     /// A machine without clients. All its randomness comes from `seed`.
-    pub fn new(settings: Settings, seed: u64, now: Timestamp) -> Machine { todo!() }
+    pub fn new(settings: Settings, seed: Seed, now: Timestamp) -> Machine {
+        let mut random = ChaCha8Rng::from_seed(seed);
+        let mut hasher = || FixedState::with_seed(random.next_u64());
+        let (connections, clients, subscriptions) = (hasher(), hasher(), hasher());
+        let tree_seed = random.next_u64();
+        let mut machine = Machine {
+            connections: Connections::new(connections, settings.listeners.len()),
+            clients: Clients::new(clients),
+            subscriptions: Subscriptions::new(subscriptions, tree_seed),
+            settings,
+            random,
+            retained: Retained::new(),
+            deadlines: Deadlines::default(),
+            ledger: Ledger::default(),
+            sys: Sys::new(now),
+            is_shutting_down: false,
+            matches: Matches::default(),
+        };
+        machine.start_sys(now);
+        machine
+    }
+
     /// Takes in what happened.
-    pub fn handle(&mut self, input: Input<'_>, now: Timestamp) { todo!() }
-    /// Gives out what the connection should send: about `budget` bytes of it (the last item may go over it).
-    pub fn poll_transmit(&mut self, connection: ConnectionId, budget: usize, out: &mut Vec<Outgoing>, now: Timestamp) -> Remaining { todo!() }
+    pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        match input {
+            Input::Opened { connection, listener } => {
+                let slot = self.connections.open(connection, listener);
+                self.admit(slot);
+            }
+            Input::Received { connection, packets } => {
+                self.handle_packets(connection, packets, now)
+            }
+            Input::Undecodable { connection, error } => {
+                self.handle_undecodable(connection, error, now);
+            }
+            Input::ConnectTimedOut { connection } => self.handle_connect_timeout(connection),
+            Input::Closed { connection } => self.handle_closed(connection, now),
+            Input::Measured(readings) => self.sys.readings = readings,
+            Input::Deadline => self.handle_deadline(now),
+            Input::ShutDown => self.handle_shut_down(now),
+        }
+    }
+
+    /// Gives out what the connection should send: about `budget` bytes of it; the last item may
+    /// go over it.
+    pub fn poll_transmit(
+        &mut self,
+        connection: ConnectionId,
+        budget: usize,
+        out: &mut Vec<Outgoing>,
+        now: Timestamp,
+    ) -> Remaining {
+        let Some(slot) = self.connections.find(connection) else { return Remaining::Nothing };
+        let before = out.len();
+        if let Some(found) = self.connections.get_mut(slot) {
+            out.extend(found.answers.drain(..));
+        }
+        let mut remaining = Remaining::Nothing;
+        if let Some((key, attachment)) = self.connections.attachment(slot) {
+            let session = self.clients.get_mut(key);
+            let mut pull = Transmission {
+                attachment,
+                retained: &self.retained,
+                ledger: &mut self.ledger,
+                drops: &mut session.drops,
+                out,
+                budget,
+                now,
+            };
+            remaining = session.outbound.transmit(&mut pull);
+        }
+        self.ledger.packets_sent += (out.len() - before) as u64;
+        if remaining == Remaining::Nothing {
+            self.connections.rest(slot);
+        }
+        remaining
+    }
+
     /// Gives out the connections that have something to send. Each is named once until
-    /// `poll_transmit` has said `Remaining::Nothing` for it.
-    pub fn poll_woken(&mut self, out: &mut Vec<ConnectionId>) { todo!() }
+    /// [`Machine::poll_transmit`] has said [`Remaining::Nothing`] for it.
+    pub fn poll_woken(&mut self, out: &mut Vec<ConnectionId>) {
+        self.connections.take_woken(out);
+    }
+
     /// When to come back with [`Input::Deadline`].
-    pub fn poll_deadline(&self) -> Option<Timestamp> { todo!() }
+    pub fn poll_deadline(&self) -> Option<Timestamp> {
+        [self.deadlines.next(), self.retained.next_expiry()].into_iter().flatten().min()
+    }
+
+    /// The broker's counts.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// What a client's session did not get, and why. None if there is no such session.
+    pub fn drops_of(&self, client_id: &str) -> Option<&Drops> {
+        self.clients.find(client_id).map(|key| &*self.clients.get(key).drops)
+    }
+
+    /// How many connections there are, those that are refused or closing included.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Asserts what must always hold. Slow: for tests and the simulator.
+    pub fn check(&self) {
+        let mut subscriptions = 0;
+        for session in self.clients.iter() {
+            session.outbound.check();
+            subscriptions += session.subscriptions.len();
+        }
+        assert_eq!(subscriptions, self.subscriptions.len(), "a subscription has no session");
+        let ledger = &self.ledger;
+        let accounted = ledger.delivered + ledger.waiting;
+        assert!(ledger.matched >= accounted, "more was delivered than matched");
+        assert!(
+            self.connections.admitted() <= self.settings.limits.connections,
+            "more connections than allowed"
+        );
+    }
+
+    fn handle_packets(&mut self, id: ConnectionId, packets: &mut Vec<Packet>, now: Timestamp) {
+        let slot = self.connections.find(id).expect("packets come from an open connection");
+        for packet in packets.drain(..) {
+            self.ledger.packets_received += 1;
+            let connection = self.connections.get_mut(slot).expect("open until it is closed");
+            match &mut connection.phase {
+                Phase::Closing => return, // [MQTT-3.1.4-6]
+                Phase::AwaitConnect => match packet {
+                    Packet::Connect(connect) => self.handle_connect(slot, *connect, now),
+                    _ => self.violate(slot, Reason::ProtocolError, now), // [MQTT-3.1.0-1]
+                },
+                Phase::Attached(key, attachment) => {
+                    attachment.last_received = now;
+                    let key = *key;
+                    self.handle_packet(slot, key, packet, now);
+                }
+            }
+        }
+    }
+
+    fn handle_packet(&mut self, slot: Slot, key: SessionKey, packet: Packet, now: Timestamp) {
+        match packet {
+            Packet::Publish(publish) => self.handle_publish(slot, key, publish, now),
+            Packet::PubAck(ack) => self.handle_ack(slot, key, Packet::PubAck(ack), now),
+            Packet::PubRec(ack) => self.handle_ack(slot, key, Packet::PubRec(ack), now),
+            Packet::PubRel(ack) => self.handle_pubrel(slot, key, ack.id),
+            Packet::PubComp(ack) => self.handle_ack(slot, key, Packet::PubComp(ack), now),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(slot, key, *subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(slot, key, *unsubscribe),
+            Packet::PingReq => self.connections.answer(slot, Packet::PingResp), // [MQTT-3.12.4-1]
+            Packet::Disconnect(disconnect) => self.handle_disconnect(slot, key, &disconnect, now),
+            // No authentication method is served, so there is nothing to go on with.
+            // [MQTT-4.12.0-7]
+            Packet::Auth(_)
+            | Packet::Connect(_) // [MQTT-3.1.0-2]
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp => self.violate(slot, Reason::ProtocolError, now),
+        }
+    }
+
+    /// What the client says of a message that it was sent.
+    fn handle_ack(&mut self, slot: Slot, key: SessionKey, packet: Packet, now: Timestamp) {
+        let session = self.clients.get_mut(key);
+        let (outbound, drops, ledger) =
+            (&mut session.outbound, &mut session.drops, &mut self.ledger);
+        let acknowledged = match &packet {
+            Packet::PubAck(ack) => outbound.handle_puback(ack.id, ack.reason, ledger, drops),
+            Packet::PubRec(ack) => outbound.handle_pubrec(ack.id, ack.reason, ledger, drops),
+            Packet::PubComp(ack) => outbound.handle_pubcomp(ack.id),
+            _ => Acknowledged::WrongKind,
+        };
+        let may_go_on = outbound.has_something();
+        match (packet, acknowledged) {
+            (_, Acknowledged::WrongKind) => {
+                return self.violate(slot, Reason::ProtocolError, now);
+            }
+            (Packet::PubRec(ack), Acknowledged::Taken) if !ack.reason.is_error() => {
+                let release = Ack::new(ack.id, Reason::Success);
+                self.connections.answer(slot, Packet::PubRel(release)); // [MQTT-4.3.3-4]
+            }
+            (Packet::PubRec(ack), Acknowledged::UnknownId) if !ack.reason.is_error() => {
+                let release = self.ack(slot, ack.id, Reason::PacketIdNotFound);
+                self.connections.answer(slot, Packet::PubRel(release));
+            }
+            _ => {}
+        }
+        if may_go_on {
+            self.connections.wake(slot);
+        }
+    }
+
+    /// PUBREL. [MQTT-4.3.3-11]
+    fn handle_pubrel(&mut self, slot: Slot, key: SessionKey, id: PacketId) {
+        let was_held = self.clients.get_mut(key).inbound.release(id);
+        let reason = if was_held { Reason::Success } else { Reason::PacketIdNotFound };
+        let ack = self.ack(slot, id, reason);
+        self.connections.answer(slot, Packet::PubComp(ack));
+    }
+
+    /// Bytes that are no packet: the connection ends, told why as far as its version allows.
+    /// [MQTT-4.13.1-1], [3.1.1 MQTT-4.8.0-1]
+    fn handle_undecodable(&mut self, id: ConnectionId, error: DecodeError, now: Timestamp) {
+        let slot = self.connections.find(id).expect("bytes come from an open connection");
+        let connection = self.connections.get(slot).expect("found a moment ago");
+        match (&connection.phase, error.refusal()) {
+            (Phase::AwaitConnect, Some((version, reason))) => {
+                self.refuse(slot, version, reason, None);
+            }
+            _ => self.violate(slot, error.reason(), now),
+        }
+    }
+
+    fn handle_connect_timeout(&mut self, id: ConnectionId) {
+        let Some(slot) = self.connections.find(id) else { return };
+        let connection = self.connections.get(slot).expect("found a moment ago");
+        if matches!(connection.phase, Phase::AwaitConnect) {
+            self.connections.hang_up(slot, None, Closing::Because(Reason::MaximumConnectTime));
+        }
+    }
+
+    fn handle_closed(&mut self, id: ConnectionId, now: Timestamp) {
+        let Some(slot) = self.connections.find(id) else { return };
+        let connection = self.connections.close(slot);
+        if let Phase::Attached(key, attachment) = connection.phase {
+            self.part(slot, key, &attachment, Parting::Ungraceful, now);
+        }
+    }
+
+    fn handle_deadline(&mut self, now: Timestamp) {
+        self.retained.expire(&mut self.ledger, now);
+        while let Some(due) = self.deadlines.pop(now) {
+            match due {
+                Due::KeepAlive(slot) => self.handle_keep_alive_due(slot, now),
+                Due::Session(key) => self.handle_session_due(key, now),
+                Due::Sys => self.handle_sys_due(now),
+            }
+        }
+    }
+
+    fn handle_shut_down(&mut self, now: Timestamp) {
+        self.is_shutting_down = true;
+        let slots: Vec<Slot> = self.connections.slots().collect();
+        for slot in slots {
+            self.violate(slot, Reason::ServerShuttingDown, now);
+        }
+    }
+
+    /// Takes a place for a connection, if one is free.
+    fn admit(&mut self, slot: Slot) -> bool {
+        let listener = self.connections.get(slot).and_then(|connection| connection.listener);
+        let listener_max = listener
+            .and_then(|listener| self.settings.listeners.get(listener.0))
+            .map_or(usize::MAX, |settings| settings.connections_max);
+        self.connections.admit(slot, self.settings.limits.connections, listener_max)
+    }
+
+    fn is_v5(&self, slot: Slot) -> bool {
+        self.connections.get(slot).and_then(version_of) == Some(Version::V5)
+    }
 }

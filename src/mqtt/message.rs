@@ -3,6 +3,8 @@
 //! Knows nothing of who published it or who gets it, nor of packets. `wire/packet.rs` says how
 //! it travels.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bytes::Bytes;
 
 use crate::mqtt::topic::TopicName;
@@ -70,7 +72,41 @@ pub struct Message {
     pub retain: bool,
     /// The properties that travel with it; none where it has none at all.
     pub properties: Option<Box<MessageProperties>>,
+    /// How many places hold it.
+    pub holders: Holders,
 }
+
+/// How many places of the broker hold a message, so that its bytes are accounted for once. Not
+/// the count of its `Arc`, which also moves where packets are encoded, at times of its own.
+/// Changed by one thread at a time.
+#[derive(Debug, Default)]
+pub struct Holders(AtomicU32);
+
+impl Holders {
+    /// One more. Whether it is the first.
+    pub fn add(&self) -> bool {
+        let count = self.0.load(Ordering::Relaxed);
+        self.0.store(count + 1, Ordering::Relaxed);
+        count == 0
+    }
+
+    /// One fewer. Whether it was the last.
+    pub fn remove(&self) -> bool {
+        let count = self.0.load(Ordering::Relaxed);
+        assert!(count > 0, "a message is released more often than it was held");
+        self.0.store(count - 1, Ordering::Relaxed);
+        count == 1
+    }
+}
+
+/// Who holds a message is not part of what it says.
+impl PartialEq for Holders {
+    fn eq(&self, _: &Holders) -> bool {
+        true
+    }
+}
+
+impl Eq for Holders {}
 
 /// Payloads up to this size are copied out of the buffer that they were read into, so that a
 /// message that is kept never keeps more than a small multiple of its own size.
@@ -82,7 +118,10 @@ impl Message {
         size_of::<Message>()
             + self.topic.len()
             + self.payload.len()
-            + self.properties.as_ref().map_or(0, |p| size_of::<MessageProperties>() + p.heap_bytes())
+            + self
+                .properties
+                .as_ref()
+                .map_or(0, |p| size_of::<MessageProperties>() + p.heap_bytes())
     }
 
     /// Seconds after which it is of no use, as its publisher said.
@@ -102,6 +141,7 @@ impl Message {
             qos: self.qos,
             retain: self.retain,
             properties: self.properties.map(|properties| Box::new(properties.detached())),
+            holders: self.holders,
         }
     }
 }

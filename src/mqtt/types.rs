@@ -82,6 +82,14 @@ impl PacketId {
         PacketId(self.0.checked_add(1).unwrap_or(NonZeroU16::MIN))
     }
 
+    /// The id from which `steps` calls of [`PacketId::next`] lead to this one.
+    pub fn back_by(self, steps: u16) -> PacketId {
+        let ids = u32::from(u16::MAX);
+        let zero_based = (u32::from(self.get()) - 1 + ids - u32::from(steps) % ids) % ids;
+        let number = u16::try_from(zero_based + 1).expect("below 65,536");
+        PacketId(NonZeroU16::new(number).expect("at least 1"))
+    }
+
     /// How many steps of [`PacketId::next`] lead from `from` to this id: 0 to 65,534.
     pub fn steps_from(self, from: PacketId) -> u16 {
         let (to, from) = (self.get(), from.get());
@@ -193,6 +201,13 @@ macro_rules! reasons {
                 match code {
                     $($code => Some(Reason::$name),)+
                     _ => None,
+                }
+            }
+
+            /// What the code means, in words.
+            pub fn sentence(self) -> &'static str {
+                match self {
+                    $(Reason::$name => concat!($($doc),+).trim_start(),)+
                 }
             }
         }
@@ -331,6 +346,7 @@ mod tests {
                 id = id.next();
             }
             assert_eq!(id.steps_from(start), steps);
+            assert_eq!(id.back_by(steps), start);
         }
     }
 

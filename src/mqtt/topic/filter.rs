@@ -108,6 +108,13 @@ impl TopicFilter {
     }
 }
 
+impl SharedFilter {
+    /// The same filter in allocations of its own (see [`Text::detached`]).
+    pub fn detached(&self) -> SharedFilter {
+        SharedFilter { group: self.group.detached(), filter: self.filter.detached() }
+    }
+}
+
 impl Filter {
     /// Checks a text that SUBSCRIBE or UNSUBSCRIBE holds.
     pub fn new(text: Text) -> Result<Filter, FilterError> {
@@ -136,9 +143,7 @@ impl Filter {
     pub fn detached(&self) -> Filter {
         match self {
             Filter::Plain(filter) => Filter::Plain(filter.detached()),
-            Filter::Shared(SharedFilter { group, filter }) => {
-                Filter::Shared(SharedFilter { group: group.detached(), filter: filter.detached() })
-            }
+            Filter::Shared(shared) => Filter::Shared(shared.detached()),
         }
     }
 }

@@ -8,6 +8,9 @@ use crate::mqtt::wire::read;
 /// The most bytes that a packet has after its fixed header.
 pub const REMAINING_LENGTH_MAX: usize = 268_435_455;
 
+/// The largest packet there is, in bytes: a fixed header of five and the rest.
+pub const PACKET_BYTES_MAX: u32 = 268_435_460;
+
 /// The fifteen types of packets (MQTT 5.0, section 2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]

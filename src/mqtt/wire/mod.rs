@@ -30,7 +30,7 @@ mod tests;
 pub use decode::{CONNECT_BYTES_MAX, Decoder, Sender};
 pub use encode::{encode, encoded_bytes};
 pub use error::{DecodeError, Fault, TooLarge};
-pub use frame::{PacketType, REMAINING_LENGTH_MAX};
+pub use frame::{PACKET_BYTES_MAX, PacketType, REMAINING_LENGTH_MAX};
 pub use packet::*;
 pub use property::Property;
 pub use publish::PublishHead;

@@ -302,11 +302,15 @@ pub struct Subscribe {
     pub requests: Vec<SubscriptionRequest>,
 }
 
+/// A filter as a client asks for it; the text itself where it is no filter. That is refused for
+/// this filter alone, and the others of the packet are granted.
+pub type RequestedFilter = Result<Filter, Text>;
+
 /// One filter of a SUBSCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscriptionRequest {
     /// What is asked for.
-    pub filter: Filter,
+    pub filter: RequestedFilter,
     /// And how.
     pub options: SubscriptionOptions,
 }
@@ -355,7 +359,7 @@ pub struct Unsubscribe {
     /// Whatever else the client says.
     pub user_properties: UserProperties,
     /// At least one.
-    pub filters: Vec<Filter>,
+    pub filters: Vec<RequestedFilter>,
 }
 
 /// DISCONNECT (MQTT 5.0, section 3.14). 3.1.1 has no contents, and only clients send it.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, Text};
 use crate::mqtt::wire::error::Fault;
+use crate::mqtt::wire::packet::RequestedFilter;
 
 /// The first byte of a variable byte integer that goes on.
 const GOES_ON: u8 = 0x80;
@@ -121,9 +122,10 @@ impl<'a> Reader<'a> {
         Ok(TopicName::new(self.text()?)?)
     }
 
-    /// A string that is a topic filter.
-    pub(super) fn filter(&mut self) -> Result<Filter, Fault> {
-        Ok(Filter::new(self.text()?)?)
+    /// A string that should be a topic filter.
+    pub(super) fn filter(&mut self) -> Result<RequestedFilter, Fault> {
+        let text = self.text()?;
+        Ok(Filter::new(text.clone()).map_err(|_| text))
     }
 
     /// The next `length` bytes, to be read on their own.

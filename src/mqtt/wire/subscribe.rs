@@ -8,8 +8,8 @@ use crate::mqtt::wire::decode::Sender;
 use crate::mqtt::wire::error::Fault;
 use crate::mqtt::wire::frame::PacketType;
 use crate::mqtt::wire::packet::{
-    Answers, Details, RetainHandling, Subscribe, SubscriptionId, SubscriptionOptions,
-    SubscriptionRequest, Unsubscribe, UserProperties,
+    Answers, Details, RequestedFilter, RetainHandling, Subscribe, SubscriptionId,
+    SubscriptionOptions, SubscriptionRequest, Unsubscribe, UserProperties,
 };
 use crate::mqtt::wire::property::{self, Property, PropertyReader, write_details};
 use crate::mqtt::wire::read::Reader;
@@ -70,7 +70,7 @@ fn decode_request(body: &mut Reader<'_>, version: Version) -> Result<Subscriptio
     let filter = body.filter()?;
     let byte = body.u8()?;
     let options = if version.is_v5() { options_5(byte)? } else { options_3(byte)? };
-    if options.no_local && matches!(filter, Filter::Shared(_)) {
+    if options.no_local && matches!(filter, Ok(Filter::Shared(_))) {
         return Err(Fault::NoLocalShared); // [MQTT-3.8.3-4]
     }
     Ok(SubscriptionRequest { filter, options })
@@ -137,10 +137,11 @@ pub(super) fn encode_subscribe(subscribe: &Subscribe, version: Version, out: &mu
 }
 
 /// A filter as it is written in SUBSCRIBE and UNSUBSCRIBE. [MQTT-4.8.2-2]
-fn write_filter(filter: &Filter, out: &mut dyn Sink) {
+fn write_filter(filter: &RequestedFilter, out: &mut dyn Sink) {
     match filter {
-        Filter::Plain(filter) => out.field(&[filter.as_bytes()]),
-        Filter::Shared(SharedFilter { group, filter }) => {
+        Err(text) => out.field(&[text.as_bytes()]),
+        Ok(Filter::Plain(filter)) => out.field(&[filter.as_bytes()]),
+        Ok(Filter::Shared(SharedFilter { group, filter })) => {
             out.field(&[b"$share/", group.as_bytes(), b"/", filter.as_bytes()]);
         }
     }

@@ -1,0 +1,481 @@
+//! Clients and their sessions: connect, take over, leave, expire (MQTT 5.0, sections 3.1, 3.14
+//! and 4.1).
+//!
+//! Who may connect at all was decided before. `session/` is one client's state; `route.rs` and
+//! `subscribe.rs` are what a client does once it is attached.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::quality::FixedState;
+use rand_chacha::rand_core::RngCore;
+use slab::Slab;
+
+use super::connections::{Map, Phase, Slot, version_of};
+use super::deadlines::Due;
+use super::ledger::DropReason;
+use super::session::{Attachment, Session, SessionExpiry, TOPIC_ALIAS_MAXIMUM};
+use super::{Closing, Machine, Timestamp};
+use crate::mqtt::topic::Filter;
+use crate::mqtt::types::{Reason, Text, Version};
+use crate::mqtt::wire::{
+    ConnAck, ConnAckProperties, Connect, Details, Disconnect, PACKET_BYTES_MAX, Packet, Will,
+    encoded_bytes,
+};
+
+/// Where a session is kept. Used again after it ended: whoever keeps a key forgets it then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SessionKey(pub(super) u32);
+
+/// All sessions, with and without a connection.
+#[derive(Debug)]
+pub(super) struct Clients {
+    sessions: Slab<Session>,
+    by_id: Map<Arc<str>, SessionKey>,
+    /// The most that were connected at once, since the start.
+    pub(super) connected_max: usize,
+    pub(super) connected: usize,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// With a DISCONNECT that takes the will back.
+    Graceful,
+    /// In any other way.
+    Ungraceful,
+}
+
+impl Clients {
+    pub(super) fn new(hasher: FixedState) -> Clients {
+        Clients {
+            sessions: Slab::new(),
+            by_id: Map::with_hasher(hasher),
+            connected_max: 0,
+            connected: 0,
+        }
+    }
+
+    pub(super) fn find(&self, client_id: &str) -> Option<SessionKey> {
+        self.by_id.get(client_id).copied()
+    }
+
+    pub(super) fn get(&self, key: SessionKey) -> &Session {
+        &self.sessions[key.0 as usize]
+    }
+
+    /// None if the session has ended a moment ago.
+    fn get_if(&self, key: SessionKey) -> Option<&Session> {
+        self.sessions.get(key.0 as usize)
+    }
+
+    pub(super) fn get_mut(&mut self, key: SessionKey) -> &mut Session {
+        &mut self.sessions[key.0 as usize]
+    }
+
+    fn insert(&mut self, session: Session) -> SessionKey {
+        let client_id = Arc::clone(&session.client_id);
+        let index = self.sessions.insert(session);
+        let key = SessionKey(u32::try_from(index).expect("fewer than four billion sessions"));
+        self.by_id.insert(client_id, key);
+        key
+    }
+
+    fn remove(&mut self, key: SessionKey) -> Session {
+        let session = self.sessions.remove(key.0 as usize);
+        self.by_id.remove(&session.client_id);
+        session
+    }
+
+    /// How many sessions there are.
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.sessions.iter().map(|(_, session)| session)
+    }
+}
+
+impl Machine {
+    /// CONNECT: the first packet of a connection, and never another.
+    pub(super) fn handle_connect(&mut self, slot: Slot, connect: Connect, now: Timestamp) {
+        if let Err(reason) = self.may_connect(slot, &connect) {
+            return self.refuse(slot, connect.version, reason, Some(&connect));
+        }
+        let client_id: Arc<str> = match connect.client_id.as_str() {
+            "" => Arc::from(self.random_client_id()), // [MQTT-3.1.3-6]
+            given => Arc::from(given),
+        };
+        let expiry = self.expiry_of(&connect);
+        self.leave_to(&client_id, connect.clean_start, now);
+        let (key, session_present) = match self.clients.find(&client_id) {
+            Some(key) => (key, true), // [MQTT-3.1.2-5]
+            None => (self.begin_session(Arc::clone(&client_id), expiry), false), // [MQTT-3.1.2-6]
+        };
+        self.answer_connect(slot, &connect, &client_id, expiry, session_present);
+        self.attach(slot, key, connect, expiry, now);
+    }
+
+    fn may_connect(&mut self, slot: Slot, connect: &Connect) -> Result<(), Reason> {
+        let is_v5 = connect.version.is_v5();
+        if self.is_shutting_down {
+            return Err(Reason::ServerUnavailable);
+        }
+        if !self.admit(slot) {
+            return Err(if is_v5 { Reason::QuotaExceeded } else { Reason::ServerUnavailable });
+        }
+        if connect.properties.authentication_method.is_some() {
+            return Err(Reason::BadAuthenticationMethod); // [MQTT-4.12.0-1]
+        }
+        if connect.client_id.is_empty() && !is_v5 && may_not_be_empty(connect) {
+            return Err(Reason::ClientIdNotValid); // [3.1.1 MQTT-3.1.3-8]
+        }
+        if !is_v5 && self.keep_alive_of(connect) != connect.keep_alive {
+            // 3.1.1 has no way to tell a client to use another value.
+            return Err(Reason::ClientIdNotValid);
+        }
+        if let Some(will) = &connect.will {
+            self.may_leave_will(will)?;
+        }
+        let is_known = self.clients.find(&connect.client_id).is_some();
+        let bytes = self.ledger.held_bytes() + Session::base_bytes(&connect.client_id);
+        if !is_known && bytes > self.settings.limits.total_bytes {
+            return Err(if is_v5 { Reason::QuotaExceeded } else { Reason::ServerUnavailable });
+        }
+        Ok(())
+    }
+
+    fn may_leave_will(&self, will: &Will) -> Result<(), Reason> {
+        if self.is_too_long(&will.topic) {
+            return Err(Reason::TopicNameInvalid);
+        }
+        let is_text = will.properties.payload_is_text == Some(true);
+        if is_text && std::str::from_utf8(&will.payload).is_err() {
+            return Err(Reason::PayloadFormatInvalid);
+        }
+        Ok(())
+    }
+
+    /// The keep alive that is enforced, in seconds.
+    fn keep_alive_of(&self, connect: &Connect) -> u16 {
+        let max = self.settings.limits.keep_alive_max;
+        if max < u16::MAX && (connect.keep_alive == 0 || connect.keep_alive > max) {
+            return max;
+        }
+        connect.keep_alive
+    }
+
+    fn expiry_of(&self, connect: &Connect) -> SessionExpiry {
+        let asked = match (connect.version, connect.clean_start) {
+            (Version::V5, _) => connect.properties.session_expiry.unwrap_or(0),
+            (Version::V31 | Version::V311, true) => 0,
+            (Version::V31 | Version::V311, false) => {
+                self.settings.session_expiry.unwrap_or(u32::MAX)
+            }
+        };
+        SessionExpiry::from_secs(asked.min(self.settings.limits.session_expiry_max))
+    }
+
+    /// 96 random bits: nobody can guess the id of another client.
+    fn random_client_id(&mut self) -> String {
+        let [a, b, c] = [(); 3].map(|()| self.random.next_u32());
+        format!("auto-{a:08x}{b:08x}{c:08x}")
+    }
+
+    /// Makes room for a client that connects: its other connection is closed, and on a clean
+    /// start its session ends. [MQTT-3.1.4-3], [MQTT-3.1.2-4]
+    fn leave_to(&mut self, client_id: &str, clean_start: bool, now: Timestamp) {
+        let Some(key) = self.clients.find(client_id) else { return };
+        if let Some(old) = self.clients.get(key).connection {
+            self.violate(old, Reason::SessionTakenOver, now);
+        } else if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
+            // A moment too late is late, whoever is handled first.
+            self.handle_session_due(key, now);
+        }
+        if clean_start && let Some(key) = self.clients.find(client_id) {
+            self.end_session(key, now);
+        }
+    }
+
+    fn begin_session(&mut self, client_id: Arc<str>, expiry: SessionExpiry) -> SessionKey {
+        self.ledger.hold_bytes(Session::base_bytes(&client_id));
+        self.clients.insert(Session::new(client_id, expiry))
+    }
+
+    fn attach(
+        &mut self,
+        slot: Slot,
+        key: SessionKey,
+        connect: Connect,
+        expiry: SessionExpiry,
+        now: Timestamp,
+    ) {
+        let keep_alive = u64::from(self.keep_alive_of(&connect)) * 1_000;
+        let grace = match self.settings.disconnect_delay {
+            Some(delay) => (delay * 1_000).min(keep_alive / 2),
+            None => keep_alive / 2, // [MQTT-3.1.2-22]
+        };
+        let silence_max = (keep_alive > 0).then_some(keep_alive + grace);
+        let mut attachment =
+            Box::new(Attachment::new(&connect, &self.settings.limits, silence_max, now));
+        if let Some(silence_max) = silence_max {
+            let at = now.after_millis(silence_max);
+            self.deadlines.arm(at, Due::KeepAlive(slot));
+            attachment.keep_alive_armed = Some(at);
+        }
+        let session = self.clients.get_mut(key);
+        session.connection = Some(slot);
+        session.expiry = expiry;
+        session.will = connect.will;
+        session.will_due = None; // [MQTT-3.1.3-9]
+        session.ends_at = None;
+        let has_something = session.outbound.has_something();
+        self.arm_session(key);
+        self.clients.connected += 1;
+        self.clients.connected_max = self.clients.connected_max.max(self.clients.connected);
+        if let Some(connection) = self.connections.get_mut(slot) {
+            connection.phase = Phase::Attached(key, attachment);
+        }
+        if has_something {
+            self.connections.wake(slot);
+        }
+    }
+
+    fn answer_connect(
+        &mut self,
+        slot: Slot,
+        connect: &Connect,
+        client_id: &str,
+        expiry: SessionExpiry,
+        session_present: bool,
+    ) {
+        let limits = &self.settings.limits;
+        let asked_expiry = connect.properties.session_expiry.unwrap_or(0);
+        let keep_alive = self.keep_alive_of(connect);
+        let mut properties = ConnAckProperties::default();
+        if connect.version.is_v5() {
+            properties = ConnAckProperties {
+                session_expiry: (expiry.secs() != asked_expiry).then_some(expiry.secs()),
+                receive_maximum: NonZeroU16::new(limits.inflight)
+                    .filter(|max| max.get() < u16::MAX),
+                packet_bytes_max: NonZeroU32::new(limits.packet_bytes)
+                    .filter(|max| max.get() < PACKET_BYTES_MAX),
+                topic_alias_maximum: Some(TOPIC_ALIAS_MAXIMUM),
+                assigned_client_id: connect
+                    .client_id
+                    .is_empty()
+                    .then(|| Text::try_from(client_id).expect("made of hexadecimal digits")),
+                server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
+                ..ConnAckProperties::default()
+            };
+        }
+        let answer = ConnAck { session_present, reason: Reason::Success, properties };
+        self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
+    }
+
+    /// Refuses a client with a CONNACK. [MQTT-3.2.2-6], [MQTT-3.2.2-7]
+    pub(super) fn refuse(
+        &mut self,
+        slot: Slot,
+        version: Version,
+        reason: Reason,
+        connect: Option<&Connect>,
+    ) {
+        let mut answer = ConnAck {
+            session_present: false,
+            reason,
+            properties: ConnAckProperties {
+                reason_string: version.is_v5().then(|| sentence(reason)),
+                ..ConnAckProperties::default()
+            },
+        };
+        let wants_it = connect.is_none_or(|c| c.properties.request_problem_information);
+        let max = connect.and_then(|c| c.properties.packet_bytes_max).map_or(u32::MAX, |m| m.get());
+        let packet = Packet::ConnAck(Box::new(answer.clone()));
+        if !wants_it || encoded_bytes(&packet, version) > max as usize {
+            answer.properties.reason_string = None; // [MQTT-3.2.2-19]
+        }
+        let packet = Packet::ConnAck(Box::new(answer));
+        self.connections.hang_up(slot, Some(packet), Closing::Because(reason));
+    }
+
+    /// DISCONNECT from the client.
+    pub(super) fn handle_disconnect(
+        &mut self,
+        slot: Slot,
+        key: SessionKey,
+        disconnect: &Disconnect,
+        now: Timestamp,
+    ) {
+        let Some((_, attachment)) = self.connections.attachment(slot) else { return };
+        let had_expiry = attachment.connected_with_expiry;
+        if let Some(asked) = disconnect.session_expiry {
+            if asked != 0 && !had_expiry {
+                return self.violate(slot, Reason::ProtocolError, now);
+            }
+            let secs = asked.min(self.settings.limits.session_expiry_max);
+            self.clients.get_mut(key).expiry = SessionExpiry::from_secs(secs);
+        }
+        let parting = match disconnect.reason {
+            Reason::Success => Parting::Graceful, // [MQTT-3.14.4-3]
+            _ => Parting::Ungraceful,
+        };
+        self.close(slot, None, Closing::Left, parting, now);
+    }
+
+    /// The client broke the protocol, or is to go for another reason: tells it why if its
+    /// version can, and closes. [MQTT-4.13.1-1]
+    pub(super) fn violate(&mut self, slot: Slot, reason: Reason, now: Timestamp) {
+        let last = self.disconnect_packet(slot, reason);
+        self.close(slot, last, Closing::Because(reason), Parting::Ungraceful, now);
+    }
+
+    fn close(
+        &mut self,
+        slot: Slot,
+        last: Option<Packet>,
+        why: Closing,
+        parting: Parting,
+        now: Timestamp,
+    ) {
+        if let Phase::Attached(key, attachment) = self.connections.hang_up(slot, last, why) {
+            self.part(slot, key, &attachment, parting, now);
+        }
+    }
+
+    /// The DISCONNECT that tells a client why: only an attached one of 5.0 can be told.
+    /// [MQTT-3.14.0-1]
+    pub(super) fn disconnect_packet(&mut self, slot: Slot, reason: Reason) -> Option<Packet> {
+        let version = version_of(self.connections.get(slot)?)?;
+        let (_, attachment) = self.connections.attachment(slot)?;
+        if !version.is_v5() {
+            return None;
+        }
+        let mut disconnect = Disconnect::new(reason);
+        if attachment.wants_problem_information {
+            disconnect.details = details(reason);
+        }
+        let packet = Packet::Disconnect(Box::new(disconnect));
+        if encoded_bytes(&packet, version) > attachment.packet_bytes_max {
+            return Some(Packet::Disconnect(Box::new(Disconnect::new(reason)))); // [MQTT-3.14.2-3]
+        }
+        Some(packet)
+    }
+
+    /// A session loses its connection.
+    pub(super) fn part(
+        &mut self,
+        slot: Slot,
+        key: SessionKey,
+        attachment: &Attachment,
+        parting: Parting,
+        now: Timestamp,
+    ) {
+        if let Some(at) = attachment.keep_alive_armed {
+            self.deadlines.disarm(at, Due::KeepAlive(slot));
+        }
+        self.clients.connected -= 1;
+        let session = self.clients.get_mut(key);
+        assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
+        session.connection = None;
+        session.outbound.detach(&mut self.ledger, &mut session.drops);
+        if parting == Parting::Graceful {
+            session.will = None; // [MQTT-3.1.2-10]
+        }
+        let delay = session.will.as_ref().map(|will| u64::from(will.delay));
+        session.will_due = delay.map(|delay| now.after_secs(delay));
+        session.ends_at = session.expiry.due(now); // [MQTT-3.1.2-23]
+        self.arm_session(key);
+        if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
+            self.handle_session_due(key, now);
+        }
+        if self.clients.get_if(key).is_some() {
+            self.pass_on_shared(key, now);
+        }
+    }
+
+    fn arm_session(&mut self, key: SessionKey) {
+        let session = self.clients.get_mut(key);
+        let due = session.next_due();
+        if let Some(at) = std::mem::replace(&mut session.armed, due) {
+            self.deadlines.disarm(at, Due::Session(key));
+        }
+        if let Some(at) = due {
+            self.deadlines.arm(at, Due::Session(key));
+        }
+    }
+
+    /// A detached session's will or end is due. The will comes first.
+    pub(super) fn handle_session_due(&mut self, key: SessionKey, now: Timestamp) {
+        let session = self.clients.get_mut(key);
+        if session.ends_at.is_some_and(|at| at <= now) {
+            return self.end_session(key, now);
+        }
+        if session.will_due.is_some_and(|at| at <= now) {
+            self.publish_will(key, now);
+        }
+        self.arm_session(key);
+    }
+
+    /// Ends a detached session: its will goes out if it is still there, its subscriptions and
+    /// what waited for it are gone. [MQTT-3.1.2-8], [MQTT-4.1.0-2]
+    pub(super) fn end_session(&mut self, key: SessionKey, now: Timestamp) {
+        self.publish_will(key, now);
+        for filter in std::mem::take(&mut self.clients.get_mut(key).subscriptions) {
+            self.ledger.release_bytes(super::subscribe::subscription_bytes(&filter));
+            let filter = Filter::try_from(&*filter).expect("it was parsed when it came in");
+            self.subscriptions.remove(&filter, key);
+        }
+        let session = self.clients.get_mut(key);
+        session.ends_at = None;
+        session.will_due = None;
+        let left = session.outbound.drain(&mut self.ledger);
+        self.arm_session(key);
+        let session = self.clients.remove(key);
+        self.ledger.release_bytes(Session::base_bytes(&session.client_id));
+        for (queued, is_unsent) in left {
+            if !self.pass_on(queued, is_unsent, now) {
+                self.ledger.drops.count(DropReason::SessionEnded);
+            }
+        }
+    }
+
+    fn publish_will(&mut self, key: SessionKey, now: Timestamp) {
+        let session = self.clients.get_mut(key);
+        session.will_due = None;
+        if let Some(will) = session.will.take() {
+            self.route_will(*will, key, now);
+        }
+    }
+
+    /// The keep alive of a connection is due: the client is gone, or has been heard since.
+    pub(super) fn handle_keep_alive_due(&mut self, slot: Slot, now: Timestamp) {
+        let Some((_, attachment)) = self.connections.attachment(slot) else { return };
+        let Some(silence_max) = attachment.silence_max else { return };
+        let due = attachment.last_received.after_millis(silence_max);
+        if due <= now {
+            attachment.keep_alive_armed = None;
+            return self.violate(slot, Reason::KeepAliveTimeout, now);
+        }
+        attachment.keep_alive_armed = Some(due);
+        self.deadlines.arm(due, Due::KeepAlive(slot));
+    }
+}
+
+/// What a reason means, in words.
+fn sentence(reason: Reason) -> Text {
+    let words = Bytes::from_static(reason.sentence().as_bytes());
+    Text::from_bytes(words).expect("our own words are text")
+}
+
+/// What a reason means, in words, for the client's log.
+pub(super) fn details(reason: Reason) -> Details {
+    Details { reason_string: Some(sentence(reason)), user_properties: Vec::new() }
+}
+
+/// 3.1.1 lets a client without an id only start clean; 3.1 wants an id always.
+fn may_not_be_empty(connect: &Connect) -> bool {
+    connect.version == Version::V31 || !connect.clean_start
+}

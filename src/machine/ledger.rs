@@ -1,0 +1,132 @@
+//! What became of every message, and what the broker holds.
+//!
+//! Every (message, session) pair that was matched ends here once: delivered, or dropped with a
+//! reason; what is neither waits in a session (contract C4). Also the account of the bytes held
+//! by all sessions and retained messages together. Only counts: who drops decides why.
+
+use std::sync::Arc;
+
+use crate::mqtt::message::Message;
+
+/// Why a message did not reach a session it was meant for, or nobody at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(usize)]
+pub enum DropReason {
+    /// The session's queue is full, by count.
+    QueueMessages,
+    /// The session's queue is full, by bytes.
+    QueueBytes,
+    /// QoS 0, and the session has no connection.
+    Offline,
+    /// Its expiry interval went by before it could be sent.
+    Expired,
+    /// Larger than the largest packet that the client takes.
+    TooLarge,
+    /// The session ended while it waited or was not acknowledged.
+    SessionEnded,
+    /// The client answered with an error.
+    Rejected,
+    /// Refused on arrival at QoS 0, where no answer can say so.
+    Refused,
+}
+
+impl DropReason {
+    /// Every reason, in the order of the enum.
+    pub const ALL: [DropReason; 8] = [
+        DropReason::QueueMessages,
+        DropReason::QueueBytes,
+        DropReason::Offline,
+        DropReason::Expired,
+        DropReason::TooLarge,
+        DropReason::SessionEnded,
+        DropReason::Rejected,
+        DropReason::Refused,
+    ];
+
+    /// A name for counters and topics.
+    pub fn name(self) -> &'static str {
+        match self {
+            DropReason::QueueMessages => "queue-messages",
+            DropReason::QueueBytes => "queue-bytes",
+            DropReason::Offline => "offline",
+            DropReason::Expired => "expired",
+            DropReason::TooLarge => "too-large",
+            DropReason::SessionEnded => "session-ended",
+            DropReason::Rejected => "rejected",
+            DropReason::Refused => "refused",
+        }
+    }
+}
+
+/// How many messages were dropped, for each reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drops([u64; DropReason::ALL.len()]);
+
+impl Drops {
+    pub(super) fn count(&mut self, reason: DropReason) {
+        self.0[reason as usize] += 1;
+    }
+
+    /// How many for this reason.
+    pub fn get(&self, reason: DropReason) -> u64 {
+        self.0[reason as usize]
+    }
+
+    /// How many in all.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+/// The broker's counts since it started, and what it holds now.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// PUBLISH packets taken from clients.
+    pub publishes_received: u64,
+    /// PUBLISH packets given to connections, resends included.
+    pub publishes_sent: u64,
+    /// Packets taken from clients.
+    pub packets_received: u64,
+    /// Packets given to connections.
+    pub packets_sent: u64,
+    /// Pairs of message and session that were matched.
+    pub matched: u64,
+    /// Of these, finished: sent at QoS 0, or acknowledged.
+    pub delivered: u64,
+    /// Of these, waiting or not acknowledged.
+    pub waiting: u64,
+    /// Of these, dropped; and messages that were refused on arrival.
+    pub drops: Drops,
+    held_bytes: usize,
+}
+
+impl Ledger {
+    /// Bytes of all messages that sessions and retained messages hold, each message once.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// One more place holds the message.
+    pub(super) fn hold(&mut self, message: &Arc<Message>) {
+        if message.holders.add() {
+            self.held_bytes += message.bytes();
+        }
+    }
+
+    /// One place fewer holds it.
+    pub(super) fn release(&mut self, message: &Arc<Message>) {
+        if message.holders.remove() {
+            self.held_bytes -= message.bytes();
+        }
+    }
+
+    /// Bytes that are held for something other than a message: a session, a subscription.
+    pub(super) fn hold_bytes(&mut self, bytes: usize) {
+        self.held_bytes += bytes;
+    }
+
+    /// They are not held any more.
+    pub(super) fn release_bytes(&mut self, bytes: usize) {
+        self.held_bytes -= bytes;
+    }
+}

@@ -1,0 +1,140 @@
+//! Retained messages: the last of each topic, kept for whoever subscribes later
+//! (MQTT 5.0, section 3.3.1.3).
+//!
+//! Knows nothing of subscriptions: a new one pulls through a cursor (`session/outbound.rs`).
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::ledger::Ledger;
+use super::{Limits, Timestamp};
+use crate::mqtt::message::Message;
+use crate::mqtt::topic::tree::{NameTree, Progress};
+use crate::mqtt::topic::{TopicFilter, TopicName};
+
+/// A retained message.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) message: Arc<Message>,
+    /// Grows with each message that is retained.
+    pub(super) sequence: u64,
+    /// None: never.
+    pub(super) expires_at: Option<Timestamp>,
+}
+
+impl Entry {
+    pub(super) fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
+    fn bytes(&self) -> usize {
+        size_of::<(TopicName, Entry)>() + self.message.bytes()
+    }
+}
+
+/// All retained messages.
+pub(super) struct Retained {
+    names: NameTree<Entry>,
+    expiries: BTreeSet<(Timestamp, TopicName)>,
+    bytes: usize,
+    sequence: u64,
+}
+
+impl Retained {
+    pub(super) fn new() -> Retained {
+        Retained { names: NameTree::new(), expiries: BTreeSet::new(), bytes: 0, sequence: 0 }
+    }
+
+    /// Whether a message could be retained: in place of one with the same topic it always can,
+    /// unless it is so much larger.
+    pub(super) fn has_room(&self, message: &Message, limits: &Limits) -> bool {
+        let replaced = self.names.get(&message.topic);
+        let count = self.names.len() + usize::from(replaced.is_none());
+        let bytes = self.bytes - replaced.map_or(0, Entry::bytes)
+            + message.bytes()
+            + size_of::<(TopicName, Entry)>();
+        count <= limits.retained_messages && bytes <= limits.retained_bytes
+    }
+
+    /// Keeps a message in place of the last one with its topic; an empty one only removes that.
+    /// [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+    pub(super) fn keep(
+        &mut self,
+        message: &Arc<Message>,
+        expires_at: Option<Timestamp>,
+        ledger: &mut Ledger,
+    ) {
+        self.remove(&message.topic, ledger);
+        if message.payload.is_empty() {
+            return;
+        }
+        self.sequence += 1;
+        let entry = Entry { message: Arc::clone(message), sequence: self.sequence, expires_at };
+        self.bytes += entry.bytes();
+        ledger.hold(message);
+        if let Some(at) = expires_at {
+            self.expiries.insert((at, message.topic.clone()));
+        }
+        self.names.insert(message.topic.clone(), entry);
+    }
+
+    fn remove(&mut self, topic: &TopicName, ledger: &mut Ledger) {
+        let Some(entry) = self.names.remove(topic) else { return };
+        self.bytes -= entry.bytes();
+        ledger.release(&entry.message);
+        if let Some(at) = entry.expires_at {
+            self.expiries.remove(&(at, topic.clone()));
+        }
+    }
+
+    /// When the next one expires.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        self.expiries.first().map(|(at, _)| *at)
+    }
+
+    /// Removes what has expired.
+    pub(super) fn expire(&mut self, ledger: &mut Ledger, now: Timestamp) {
+        while let Some((at, topic)) = self.expiries.first().cloned()
+            && at <= now
+        {
+            self.remove(&topic, ledger);
+        }
+    }
+
+    /// Shows the messages that a filter matches, in the order of their topics, to `visit` until
+    /// that breaks off or `examined_max` were looked at. The last topic looked at, if there may
+    /// be more behind it.
+    pub(super) fn visit(
+        &self,
+        filter: &TopicFilter,
+        after: Option<&str>,
+        examined_max: usize,
+        visit: impl FnMut(&TopicName, &Entry) -> ControlFlow<()>,
+    ) -> Option<TopicName> {
+        match self.names.matching_after(filter, after, examined_max, visit) {
+            Progress::Done => None,
+            Progress::At(name) => Some(name),
+        }
+    }
+
+    /// Whether a filter may match any: a wrong yes is possible, a wrong no is not.
+    pub(super) fn may_match(&self, filter: &TopicFilter) -> bool {
+        let mut is_found = false;
+        let rest = self.visit(filter, None, 64, |_, _| {
+            is_found = true;
+            ControlFlow::Break(())
+        });
+        is_found || rest.is_some()
+    }
+
+    /// The sequence of the newest.
+    pub(super) fn newest(&self) -> u64 {
+        self.sequence
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.names.len()
+    }
+}

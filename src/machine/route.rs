@@ -1,0 +1,328 @@
+//! A message's way through the broker: checked, matched, delivered, acknowledged
+//! (MQTT 5.0, sections 3.3 and 4.3).
+//!
+//! Read it from the top. Who matches is `subscriptions.rs`; what happens to a delivery then is
+//! `session/outbound.rs`.
+
+use std::sync::Arc;
+
+use super::clients::{SessionKey, details};
+use super::connections::Slot;
+use super::ledger::DropReason;
+use super::session::{Full, Queued, Room};
+use super::subscriptions::{GroupId, Subscriber};
+use super::{Machine, SubscriptionIds, Timestamp};
+use crate::mqtt::message::{Holders, Message, MessageProperties};
+use crate::mqtt::topic::TopicName;
+use crate::mqtt::types::{PacketId, QoS, Reason};
+use crate::mqtt::wire::{Ack, Delivery, Packet, Publish, Will};
+
+impl Machine {
+    /// PUBLISH from a client.
+    pub(super) fn handle_publish(
+        &mut self,
+        slot: Slot,
+        key: SessionKey,
+        publish: Publish,
+        now: Timestamp,
+    ) {
+        let delivery = publish.delivery;
+        let topic = match self.resolve_topic(slot, &publish) {
+            Ok(topic) => topic,
+            Err(reason) => return self.violate(slot, reason, now),
+        };
+        self.ledger.publishes_received += 1;
+        if let Delivery::ExactlyOnce { id, .. } = delivery {
+            let inbound = &self.clients.get(key).inbound;
+            if inbound.has(id) {
+                return self.acknowledge(slot, delivery, Reason::Success); // [MQTT-4.3.3-10]
+            }
+            if inbound.len() >= usize::from(self.settings.limits.inflight) && self.is_v5(slot) {
+                return self.violate(slot, Reason::ReceiveMaximumExceeded, now);
+            }
+        }
+        let message = Message {
+            topic,
+            payload: publish.payload,
+            qos: delivery.qos(),
+            retain: publish.retain,
+            properties: publish.properties,
+            holders: Holders::default(),
+        };
+        match self.publish(message.detached(), Some(key), now) {
+            Ok(matched) => {
+                if let Delivery::ExactlyOnce { id, .. } = delivery {
+                    self.clients.get_mut(key).inbound.take(id);
+                }
+                let reason =
+                    if matched == 0 { Reason::NoMatchingSubscribers } else { Reason::Success };
+                self.acknowledge(slot, delivery, reason); // [MQTT-4.3.2-4], [MQTT-4.3.3-8]
+            }
+            Err(reason) => self.refuse_publish(slot, delivery, reason, now),
+        }
+    }
+
+    /// The topic of a PUBLISH, by name or by alias.
+    fn resolve_topic(&mut self, slot: Slot, publish: &Publish) -> Result<TopicName, Reason> {
+        let Some(alias) = publish.topic_alias else {
+            return publish.topic.clone().ok_or(Reason::ProtocolError);
+        };
+        let Some((_, attachment)) = self.connections.attachment(slot) else {
+            return Err(Reason::ProtocolError);
+        };
+        let aliases = &mut attachment.aliases_in;
+        match &publish.topic {
+            Some(topic) => match aliases.set(alias, topic) {
+                Ok(()) => Ok(topic.clone()),
+                Err(_) => Err(Reason::TopicAliasInvalid), // [MQTT-3.3.2-9]
+            },
+            None => match aliases.get(alias) {
+                Ok(known) => known.cloned().ok_or(Reason::ProtocolError),
+                Err(_) => Err(Reason::TopicAliasInvalid),
+            },
+        }
+    }
+
+    /// Takes a message: to everybody who is subscribed to it, and as the retained message of its
+    /// topic if it is to be that. How many sessions it went to.
+    pub(super) fn publish(
+        &mut self,
+        message: Message,
+        origin: Option<SessionKey>,
+        now: Timestamp,
+    ) -> Result<usize, Reason> {
+        if origin.is_some() {
+            self.may_publish(&message)?;
+        }
+        let limits = &self.settings.limits;
+        let is_kept = message.retain && !message.payload.is_empty();
+        if self.ledger.held_bytes() + message.bytes() > limits.total_bytes
+            || (is_kept && !self.retained.has_room(&message, limits))
+        {
+            return Err(Reason::QuotaExceeded);
+        }
+        let expires_at = message.expiry().map(|secs| now.after_secs(secs.into()));
+        let message = Arc::new(message);
+        if message.retain {
+            self.retained.keep(&message, expires_at, &mut self.ledger);
+        }
+        Ok(self.route(&message, expires_at, origin, now))
+    }
+
+    fn may_publish(&self, message: &Message) -> Result<(), Reason> {
+        if self.is_too_long(&message.topic) {
+            return Err(Reason::TopicNameInvalid);
+        }
+        if message.topic.starts_with("$SYS/") || message.topic.as_str() == "$SYS" {
+            return Err(Reason::NotAuthorized); // only the broker speaks there
+        }
+        let says_text = |properties: &MessageProperties| properties.payload_is_text == Some(true);
+        if message.properties.as_deref().is_some_and(says_text)
+            && std::str::from_utf8(&message.payload).is_err()
+        {
+            return Err(Reason::PayloadFormatInvalid);
+        }
+        Ok(())
+    }
+
+    /// Whether a name or filter has more bytes or levels than the limits allow.
+    pub(super) fn is_too_long(&self, topic: &str) -> bool {
+        let limits = &self.settings.limits;
+        topic.len() > limits.topic_bytes
+            || (topic.len() >= limits.topic_levels
+                && topic.split('/').count() > limits.topic_levels)
+    }
+
+    /// Gives a message to every session that is subscribed to it: once, with the highest QoS
+    /// and the identifiers of all its subscriptions that match, and once more for each share in
+    /// a group whose turn it is. To how many that was. [MQTT-3.3.4-2], [MQTT-3.3.4-3],
+    /// [MQTT-3.3.4-4]
+    fn route(
+        &mut self,
+        message: &Arc<Message>,
+        expires_at: Option<Timestamp>,
+        origin: Option<SessionKey>,
+        now: Timestamp,
+    ) -> usize {
+        let mut matches = std::mem::take(&mut self.matches);
+        self.subscriptions.collect(&message.topic, &mut matches);
+        matches.own.retain(|s| !(s.no_local && origin == Some(s.session))); // [MQTT-3.8.3-3]
+        let mut sessions = 0;
+        for subscriptions in matches.own.chunk_by(|a, b| a.session == b.session) {
+            let queued = queued(message, subscriptions, expires_at);
+            self.deliver(subscriptions[0].session, queued, now);
+            sessions += 1;
+        }
+        for group in &matches.groups {
+            let Some(member) = self.choose_member(*group) else { continue };
+            let queued = Queued { share: Some(*group), ..queued(message, &[member], expires_at) };
+            self.deliver(member.session, queued, now);
+            sessions += 1;
+        }
+        self.matches = matches;
+        sessions
+    }
+
+    /// Gives a message to one session, or notes why not.
+    fn deliver(&mut self, key: SessionKey, queued: Queued, now: Timestamp) {
+        let session = self.clients.get_mut(key);
+        let limits = &self.settings.limits;
+        self.ledger.matched += 1;
+        if session.outbound.room(limits) == Room::Full {
+            session.outbound.drop_expired(&mut self.ledger, &mut session.drops, now);
+        }
+        let outcome =
+            match session.connection {
+                None if queued.qos == QoS::AtMostOnce => Err(DropReason::Offline),
+                _ => session.outbound.enqueue(queued, limits, &mut self.ledger).map_err(|full| {
+                    match full {
+                        Full::Messages => DropReason::QueueMessages,
+                        Full::Bytes => DropReason::QueueBytes,
+                    }
+                }),
+            };
+        match (outcome, session.connection) {
+            (Ok(()), Some(slot)) => self.connections.wake(slot),
+            (Ok(()), None) => {}
+            (Err(reason), _) => {
+                self.ledger.drops.count(reason);
+                session.drops.count(reason);
+            }
+        }
+    }
+
+    /// The member of a group that gets a message: one that is connected and has room, if any.
+    fn choose_member(&mut self, group: GroupId) -> Option<Subscriber> {
+        let (clients, limits) = (&self.clients, &self.settings.limits);
+        self.subscriptions.choose(group, (true, Room::Some), |key| {
+            let session = clients.get(key);
+            (session.connection.is_some(), session.outbound.room(limits))
+        })
+    }
+
+    /// A member of a group has ended: gives what it had not acknowledged to another, but a QoS 2
+    /// message only if it was never sent. Whether it went to another. [MQTT-4.8.2-5]
+    pub(super) fn pass_on(&mut self, queued: Queued, is_unsent: bool, now: Timestamp) -> bool {
+        let Some(group) = queued.share else { return false };
+        if !is_unsent && queued.qos == QoS::ExactlyOnce {
+            return false;
+        }
+        let Some(member) = self.choose_member(group) else { return false };
+        self.deliver_shared(queued, group, member, now);
+        true
+    }
+
+    /// A member of a group lost its connection: what was never sent to it goes to members that
+    /// are connected; without any, it waits for this one.
+    pub(super) fn pass_on_shared(&mut self, key: SessionKey, now: Timestamp) {
+        let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
+        for queued in taken {
+            let Some(group) = queued.share else { continue };
+            match self.choose_member(group) {
+                Some(member) if self.clients.get(member.session).connection.is_some() => {
+                    self.deliver_shared(queued, group, member, now);
+                }
+                _ => {
+                    self.ledger.matched -= 1;
+                    self.deliver(key, queued, now);
+                }
+            }
+        }
+    }
+
+    fn deliver_shared(&mut self, old: Queued, group: GroupId, member: Subscriber, now: Timestamp) {
+        self.ledger.matched -= 1;
+        let new = queued(&old.message, &[member], old.expires_at);
+        self.deliver(member.session, Queued { share: Some(group), ..new }, now);
+    }
+
+    /// A will is published as its client would have published it. [MQTT-3.1.2-14],
+    /// [MQTT-3.1.2-15]
+    pub(super) fn route_will(&mut self, will: Will, key: SessionKey, now: Timestamp) {
+        let properties = (!will.properties.is_empty()).then(|| Box::new(will.properties));
+        let message = Message {
+            topic: will.topic,
+            payload: will.payload,
+            qos: will.qos,
+            retain: will.retain,
+            properties,
+            holders: Holders::default(),
+        };
+        if self.publish(message.detached(), Some(key), now).is_err() {
+            self.ledger.drops.count(DropReason::Refused);
+        }
+    }
+
+    /// A message that is not taken: said in the acknowledgement if there is one that can say it.
+    /// One of 3.1.1 cannot: what is not allowed is acknowledged and dropped, and what is not
+    /// possible now closes the connection, so that the client keeps the message.
+    /// [3.1.1 MQTT-3.3.5-2], [3.1.1 MQTT-4.8.0-2]
+    fn refuse_publish(&mut self, slot: Slot, delivery: Delivery, reason: Reason, now: Timestamp) {
+        let is_v5 = self.is_v5(slot);
+        match delivery {
+            Delivery::AtMostOnce => self.ledger.drops.count(DropReason::Refused),
+            _ if is_v5 => self.acknowledge(slot, delivery, reason),
+            _ if reason == Reason::NotAuthorized => {
+                self.ledger.drops.count(DropReason::Refused);
+                self.acknowledge(slot, delivery, Reason::Success);
+            }
+            _ => self.violate(slot, reason, now),
+        }
+    }
+
+    /// Answers a PUBLISH as its QoS demands. [MQTT-3.3.4-1], [MQTT-2.2.1-5]
+    fn acknowledge(&mut self, slot: Slot, delivery: Delivery, reason: Reason) {
+        match delivery {
+            Delivery::AtMostOnce => {}
+            Delivery::AtLeastOnce { id, .. } => {
+                let ack = self.ack(slot, id, reason);
+                self.connections.answer(slot, Packet::PubAck(ack));
+            }
+            Delivery::ExactlyOnce { id, .. } => {
+                let ack = self.ack(slot, id, reason);
+                self.connections.answer(slot, Packet::PubRec(ack));
+            }
+        }
+    }
+
+    /// An acknowledgement, with the reason in words if it is an error, the client wants them
+    /// and takes packets of that size. [MQTT-3.1.2-29], [MQTT-3.4.2-2]
+    pub(super) fn ack(&mut self, slot: Slot, id: PacketId, reason: Reason) -> Ack {
+        let mut ack = Ack::new(id, reason);
+        if reason.is_error()
+            && let Some((_, attachment)) = self.connections.attachment(slot)
+            && attachment.wants_problem_information
+            && attachment.packet_bytes_max >= WORDY_ACK_BYTES_MAX
+        {
+            ack.details = Some(Box::new(details(reason)));
+        }
+        ack
+    }
+}
+
+/// No acknowledgement with our own words is larger.
+const WORDY_ACK_BYTES_MAX: usize = 256;
+
+/// A message for one session, by its subscriptions that match: at least one.
+fn queued(
+    message: &Arc<Message>,
+    subscriptions: &[Subscriber],
+    expires_at: Option<Timestamp>,
+) -> Queued {
+    let granted = subscriptions.iter().map(|s| s.qos).max().unwrap_or_default();
+    Queued {
+        message: Arc::clone(message),
+        qos: message.qos.min(granted), // [MQTT-3.8.4-8]
+        retain: message.retain && subscriptions.iter().any(|s| s.retain_as_published), // [MQTT-3.3.1-12]
+        subscription_ids: ids_of(subscriptions),
+        expires_at,
+        share: None,
+    }
+}
+
+fn ids_of(subscriptions: &[Subscriber]) -> SubscriptionIds {
+    if subscriptions.iter().all(|s| s.id.is_none()) {
+        return None;
+    }
+    Some(subscriptions.iter().filter_map(|s| s.id).collect())
+}

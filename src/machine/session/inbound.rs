@@ -1,0 +1,35 @@
+//! What a client has sent at QoS 2 and not yet released (MQTT 5.0, section 4.3.3).
+//!
+//! Knows only packet ids: `route.rs` has the messages, and they are gone by now.
+
+use std::collections::BTreeSet;
+
+use crate::mqtt::types::PacketId;
+
+/// The receiver's half of QoS 2.
+#[derive(Debug, Default)]
+pub(in super::super) struct Inbound {
+    unreleased: BTreeSet<PacketId>,
+}
+
+impl Inbound {
+    /// Whether the message with this id was taken already. [MQTT-4.3.3-10]
+    pub(in super::super) fn has(&self, id: PacketId) -> bool {
+        self.unreleased.contains(&id)
+    }
+
+    /// Notes a message that was taken.
+    pub(in super::super) fn take(&mut self, id: PacketId) {
+        self.unreleased.insert(id);
+    }
+
+    /// PUBREL: the id is free again. Whether it was in use. [MQTT-4.3.3-12]
+    pub(in super::super) fn release(&mut self, id: PacketId) -> bool {
+        self.unreleased.remove(&id)
+    }
+
+    /// How many are not released.
+    pub(in super::super) fn len(&self) -> usize {
+        self.unreleased.len()
+    }
+}

@@ -1,0 +1,164 @@
+//! One client's session: what outlives its connection, and what a connection attaches to it.
+//!
+//! Knows nothing of other sessions. `inbound.rs` is what the client sends, `outbound.rs` what it
+//! is sent, `alias.rs` the topic aliases of both ways. `clients.rs` begins and ends sessions.
+
+mod alias;
+mod inbound;
+mod outbound;
+
+use std::collections::BTreeSet;
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM};
+pub(super) use inbound::Inbound;
+pub(super) use outbound::{
+    Acknowledged, Full, Outbound, Queued, RetainedCursor, Room, Transmission,
+};
+
+use super::connections::Slot;
+use super::ledger::Drops;
+use super::{Limits, Timestamp};
+use crate::mqtt::types::Version;
+use crate::mqtt::wire::{Connect, Will};
+
+/// How long a session lives without a connection. In place of clean session past the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SessionExpiry {
+    /// It ends with its connection.
+    AtDisconnect,
+    /// It ends that many seconds later.
+    After(NonZeroU32),
+    /// It does not end by itself.
+    Never,
+}
+
+impl SessionExpiry {
+    /// From the seconds of a Session Expiry Interval (MQTT 5.0, section 3.1.2.11.2).
+    pub(super) fn from_secs(secs: u32) -> SessionExpiry {
+        match NonZeroU32::new(secs) {
+            None => SessionExpiry::AtDisconnect,
+            Some(NonZeroU32::MAX) => SessionExpiry::Never,
+            Some(secs) => SessionExpiry::After(secs),
+        }
+    }
+
+    /// The seconds of a Session Expiry Interval.
+    pub(super) fn secs(self) -> u32 {
+        match self {
+            SessionExpiry::AtDisconnect => 0,
+            SessionExpiry::After(secs) => secs.get(),
+            SessionExpiry::Never => u32::MAX,
+        }
+    }
+
+    /// When a session that lost its connection at `now` ends.
+    pub(super) fn due(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            SessionExpiry::AtDisconnect => Some(now),
+            SessionExpiry::After(secs) => Some(now.after_secs(secs.get().into())),
+            SessionExpiry::Never => None,
+        }
+    }
+}
+
+/// What a client's connection asked for: it ends with the connection.
+#[derive(Debug)]
+pub(super) struct Attachment {
+    pub(super) version: Version,
+    /// Milliseconds of silence after which the client counts as gone; none: never.
+    pub(super) silence_max: Option<u64>,
+    pub(super) last_received: Timestamp,
+    /// When the keep alive is looked at next.
+    pub(super) keep_alive_armed: Option<Timestamp>,
+    /// Messages above QoS 0 that the client takes without acknowledging.
+    pub(super) receive_maximum: u16,
+    /// The largest packet that the client takes.
+    pub(super) packet_bytes_max: usize,
+    /// Whether the client wants reason strings.
+    pub(super) wants_problem_information: bool,
+    /// Whether CONNECT asked for a session that ends with the connection, so that DISCONNECT
+    /// must not ask for another.
+    pub(super) connected_with_expiry: bool,
+    pub(super) aliases_in: InboundAliases,
+    pub(super) aliases_out: OutboundAliases,
+}
+
+impl Attachment {
+    /// From a CONNECT that is accepted; `keep_alive` in seconds as it is enforced.
+    pub(super) fn new(
+        connect: &Connect,
+        limits: &Limits,
+        silence_max: Option<u64>,
+        now: Timestamp,
+    ) -> Attachment {
+        let properties = &connect.properties;
+        let receive_maximum = properties.receive_maximum.map_or(u16::MAX, NonZeroU16::get);
+        Attachment {
+            version: connect.version,
+            silence_max,
+            last_received: now,
+            keep_alive_armed: None,
+            receive_maximum: receive_maximum.min(limits.inflight),
+            packet_bytes_max: properties
+                .packet_bytes_max
+                .map_or(usize::MAX, |max| usize::try_from(max.get()).unwrap_or(usize::MAX)),
+            wants_problem_information: properties.request_problem_information,
+            connected_with_expiry: properties.session_expiry.unwrap_or(0) != 0,
+            aliases_in: InboundAliases::default(),
+            aliases_out: OutboundAliases::new(properties.topic_alias_maximum),
+        }
+    }
+}
+
+/// One client's session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) client_id: Arc<str>,
+    pub(super) expiry: SessionExpiry,
+    /// The connection attached to it.
+    pub(super) connection: Option<Slot>,
+    /// The filters it is subscribed to, as written.
+    pub(super) subscriptions: BTreeSet<Box<str>>,
+    pub(super) inbound: Inbound,
+    pub(super) outbound: Outbound,
+    /// What to publish if the client goes without a word.
+    pub(super) will: Option<Box<Will>>,
+    /// When the will is due, once the connection ended without a word.
+    pub(super) will_due: Option<Timestamp>,
+    /// When the session ends, once it has no connection.
+    pub(super) ends_at: Option<Timestamp>,
+    /// When the machine looks at the two of them.
+    pub(super) armed: Option<Timestamp>,
+    /// What it did not get.
+    pub(super) drops: Box<Drops>,
+}
+
+impl Session {
+    pub(super) fn new(client_id: Arc<str>, expiry: SessionExpiry) -> Session {
+        Session {
+            client_id,
+            expiry,
+            connection: None,
+            subscriptions: BTreeSet::new(),
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            will: None,
+            will_due: None,
+            ends_at: None,
+            armed: None,
+            drops: Box::default(),
+        }
+    }
+
+    /// The bytes that a session itself is charged with.
+    pub(super) fn base_bytes(client_id: &str) -> usize {
+        2 * size_of::<Session>() + 2 * client_id.len()
+    }
+
+    /// The earlier of will and end.
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        [self.will_due, self.ends_at].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,359 @@
+//! Who gets a message: every subscription of every session, and the groups of shared ones
+//! (MQTT 5.0, sections 4.7 and 4.8.2).
+//!
+//! Knows sessions by their keys only. `route.rs` delivers; `subscribe.rs` answers SUBSCRIBE and
+//! UNSUBSCRIBE.
+
+use std::num::NonZeroU64;
+
+use foldhash::quality::FixedState;
+use indexmap::{IndexMap, IndexSet};
+use smallvec::SmallVec;
+
+use super::clients::SessionKey;
+use super::connections::Map;
+use crate::mqtt::topic::tree::FilterTree;
+use crate::mqtt::topic::{Filter, SharedFilter, TopicFilter, TopicName};
+use crate::mqtt::types::QoS;
+use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
+
+/// One session's subscription to one filter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Subscriber {
+    pub(super) session: SessionKey,
+    pub(super) qos: QoS,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
+    pub(super) id: Option<SubscriptionId>,
+}
+
+impl Subscriber {
+    pub(super) fn new(
+        session: SessionKey,
+        options: SubscriptionOptions,
+        id: Option<SubscriptionId>,
+    ) -> Subscriber {
+        Subscriber {
+            session,
+            qos: options.qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            id,
+        }
+    }
+}
+
+/// A group of shared subscriptions. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct GroupId(NonZeroU64);
+
+#[derive(Debug)]
+struct Group {
+    members: IndexMap<SessionKey, Subscriber, FixedState>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+/// What one filter leads to.
+#[derive(Debug, Default)]
+struct Subscribers {
+    own: Members,
+    /// Boxed, because few filters have any.
+    groups: Option<Box<IndexSet<GroupId, FixedState>>>,
+}
+
+/// The sessions subscribed to one filter: a few side by side, many behind a map so that leaving
+/// costs the same however many there are.
+#[derive(Debug)]
+enum Members {
+    Few(SmallVec<[Subscriber; 1]>),
+    Many(Box<IndexMap<SessionKey, Subscriber, FixedState>>),
+}
+
+/// More than this are many.
+const FEW_MAX: usize = 16;
+
+/// How many members of a group are asked whether they can take a message.
+const ASKED_MAX: usize = 1_000;
+
+impl Default for Members {
+    fn default() -> Members {
+        Members::Few(SmallVec::new())
+    }
+}
+
+impl Members {
+    /// Adds a session's subscription or replaces it. Whether it is new.
+    fn insert(&mut self, subscriber: Subscriber, hasher: &FixedState) -> bool {
+        match self {
+            Members::Few(few) => {
+                if let Some(old) = few.iter_mut().find(|old| old.session == subscriber.session) {
+                    *old = subscriber;
+                    return false;
+                }
+                few.push(subscriber);
+                if few.len() > FEW_MAX {
+                    let mut many = IndexMap::with_hasher(hasher.clone());
+                    many.extend(few.drain(..).map(|subscriber| (subscriber.session, subscriber)));
+                    *self = Members::Many(Box::new(many));
+                }
+                true
+            }
+            Members::Many(many) => many.insert(subscriber.session, subscriber).is_none(),
+        }
+    }
+
+    fn remove(&mut self, session: SessionKey) -> bool {
+        match self {
+            Members::Few(few) => {
+                let found = few.iter().position(|subscriber| subscriber.session == session);
+                found.map(|index| few.remove(index)).is_some()
+            }
+            Members::Many(many) => many.swap_remove(&session).is_some(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Members::Few(few) => few.is_empty(),
+            Members::Many(many) => many.is_empty(),
+        }
+    }
+
+    fn for_each(&self, visit: impl FnMut(&Subscriber)) {
+        match self {
+            Members::Few(few) => few.iter().for_each(visit),
+            Members::Many(many) => many.values().for_each(visit),
+        }
+    }
+}
+
+/// What a message matched.
+#[derive(Debug, Default)]
+pub(super) struct Matches {
+    /// The sessions' own subscriptions; those of one session side by side.
+    pub(super) own: Vec<Subscriber>,
+    /// The groups: one member of each gets the message.
+    pub(super) groups: Vec<GroupId>,
+}
+
+/// All subscriptions.
+pub(super) struct Subscriptions {
+    tree: FilterTree<Subscribers>,
+    groups: Map<GroupId, Group>,
+    /// By filter and name, as written behind `$share/`.
+    groups_by_name: Map<SharedFilter, GroupId>,
+    next_group: NonZeroU64,
+    hasher: FixedState,
+    count: usize,
+}
+
+impl Subscriptions {
+    pub(super) fn new(hasher: FixedState, seed: u64) -> Subscriptions {
+        Subscriptions {
+            tree: FilterTree::new(seed),
+            groups: Map::with_hasher(hasher.clone()),
+            groups_by_name: Map::with_hasher(hasher.clone()),
+            next_group: NonZeroU64::MIN,
+            hasher,
+            count: 0,
+        }
+    }
+
+    /// Adds a subscription, or replaces the session's older one to the same filter. Whether it
+    /// is new. [MQTT-3.8.4-3]
+    pub(super) fn insert(&mut self, filter: &Filter, subscriber: Subscriber) -> bool {
+        let is_new = match filter {
+            Filter::Plain(filter) => {
+                let subscribers = self.tree.get_or_insert_with(filter, Subscribers::default);
+                subscribers.own.insert(subscriber, &self.hasher)
+            }
+            Filter::Shared(shared) => self.join(shared, subscriber),
+        };
+        self.count += usize::from(is_new);
+        is_new
+    }
+
+    fn join(&mut self, shared: &SharedFilter, subscriber: Subscriber) -> bool {
+        let id = match self.groups_by_name.get(shared) {
+            Some(id) => *id,
+            None => self.found_group(shared),
+        };
+        let group = self.groups.get_mut(&id).expect("a group that has a name exists");
+        group.members.insert(subscriber.session, subscriber).is_none()
+    }
+
+    fn found_group(&mut self, shared: &SharedFilter) -> GroupId {
+        let id = GroupId(self.next_group);
+        self.next_group = self.next_group.saturating_add(1);
+        let members = IndexMap::with_hasher(self.hasher.clone());
+        self.groups.insert(id, Group { members, turn: 0 });
+        self.groups_by_name.insert(shared.detached(), id);
+        let subscribers = self.tree.get_or_insert_with(&shared.filter, Subscribers::default);
+        let new_set = || Box::new(IndexSet::with_hasher(self.hasher.clone()));
+        subscribers.groups.get_or_insert_with(new_set).insert(id);
+        id
+    }
+
+    /// Removes a session's subscription. Whether there was one. [MQTT-3.10.4-1]
+    pub(super) fn remove(&mut self, filter: &Filter, session: SessionKey) -> bool {
+        let existed = match filter {
+            Filter::Plain(filter) => {
+                self.tree.get_mut(filter).is_some_and(|found| found.own.remove(session))
+            }
+            Filter::Shared(shared) => self.leave(shared, session),
+        };
+        self.count -= usize::from(existed);
+        self.prune(filter.topic_filter());
+        existed
+    }
+
+    fn leave(&mut self, shared: &SharedFilter, session: SessionKey) -> bool {
+        let Some(id) = self.groups_by_name.get(shared).copied() else { return false };
+        let group = self.groups.get_mut(&id).expect("a group that has a name exists");
+        let existed = group.members.swap_remove(&session).is_some();
+        if group.members.is_empty() {
+            self.groups.remove(&id);
+            self.groups_by_name.remove(shared);
+            self.disband(&shared.filter, id);
+        }
+        existed
+    }
+
+    fn disband(&mut self, filter: &TopicFilter, id: GroupId) {
+        let Some(subscribers) = self.tree.get_mut(filter) else { return };
+        if let Some(groups) = &mut subscribers.groups {
+            groups.swap_remove(&id);
+            if groups.is_empty() {
+                subscribers.groups = None;
+            }
+        }
+    }
+
+    fn prune(&mut self, filter: &TopicFilter) {
+        let is_unused = |found: &Subscribers| found.own.is_empty() && found.groups.is_none();
+        if self.tree.get(filter).is_some_and(is_unused) {
+            self.tree.remove(filter);
+        }
+    }
+
+    /// Collects everything that a topic matches, in place of what `matches` held.
+    pub(super) fn collect(&self, topic: &TopicName, matches: &mut Matches) {
+        matches.own.clear();
+        matches.groups.clear();
+        let mut filters = 0;
+        self.tree.for_each_match(topic, |subscribers| {
+            filters += 1;
+            subscribers.own.for_each(|subscriber| matches.own.push(*subscriber));
+            matches.groups.extend(subscribers.groups.iter().flat_map(|groups| groups.iter()));
+        });
+        if filters > 1 {
+            matches.own.sort_by_key(|subscriber| subscriber.session);
+        }
+    }
+
+    /// Chooses the member of a group whose turn it is: among those that `rank` puts highest,
+    /// the first after the last one chosen. None if the group has no member any more.
+    pub(super) fn choose<R: Ord>(
+        &mut self,
+        id: GroupId,
+        highest: R,
+        rank: impl Fn(SessionKey) -> R,
+    ) -> Option<Subscriber> {
+        let group = self.groups.get_mut(&id)?;
+        let count = group.members.len();
+        let mut best: Option<(R, usize)> = None;
+        for step in 0..count.min(ASKED_MAX) {
+            let index = (group.turn + step) % count;
+            let ranked = rank(group.members[index].session);
+            let is_highest = ranked >= highest;
+            if best.as_ref().is_none_or(|(so_far, _)| ranked > *so_far) {
+                best = Some((ranked, index));
+            }
+            if is_highest {
+                break;
+            }
+        }
+        let (_, index) = best?;
+        group.turn = (index + 1) % count;
+        Some(group.members[index])
+    }
+
+    /// How many subscriptions there are.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subscriptions() -> Subscriptions {
+        Subscriptions::new(FixedState::default(), 7)
+    }
+
+    fn subscriber(session: u32) -> Subscriber {
+        Subscriber::new(SessionKey(session), SubscriptionOptions::default(), None)
+    }
+
+    fn filter(text: &str) -> Filter {
+        Filter::try_from(text).expect("a valid filter")
+    }
+
+    fn matched(subscriptions: &Subscriptions, topic: &str) -> Matches {
+        let mut matches = Matches::default();
+        let name = TopicName::try_from(topic).expect("a valid name");
+        subscriptions.collect(&name, &mut matches);
+        matches
+    }
+
+    #[test]
+    fn a_second_subscription_to_the_same_filter_replaces_the_first() {
+        let mut all = subscriptions();
+        assert!(all.insert(&filter("a/+"), subscriber(1)));
+        let louder = Subscriber { qos: QoS::ExactlyOnce, ..subscriber(1) };
+        assert!(!all.insert(&filter("a/+"), louder));
+        assert_eq!(matched(&all, "a/b").own, [louder]);
+        assert_eq!(all.len(), 1);
+    }
+
+    #[test]
+    fn few_and_many_subscribers_come_and_go_alike() {
+        let mut all = subscriptions();
+        for session in 0..100 {
+            assert!(all.insert(&filter("a"), subscriber(session)));
+        }
+        assert_eq!(matched(&all, "a").own.len(), 100);
+        for session in 0..100 {
+            assert!(all.remove(&filter("a"), SessionKey(session)));
+            assert!(!all.remove(&filter("a"), SessionKey(session)));
+        }
+        assert_eq!((all.len(), matched(&all, "a").own.len(), all.tree.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn groups_take_turns_and_skip_whom_the_rank_puts_lower() {
+        let mut all = subscriptions();
+        for session in 1..=3 {
+            all.insert(&filter("$share/g/a"), subscriber(session));
+        }
+        let [id] = matched(&all, "a").groups[..] else { panic!("one group") };
+        let mut chosen =
+            |rank: fn(SessionKey) -> u8| all.choose(id, 1, rank).map(|member| member.session.0);
+        let turns: Vec<_> = (0..4).map(|_| chosen(|_| 1)).collect();
+        assert_eq!(turns, [Some(1), Some(2), Some(3), Some(1)]);
+        assert_eq!(chosen(|key| u8::from(key.0 == 1)), Some(1));
+        assert_eq!(chosen(|_| 0), Some(2));
+    }
+
+    #[test]
+    fn a_group_without_members_is_forgotten() {
+        let mut all = subscriptions();
+        all.insert(&filter("$share/g/a"), subscriber(1));
+        let [id] = matched(&all, "a").groups[..] else { panic!("one group") };
+        assert!(all.remove(&filter("$share/g/a"), SessionKey(1)));
+        assert!(all.choose(id, 0, |_| 0).is_none());
+        assert_eq!((all.groups.len(), all.tree.len()), (0, 0));
+    }
+}

@@ -1,0 +1,156 @@
+//! `$SYS/broker/...`: what the broker says of itself, under the names that amqtt uses.
+//!
+//! Plain decimal text, not retained but for the version. What the machine cannot know (bytes on
+//! the wire, memory, processor time) the shell hands in as [`Readings`].
+
+use bytes::Bytes;
+
+use super::deadlines::Due;
+use super::{DropReason, Machine, Timestamp};
+use crate::mqtt::message::{Holders, Message};
+use crate::mqtt::topic::TopicName;
+use crate::mqtt::types::QoS;
+
+/// What the shell measures for `$SYS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Bytes read from connections since the start.
+    pub bytes_received: u64,
+    /// Bytes written to connections since the start.
+    pub bytes_sent: u64,
+    /// Bytes of memory that the process uses.
+    pub memory_bytes: u64,
+    /// Milliseconds of processor time that the process has used.
+    pub cpu_millis: u64,
+}
+
+/// What is remembered from one publication to the next.
+#[derive(Debug, Default)]
+pub(super) struct Sys {
+    pub(super) readings: Readings,
+    started: Timestamp,
+    last: Timestamp,
+    last_cpu_millis: u64,
+    cpu_percent_max: f64,
+    memory_bytes_max: u64,
+}
+
+impl Sys {
+    pub(super) fn new(now: Timestamp) -> Sys {
+        Sys { started: now, last: now, ..Sys::default() }
+    }
+
+    /// Percent of one core since the last publication.
+    fn cpu_percent(&mut self, now: Timestamp) -> f64 {
+        let elapsed = now.millis_since(self.last).max(1);
+        let used = self.readings.cpu_millis.saturating_sub(self.last_cpu_millis);
+        self.last = now;
+        self.last_cpu_millis = self.readings.cpu_millis;
+        let percent = used as f64 * 100.0 / elapsed as f64;
+        self.cpu_percent_max = self.cpu_percent_max.max(percent);
+        percent
+    }
+}
+
+impl Machine {
+    /// Publishes the version, for good, and arms the first publication of the rest.
+    pub(super) fn start_sys(&mut self, now: Timestamp) {
+        let version = concat!("Stormpetrel version ", env!("CARGO_PKG_VERSION"));
+        self.publish_sys("version", version.to_owned(), true, now);
+        self.arm_sys(now);
+    }
+
+    fn arm_sys(&mut self, now: Timestamp) {
+        if let Some(interval) = self.settings.sys_interval.filter(|interval| *interval > 0) {
+            self.deadlines.arm(now.after_secs(interval), Due::Sys);
+        }
+    }
+
+    /// The interval is over: publishes everything and arms the next.
+    pub(super) fn handle_sys_due(&mut self, now: Timestamp) {
+        for (topic, value) in self.sys_values(now) {
+            self.publish_sys(topic, value, false, now);
+        }
+        for reason in DropReason::ALL {
+            let value = self.ledger.drops.get(reason).to_string();
+            self.publish_sys(&format!("messages/dropped/{}", reason.name()), value, false, now);
+        }
+        self.arm_sys(now);
+    }
+
+    fn sys_values(&mut self, now: Timestamp) -> Vec<(&'static str, String)> {
+        const MEGABYTE: f64 = 1024.0 * 1024.0;
+        let cpu = self.sys.cpu_percent(now);
+        let readings = self.sys.readings;
+        self.sys.memory_bytes_max = self.sys.memory_bytes_max.max(readings.memory_bytes);
+        let uptime = now.millis_since(self.sys.started);
+        let inflight_in: usize = self.clients.iter().map(|s| s.inbound.len()).sum();
+        let inflight_out: usize = self.clients.iter().map(|s| s.outbound.inflight()).sum();
+        let stored: usize = self.clients.iter().map(|s| s.outbound.queued()).sum();
+        let (ledger, clients) = (&self.ledger, &self.clients);
+        let formatted = format_uptime(uptime);
+        vec![
+            ("load/bytes/received", readings.bytes_received.to_string()),
+            ("load/bytes/sent", readings.bytes_sent.to_string()),
+            ("messages/received", ledger.packets_received.to_string()),
+            ("messages/sent", ledger.packets_sent.to_string()),
+            ("time", (now.0 / 1_000).to_string()),
+            ("uptime", (uptime / 1_000).to_string()),
+            ("uptime/formated", formatted.clone()), // as amqtt 0.10 spells it
+            ("uptime/formatted", formatted),
+            ("clients/connected", clients.connected.to_string()),
+            ("clients/disconnected", (clients.len() - clients.connected).to_string()),
+            ("clients/maximum", clients.connected_max.to_string()),
+            ("clients/total", clients.len().to_string()),
+            ("messages/inflight", (inflight_in + inflight_out).to_string()),
+            ("messages/inflight/in", inflight_in.to_string()),
+            ("messages/inflight/out", inflight_out.to_string()),
+            ("messages/inflight/stored", stored.to_string()),
+            ("messages/publish/received", ledger.publishes_received.to_string()),
+            ("messages/publish/sent", ledger.publishes_sent.to_string()),
+            ("messages/retained/count", self.retained.len().to_string()),
+            ("messages/subscriptions/count", self.subscriptions.len().to_string()),
+            ("messages/dropped", ledger.drops.total().to_string()),
+            ("messages/held/bytes", ledger.held_bytes().to_string()),
+            ("heap/size", format!("{:.3}", readings.memory_bytes as f64 / MEGABYTE)),
+            ("heap/maximum", format!("{:.3}", self.sys.memory_bytes_max as f64 / MEGABYTE)),
+            ("cpu/percent", format!("{cpu:.3}")),
+            ("cpu/maximum", format!("{:.3}", self.sys.cpu_percent_max)),
+        ]
+    }
+
+    fn publish_sys(&mut self, topic: &str, value: String, retain: bool, now: Timestamp) {
+        let topic = TopicName::try_from(format!("$SYS/broker/{topic}").as_str());
+        let message = Message {
+            topic: topic.expect("our own topics are valid"),
+            payload: Bytes::from(value),
+            qos: QoS::AtLeastOnce,
+            retain,
+            properties: None,
+            holders: Holders::default(),
+        };
+        if self.publish(message, None, now).is_err() {
+            self.ledger.drops.count(DropReason::Refused);
+        }
+    }
+}
+
+/// Days, hours, minutes and seconds.
+fn format_uptime(millis: u64) -> String {
+    let secs = millis / 1_000;
+    let (days, hours) = (secs / 86_400, secs / 3_600 % 24);
+    let clock = format!("{}:{:02}:{:02}", hours, secs / 60 % 60, secs % 60);
+    if days > 0 { format!("{days} days, {clock}") } else { clock }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptime_reads_like_a_clock() {
+        assert_eq!(format_uptime(2_940), "0:00:02");
+        assert_eq!(format_uptime(3_661_000), "1:01:01");
+        assert_eq!(format_uptime(90_061_000), "1 days, 1:01:01");
+    }
+}
