@@ -8,19 +8,34 @@
 //! A file's journey: `yaml/` (text to a tree with positions) -> `file.rs` (the sections as
 //! people write them, over `section.rs`) -> here.
 
+mod access;
 mod bind;
+mod effective;
+mod file;
+mod limits;
+mod listeners;
+mod plugins;
 mod problem;
+mod section;
+mod yaml;
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use crate::machine::Limits;
 use crate::mqtt::types::QoS;
 
 pub use bind::{Bind, BindError};
+use problem::Report;
+
 pub use problem::{Error, Errors, Place, Position, Warning};
 
 /// Seconds between two publications of `$SYS` where nothing else is said, as in amqtt.
 const SYS_INTERVAL: u64 = 20;
+
+/// Bytes of the largest configuration file.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// What the broker is told to do. Anonymous clients are always allowed in this version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,8 +81,11 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with it, or that this version does not serve.
     pub fn from_yaml(text: &str, source: &str) -> Result<Loaded, Errors> {
-        let _ = (text, source);
-        Ok(Loaded { config: Config::default(), warnings: Vec::new() })
+        let mut report = Report::new(source);
+        let root = yaml::load(text, &mut report);
+        let config = root.map(|root| file::read(&root, &mut report));
+        let warnings = report.finish()?;
+        Ok(Loaded { config: config.unwrap_or_default(), warnings })
     }
 
     /// Reads a file of YAML.
@@ -76,8 +94,34 @@ impl Config {
     /// As [`Config::from_yaml`]; and a file that cannot be read, is larger than 1 MiB or is not
     /// UTF-8.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Loaded, Errors> {
-        Config::from_yaml("", &path.as_ref().to_string_lossy())
+        let source = path.as_ref().display().to_string();
+        match read_text(path.as_ref()) {
+            Ok(text) => Config::from_yaml(&text, &source),
+            Err((cause, mend)) => {
+                let mut report = Report::new(&source);
+                report.error((None, ""), cause, mend);
+                let warnings = report.finish()?;
+                Ok(Loaded { config: Config::default(), warnings })
+            }
+        }
     }
+
+    /// The configuration as YAML, every key written out. [`Config::from_yaml`] reads it back.
+    pub fn to_yaml(&self) -> String {
+        effective::to_yaml(self)
+    }
+}
+
+/// The text of a file, or what is wrong and how to mend it.
+fn read_text(path: &Path) -> Result<String, (String, &'static str)> {
+    let cannot = |error: io::Error| (format!("cannot be read: {error}"), "check its path");
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(("larger than 1 MiB".to_owned(), "a configuration is a short text"));
+    }
+    String::from_utf8(bytes).map_err(|_| ("not UTF-8 text".to_owned(), "save it as UTF-8"))
 }
 
 impl Default for Config {
