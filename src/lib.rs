@@ -1,3 +1,4 @@
 //! Stormpetrel: an MQTT 3.1.1 and 5.0 broker whose every decision can be replayed.
+pub mod config;
 pub mod machine;
 pub mod mqtt;

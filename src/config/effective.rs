@@ -1,0 +1,105 @@
+//! A [`Config`] as the YAML that means it, every key written out.
+//!
+//! Reading it back gives the same configuration, without a warning.
+
+use serde::Serialize;
+use serde_yaml::{Mapping, Value};
+
+use super::limits::NEVER_MILLIS;
+use super::{Config, Listener};
+use crate::machine::Limits;
+
+#[derive(Serialize)]
+struct File {
+    listeners: Mapping,
+    #[serde(rename = "timeout-disconnect-delay", skip_serializing_if = "Option::is_none")]
+    disconnect_delay: Option<u64>,
+    sys_interval: u64,
+    #[serde(rename = "session_expiry_interval", skip_serializing_if = "Option::is_none")]
+    session_expiry: Option<u32>,
+    #[serde(rename = "max-qos")]
+    max_qos: u8,
+    auth: Auth,
+    limits: LimitKeys,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Auth {
+    plugins: [&'static str; 1],
+    allow_anonymous: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct ListenerKeys {
+    bind: String,
+    max_connections: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct LimitKeys {
+    connections: usize,
+    packet_bytes: u32,
+    connect_timeout: u64,
+    keep_alive_max: u16,
+    inflight: u16,
+    queue_messages: usize,
+    queue_bytes: usize,
+    total_bytes: usize,
+    subscriptions: usize,
+    topic_levels: usize,
+    topic_bytes: usize,
+    retained_messages: usize,
+    retained_bytes: usize,
+    session_expiry_max: u32,
+}
+
+/// The configuration as YAML.
+pub(super) fn to_yaml(config: &Config) -> String {
+    let file = File {
+        listeners: config.listeners.iter().map(listener_entry).collect(),
+        disconnect_delay: config.disconnect_delay,
+        sys_interval: config.sys_interval.unwrap_or(0),
+        session_expiry: config.session_expiry,
+        max_qos: config.max_qos.number(),
+        auth: Auth { plugins: ["auth_anonymous"], allow_anonymous: true },
+        limits: limit_keys(&config.limits),
+    };
+    serde_yaml::to_string(&file).expect("words and numbers under words can always be written")
+}
+
+fn listener_entry(listener: &Listener) -> (Value, Value) {
+    let keys = ListenerKeys {
+        bind: listener.bind.to_string(),
+        max_connections: or_zero(listener.connections_max, usize::MAX),
+    };
+    let keys = serde_yaml::to_value(keys).expect("a word and a number can always be written");
+    (Value::String(listener.name.clone()), keys)
+}
+
+fn limit_keys(limits: &Limits) -> LimitKeys {
+    let size = |number: usize| or_zero(number, usize::MAX);
+    LimitKeys {
+        connections: size(limits.connections),
+        packet_bytes: or_zero(limits.packet_bytes, u32::MAX),
+        connect_timeout: or_zero(limits.connect_timeout, NEVER_MILLIS) / 1_000,
+        keep_alive_max: or_zero(limits.keep_alive_max, u16::MAX),
+        inflight: or_zero(limits.inflight, u16::MAX),
+        queue_messages: size(limits.queue_messages),
+        queue_bytes: size(limits.queue_bytes),
+        total_bytes: size(limits.total_bytes),
+        subscriptions: size(limits.subscriptions),
+        topic_levels: size(limits.topic_levels),
+        topic_bytes: size(limits.topic_bytes),
+        retained_messages: size(limits.retained_messages),
+        retained_bytes: size(limits.retained_bytes),
+        session_expiry_max: or_zero(limits.session_expiry_max, u32::MAX),
+    }
+}
+
+/// The highest number is written as 0: no limit.
+fn or_zero<N: PartialEq + Default>(number: N, highest: N) -> N {
+    if number == highest { N::default() } else { number }
+}

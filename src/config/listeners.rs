@@ -1,0 +1,257 @@
+//! The section `listeners`: who inherits what from `default`, and which are started.
+//!
+//! As in amqtt up to 0.11.2: `default` is only defaults unless it has a `bind`, and what a
+//! listener says itself wins. Addresses are in `bind.rs`.
+
+use super::problem::{Position, Report, printable};
+use super::section::{Entry, Section};
+use super::{Bind, BindError, Listener};
+
+/// Reads the section. Without it there is one listener that only this machine reaches.
+pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> {
+    let Some(entry) = top.value("listeners", report) else {
+        let message = "no listeners are given: only 127.0.0.1:1883 is served, to this machine";
+        report.warn((None, "listeners"), message);
+        return vec![Listener::loopback()];
+    };
+    let Some(section) = entry.section(report) else { return Vec::new() };
+    let mut candidates: Vec<Candidate<'_>> = section
+        .all()
+        .filter_map(|(name, entry)| {
+            let settings = Settings::read(&entry, report)?;
+            Some(Candidate { name, entry, settings })
+        })
+        .collect();
+    let defaults = candidates.iter().find(|candidate| candidate.name == "default");
+    let defaults = defaults.map(|candidate| candidate.settings.clone()).unwrap_or_default();
+    for candidate in &mut candidates {
+        candidate.settings.inherit(&defaults);
+    }
+    if candidates.iter().all(|candidate| !candidate.settings.has_bind()) {
+        let cause = "no listener has a `bind`, so nobody could connect";
+        report.error(entry.spot(), cause, "give one an address: `bind: 127.0.0.1:1883`");
+    }
+    let listeners: Vec<_> =
+        candidates.iter().filter_map(|candidate| candidate.listener(report)).collect();
+    report_shared_binds(&candidates, report);
+    listeners
+}
+
+/// A listener of the file, which may turn out to be only defaults.
+struct Candidate<'n> {
+    name: &'n str,
+    entry: Entry<'n>,
+    settings: Settings,
+}
+
+/// A value, and where it is written.
+#[derive(Clone)]
+struct Given<T> {
+    value: T,
+    at: Position,
+    path: String,
+}
+
+impl<T> Given<T> {
+    fn new(value: T, entry: &Entry<'_>) -> Given<T> {
+        Given { value, at: entry.at, path: entry.path.clone() }
+    }
+}
+
+/// How packets come in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Tcp,
+    WebSocket,
+}
+
+/// What `bind` says.
+#[derive(Clone, PartialEq, Eq)]
+enum Address {
+    /// Null, which starts nothing.
+    Nowhere,
+    /// Not an address: reported already.
+    Bad,
+    At(Bind),
+}
+
+/// What a listener says itself, or with what it inherits.
+#[derive(Clone, Default)]
+struct Settings {
+    bind: Option<Given<Address>>,
+    transport: Option<Given<Transport>>,
+    connections_max: Option<usize>,
+    tls: Option<Given<bool>>,
+    /// The first key that only matters with TLS.
+    certificate: Option<Given<()>>,
+}
+
+impl Settings {
+    fn read(entry: &Entry<'_>, report: &mut Report) -> Option<Settings> {
+        let mut section = entry.section(report)?;
+        let settings = Settings {
+            bind: section
+                .entry("bind", report)
+                .map(|entry| Given::new(read_bind(&entry, report), &entry)),
+            transport: section
+                .value("type", report)
+                .and_then(|entry| Some(Given::new(read_transport(&entry, report)?, &entry))),
+            connections_max: section
+                .value("max-connections", report)
+                .and_then(|entry| entry.integer(-1..=i64::from(u32::MAX), report))
+                .map(connections_max),
+            tls: section
+                .value("ssl", report)
+                .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
+            certificate: read_certificate(&mut section, report),
+        };
+        for name in ["reader", "writer"] {
+            if let Some(entry) = section.value(name, report) {
+                report.warn(entry.spot(), "has no effect, as in amqtt");
+            }
+        }
+        section.finish(report);
+        Some(settings)
+    }
+
+    /// Takes the defaults for what it does not say itself.
+    fn inherit(&mut self, defaults: &Settings) {
+        let own = std::mem::take(self);
+        *self = Settings {
+            bind: own.bind.or_else(|| defaults.bind.clone()),
+            transport: own.transport.or_else(|| defaults.transport.clone()),
+            connections_max: own.connections_max.or(defaults.connections_max),
+            tls: own.tls.or_else(|| defaults.tls.clone()),
+            certificate: own.certificate.or_else(|| defaults.certificate.clone()),
+        };
+    }
+
+    fn has_bind(&self) -> bool {
+        self.bind.as_ref().is_some_and(|given| given.value != Address::Nowhere)
+    }
+
+    /// Refuses what a later version serves.
+    fn report_unserved(&self, report: &mut Report) {
+        const MEND: &str = "remove the listener, or make it plain TCP";
+        if let Some(given) = self.transport.as_ref().filter(|t| t.value == Transport::WebSocket) {
+            let cause = "WebSocket listeners are not served by this version yet";
+            report.error((Some(given.at), &given.path), cause, MEND);
+        }
+        match (&self.tls, &self.certificate) {
+            (Some(given), _) if given.value => {
+                let cause = "TLS listeners are not served by this version yet";
+                report.error((Some(given.at), &given.path), cause, MEND);
+            }
+            (None, Some(given)) => {
+                let message = "has no effect without `ssl: on`: the listener is not encrypted";
+                report.warn((Some(given.at), &given.path), message);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Candidate<'_> {
+    /// The listener, if it is one that can be started.
+    fn listener(&self, report: &mut Report) -> Option<Listener> {
+        if !self.settings.has_bind() {
+            if self.name != "default" {
+                report.warn(self.entry.spot(), "not started: it has no `bind`");
+            }
+            return None;
+        }
+        self.settings.report_unserved(report);
+        Some(Listener {
+            name: self.name.to_owned(),
+            bind: self.bind()?.0.clone(),
+            connections_max: self.settings.connections_max.unwrap_or(usize::MAX),
+        })
+    }
+
+    /// The address, and where it is written.
+    fn bind(&self) -> Option<(&Bind, &Given<Address>)> {
+        match self.settings.bind.as_ref()? {
+            given @ Given { value: Address::At(bind), .. } => Some((bind, given)),
+            _ => None,
+        }
+    }
+}
+
+/// Refuses two listeners at one address. Port 0 is another one each time.
+fn report_shared_binds(candidates: &[Candidate<'_>], report: &mut Report) {
+    let bound = |candidate: &&Candidate<'_>| candidate.bind().is_some_and(|(b, _)| b.port != 0);
+    let bound: Vec<&Candidate<'_>> = candidates.iter().filter(bound).collect();
+    for (index, one) in bound.iter().enumerate() {
+        let Some((bind, given)) = one.bind() else { continue };
+        let is_same = |other: &&&Candidate<'_>| other.bind().is_some_and(|(b, _)| b == bind);
+        if let Some(other) = bound[..index].iter().find(is_same) {
+            let (one, other) = (printable(one.name), printable(other.name));
+            let cause = format!("the listeners `{other}` and `{one}` have one address, {bind}");
+            report.error((Some(given.at), &given.path), cause, "give each its own `bind`");
+        }
+    }
+}
+
+fn read_bind(entry: &Entry<'_>, report: &mut Report) -> Address {
+    const MEND: &str = "write it like 127.0.0.1:1883, :1883 or '[::1]:1883'";
+    if entry.node.is_null() {
+        return Address::Nowhere;
+    }
+    let Some(text) = entry.word() else {
+        entry.unexpected("an address", MEND, report);
+        return Address::Bad;
+    };
+    if Bind::is_ambiguous(text) {
+        let message = "an IPv6 address with a port needs brackets: the part after the last \
+                       colon is taken for the port";
+        report.warn(entry.spot(), message);
+    }
+    match text.parse() {
+        Ok(bind) => Address::At(bind),
+        Err(error) => {
+            let mend = if error == BindError::UnixSocket { "bind a TCP port" } else { MEND };
+            report.error(entry.spot(), format!("{}: {error}", entry.node.describe()), mend);
+            Address::Bad
+        }
+    }
+}
+
+fn read_transport(entry: &Entry<'_>, report: &mut Report) -> Option<Transport> {
+    let word = entry.word().unwrap_or_default();
+    let lower = word.to_ascii_lowercase();
+    let transport = match lower.as_str() {
+        "tcp" => Some(Transport::Tcp),
+        "ws" => Some(Transport::WebSocket),
+        "external" => {
+            let cause = "`external` opens no socket: it is for programs that embed amqtt";
+            report.error(entry.spot(), cause, "remove the listener");
+            None
+        }
+        _ => {
+            entry.unexpected("`tcp` or `ws`", "write `tcp`", report);
+            None
+        }
+    };
+    if transport.is_some() && lower != word {
+        report.warn(entry.spot(), format!("read as `{lower}`; amqtt would not know it"));
+    }
+    transport
+}
+
+/// Asks for the keys of TLS, and looks at none of them.
+fn read_certificate(section: &mut Section<'_>, report: &mut Report) -> Option<Given<()>> {
+    let mut first = None;
+    for name in ["certfile", "keyfile", "cafile", "capath", "cadata"] {
+        let entry = section.value(name, report);
+        first = first.or(entry.map(|entry| Given::new((), &entry)));
+    }
+    first
+}
+
+/// As in amqtt, 0 and less are "no limit".
+fn connections_max(number: i64) -> usize {
+    match usize::try_from(number) {
+        Err(_) | Ok(0) => usize::MAX,
+        Ok(number) => number,
+    }
+}

@@ -1,0 +1,198 @@
+//! The root key `plugins`: short names, as up to amqtt 0.11.1, or Python classes, as from 0.11.2.
+//!
+//! Nothing is loaded. The classes whose work the broker does itself are accepted; any other is
+//! refused, for it may be what keeps clients out. The older section `auth` is in `access.rs`.
+
+use super::SYS_INTERVAL;
+use super::access::ANONYMOUS_NAMES;
+use super::problem::Report;
+use super::section::{Entry, Section, nearest};
+use super::yaml::Kind;
+
+/// What the key says.
+pub(super) enum Plugins {
+    /// No classes: the sections `auth` and `topic-check` decide.
+    Unnamed,
+    /// Classes, which replace those sections.
+    Classes {
+        /// Seconds between two publications of `$SYS`, if the class for it is among them; none
+        /// within: never.
+        sys_interval: Option<Option<u64>>,
+    },
+}
+
+/// What becomes of a class.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Treatment {
+    /// Lets anonymous clients in.
+    Anonymous,
+    /// Publishes `$SYS`.
+    Sys,
+    /// Logs what the broker logs anyway.
+    Logger,
+    /// Does nothing, in amqtt too.
+    Idle,
+    /// Not served yet.
+    Later,
+    /// Never: it needs Python.
+    Python,
+}
+
+/// The classes that come with amqtt, and what they do there.
+const CLASSES: &[(&str, Treatment, &str)] = &[
+    ("amqtt.plugins.authentication.AnonymousAuthPlugin", Treatment::Anonymous, "lets clients in"),
+    ("amqtt.plugins.sys.broker.BrokerSysPlugin", Treatment::Sys, "publishes $SYS"),
+    ("amqtt.plugins.logging_amqtt.EventLoggerPlugin", Treatment::Logger, "logs"),
+    ("amqtt.plugins.logging_amqtt.PacketLoggerPlugin", Treatment::Logger, "logs"),
+    ("amqtt.plugins.persistence.SQLitePlugin", Treatment::Idle, "does nothing"),
+    ("amqtt.plugins.authentication.FileAuthPlugin", Treatment::Later, "checks passwords"),
+    (
+        "amqtt.plugins.topic_checking.TopicAccessControlListPlugin",
+        Treatment::Later,
+        "limits users to topics",
+    ),
+    ("amqtt.plugins.topic_checking.TopicTabooPlugin", Treatment::Later, "forbids topics"),
+    ("amqtt.contrib.persistence.SessionDBPlugin", Treatment::Later, "keeps sessions on disk"),
+    ("amqtt.contrib.http.UserAuthHttpPlugin", Treatment::Later, "asks a server for users"),
+    ("amqtt.contrib.http.TopicAuthHttpPlugin", Treatment::Later, "asks a server for topics"),
+    ("amqtt.contrib.jwt.UserAuthJwtPlugin", Treatment::Later, "checks tokens"),
+    ("amqtt.contrib.jwt.TopicAuthJwtPlugin", Treatment::Later, "limits tokens to topics"),
+    ("amqtt.contrib.cert.UserAuthCertPlugin", Treatment::Later, "checks certificates"),
+    ("amqtt.contrib.auth_db.UserAuthDBPlugin", Treatment::Python, "looks users up in SQL"),
+    ("amqtt.contrib.auth_db.TopicAuthDBPlugin", Treatment::Python, "looks topics up in SQL"),
+    ("amqtt.contrib.ldap.UserAuthLdapPlugin", Treatment::Python, "asks LDAP for users"),
+    ("amqtt.contrib.ldap.TopicAuthLdapPlugin", Treatment::Python, "asks LDAP for topics"),
+    ("amqtt.contrib.shadows.ShadowPlugin", Treatment::Python, "keeps device shadows"),
+    ("amqtt.contrib.shadows.ShadowTopicAuthPlugin", Treatment::Python, "guards device shadows"),
+    ("amqtt.contrib.django.plugins.DjangoAuthPlugin", Treatment::Python, "asks Django for users"),
+    (
+        "amqtt.contrib.django.plugins.UserTopicACLPlugin",
+        Treatment::Python,
+        "asks Django for topics",
+    ),
+];
+
+/// A class in the file, with its options if it has any.
+struct Plugin<'n> {
+    class: &'n str,
+    entry: Entry<'n>,
+    options: Option<Entry<'n>>,
+}
+
+/// Reads the key.
+pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Plugins {
+    let Some(entry) = top.value("plugins", report) else { return Plugins::Unnamed };
+    let Some(plugins) = plugins_of(&entry, report) else { return Plugins::Unnamed };
+    let is_short = |plugin: &Plugin<'_>| {
+        plugin.options.is_none()
+            && (!plugin.class.contains('.') || ANONYMOUS_NAMES.contains(&plugin.class))
+    };
+    if matches!(entry.node.kind, Kind::List(_))
+        && !plugins.is_empty()
+        && plugins.iter().all(is_short)
+    {
+        let message = "the list has no effect, as in hbmqtt and amqtt up to 0.11.1: it does not \
+                       choose who may connect; `auth.plugins` does";
+        report.warn(entry.spot(), message);
+        return Plugins::Unnamed;
+    }
+    let mut sys_interval = None;
+    let mut lets_in = false;
+    for plugin in &plugins {
+        match plugin.treatment(report) {
+            Some(Treatment::Anonymous) => {
+                plugin.check_anonymous(report);
+                lets_in = true;
+            }
+            Some(Treatment::Sys) => sys_interval = Some(plugin.sys_interval(report)),
+            Some(_) => plugin.finish_options(report),
+            None => lets_in = true,
+        }
+    }
+    if !lets_in {
+        let mend = "add amqtt.plugins.authentication.AnonymousAuthPlugin, or remove `plugins`";
+        report.error(entry.spot(), "none of these plugins would let a client in", mend);
+    }
+    Plugins::Classes { sys_interval }
+}
+
+/// The plugins of a list or of a section.
+fn plugins_of<'n>(entry: &Entry<'n>, report: &mut Report) -> Option<Vec<Plugin<'n>>> {
+    let from_section = |section: Section<'n>| {
+        let plugin = |(class, entry): (&'n str, Entry<'n>)| {
+            let options = Some(entry.clone()).filter(|entry| !entry.node.is_null());
+            Plugin { class, entry, options }
+        };
+        section.all().map(plugin).collect::<Vec<_>>()
+    };
+    if matches!(entry.node.kind, Kind::Map(_)) {
+        return entry.section(report).map(from_section);
+    }
+    let mut plugins = Vec::new();
+    for item in entry.list(report)? {
+        match (item.word(), &item.node.kind) {
+            (Some(class), _) => plugins.push(Plugin { class, entry: item, options: None }),
+            (None, Kind::Map(_)) => plugins.extend(item.section(report).map(from_section)?),
+            _ => item.unexpected("the name of a plugin", "write its name or remove it", report),
+        }
+    }
+    Some(plugins)
+}
+
+impl<'n> Plugin<'n> {
+    /// What becomes of it; none if it was refused.
+    fn treatment(&self, report: &mut Report) -> Option<Treatment> {
+        let known = CLASSES.iter().find(|(class, ..)| *class == self.class);
+        let (cause, mend) = match known {
+            Some((_, Treatment::Later, work)) => (
+                format!("the plugin {work}, which this version does not serve yet"),
+                "remove it if the broker may do without; then check who may connect".to_owned(),
+            ),
+            Some((_, Treatment::Python, work)) => (
+                format!("the plugin {work} in Python, which this broker does not run"),
+                "remove it if the broker may do without; then check who may connect".to_owned(),
+            ),
+            Some((_, treatment, _)) => return Some(*treatment),
+            None => (
+                "not a plugin of amqtt; a Python class of one's own cannot be run, nor passed \
+                 over: it may be what keeps clients out"
+                    .to_owned(),
+                nearest(self.class, CLASSES.iter().map(|(class, ..)| *class)).map_or_else(
+                    || "remove it if the broker may do without".to_owned(),
+                    |name| format!("the nearest known class is {name}"),
+                ),
+            ),
+        };
+        report.error(self.entry.spot(), cause, mend);
+        None
+    }
+
+    fn options(&self, report: &mut Report) -> Option<Section<'n>> {
+        self.options.as_ref().and_then(|options| options.section(report))
+    }
+
+    /// A class without options of its own.
+    fn finish_options(&self, report: &mut Report) {
+        if let Some(section) = self.options(report) {
+            section.finish(report);
+        }
+    }
+
+    fn check_anonymous(&self, report: &mut Report) {
+        let Some(mut section) = self.options(report) else { return };
+        if let Some(entry) = section.value("allow-anonymous", report) {
+            super::access::require_anonymous(&entry, report);
+        }
+        section.finish(report);
+    }
+
+    /// Seconds between two publications of `$SYS`; none: never.
+    fn sys_interval(&self, report: &mut Report) -> Option<u64> {
+        let Some(mut section) = self.options(report) else { return Some(SYS_INTERVAL) };
+        let interval = section
+            .value("sys-interval", report)
+            .map_or(Some(SYS_INTERVAL), |entry| super::file::interval(&entry, report));
+        section.finish(report);
+        interval
+    }
+}
