@@ -5,6 +5,8 @@
 
 mod error;
 pub mod packet;
+mod stub;
+pub use stub::*;
 
 pub use error::DecodeError;
 pub use packet::*;
