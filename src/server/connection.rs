@@ -7,10 +7,12 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,7 +26,7 @@ use super::input::{Decoded, Input};
 use super::network::Network;
 use super::output::{Encoded, Output};
 use super::worker::Worker;
-use crate::machine::{self, ConnectionId, ListenerId, Outgoing};
+use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
 use crate::mqtt::types::Reason;
 use crate::mqtt::wire::Packet;
 
@@ -47,6 +49,8 @@ const PULL_BYTES: usize = 64 * 1024;
 pub(crate) struct Connection<S> {
     id: ConnectionId,
     listener: ListenerId,
+    /// Of the listener, for logs.
+    listener_name: Arc<str>,
     peer: SocketAddr,
     /// Known from CONNECT, or from CONNACK if the broker assigned it. For logs.
     client_id: Option<Box<str>>,
@@ -69,7 +73,10 @@ pub(crate) struct Connection<S> {
     progressed: Instant,
     /// Why the connection ends. The first reason stays.
     closed: Option<Closed>,
-    /// Nothing more will be sent, taken or not.
+    /// Writing failed. What the peer sent before it left is still read: it may have said
+    /// goodbye.
+    unwritable: Option<io::ErrorKind>,
+    /// Nothing more will be sent or read.
     is_cut: bool,
 }
 
@@ -88,8 +95,6 @@ enum Until {
     Written,
     /// The stream has taken everything, so that it can be closed.
     Flushed,
-    /// The peer has closed too.
-    Gone,
 }
 
 /// What a connection's turn found to do.
@@ -120,11 +125,10 @@ pub(crate) async fn drive<N: Network>(
     let closed = machine::Input::Closed { connection: id };
     worker.exchange(None, |machine, now| machine.handle(closed, now));
     connection.borrow().log_end();
-    unconstrained(poll_fn(|context| {
-        let buffer = &mut worker.read_buffer();
-        connection.borrow_mut().poll_linger(buffer, context)
-    }))
-    .await;
+    if connection.borrow().may_linger() {
+        // Boxed, so that idle connections do not carry room for it.
+        Box::pin(linger(&worker, &connection)).await;
+    }
     worker.forget(id);
 }
 
@@ -187,23 +191,37 @@ fn receive<N: Network>(
     }
 }
 
+/// Closes our half and reads until the peer has closed its own: a close with input unread is a
+/// reset, which could take our last bytes away from the peer.
+async fn linger<N: Network>(worker: &Worker<N>, connection: &RefCell<Connection<N::Stream>>) {
+    let ended = async {
+        poll_fn(|context| connection.borrow_mut().poll_shutdown(context)).await;
+        let buffer = || worker.read_buffer();
+        poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context)).await;
+    };
+    // Late or not, there is nothing more to do.
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, ended).await;
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A connection that must send a packet before `connect_deadline`.
+    /// A connection whose first packet must come within the limit's time.
     pub(crate) fn new(
         id: ConnectionId,
         listener: ListenerId,
+        listener_name: Arc<str>,
         peer: SocketAddr,
         stream: S,
-        input: Input,
-        connect_timeout: Duration,
+        limits: &Limits,
     ) -> Connection<S> {
+        let connect_timeout = Duration::from_millis(limits.connect_timeout);
         Connection {
             id,
             listener,
+            listener_name,
             peer,
             client_id: None,
             stream,
-            input,
+            input: Input::new(limits.packet_bytes),
             output: Output::default(),
             waker: Waker::noop().clone(),
             timer: Some(Timer::new(Until::Connected, connect_timeout)),
@@ -213,14 +231,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             unanswered: 0,
             progressed: Instant::now(),
             closed: None,
+            unwritable: None,
             is_cut: false,
         }
+    }
+
+    /// Whether the machine's output can still go somewhere.
+    pub(crate) fn is_open(&self) -> bool {
+        self.closed.is_none()
     }
 
     /// Bytes to pull from the machine: none while the stream takes nothing, but then the
     /// machine may still say that the connection must close.
     pub(crate) fn pull_bytes(&self) -> usize {
-        if self.output.is_empty() { PULL_BYTES } else { 0 }
+        if self.output.is_empty() && self.unwritable.is_none() { PULL_BYTES } else { 0 }
     }
 
     /// Says whether the machine has more than was pulled.
@@ -247,15 +271,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 error!(peer = %self.peer, %error, "a packet cannot be encoded and is left out");
             }
         }
+        self.write(encoded);
+        let is_done = self.output.is_empty() && self.unwritable.is_none();
+        if self.has_more || self.closed.is_some() || !is_done {
+            self.waker.wake_by_ref(); // the rest is its own task's
+        }
+    }
+
+    fn write(&mut self, encoded: &mut Encoded) {
+        if self.unwritable.is_some() || self.is_cut {
+            return encoded.clear();
+        }
         let was_empty = self.output.is_empty();
         let context = &mut Context::from_waker(&self.waker);
-        match self.output.send(encoded, &mut self.stream, context) {
-            Ok(()) if was_empty => self.progressed = Instant::now(),
-            Ok(()) => {}
-            Err(error) => self.cut(Closed::Failed(error.kind())),
+        let result = self.output.send(encoded, &mut self.stream, context);
+        if was_empty && !self.output.is_empty() {
+            self.progressed = Instant::now();
         }
-        if self.has_more || self.closed.is_some() || !self.output.is_empty() {
-            self.waker.wake_by_ref(); // the rest is its own task's
+        self.after_write(result);
+    }
+
+    fn after_write(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.unwritable = Some(error.kind());
+            self.output.clear();
+        }
+        if self.output.is_empty() {
+            self.unanswered = 0;
         }
     }
 
@@ -276,6 +318,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             return Poll::Ready(event);
         }
+        if let Some(error) = self.unwritable {
+            self.cut(Closed::Failed(error));
+            return Poll::Ready(Event::Over);
+        }
         if self.has_more && self.output.is_empty() && self.closed.is_none() {
             return Poll::Ready(Event::Writable);
         }
@@ -286,14 +332,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.is_empty() {
             return;
         }
-        match self.output.flush(&mut self.stream, context) {
-            Ok(0) => {}
-            Ok(_) => self.progressed = Instant::now(),
-            Err(error) => self.cut(Closed::Failed(error.kind())),
+        let result = self.output.flush(&mut self.stream, context);
+        if result.as_ref().is_ok_and(|&bytes| bytes > 0) {
+            self.progressed = Instant::now();
         }
-        if self.output.is_empty() {
-            self.unanswered = 0;
-        }
+        self.after_write(result.map(drop));
     }
 
     fn is_over(&self) -> bool {
@@ -335,10 +378,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Waits with a time limit for what must not take for ever.
     fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        let until = self.waits_until();
-        if self.timer.as_ref().map(|timer| timer.until) != until {
-            self.timer = until.map(|until| Timer::new(until, until.timeout()));
-        }
+        self.set_timer();
         while let Some(timer) = &mut self.timer {
             if timer.sleep.as_mut().poll(context).is_pending() {
                 return Poll::Pending;
@@ -352,7 +392,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {
                     timer.sleep.as_mut().reset(self.progressed + WRITE_TIMEOUT);
                 }
-                Until::Written | Until::Flushed | Until::Gone => {
+                Until::Written | Until::Flushed => {
                     self.cut(Closed::WriteTimedOut);
                     return Poll::Ready(Event::Over);
                 }
@@ -361,48 +401,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Pending
     }
 
-    fn waits_until(&self) -> Option<Until> {
-        if self.closed.is_some() {
-            Some(Until::Flushed)
+    /// Sets the timer for what is waited for now, and leaves it if that is the same as before.
+    fn set_timer(&mut self) {
+        let waits = if self.closed.is_some() {
+            Some((Until::Flushed, CLOSE_TIMEOUT))
         } else if self.is_new {
-            Some(Until::Connected)
+            return; // one deadline, set when the connection was accepted
         } else if self.output.is_empty() {
             None
         } else {
-            Some(Until::Written)
+            Some((Until::Written, WRITE_TIMEOUT))
+        };
+        if self.timer.as_ref().map(|timer| timer.until) != waits.map(|(until, _)| until) {
+            self.timer = waits.map(|(until, timeout)| Timer::new(until, timeout));
         }
     }
 
-    /// Closes our half and reads until the peer has closed its own: a close with input unread
-    /// is a reset, which could take our last bytes away from the peer.
-    fn poll_linger(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<()> {
-        if self.is_cut || !self.closed.is_some_and(Closed::is_orderly) {
-            return Poll::Ready(());
-        }
-        self.waker.clone_from(context.waker());
-        if !matches!(&self.timer, Some(timer) if timer.until == Until::Gone) {
-            self.timer = Some(Timer::new(Until::Gone, Until::Gone.timeout()));
-            if let Poll::Ready(Err(_)) = Pin::new(&mut self.stream).poll_shutdown(context) {
-                return Poll::Ready(());
-            }
-        }
+    fn may_linger(&self) -> bool {
+        !self.is_cut && self.closed.is_some_and(Closed::is_orderly)
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // If it fails, so does the next read.
+        Pin::new(&mut self.stream).poll_shutdown(context).map(drop)
+    }
+
+    /// Reads and forgets until the peer has ended.
+    fn poll_ended(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS_PER_TURN {
             let mut buffer = ReadBuf::new(buffer);
-            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending => return self.poll_timer_gone(context),
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if self.is_cut || read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
             }
         }
         context.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    fn poll_timer_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.timer {
-            Some(timer) => timer.sleep.as_mut().poll(context),
-            None => Poll::Ready(()),
-        }
     }
 
     /// Closes the connection when all output is sent. The one place that decides why.
@@ -432,7 +466,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if answer.reason == Reason::Success {
             let client_id = self.client_id.as_deref().unwrap_or_default();
-            info!(?client_id, peer = %self.peer, listener = self.listener.0, "connected");
+            info!(?client_id, peer = %self.peer, listener = %self.listener_name, "connected");
         }
     }
 
@@ -448,15 +482,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 impl Timer {
     fn new(until: Until, timeout: Duration) -> Timer {
         Timer { until, sleep: Box::pin(tokio::time::sleep(timeout)) }
-    }
-}
-
-impl Until {
-    fn timeout(self) -> Duration {
-        match self {
-            Until::Connected | Until::Flushed => CLOSE_TIMEOUT,
-            Until::Written => WRITE_TIMEOUT,
-            Until::Gone => LINGER_TIMEOUT,
-        }
     }
 }

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Error;
 use super::network::Network;
@@ -48,6 +48,8 @@ pub(crate) async fn bind<N: Network>(
 
 /// Accepts until the broker stops.
 pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener<N>) {
+    let name = worker.shared().listener_name(listener.id).clone();
+    info!(listener = %name, peer = %listener.address, "listening");
     let mut stopped = std::pin::pin!(worker.shared().stopped());
     let mut is_out_of_something = false;
     loop {
@@ -64,7 +66,7 @@ pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 if !is_out_of_something {
-                    warn!(listener = %listener.address, %error, "cannot accept connections");
+                    warn!(listener = %name, %error, "cannot accept connections");
                 }
                 is_out_of_something = true;
                 tokio::time::sleep(BACK_OFF).await;

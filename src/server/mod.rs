@@ -55,7 +55,8 @@ pub enum Error {
 /// What a broker with this configuration shares among that many workers. All its randomness
 /// comes from `seed`.
 pub fn shared<A>(config: &Config, seed: u64, clock: Clock, workers: u16) -> Arc<Shared<A>> {
-    Arc::new(Shared::new(settings(config), seed, clock, workers))
+    let names = config.listeners.iter().map(|listener| Arc::from(listener.name.as_str()));
+    Arc::new(Shared::new(settings(config), names.collect(), seed, clock, workers))
 }
 
 /// Runs a broker with one worker on the caller's thread, until [`Shared::stop`]. Must be called

@@ -72,7 +72,8 @@ impl Encoded {
         }
     }
 
-    fn clear(&mut self) {
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
         self.copied.clear();
         self.shared.clear();
     }

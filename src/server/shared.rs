@@ -29,6 +29,7 @@ pub struct Shared<A> {
     core: Mutex<Core>,
     clock: Clock,
     limits: Limits,
+    listener_names: Vec<Arc<str>>,
     mailboxes: Vec<Mailbox<A>>,
     /// Connections of each worker, those in its mailbox included.
     loads: Vec<AtomicUsize>,
@@ -59,14 +60,21 @@ pub(crate) fn owner(id: ConnectionId) -> Option<u16> {
 }
 
 impl<A> Shared<A> {
-    /// A broker without listeners. All the machine's randomness comes from `seed`.
-    pub(crate) fn new(settings: Settings, seed: u64, clock: Clock, workers: u16) -> Shared<A> {
+    /// A broker that nobody can reach yet. All the machine's randomness comes from `seed`.
+    pub(crate) fn new(
+        settings: Settings,
+        listener_names: Vec<Arc<str>>,
+        seed: u64,
+        clock: Clock,
+        workers: u16,
+    ) -> Shared<A> {
         let limits = settings.limits.clone();
         let machine = Machine::new(settings, seed, clock.now());
         Shared {
             core: Mutex::new(Core { machine, armed: None }),
             clock,
             limits,
+            listener_names,
             mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
             inside: Mutex::new(BTreeMap::new()),
@@ -83,6 +91,10 @@ impl<A> Shared<A> {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    pub(crate) fn listener_name(&self, listener: ListenerId) -> &Arc<str> {
+        &self.listener_names[listener.0]
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -14,7 +14,6 @@ use tokio::sync::{Notify, watch};
 use tracing::debug;
 
 use super::connection::{Connection, drive};
-use super::input::Input;
 use super::listener::{Listener, accept};
 use super::mailbox::{Arrival, Mail};
 use super::network::Network;
@@ -29,6 +28,8 @@ const READ_BYTES: usize = 64 * 1024;
 /// Connections served in one visit to the machine, and packets pulled: then others may visit.
 const PULLS_MAX: usize = 256;
 const OUTGOING_MAX: usize = 1_024;
+/// Visits in one exchange: then the worker's other tasks have their turn.
+const VISITS_MAX: usize = 8;
 /// Time that connections have to end when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -156,12 +157,18 @@ impl<N: Network> Worker<N> {
             self.pull(machine, batch, now);
         });
         self.send(batch);
-        while batch.seen < batch.ids.len() {
-            self.shared.visit(|machine, now| self.pull(machine, batch, now));
-            self.send(batch);
+        for _ in 1..VISITS_MAX {
+            if batch.seen < batch.ids.len() {
+                self.shared.visit(|machine, now| self.pull(machine, batch, now));
+                self.send(batch);
+            }
         }
-        batch.ids.clear();
+        batch.ids.drain(..batch.seen);
         batch.seen = 0;
+        if !batch.ids.is_empty() {
+            // Other tasks have their turn first.
+            self.shared.mailbox(self.number).wake(&mut batch.ids);
+        }
     }
 
     /// Pulls what woken connections have to send, as much as one visit may.
@@ -176,7 +183,9 @@ impl<N: Network> Worker<N> {
                 batch.elsewhere.add(id);
                 continue;
             }
-            let Some(connection) = table.get(&id) else { continue };
+            let Some(connection) = table.get(&id).filter(|entry| entry.borrow().is_open()) else {
+                continue;
+            };
             let pulled = batch.outgoing.len();
             let bytes = connection.borrow().pull_bytes();
             let remaining = machine.poll_transmit(id, bytes, &mut batch.outgoing, now);
@@ -216,10 +225,9 @@ impl<N: Network> Worker<N> {
                 return self.shared.displace(self.number);
             }
         };
+        let name = self.shared.listener_name(listener).clone();
         let limits = self.shared.limits();
-        let timeout = Duration::from_millis(limits.connect_timeout);
-        let input = Input::new(limits.packet_bytes);
-        let connection = Connection::new(id, listener, peer, stream, input, timeout);
+        let connection = Connection::new(id, listener, name, peer, stream, limits);
         let connection = Rc::new(RefCell::new(connection));
         self.table.borrow_mut().insert(id, connection.clone());
         self.network.spawn(drive(self.clone(), connection));

@@ -374,7 +374,12 @@ pub struct Disconnect {
 impl Disconnect {
     /// A DISCONNECT that says no more than its reason.
     pub fn new(reason: Reason) -> Disconnect {
-        Disconnect { reason, session_expiry: None, server_reference: None, details: Details::default() }
+        Disconnect {
+            reason,
+            session_expiry: None,
+            server_reference: None,
+            details: Details::default(),
+        }
     }
 }
 
