@@ -1,0 +1,292 @@
+//! The embedding API: build a broker, start it, publish and subscribe from inside, stop it.
+//!
+//! What the broker does is in `server/` and `machine/`; here it only gets its threads, its
+//! clock and its seed. `server/local.rs` is the connection that publishing and subscribing use.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use tokio::sync::Mutex;
+use tracing::warn;
+
+use crate::config::{Config, Errors};
+use crate::machine::{Outgoing, Seed, Timestamp};
+use crate::mqtt::message::Message;
+use crate::mqtt::topic::{Filter, FilterError, NameError, TopicName};
+use crate::mqtt::types::{PacketId, QoS, Reason, Text};
+use crate::mqtt::wire::{
+    Ack, Delivery, Packet, Publish, Subscribe, SubscriptionOptions, SubscriptionRequest,
+};
+use crate::server::threads::{self, TcpShared, Threads};
+use crate::server::{self, Clock};
+
+type Local = server::Local<<server::Tcp as server::Network>::Accepted>;
+
+/// A running broker, on threads of its own. It stops when it is dropped;
+/// [`Broker::shut_down`] also waits for that.
+#[derive(Debug)]
+pub struct Broker {
+    shared: Arc<TcpShared>,
+    threads: Threads,
+    addresses: Vec<SocketAddr>,
+    publisher: Mutex<Publisher>,
+}
+
+/// A broker that is not started yet.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    config: Config,
+    workers: NonZeroU16,
+}
+
+/// Messages that arrive inside the process. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Subscription {
+    local: Local,
+}
+
+/// Why a message was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The topic is not a topic name.
+    #[error(transparent)]
+    Topic(#[from] NameError),
+    /// The broker does not take it.
+    #[error("refused: {0:?}")]
+    Refused(Reason),
+    /// The broker has stopped.
+    #[error("the broker has stopped")]
+    Stopped,
+}
+
+/// Why a subscription was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// The filter is not a topic filter.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The broker does not serve it.
+    #[error("refused: {0:?}")]
+    Refused(Reason),
+    /// The broker has stopped.
+    #[error("the broker has stopped")]
+    Stopped,
+}
+
+impl Broker {
+    /// A broker that will do what `config` says.
+    #[expect(clippy::new_ret_no_self, reason = "there is no broker until it is started")]
+    pub fn new(config: Config) -> Builder {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let workers = u16::try_from(cores).ok().and_then(NonZeroU16::new);
+        Builder { config, workers: workers.unwrap_or(NonZeroU16::MIN) }
+    }
+
+    /// A broker that will do what the YAML says: see [`Config::from_yaml`]. Warnings are logged.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration.
+    pub fn from_yaml(yaml: &str) -> Result<Builder, Errors> {
+        let loaded = Config::from_yaml(yaml, "the configuration")?;
+        for warning in &loaded.warnings {
+            warn!(error = %warning, "the configuration");
+        }
+        Ok(Broker::new(loaded.config))
+    }
+
+    /// The addresses where clients come in, with the ports that the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Publishes a message, and waits until the broker has taken it. Needs no particular
+    /// runtime. Messages published at the same time wait for each other.
+    ///
+    /// # Errors
+    /// The topic is not one, the broker refuses the message, or it has stopped.
+    pub async fn publish(
+        &self,
+        topic: &str,
+        payload: impl Into<Bytes>,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<(), PublishError> {
+        let topic = TopicName::try_from(topic)?;
+        self.publisher.lock().await.publish(topic, payload.into(), qos, retain).await
+    }
+
+    /// Subscribes inside the process: `$share/GROUP/FILTER` is a share in a group's
+    /// subscription. Needs no particular runtime.
+    ///
+    /// # Errors
+    /// The filter is not one, the broker refuses it, or it has stopped.
+    pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<Subscription, SubscribeError> {
+        let filter = Filter::new(Text::try_from(filter).map_err(FilterError::Text)?)?;
+        let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
+        let mut local = Local::open(self.shared.clone());
+        local.hand_in(Packet::Subscribe(Box::new(Subscribe {
+            id: PacketId::FIRST,
+            subscription_id: None,
+            user_properties: Vec::new(),
+            requests: vec![SubscriptionRequest { filter: Ok(filter), options }],
+        })));
+        loop {
+            match local.next().await {
+                Some(Outgoing::Packet(Packet::SubAck(answers))) => {
+                    let refusal = answers.reasons.iter().find(|reason| reason.is_error());
+                    return match refusal {
+                        Some(&reason) => Err(SubscribeError::Refused(reason)),
+                        None => Ok(Subscription { local }),
+                    };
+                }
+                Some(_) => {}
+                None => return Err(SubscribeError::Stopped),
+            }
+        }
+    }
+
+    /// Stops: tells every client and waits some seconds at most until they are gone. Blocks;
+    /// where that is not wanted, there is [`Broker::shut_down_and_wait`].
+    pub fn shut_down(mut self) {
+        self.shared.stop();
+        self.threads.join();
+    }
+
+    /// Stops: tells every client and waits some seconds at most until they are gone. Needs no
+    /// particular runtime.
+    pub async fn shut_down_and_wait(mut self) {
+        self.shared.stop();
+        self.threads.ended().await;
+        self.threads.join();
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Builder {
+    /// With that many threads; one for each core if nothing is said.
+    #[must_use]
+    pub fn workers(mut self, workers: NonZeroU16) -> Builder {
+        self.workers = workers;
+        self
+    }
+
+    /// Starts the broker. Every address is bound when it returns. Needs no particular runtime.
+    ///
+    /// # Errors
+    /// An address cannot be bound, a thread does not start, or the system has no entropy.
+    pub async fn start(self) -> Result<Broker, server::Error> {
+        let clock = Clock::starting_at(wall_clock());
+        let mut seed = Seed::default();
+        getrandom::fill(&mut seed)
+            .map_err(|error| server::Error::Entropy(std::io::Error::other(error)))?;
+        let shared = server::shared(&self.config, seed, clock, self.workers.get());
+        let (threads, addresses) = threads::start(shared.clone(), self.config.listeners).await?;
+        let publisher = Publisher { local: Local::open(shared.clone()), id: PacketId::FIRST };
+        Ok(Broker { shared, threads, addresses, publisher: Mutex::new(publisher) })
+    }
+}
+
+/// The one time that the wall clock is read.
+#[expect(clippy::disallowed_methods, reason = "read once, at start")]
+fn wall_clock() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+impl Subscription {
+    /// The next message; none when the broker has stopped. Acknowledges it. Safe to cancel: no
+    /// message is lost. Needs no particular runtime.
+    pub async fn recv(&mut self) -> Option<Arc<Message>> {
+        loop {
+            match self.local.next().await? {
+                Outgoing::Deliver(deliver) => {
+                    match deliver.delivery {
+                        Delivery::AtMostOnce => {}
+                        Delivery::AtLeastOnce { id, .. } => self.answer(Packet::PubAck, id),
+                        Delivery::ExactlyOnce { id, .. } => self.answer(Packet::PubRec, id),
+                    }
+                    return Some(deliver.message);
+                }
+                Outgoing::Packet(Packet::PubRel(ack)) => self.answer(Packet::PubComp, ack.id),
+                Outgoing::Packet(_) | Outgoing::Close(_) => {}
+            }
+        }
+    }
+
+    fn answer(&self, packet: fn(Ack) -> Packet, id: PacketId) {
+        self.local.hand_in(packet(Ack::new(id, Reason::Success)));
+    }
+}
+
+/// The connection that the embedding program publishes on.
+#[derive(Debug)]
+struct Publisher {
+    local: Local,
+    /// Of the last message above QoS 0.
+    id: PacketId,
+}
+
+impl Publisher {
+    async fn publish(
+        &mut self,
+        topic: TopicName,
+        payload: Bytes,
+        qos: QoS,
+        retain: bool,
+    ) -> Result<(), PublishError> {
+        self.id = self.id.next();
+        let (id, dup) = (self.id, false);
+        let delivery = match qos {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
+        };
+        self.local.hand_in(Packet::Publish(Publish {
+            delivery,
+            retain,
+            topic: Some(topic),
+            topic_alias: None,
+            subscription_ids: Vec::new(),
+            properties: None,
+            payload,
+        }));
+        match qos {
+            QoS::AtMostOnce => Ok(()),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => self.taken(id).await,
+        }
+    }
+
+    /// Waits for the last acknowledgement. Those of earlier messages, whose caller no longer
+    /// waits, are seen to as well.
+    async fn taken(&mut self, id: PacketId) -> Result<(), PublishError> {
+        while let Some(outgoing) = self.local.next().await {
+            let ack = match outgoing {
+                Outgoing::Packet(Packet::PubRec(ack)) if !ack.reason.is_error() => {
+                    let release = Ack::new(ack.id, Reason::Success);
+                    self.local.hand_in(Packet::PubRel(release));
+                    continue;
+                }
+                Outgoing::Packet(
+                    Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack),
+                ) => ack,
+                _ => continue,
+            };
+            if ack.id == id {
+                return if ack.reason.is_error() {
+                    Err(PublishError::Refused(ack.reason))
+                } else {
+                    Ok(())
+                };
+            }
+        }
+        Err(PublishError::Stopped)
+    }
+}

@@ -1,0 +1,53 @@
+//! Why a connection ended: always exactly one reason, logged once.
+//!
+//! `connection.rs` keeps the first that it learns of. The reasons that are MQTT's own are the
+//! machine's decision ([`Closing`]); the others are about the transport.
+
+use std::io;
+
+use crate::machine::Closing;
+use crate::mqtt::types::Reason;
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Closed {
+    /// By DISCONNECT.
+    #[error("the client left")]
+    Left,
+    /// For a reason of MQTT's: refused, timed out, taken over, in breach of the protocol.
+    #[error("{:?} (0x{:02X})", .0, .0.code())]
+    Because(Reason),
+    /// The peer closed the connection without DISCONNECT.
+    #[error("the peer closed the connection")]
+    Ended,
+    /// The peer took nothing for too long.
+    #[error("the peer takes nothing")]
+    WriteTimedOut,
+    /// The transport failed.
+    #[error("{0}")]
+    Failed(io::ErrorKind),
+    /// The broker stopped before the peer had taken everything.
+    #[error("the broker stopped")]
+    Abandoned,
+}
+
+impl Closed {
+    /// Whether the peer may still be reading, so that it is worth waiting for it to get our
+    /// last bytes.
+    pub(super) fn is_orderly(self) -> bool {
+        match self {
+            Closed::Left => true,
+            Closed::Because(reason) => reason != Reason::KeepAliveTimeout,
+            Closed::Ended | Closed::WriteTimedOut | Closed::Failed(_) | Closed::Abandoned => false,
+        }
+    }
+}
+
+impl From<Closing> for Closed {
+    fn from(closing: Closing) -> Closed {
+        match closing {
+            Closing::Left => Closed::Left,
+            Closing::Because(reason) => Closed::Because(reason),
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! One connection: bytes in, the machine, bytes out.
+//!
+//! Read [`drive`] first: it is a connection's life. A connection's state is shared with the
+//! other tasks of its worker, which write to it without waiting for its own task; so it is
+//! never borrowed across an await, nor while the machine is visited. What bytes mean is in
+//! `input.rs` and `output.rs`; who else is woken, in `worker.rs`; what MQTT says, in the machine.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep};
+use tracing::{debug, error, info};
+
+use super::closed::Closed;
+use super::input::{Decoded, Input};
+use super::network::Network;
+use super::output::{Encoded, Output};
+use super::worker::Worker;
+use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
+use crate::mqtt::types::Reason;
+use crate::mqtt::wire::Packet;
+
+/// Time after which a peer that takes nothing is given up.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for the last bytes, once it is decided to close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the peer to close too, so that it reads our last bytes and not a reset.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// Reads in one turn; then the worker's other connections have theirs.
+const ROUNDS_PER_TURN: usize = 4;
+/// Packets taken from a peer that does not take what we owe it. Enough to see its
+/// acknowledgements and pings while it is slow; beyond it, it must read first.
+const UNANSWERED_MAX: usize = 1_024;
+/// Bytes pulled from the machine at once.
+const PULL_BYTES: usize = 64 * 1024;
+
+/// The state of a connection.
+#[derive(Debug)]
+pub(crate) struct Connection<S> {
+    id: ConnectionId,
+    listener: ListenerId,
+    /// Of the listener, for logs.
+    listener_name: Arc<str>,
+    peer: SocketAddr,
+    /// Known from CONNECT, or from CONNACK if the broker assigned it. For logs.
+    client_id: Option<Box<str>>,
+    stream: S,
+    input: Input,
+    output: Output,
+    /// Of the connection's own task: readiness to write wakes that one, whoever writes.
+    waker: Waker,
+    /// What the connection waits for, and until when.
+    timer: Option<Timer>,
+    /// No packet has come yet.
+    is_new: bool,
+    /// What came cannot be decoded: nothing more is read.
+    is_deaf: bool,
+    /// The machine has more to send than was pulled.
+    has_more: bool,
+    /// Packets handed in since the stream stopped taking output.
+    unanswered: usize,
+    /// When the stream last took something of what was pending.
+    progressed: Instant,
+    /// Why the connection ends. The first reason stays.
+    closed: Option<Closed>,
+    /// Writing failed. What the peer sent before it left is still read: it may have said
+    /// goodbye.
+    unwritable: Option<io::ErrorKind>,
+    /// Nothing more will be sent or read.
+    is_cut: bool,
+}
+
+#[derive(Debug)]
+struct Timer {
+    until: Until,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// What a connection waits for, if it must not wait for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// The first packet has come.
+    Connected,
+    /// The stream has taken something.
+    Written,
+    /// The stream has taken everything, so that it can be closed.
+    Flushed,
+}
+
+/// What a connection's turn found to do.
+#[derive(Debug)]
+enum Event {
+    /// Bytes to decode. May be none.
+    Received(Bytes),
+    /// The stream takes more, and the machine has more.
+    Writable,
+    /// No packet came in time.
+    ConnectTimedOut,
+    /// Nothing more will be sent.
+    Over,
+}
+
+/// Drives a connection from its first byte to its last.
+pub(crate) async fn drive<N: Network>(
+    worker: Rc<Worker<N>>,
+    connection: Rc<RefCell<Connection<N::Stream>>>,
+) {
+    let (id, listener) = (connection.borrow().id, connection.borrow().listener);
+    let opened = machine::Input::Opened { connection: id, listener: Some(listener) };
+    worker.exchange(None, |machine, now| machine.handle(opened, now));
+
+    // Turns are bounded here; tokio's own bound would end a write to another connection.
+    unconstrained(poll_fn(|context| turn(&worker, &connection, context))).await;
+
+    let closed = machine::Input::Closed { connection: id };
+    worker.exchange(None, |machine, now| machine.handle(closed, now));
+    connection.borrow().log_end();
+    if connection.borrow().may_linger() {
+        // Boxed, so that idle connections do not carry room for it.
+        Box::pin(linger(&worker, &connection)).await;
+    }
+    worker.forget(id);
+}
+
+/// One turn: does what there is to do, some rounds of it. Ready when the connection is over.
+fn turn<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    let id = {
+        let mut connection = connection.borrow_mut();
+        connection.waker.clone_from(context.waker());
+        connection.id
+    };
+    for _ in 0..ROUNDS_PER_TURN {
+        let event = {
+            let buffer = &mut worker.read_buffer();
+            connection.borrow_mut().poll_event(buffer, context)
+        };
+        match event {
+            Poll::Ready(Event::Received(bytes)) => receive(worker, connection, id, bytes),
+            Poll::Ready(Event::Writable) => worker.exchange(Some(id), |_, _| {}),
+            Poll::Ready(Event::ConnectTimedOut) => {
+                let input = machine::Input::ConnectTimedOut { connection: id };
+                worker.exchange(None, |machine, now| machine.handle(input, now));
+            }
+            Poll::Ready(Event::Over) => return Poll::Ready(()),
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    context.waker().wake_by_ref();
+    Poll::Pending
+}
+
+/// Decodes the bytes and hands the packets to the machine, all in one visit if they are not
+/// very many.
+fn receive<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+    id: ConnectionId,
+    mut bytes: Bytes,
+) {
+    let mut decoded = Decoded::More;
+    while decoded == Decoded::More && connection.borrow().closed.is_none() {
+        let packets = &mut *worker.packets();
+        decoded = connection.borrow_mut().decode(&mut bytes, packets);
+        if packets.is_empty() && decoded == Decoded::All {
+            return;
+        }
+        let more = connection.borrow().has_more.then_some(id);
+        worker.exchange(more, |machine, now| {
+            if !packets.is_empty() {
+                machine.handle(machine::Input::Received { connection: id, packets }, now);
+            }
+            if let Decoded::Undecodable(error) = decoded {
+                machine.handle(machine::Input::Undecodable { connection: id, error }, now);
+            }
+        });
+        packets.clear();
+    }
+}
+
+/// Closes our half and reads until the peer has closed its own: a close with input unread is a
+/// reset, which could take our last bytes away from the peer.
+async fn linger<N: Network>(worker: &Worker<N>, connection: &RefCell<Connection<N::Stream>>) {
+    let ended = async {
+        poll_fn(|context| connection.borrow_mut().poll_shutdown(context)).await;
+        let buffer = || worker.read_buffer();
+        poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context)).await;
+    };
+    // Late or not, there is nothing more to do.
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, ended).await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection whose first packet must come within the limit's time.
+    pub(crate) fn new(
+        id: ConnectionId,
+        listener: ListenerId,
+        listener_name: Arc<str>,
+        peer: SocketAddr,
+        stream: S,
+        limits: &Limits,
+    ) -> Connection<S> {
+        let connect_timeout = Duration::from_millis(limits.connect_timeout);
+        Connection {
+            id,
+            listener,
+            listener_name,
+            peer,
+            client_id: None,
+            stream,
+            input: Input::new(limits.packet_bytes),
+            output: Output::default(),
+            waker: Waker::noop().clone(),
+            timer: Some(Timer::new(Until::Connected, connect_timeout)),
+            is_new: true,
+            is_deaf: false,
+            has_more: false,
+            unanswered: 0,
+            progressed: Instant::now(),
+            closed: None,
+            unwritable: None,
+            is_cut: false,
+        }
+    }
+
+    /// Whether the machine's output can still go somewhere.
+    pub(crate) fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+
+    /// Bytes to pull from the machine: none while the stream takes nothing, but then the
+    /// machine may still say that the connection must close.
+    pub(crate) fn pull_bytes(&self) -> usize {
+        if self.output.is_empty() && self.unwritable.is_none() { PULL_BYTES } else { 0 }
+    }
+
+    /// Says whether the machine has more than was pulled.
+    pub(crate) fn set_has_more(&mut self, has_more: bool) {
+        self.has_more = has_more;
+    }
+
+    /// Sends what was pulled. Called from any task of the worker.
+    pub(crate) fn send(&mut self, outgoing: impl Iterator<Item = Outgoing>, encoded: &mut Encoded) {
+        let version = self.input.version();
+        for outgoing in outgoing {
+            let result = match outgoing {
+                Outgoing::Packet(packet) => {
+                    self.note_answer(&packet);
+                    encoded.packet(&packet, version)
+                }
+                Outgoing::Deliver(deliver) => encoded.deliver(&deliver, version),
+                Outgoing::Close(closing) => {
+                    self.close(closing.into());
+                    Ok(())
+                }
+            };
+            if let Err(error) = result {
+                error!(peer = %self.peer, %error, "a packet cannot be encoded and is left out");
+            }
+        }
+        self.write(encoded);
+        let is_done = self.output.is_empty() && self.unwritable.is_none();
+        if self.has_more || self.closed.is_some() || !is_done {
+            self.waker.wake_by_ref(); // the rest is its own task's
+        }
+    }
+
+    fn write(&mut self, encoded: &mut Encoded) {
+        if self.unwritable.is_some() || self.is_cut {
+            return encoded.clear();
+        }
+        let was_empty = self.output.is_empty();
+        let context = &mut Context::from_waker(&self.waker);
+        let result = self.output.send(encoded, &mut self.stream, context);
+        if was_empty && !self.output.is_empty() {
+            self.progressed = Instant::now();
+        }
+        self.after_write(result);
+    }
+
+    fn after_write(&mut self, result: io::Result<()>) {
+        if let Err(error) = result {
+            self.unwritable = Some(error.kind());
+            self.output.clear();
+        }
+        if self.output.is_empty() {
+            self.unanswered = 0;
+        }
+    }
+
+    /// Ends the connection at once: the broker stops.
+    pub(crate) fn abandon(&mut self) {
+        self.cut(Closed::Abandoned);
+        self.waker.wake_by_ref();
+    }
+
+    /// What there is to do. Output comes first, so that a peer that does not read is not read.
+    fn poll_event(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Event> {
+        self.flush(context);
+        if self.is_over() {
+            return Poll::Ready(Event::Over);
+        }
+        if self.may_read()
+            && let Poll::Ready(event) = self.poll_read(buffer, context)
+        {
+            return Poll::Ready(event);
+        }
+        if let Some(error) = self.unwritable {
+            self.cut(Closed::Failed(error));
+            return Poll::Ready(Event::Over);
+        }
+        if self.has_more && self.output.is_empty() && self.closed.is_none() {
+            return Poll::Ready(Event::Writable);
+        }
+        self.poll_timer(context)
+    }
+
+    fn flush(&mut self, context: &mut Context<'_>) {
+        if self.output.is_empty() {
+            return;
+        }
+        let result = self.output.flush(&mut self.stream, context);
+        if result.as_ref().is_ok_and(|&bytes| bytes > 0) {
+            self.progressed = Instant::now();
+        }
+        self.after_write(result.map(drop));
+    }
+
+    fn is_over(&self) -> bool {
+        self.is_cut || (self.closed.is_some() && self.output.is_empty())
+    }
+
+    fn may_read(&self) -> bool {
+        let is_owed_little = self.output.is_empty() || self.unanswered < UNANSWERED_MAX;
+        self.closed.is_none() && !self.is_deaf && is_owed_little
+    }
+
+    fn poll_read(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Event> {
+        let mut buffer = ReadBuf::new(buffer);
+        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => self.cut(Closed::Failed(error.kind())),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => self.cut(Closed::Ended),
+            Poll::Ready(Ok(())) => {
+                return Poll::Ready(Event::Received(self.input.take(buffer.filled())));
+            }
+        }
+        Poll::Ready(Event::Over)
+    }
+
+    fn decode(&mut self, bytes: &mut Bytes, packets: &mut Vec<Packet>) -> Decoded {
+        let decoded = self.input.decode(bytes, packets);
+        if self.is_new
+            && let Some(first) = packets.first()
+        {
+            self.is_new = false;
+            self.note_first(first);
+        }
+        if !self.output.is_empty() {
+            self.unanswered += packets.len();
+        }
+        self.is_deaf |= matches!(decoded, Decoded::Undecodable(_));
+        decoded
+    }
+
+    /// Waits with a time limit for what must not take for ever.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Event> {
+        self.set_timer();
+        while let Some(timer) = &mut self.timer {
+            if timer.sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            match timer.until {
+                Until::Connected => {
+                    self.is_new = false;
+                    self.timer = None;
+                    return Poll::Ready(Event::ConnectTimedOut);
+                }
+                Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {
+                    timer.sleep.as_mut().reset(self.progressed + WRITE_TIMEOUT);
+                }
+                Until::Written | Until::Flushed => {
+                    self.cut(Closed::WriteTimedOut);
+                    return Poll::Ready(Event::Over);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Sets the timer for what is waited for now, and leaves it if that is the same as before.
+    fn set_timer(&mut self) {
+        let waits = if self.closed.is_some() {
+            Some((Until::Flushed, CLOSE_TIMEOUT))
+        } else if self.is_new {
+            return; // one deadline, set when the connection was accepted
+        } else if self.output.is_empty() {
+            None
+        } else {
+            Some((Until::Written, WRITE_TIMEOUT))
+        };
+        if self.timer.as_ref().map(|timer| timer.until) != waits.map(|(until, _)| until) {
+            self.timer = waits.map(|(until, timeout)| Timer::new(until, timeout));
+        }
+    }
+
+    fn may_linger(&self) -> bool {
+        !self.is_cut && self.closed.is_some_and(Closed::is_orderly)
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // If it fails, so does the next read.
+        Pin::new(&mut self.stream).poll_shutdown(context).map(drop)
+    }
+
+    /// Reads and forgets until the peer has ended.
+    fn poll_ended(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS_PER_TURN {
+            let mut buffer = ReadBuf::new(buffer);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if self.is_cut || read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Closes the connection when all output is sent. The one place that decides why.
+    fn close(&mut self, closed: Closed) {
+        self.closed.get_or_insert(closed);
+    }
+
+    /// Closes the connection without sending anything more.
+    fn cut(&mut self, closed: Closed) {
+        self.close(closed);
+        self.output.clear();
+        self.is_cut = true;
+    }
+
+    fn note_first(&mut self, packet: &Packet) {
+        self.timer = None;
+        if let Packet::Connect(connect) = packet {
+            self.client_id = Some(Box::from(connect.client_id.as_str()));
+        }
+    }
+
+    /// Logs that the client is in.
+    fn note_answer(&mut self, packet: &Packet) {
+        let Packet::ConnAck(answer) = packet else { return };
+        if let Some(assigned) = &answer.properties.assigned_client_id {
+            self.client_id = Some(Box::from(assigned.as_str()));
+        }
+        if answer.reason == Reason::Success {
+            let client_id = self.client_id.as_deref().unwrap_or_default();
+            info!(?client_id, peer = %self.peer, listener = %self.listener_name, "connected");
+        }
+    }
+
+    fn log_end(&self) {
+        let reason = self.closed.unwrap_or(Closed::Abandoned);
+        match self.client_id.as_deref() {
+            Some(client_id) => info!(?client_id, peer = %self.peer, %reason, "closed"),
+            None => debug!(peer = %self.peer, %reason, "closed"),
+        }
+    }
+}
+
+impl Timer {
+    fn new(until: Until, timeout: Duration) -> Timer {
+        Timer { until, sleep: Box::pin(tokio::time::sleep(timeout)) }
+    }
+}

@@ -1,0 +1,87 @@
+//! Accepting connections, for as long as the broker serves.
+//!
+//! A connection is not touched here: `Shared::place` gives it to a worker. Errors do not end a
+//! listener, and a lack of descriptors does not make it spin.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::Error;
+use super::network::Network;
+use super::worker::Worker;
+use crate::config;
+use crate::machine::ListenerId;
+
+/// Time to wait after the process ran out of something, before it accepts again.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// A bound listener.
+pub(crate) struct Listener<N: Network> {
+    pub(crate) id: ListenerId,
+    pub(crate) address: SocketAddr,
+    listener: N::Listener,
+}
+
+/// Binds all listeners of the configuration. Nothing is accepted yet.
+pub(crate) async fn bind<N: Network>(
+    network: &N,
+    listeners: &[config::Listener],
+) -> Result<Vec<Listener<N>>, Error> {
+    let mut bound = Vec::new();
+    for (number, configured) in listeners.iter().enumerate() {
+        let failed = |error| Error::Bind {
+            listener: configured.name.clone(),
+            address: configured.bind.clone(),
+            error,
+        };
+        for listener in network.bind(&configured.bind).await.map_err(failed)? {
+            let address = network.address(&listener).map_err(failed)?;
+            bound.push(Listener { id: ListenerId(number), address, listener });
+        }
+    }
+    Ok(bound)
+}
+
+/// Accepts until the broker stops.
+pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener<N>) {
+    let name = worker.shared().listener_name(listener.id).clone();
+    info!(listener = %name, peer = %listener.address, "listening");
+    let mut stopped = std::pin::pin!(worker.shared().stopped());
+    let mut is_out_of_something = false;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stopped => return,
+            accepted = worker.network().accept(&listener.listener) => accepted,
+        };
+        match accepted {
+            Ok((accepted, peer)) => {
+                is_out_of_something = false;
+                worker.shared().place(accepted, listener.id, peer);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                if !is_out_of_something {
+                    warn!(listener = %name, %error, "cannot accept connections");
+                }
+                is_out_of_something = true;
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// Whether the connection failed before it was accepted, so that the next may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::Interrupted
+    )
+}

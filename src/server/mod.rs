@@ -1,0 +1,93 @@
+//! The shell: listeners, connections and time around the machine. All of tokio is here.
+//!
+//! Decides nothing that MQTT decides; `machine/` does. A broker is a number of workers
+//! (`worker.rs`) that share the machine (`shared.rs`); each connection (`connection.rs`) belongs
+//! to one of them. In production every worker is a thread (`threads.rs`); under simulation
+//! [`run`] is the whole broker as one future. Read `network.rs`, `worker.rs`, `connection.rs`.
+
+mod clock;
+mod closed;
+mod connection;
+mod input;
+mod listener;
+mod local;
+mod mailbox;
+mod network;
+mod output;
+mod shared;
+mod tcp;
+pub(crate) mod threads;
+mod timer;
+mod worker;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::config::{Bind, Config};
+use crate::machine::{ListenerSettings, Seed, Settings};
+
+pub use clock::Clock;
+pub use closed::Closed;
+pub(crate) use local::Local;
+pub use network::Network;
+pub use shared::Shared;
+pub use tcp::{Tcp, raise_descriptor_limit};
+
+/// Why the broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listener's address cannot be had.
+    #[error("listener '{listener}' cannot listen on {address}: {error}")]
+    Bind {
+        /// Its name in the configuration.
+        listener: String,
+        /// Its address in the configuration.
+        address: Bind,
+        /// What the operating system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The operating system gives no randomness.
+    #[error("the system's source of randomness cannot be read: {0}")]
+    Entropy(#[source] io::Error),
+    /// The operating system gives no thread.
+    #[error("a worker thread does not start: {0}")]
+    Thread(#[source] io::Error),
+}
+
+/// What a broker with this configuration shares among that many workers. All its randomness
+/// comes from `seed`.
+pub fn shared<A>(config: &Config, seed: Seed, clock: Clock, workers: u16) -> Arc<Shared<A>> {
+    let names = config.listeners.iter().map(|listener| Arc::from(listener.name.as_str()));
+    Arc::new(Shared::new(settings(config), names.collect(), seed, clock, workers))
+}
+
+/// Runs a broker with one worker on the caller's thread, until [`Shared::stop`]. Must be called
+/// where local tasks can be spawned (`tokio::task::LocalSet`).
+///
+/// # Errors
+/// A listener's address cannot be bound.
+pub async fn run<N: Network>(
+    network: N,
+    config: &Config,
+    shared: Arc<Shared<N::Accepted>>,
+) -> Result<(), Error> {
+    let listeners = listener::bind(&network, &config.listeners).await?;
+    worker::run(worker::Worker::new(0, network, shared), listeners).await;
+    Ok(())
+}
+
+/// What the machine needs to know of the configuration.
+fn settings(config: &Config) -> Settings {
+    let listener = |listener: &crate::config::Listener| ListenerSettings {
+        connections_max: listener.connections_max,
+    };
+    Settings {
+        limits: config.limits.clone(),
+        listeners: config.listeners.iter().map(listener).collect(),
+        sys_interval: config.sys_interval,
+        session_expiry: config.session_expiry,
+        disconnect_delay: config.disconnect_delay,
+        max_qos: config.max_qos,
+    }
+}

@@ -1,0 +1,53 @@
+//! The network as the shell sees it: the seam where a simulator takes the place of TCP.
+//!
+//! Only a trait. Everything the shell does on a network, and every task that it starts, goes
+//! through it. `tcp.rs` is the real one; the simulator brings its own.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::config::Bind;
+
+/// Accepts connections and runs tasks.
+pub trait Network: Clone + Send + Sync + 'static {
+    /// A bound address.
+    type Listener: 'static;
+    /// A connection that belongs to no worker yet, so that it can move to another thread.
+    type Accepted: Send + 'static;
+    /// A connection at home on its worker's thread.
+    type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
+
+    /// Binds the address: one listener, or two where "all interfaces" takes one for each
+    /// version of IP.
+    ///
+    /// # Errors
+    /// The host is not known, or the address cannot be bound.
+    fn bind(&self, bind: &Bind) -> impl Future<Output = io::Result<Vec<Self::Listener>>>;
+
+    /// The address that is really bound, with the port that the system chose.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn address(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
+
+    /// The next connection, and where it comes from. Safe to cancel.
+    ///
+    /// # Errors
+    /// This connection failed, or the process is out of something; the listener goes on.
+    fn accept(
+        &self,
+        listener: &Self::Listener,
+    ) -> impl Future<Output = io::Result<(Self::Accepted, SocketAddr)>>;
+
+    /// Makes the connection at home on this thread.
+    ///
+    /// # Errors
+    /// The connection is of no use.
+    fn adopt(&self, accepted: Self::Accepted) -> io::Result<Self::Stream>;
+
+    /// Runs the task on this thread, beside those that run already.
+    fn spawn(&self, task: impl Future<Output = ()> + 'static);
+}

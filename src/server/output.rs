@@ -1,0 +1,177 @@
+//! Writing: from what the machine gives out to bytes that the stream took.
+//!
+//! A batch is encoded into the worker's shared [`Encoded`] and written at once; only what the
+//! kernel does not take becomes a connection's own [`Output`]. Large payloads are never copied:
+//! all who get one share its bytes. Knows nothing of time or of why a connection ends
+//! (`connection.rs`).
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+
+use crate::machine::Deliver;
+use crate::mqtt::types::Version;
+use crate::mqtt::wire::{Packet, PublishHead, TooLarge, encode};
+
+/// Payloads from this size on are shared instead of copied.
+const SHARED_BYTES_MIN: usize = 16 * 1024;
+/// Pieces handed to the kernel in one call.
+const SLICES_MAX: usize = 64;
+
+/// Encoded packets of one connection. Reused for every batch of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Encoded {
+    /// Everything but the shared payloads.
+    copied: BytesMut,
+    /// Payloads, each with the length that `copied` had when its turn came.
+    shared: Vec<(usize, Bytes)>,
+}
+
+/// What a connection has still to send. Owns no memory while it is empty.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pending: VecDeque<Bytes>,
+}
+
+impl Encoded {
+    /// Appends any packet but PUBLISH.
+    pub(crate) fn packet(&mut self, packet: &Packet, version: Version) -> Result<(), TooLarge> {
+        let before = self.copied.len();
+        encode(packet, version, &mut self.copied).inspect_err(|_| self.copied.truncate(before))
+    }
+
+    /// Appends a PUBLISH.
+    pub(crate) fn deliver(&mut self, deliver: &Deliver, version: Version) -> Result<(), TooLarge> {
+        let before = self.copied.len();
+        let message = &*deliver.message;
+        let is_known = deliver.alias.is_some_and(|alias| !alias.is_new);
+        let head = PublishHead {
+            delivery: deliver.delivery,
+            retain: deliver.retain,
+            topic: if is_known { "" } else { message.topic.as_str() },
+            topic_alias: deliver.alias.map(|alias| alias.number),
+            subscription_ids: deliver.subscription_ids.as_deref().unwrap_or_default(),
+            expiry: deliver.expiry,
+            properties: message.properties.as_deref(),
+        };
+        head.encode(version, message.payload.len(), &mut self.copied)
+            .inspect_err(|_| self.copied.truncate(before))?;
+        self.payload(&message.payload);
+        Ok(())
+    }
+
+    fn payload(&mut self, payload: &Bytes) {
+        if payload.len() < SHARED_BYTES_MIN {
+            self.copied.extend_from_slice(payload);
+        } else {
+            self.shared.push((self.copied.len(), payload.clone()));
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.copied.clear();
+        self.shared.clear();
+    }
+
+    /// Moves everything from byte `start` of `copied` on to the end of `pending`.
+    fn move_to(&mut self, mut start: usize, pending: &mut VecDeque<Bytes>) {
+        for (end, payload) in self.shared.drain(..) {
+            push_copy(&self.copied[start..end], pending);
+            pending.push_back(payload);
+            start = end;
+        }
+        push_copy(&self.copied[start..], pending);
+        self.clear();
+    }
+}
+
+fn push_copy(bytes: &[u8], pending: &mut VecDeque<Bytes>) {
+    if !bytes.is_empty() {
+        pending.push_back(Bytes::copy_from_slice(bytes));
+    }
+}
+
+impl Output {
+    /// Whether the stream took everything.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Forgets what was not sent.
+    pub(crate) fn clear(&mut self) {
+        self.pending = VecDeque::new();
+    }
+
+    /// Writes what is encoded, behind what is pending, and empties it. The context's task is
+    /// woken when the stream can take what is left.
+    pub(crate) fn send(
+        &mut self,
+        encoded: &mut Encoded,
+        stream: &mut (impl AsyncWrite + Unpin),
+        context: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let mut written = 0;
+        if self.pending.is_empty() && encoded.shared.is_empty() {
+            while written < encoded.copied.len() {
+                match Pin::new(&mut *stream).poll_write(context, &encoded.copied[written..]) {
+                    Poll::Ready(result) => written += taken(result)?,
+                    Poll::Pending => break,
+                }
+            }
+            encoded.move_to(written, &mut self.pending);
+            return Ok(());
+        }
+        encoded.move_to(written, &mut self.pending);
+        self.flush(stream, context).map(drop)
+    }
+
+    /// Writes what is pending, as far as the stream takes it. Returns the bytes it took.
+    pub(crate) fn flush(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        context: &mut Context<'_>,
+    ) -> io::Result<usize> {
+        let mut written = 0;
+        while !self.pending.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            for (slice, bytes) in slices.iter_mut().zip(&self.pending) {
+                *slice = IoSlice::new(bytes);
+            }
+            let slices = &slices[..self.pending.len().min(SLICES_MAX)];
+            match Pin::new(&mut *stream).poll_write_vectored(context, slices) {
+                Poll::Ready(result) => {
+                    let bytes = taken(result)?;
+                    self.advance(bytes);
+                    written += bytes;
+                }
+                Poll::Pending => break,
+            }
+        }
+        Ok(written)
+    }
+
+    fn advance(&mut self, mut bytes: usize) {
+        while let Some(first) = self.pending.front_mut() {
+            if bytes < first.len() {
+                first.advance(bytes);
+                return;
+            }
+            bytes -= first.len();
+            self.pending.pop_front();
+        }
+        self.clear();
+    }
+}
+
+/// A stream that takes nothing without saying why will never take anything.
+fn taken(result: io::Result<usize>) -> io::Result<usize> {
+    match result {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        result => result,
+    }
+}

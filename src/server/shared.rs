@@ -1,0 +1,271 @@
+//! What all workers share: the machine behind its one lock, the clock, the mailboxes.
+//!
+//! [`Shared::visit`] is the only way to the machine. Whoever visits takes the list of woken
+//! connections with him and sees to it ([`Woken`]). Knows nothing of streams.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+use tracing::debug;
+
+use super::clock::Clock;
+use super::mailbox::{Arrival, Mailbox};
+use crate::machine::{ConnectionId, Limits, ListenerId, Machine, Seed, Settings, Timestamp};
+
+/// Connections above the limit that are still accepted, to be told why they are refused. More
+/// are closed at once.
+const REFUSALS_MAX: usize = 1_000;
+/// Where the number of the worker stands in a connection's id.
+const WORKER_SHIFT: u32 = 48;
+/// The "worker" of connections inside the process.
+const INSIDE: u16 = u16::MAX;
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared<A> {
+    core: Mutex<Core>,
+    clock: Clock,
+    limits: Limits,
+    listener_names: Vec<Arc<str>>,
+    mailboxes: Vec<Mailbox<A>>,
+    /// Connections of each worker, those in its mailbox included.
+    loads: Vec<AtomicUsize>,
+    /// Who waits for connections inside the process.
+    inside: Mutex<BTreeMap<ConnectionId, Arc<Notify>>>,
+    connections_named: AtomicU64,
+    rearmed: Notify,
+    stop: watch::Sender<bool>,
+}
+
+struct Core {
+    machine: Machine,
+    /// When the timer comes back by itself.
+    armed: Option<Timestamp>,
+}
+
+/// Connections to wake that belong to somebody else, by owner.
+#[derive(Debug)]
+pub(crate) struct Woken {
+    workers: Vec<Vec<ConnectionId>>,
+    inside: Vec<ConnectionId>,
+}
+
+/// The worker that owns the connection; none if it is one inside the process.
+pub(crate) fn owner(id: ConnectionId) -> Option<u16> {
+    let worker = u16::try_from(id.0 >> WORKER_SHIFT).unwrap_or(INSIDE);
+    (worker != INSIDE).then_some(worker)
+}
+
+impl<A> Shared<A> {
+    /// A broker that nobody can reach yet. All the machine's randomness comes from `seed`.
+    pub(crate) fn new(
+        settings: Settings,
+        listener_names: Vec<Arc<str>>,
+        seed: Seed,
+        clock: Clock,
+        workers: u16,
+    ) -> Shared<A> {
+        let limits = settings.limits.clone();
+        let machine = Machine::new(settings, seed, clock.now());
+        Shared {
+            core: Mutex::new(Core { machine, armed: None }),
+            clock,
+            limits,
+            listener_names,
+            mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
+            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            inside: Mutex::new(BTreeMap::new()),
+            connections_named: AtomicU64::new(0),
+            rearmed: Notify::new(),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> u16 {
+        u16::try_from(self.mailboxes.len()).expect("built from a u16")
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub(crate) fn listener_name(&self, listener: ListenerId) -> &Arc<str> {
+        &self.listener_names[listener.0]
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn mailbox(&self, worker: u16) -> &Mailbox<A> {
+        &self.mailboxes[usize::from(worker)]
+    }
+
+    /// Visits the machine. Time is read under the lock, so that it never goes backwards for the
+    /// machine. The visitor does nothing else meanwhile: everybody waits.
+    pub(crate) fn visit<R>(&self, work: impl FnOnce(&mut Machine, Timestamp) -> R) -> R {
+        let mut core = self.core();
+        let result = work(&mut core.machine, self.clock.now());
+        let deadline = core.machine.poll_deadline();
+        let is_sooner = deadline.is_some_and(|due| core.armed.is_none_or(|armed| due < armed));
+        if is_sooner {
+            core.armed = deadline;
+        }
+        drop(core);
+        if is_sooner {
+            self.rearmed.notify_one();
+        }
+        result
+    }
+
+    /// Visits the machine from outside of all workers.
+    pub(crate) fn visit_from_outside<R>(
+        &self,
+        work: impl FnOnce(&mut Machine, Timestamp) -> R,
+    ) -> R {
+        let mut ids = Vec::new();
+        let result = self.visit(|machine, now| {
+            let result = work(machine, now);
+            machine.poll_woken(&mut ids);
+            result
+        });
+        let mut woken = self.nobody();
+        ids.into_iter().for_each(|id| woken.add(id));
+        self.wake(&mut woken);
+        result
+    }
+
+    /// Arms the timer anew: when the machine wants to be called next.
+    pub(crate) fn arm(&self) -> Option<Timestamp> {
+        let mut core = self.core();
+        core.armed = core.machine.poll_deadline();
+        core.armed
+    }
+
+    /// Waits until the machine wants to be called earlier than the timer was armed for.
+    pub(crate) async fn rearmed(&self) {
+        self.rearmed.notified().await;
+    }
+
+    /// An empty list for [`Shared::wake`].
+    pub(crate) fn nobody(&self) -> Woken {
+        Woken { workers: vec![Vec::new(); self.mailboxes.len()], inside: Vec::new() }
+    }
+
+    /// Wakes them: one mail for each worker.
+    pub(crate) fn wake(&self, woken: &mut Woken) {
+        for (mailbox, ids) in self.mailboxes.iter().zip(&mut woken.workers) {
+            if !ids.is_empty() {
+                mailbox.wake(ids);
+            }
+        }
+        if !woken.inside.is_empty() {
+            let waiting = self.inside();
+            for id in woken.inside.drain(..) {
+                waiting.get(&id).map(|waiter| waiter.notify_one());
+            }
+        }
+    }
+
+    /// Gives the connection to a worker, or closes it if there are far too many.
+    pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: SocketAddr) {
+        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        if loads.clone().sum::<usize>() >= self.limits.connections.saturating_add(REFUSALS_MAX) {
+            debug!(%peer, "refused at once: far above the limit of connections");
+            return;
+        }
+        let worker = fewest(loads);
+        self.loads[usize::from(worker)].fetch_add(1, Ordering::Relaxed);
+        let id = self.name(worker);
+        self.mailbox(worker).hand_over(Arrival { id, listener, peer, accepted });
+    }
+
+    /// A connection of the worker is gone.
+    pub(crate) fn displace(&self, worker: u16) {
+        self.loads[usize::from(worker)].fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Names a connection inside the process. The waiter is notified when it is woken.
+    pub(crate) fn enter(&self, waiter: Arc<Notify>) -> ConnectionId {
+        let id = self.name(INSIDE);
+        self.inside().insert(id, waiter);
+        id
+    }
+
+    /// A connection inside the process is gone.
+    pub(crate) fn leave(&self, id: ConnectionId) {
+        self.inside().remove(&id);
+    }
+
+    /// Makes the broker stop: every connection is told and closed.
+    pub fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Waits until the broker is told to stop. Safe to cancel.
+    pub(crate) async fn stopped(&self) {
+        // An error would mean that the sender is gone, and it is ours.
+        let _ = self.stop.subscribe().wait_for(|is_stopped| *is_stopped).await;
+    }
+
+    fn name(&self, worker: u16) -> ConnectionId {
+        let count = self.connections_named.fetch_add(1, Ordering::Relaxed);
+        ConnectionId(u64::from(worker) << WORKER_SHIFT | count)
+    }
+
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().expect("a machine that panicked must not decide anything any more")
+    }
+
+    /// No code that can panic runs under this lock.
+    fn inside(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Arc<Notify>>> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where a new connection goes: to the worker with the fewest, the lowest of these.
+fn fewest(loads: impl Iterator<Item = usize>) -> u16 {
+    let numbered = loads.zip(0..).min();
+    numbered.map_or(0, |(_, worker)| worker)
+}
+
+impl Woken {
+    /// Adds a connection.
+    pub(crate) fn add(&mut self, id: ConnectionId) {
+        match owner(id) {
+            Some(worker) => self.workers[usize::from(worker)].push(id),
+            None => self.inside.push(id),
+        }
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("armed", &self.armed).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_connection_goes_to_the_worker_with_the_fewest() {
+        let cases: [(&[usize], u16); 4] =
+            [(&[0], 0), (&[2, 1, 1], 1), (&[1, 1], 0), (&[3, 2, 1], 2)];
+        for (loads, want) in cases {
+            assert_eq!(fewest(loads.iter().copied()), want, "{loads:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_says_who_owns_it() {
+        assert_eq!(owner(ConnectionId(7)), Some(0));
+        assert_eq!(owner(ConnectionId(3 << WORKER_SHIFT | 7)), Some(3));
+        assert_eq!(owner(ConnectionId(u64::from(INSIDE) << WORKER_SHIFT | 7)), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! The network in production: TCP through tokio.
+//!
+//! Socket options are set here and nowhere else. Knows nothing of MQTT.
+
+use std::future::Future;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::network::Network;
+use crate::config::Bind;
+
+/// Connections that the kernel holds for us while we are busy.
+const BACKLOG: i32 = 4_096;
+/// Idle time after which the kernel asks whether the peer is still there. For clients that
+/// turned MQTT's own keep alive off.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(300);
+/// Time between two such questions.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// TCP. Tasks run on the current thread's local runtime.
+#[derive(Clone, Copy, Debug)]
+pub struct Tcp;
+
+impl Network for Tcp {
+    type Listener = TcpListener;
+    type Accepted = std::net::TcpStream;
+    type Stream = TcpStream;
+
+    async fn bind(&self, bind: &Bind) -> io::Result<Vec<TcpListener>> {
+        match &bind.host {
+            None => bind_all_interfaces(bind.port),
+            // Blocks while the name is looked up: nothing is served yet.
+            Some(host) => bind_first((host.as_str(), bind.port).to_socket_addrs()?),
+        }
+    }
+
+    fn address(&self, listener: &TcpListener) -> io::Result<SocketAddr> {
+        listener.local_addr()
+    }
+
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(Self::Accepted, SocketAddr)> {
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream.into_std()?, peer))
+    }
+
+    fn adopt(&self, accepted: Self::Accepted) -> io::Result<TcpStream> {
+        let keepalive =
+            TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+        accepted.set_nodelay(true)?;
+        SockRef::from(&accepted).set_tcp_keepalive(&keepalive)?;
+        TcpStream::from_std(accepted)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// Lets the process have as many descriptors as the system allows. Returns how many that are.
+///
+/// # Errors
+/// The operating system refuses.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    rlimit::increase_nofile_limit(rlimit::INFINITY)
+}
+
+/// IPv4 and IPv6 on one port. A machine without IPv6 is served by IPv4 alone.
+fn bind_all_interfaces(port: u16) -> io::Result<Vec<TcpListener>> {
+    let v4 = listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
+    let port = v4.local_addr()?.port();
+    match listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
+        Ok(v6) => Ok(vec![v4, v6]),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        Err(_) => Ok(vec![v4]),
+    }
+}
+
+/// The first of a host's addresses that can be bound.
+fn bind_first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<TcpListener>> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in addresses {
+        match listen(address) {
+            Ok(listener) => return Ok(vec![listener]),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?; // IPv4 has a socket of its own
+    }
+    #[cfg(unix)] // elsewhere the option means that a port can be stolen
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}

@@ -1,0 +1,255 @@
+//! A worker: one thread's connections, and what they share.
+//!
+//! [`run`] is its life; [`Worker::exchange`] is the heart of the shell: visit the machine once,
+//! pull what the woken connections of this worker have to send, and write it at once. Everything
+//! here stays on one thread. The threads themselves are in `threads.rs`; one connection's own
+//! doings, in `connection.rs`.
+
+use std::cell::{RefCell, RefMut};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tracing::debug;
+
+use super::connection::{Connection, drive};
+use super::listener::{Listener, accept};
+use super::mailbox::{Arrival, Mail};
+use super::network::Network;
+use super::output::Encoded;
+use super::shared::{Shared, Woken, owner};
+use super::timer;
+use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp};
+use crate::mqtt::wire::Packet;
+
+/// Bytes read at once, into the one buffer that all connections of a worker share.
+const READ_BYTES: usize = 64 * 1024;
+/// Connections served in one visit to the machine, and packets pulled: then others may visit.
+const PULLS_MAX: usize = 256;
+const OUTGOING_MAX: usize = 1_024;
+/// Visits in one exchange: then the worker's other tasks have their turn.
+const VISITS_MAX: usize = 8;
+/// Time that connections have to end when the broker stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Entry<N> = Rc<RefCell<Connection<<N as Network>::Stream>>>;
+
+/// The connections of a worker. The hasher is fixed: ids are ours, and nothing that is seen
+/// from outside may depend on a random order.
+#[expect(clippy::disallowed_types, reason = "the hasher is given")]
+type Table<N> = std::collections::HashMap<ConnectionId, Entry<N>, foldhash::fast::FixedState>;
+
+/// One thread's part of the shell.
+pub(crate) struct Worker<N: Network> {
+    number: u16,
+    network: N,
+    shared: Arc<Shared<N::Accepted>>,
+    table: RefCell<Table<N>>,
+    buffer: RefCell<Box<[u8]>>,
+    packets: RefCell<Vec<Packet>>,
+    batch: RefCell<Batch<N>>,
+    /// The last connection is gone.
+    emptied: Notify,
+    is_finished: watch::Sender<bool>,
+}
+
+/// What one visit to the machine brings back. Reused.
+struct Batch<N: Network> {
+    /// Woken connections, and how many of them were seen to.
+    ids: Vec<ConnectionId>,
+    seen: usize,
+    /// Those of them that belong to somebody else.
+    elsewhere: Woken,
+    /// What leaves, connection by connection.
+    outgoing: Vec<Outgoing>,
+    /// Whose it is, and how much of it.
+    pulls: Vec<(Entry<N>, usize)>,
+    encoded: Encoded,
+}
+
+/// Runs a worker until the broker has stopped. The first worker also accepts and keeps time.
+pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listener<N>>) {
+    if worker.number == 0 {
+        worker.network.spawn(timer::run(worker.clone()));
+    }
+    for listener in listeners {
+        worker.network.spawn(accept(worker.clone(), listener));
+    }
+    let mut mail = Mail::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = worker.shared.stopped() => break,
+            () = worker.shared.mailbox(worker.number).wait() => worker.read(&mut mail),
+        }
+    }
+    if worker.number == 0 {
+        worker.exchange(None, |machine, now| machine.handle(machine::Input::ShutDown, now));
+    }
+    let drained = tokio::time::timeout(STOP_TIMEOUT, worker.drain(&mut mail)).await;
+    if drained.is_err() {
+        worker.table.borrow().values().for_each(|connection| connection.borrow_mut().abandon());
+    }
+    worker.is_finished.send_replace(true);
+}
+
+impl<N: Network> Worker<N> {
+    pub(crate) fn new(number: u16, network: N, shared: Arc<Shared<N::Accepted>>) -> Rc<Worker<N>> {
+        let batch = Batch {
+            ids: Vec::new(),
+            seen: 0,
+            elsewhere: shared.nobody(),
+            outgoing: Vec::new(),
+            pulls: Vec::new(),
+            encoded: Encoded::default(),
+        };
+        Rc::new(Worker {
+            number,
+            network,
+            shared,
+            table: RefCell::default(),
+            buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            packets: RefCell::default(),
+            batch: RefCell::new(batch),
+            emptied: Notify::new(),
+            is_finished: watch::Sender::new(false),
+        })
+    }
+
+    pub(crate) fn network(&self) -> &N {
+        &self.network
+    }
+
+    pub(crate) fn shared(&self) -> &Shared<N::Accepted> {
+        &self.shared
+    }
+
+    /// The buffer to read into. Borrowed for one read.
+    pub(crate) fn read_buffer(&self) -> RefMut<'_, [u8]> {
+        RefMut::map(self.buffer.borrow_mut(), |buffer| &mut **buffer)
+    }
+
+    /// The vector to decode into. Empty.
+    pub(crate) fn packets(&self) -> RefMut<'_, Vec<Packet>> {
+        self.packets.borrow_mut()
+    }
+
+    /// Waits until the worker has ended, so that its helpers end too. Safe to cancel.
+    pub(crate) async fn finished(&self) {
+        // An error would mean that the sender is gone, and it is ours.
+        let _ = self.is_finished.subscribe().wait_for(|is_finished| *is_finished).await;
+    }
+
+    /// Visits the machine with `work`, and then sends what came of it: what `own` still has to
+    /// send and what the woken connections of this worker have, at once; the others are woken.
+    /// No connection may be borrowed meanwhile.
+    pub(crate) fn exchange(
+        &self,
+        own: Option<ConnectionId>,
+        work: impl FnOnce(&mut Machine, Timestamp),
+    ) {
+        let batch = &mut *self.batch.borrow_mut();
+        batch.ids.extend(own);
+        self.shared.visit(|machine, now| {
+            work(machine, now);
+            machine.poll_woken(&mut batch.ids);
+            self.pull(machine, batch, now);
+        });
+        self.send(batch);
+        for _ in 1..VISITS_MAX {
+            if batch.seen < batch.ids.len() {
+                self.shared.visit(|machine, now| self.pull(machine, batch, now));
+                self.send(batch);
+            }
+        }
+        batch.ids.drain(..batch.seen);
+        batch.seen = 0;
+        if !batch.ids.is_empty() {
+            // Other tasks have their turn first.
+            self.shared.mailbox(self.number).wake(&mut batch.ids);
+        }
+    }
+
+    /// Pulls what woken connections have to send, as much as one visit may.
+    fn pull(&self, machine: &mut Machine, batch: &mut Batch<N>, now: Timestamp) {
+        let table = self.table.borrow();
+        for &id in &batch.ids[batch.seen..] {
+            if batch.pulls.len() >= PULLS_MAX || batch.outgoing.len() >= OUTGOING_MAX {
+                return;
+            }
+            batch.seen += 1;
+            if owner(id) != Some(self.number) {
+                batch.elsewhere.add(id);
+                continue;
+            }
+            let Some(connection) = table.get(&id).filter(|entry| entry.borrow().is_open()) else {
+                continue;
+            };
+            let pulled = batch.outgoing.len();
+            let bytes = connection.borrow().pull_bytes();
+            let remaining = machine.poll_transmit(id, bytes, &mut batch.outgoing, now);
+            connection.borrow_mut().set_has_more(remaining == Remaining::More);
+            batch.pulls.push((connection.clone(), batch.outgoing.len() - pulled));
+        }
+    }
+
+    /// Wakes the others and sends what was pulled.
+    fn send(&self, batch: &mut Batch<N>) {
+        self.shared.wake(&mut batch.elsewhere);
+        let mut outgoing = batch.outgoing.drain(..);
+        for (connection, count) in batch.pulls.drain(..) {
+            let own = outgoing.by_ref().take(count);
+            connection.borrow_mut().send(own, &mut batch.encoded);
+        }
+    }
+
+    /// Reads the mail.
+    fn read(self: &Rc<Self>, mail: &mut Mail<N::Accepted>) {
+        self.shared.mailbox(self.number).collect(mail);
+        for arrival in mail.arrivals.drain(..) {
+            self.adopt(arrival);
+        }
+        if !mail.woken.is_empty() {
+            self.batch.borrow_mut().ids.append(&mut mail.woken);
+            self.exchange(None, |_, _| {});
+        }
+    }
+
+    fn adopt(self: &Rc<Self>, arrival: Arrival<N::Accepted>) {
+        let Arrival { id, listener, peer, accepted } = arrival;
+        let stream = match self.network.adopt(accepted) {
+            Ok(stream) => stream,
+            Err(error) => {
+                debug!(%peer, %error, "lost before its first byte");
+                return self.shared.displace(self.number);
+            }
+        };
+        let name = self.shared.listener_name(listener).clone();
+        let limits = self.shared.limits();
+        let connection = Connection::new(id, listener, name, peer, stream, limits);
+        let connection = Rc::new(RefCell::new(connection));
+        self.table.borrow_mut().insert(id, connection.clone());
+        self.network.spawn(drive(self.clone(), connection));
+    }
+
+    /// A connection is gone.
+    pub(crate) fn forget(&self, id: ConnectionId) {
+        self.table.borrow_mut().remove(&id);
+        self.shared.displace(self.number);
+        if self.table.borrow().is_empty() {
+            self.emptied.notify_one();
+        }
+    }
+
+    /// Waits until all connections are gone.
+    async fn drain(self: &Rc<Self>, mail: &mut Mail<N::Accepted>) {
+        while !self.table.borrow().is_empty() {
+            tokio::select! {
+                biased;
+                () = self.shared.mailbox(self.number).wait() => self.read(mail),
+                () = self.emptied.notified() => {}
+            }
+        }
+    }
+}
