@@ -43,10 +43,10 @@ pub(crate) struct Token {
 }
 
 /// A name, and where it stands.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Named {
-    pub(crate) name: String,
     pub(crate) line: usize,
+    pub(crate) name: String,
 }
 
 /// A function with its body.
@@ -87,6 +87,8 @@ impl Source {
         for named in &mut paths {
             named.name = absolute(&named.name, &module);
         }
+        paths.sort();
+        paths.dedup(); // a `use` without braces is found both ways
         Source {
             path: path.into(),
             text: text.into(),
