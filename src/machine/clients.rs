@@ -431,6 +431,7 @@ impl Machine {
         let session = self.clients.get_mut(key);
         session.ends_at = None;
         session.will_due = None;
+        self.ledger.inflight_in -= session.inbound.len() as u64;
         let left = session.outbound.drain(&mut self.ledger);
         self.arm_session(key);
         let session = self.clients.remove(key);

@@ -97,6 +97,10 @@ pub struct Ledger {
     pub waiting: u64,
     /// Of these, dropped; and messages that were refused on arrival.
     pub drops: Drops,
+    /// Deliveries above QoS 0 that are sent and not finished.
+    pub inflight_out: u64,
+    /// QoS 2 messages that were taken and not released.
+    pub inflight_in: u64,
     held_bytes: usize,
 }
 

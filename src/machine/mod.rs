@@ -263,7 +263,7 @@ impl Machine {
         let acknowledged = match &packet {
             Packet::PubAck(ack) => outbound.handle_puback(ack.id, ack.reason, ledger, drops),
             Packet::PubRec(ack) => outbound.handle_pubrec(ack.id, ack.reason, ledger, drops),
-            Packet::PubComp(ack) => outbound.handle_pubcomp(ack.id),
+            Packet::PubComp(ack) => outbound.handle_pubcomp(ack.id, ledger),
             _ => Acknowledged::WrongKind,
         };
         let may_go_on = outbound.has_something();
@@ -289,6 +289,7 @@ impl Machine {
     /// PUBREL. [MQTT-4.3.3-11]
     fn handle_pubrel(&mut self, slot: Slot, key: SessionKey, id: PacketId) {
         let was_held = self.clients.get_mut(key).inbound.release(id);
+        self.ledger.inflight_in -= u64::from(was_held);
         let reason = if was_held { Reason::Success } else { Reason::PacketIdNotFound };
         let ack = self.ack(slot, id, reason);
         self.connections.answer(slot, Packet::PubComp(ack));

@@ -53,6 +53,7 @@ impl Machine {
             Ok(matched) => {
                 if let Delivery::ExactlyOnce { id, .. } = delivery {
                     self.clients.get_mut(key).inbound.take(id);
+                    self.ledger.inflight_in += 1;
                 }
                 let reason =
                     if matched == 0 { Reason::NoMatchingSubscribers } else { Reason::Success };

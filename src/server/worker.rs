@@ -37,8 +37,7 @@ type Entry<N> = Rc<RefCell<Connection<<N as Network>::Stream>>>;
 
 /// The connections of a worker. The hasher is fixed: ids are ours, and nothing that is seen
 /// from outside may depend on a random order.
-#[expect(clippy::disallowed_types, reason = "the hasher is given")]
-type Table<N> = std::collections::HashMap<ConnectionId, Entry<N>, foldhash::fast::FixedState>;
+type Table<N> = hashbrown::HashMap<ConnectionId, Entry<N>, foldhash::fast::FixedState>;
 
 /// One thread's part of the shell.
 pub(crate) struct Worker<N: Network> {
