@@ -310,12 +310,7 @@ fn options(version: Version) -> impl Strategy<Value = SubscriptionOptions> {
     use RetainHandling::*;
     let is_v5 = version.is_v5();
     let retain_handling = select(vec![Send, SendIfNew, DoNotSend]);
-    (
-        qos(),
-        when(is_v5, any::<bool>()),
-        when(is_v5, any::<bool>()),
-        when(is_v5, retain_handling),
-    )
+    (qos(), when(is_v5, any::<bool>()), when(is_v5, any::<bool>()), when(is_v5, retain_handling))
         .prop_map(|(qos, no_local, retain_as_published, retain_handling)| SubscriptionOptions {
             qos,
             no_local,
@@ -347,9 +342,8 @@ fn subscribe(version: Version) -> impl Strategy<Value = Subscribe> {
 }
 
 fn unsubscribe(version: Version) -> impl Strategy<Value = Unsubscribe> {
-    (packet_id(), when(version.is_v5(), user_properties()), vec(filter(), 1..4)).prop_map(
-        |(id, user_properties, filters)| Unsubscribe { id, user_properties, filters },
-    )
+    (packet_id(), when(version.is_v5(), user_properties()), vec(filter(), 1..4))
+        .prop_map(|(id, user_properties, filters)| Unsubscribe { id, user_properties, filters })
 }
 
 fn suback(version: Version) -> impl Strategy<Value = Answers> {

@@ -359,7 +359,12 @@ fn subscribe_is_checked() {
             ("QoS 3", r#"82 06 0001 0001 "a" 03"#, Fault::SubscriptionQoS, Protocol), // [3.1.1 MQTT-3.8.3-4]
             ("options of 5.0", r#"82 06 0001 0001 "a" 04"#, Fault::SubscriptionOptions, Malformed),
             ("bad filter", r#"82 07 0001 0002 "a" 23 00"#, HASH, Reason::TopicFilterInvalid), // [3.1.1 MQTT-4.7.1-2]
-            ("second filter cut short", r#"82 08 0001 0001 "a" 00 0001"#, Fault::Truncated, Malformed),
+            (
+                "second filter cut short",
+                r#"82 08 0001 0001 "a" 00 0001"#,
+                Fault::Truncated,
+                Malformed,
+            ),
         ],
     );
     check(
@@ -513,12 +518,7 @@ fn answers_of_the_broker_are_checked() {
         &[
             ("no properties", "20 02 00 00", Fault::Truncated, Malformed),
             ("not a CONNACK's reason", "20 03 00 8d 00", Fault::ReasonCode(0x8D), Protocol), // [MQTT-3.2.2-8]
-            (
-                "maximum QoS 2",
-                "20 05 00 00 02 24 02",
-                Fault::PropertyValue(MaximumQoS),
-                Protocol,
-            ),
+            ("maximum QoS 2", "20 05 00 00 02 24 02", Fault::PropertyValue(MaximumQoS), Protocol),
             (
                 "receive maximum 0",
                 "20 06 00 00 03 21 0000",

@@ -106,7 +106,8 @@ fn connect_with_all_that_3_1_1_has() {
         password: Some(Bytes::from_static(b"p")),
         ..connect(V311)
     };
-    let notation = r#"10 1c 0004 "MQTT" 04 ec 003c 0001 "c" 0001 "w" 0004 "gone" 0001 "u" 0001 "p""#;
+    let notation =
+        r#"10 1c 0004 "MQTT" 04 ec 003c 0001 "c" 0001 "w" 0004 "gone" 0001 "u" 0001 "p""#;
     from_client(V311, notation, Packet::Connect(Box::new(full)));
 }
 
@@ -244,8 +245,7 @@ fn acknowledgements_are_as_short_as_they_can_be() {
     }
     from_both(V5, "50 03 0001 87", Packet::PubRec(Ack::new(id(1), Reason::NotAuthorized)));
     from_both(V5, "62 03 0001 92", Packet::PubRel(Ack::new(id(1), Reason::PacketIdNotFound)));
-    let detailed =
-        Ack { details: Some(Box::new(details())), ..Ack::new(id(1), Reason::Success) };
+    let detailed = Ack { details: Some(Box::new(details())), ..Ack::new(id(1), Reason::Success) };
     let notation = r#"40 11 0001 00 0d 1f 0003 "why" 26 0001 "k" 0001 "v""#;
     from_both(V5, notation, Packet::PubAck(detailed));
 }
@@ -303,8 +303,7 @@ fn suback_of_each_version() {
 
 #[test]
 fn suback_of_3_1_1_has_one_word_for_every_failure() {
-    let answers =
-        Answers { id: id(10), reasons: vec![Reason::NotAuthorized], details: details() };
+    let answers = Answers { id: id(10), reasons: vec![Reason::NotAuthorized], details: details() };
     let encoded = encode_one(&Packet::SubAck(Box::new(answers)), V311);
     assert_eq!(encoded, bytes("90 03 000a 80"));
 }
@@ -347,11 +346,8 @@ fn disconnect_is_as_short_as_it_can_be() {
     let later = Disconnect { session_expiry: Some(0), ..detailed.clone() };
     let notation = r#"e0 14 00 12 11 00000000 1f 0003 "why" 26 0001 "k" 0001 "v""#;
     from_client(V5, notation, Packet::Disconnect(Box::new(later)));
-    let moved = Disconnect {
-        reason: Reason::ServerMoved,
-        server_reference: Some(text("s")),
-        ..detailed
-    };
+    let moved =
+        Disconnect { reason: Reason::ServerMoved, server_reference: Some(text("s")), ..detailed };
     let notation = r#"e0 13 9d 11 1c 0001 "s" 1f 0003 "why" 26 0001 "k" 0001 "v""#;
     from_broker(V5, notation, Packet::Disconnect(Box::new(moved)));
 }

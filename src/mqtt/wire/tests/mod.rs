@@ -11,9 +11,7 @@ mod stream;
 use bytes::{Bytes, BytesMut};
 
 use crate::mqtt::types::Version;
-use crate::mqtt::wire::{
-    DecodeError, Decoder, Packet, PublishHead, Sender, encode, encoded_bytes,
-};
+use crate::mqtt::wire::{DecodeError, Decoder, Packet, PublishHead, Sender, encode, encoded_bytes};
 
 /// More than any test sends.
 const BYTES_MAX: u32 = 1_000_000;

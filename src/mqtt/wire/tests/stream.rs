@@ -8,14 +8,17 @@ fn client(version: Version, bytes_max: u32) -> Decoder {
     Decoder::with_version(Sender::Client, version, bytes_max)
 }
 
-fn frame(decoder: &Decoder, received: &[u8]) -> Result<Option<usize>, Fault> {
+/// Where a packet ends.
+type End = Result<Option<usize>, Fault>;
+
+fn frame(decoder: &Decoder, received: &[u8]) -> End {
     decoder.frame_bytes(received).map_err(|error| error.kind)
 }
 
 #[test]
 fn a_packet_s_end_is_known_with_its_header() {
     let decoder = client(Version::V311, u32::MAX);
-    let cases: [(&[u8], Result<Option<usize>, Fault>); 8] = [
+    let cases: [(&[u8], End); 8] = [
         (b"", Ok(None)),
         (b"\x30", Ok(None)),
         (b"\x30\x80", Ok(None)),
@@ -128,4 +131,40 @@ fn what_no_packet_can_hold_is_too_large_and_leaves_nothing_behind() {
     let mut out = BytesMut::from(&b"before"[..]);
     assert!(encode(&Packet::Connect(connect), Version::V5, &mut out).is_err());
     assert_eq!(out, &b"before"[..]);
+}
+
+/// Bytes that a list takes in memory.
+fn list_bytes<T>(list: &Vec<T>) -> usize {
+    list.capacity() * size_of::<T>()
+}
+
+/// Memory comes from what was received, never from what was announced, and a packet of the
+/// densest contents takes no more than this many times its own size.
+#[test]
+fn decoded_lists_are_a_bounded_multiple_of_what_came() {
+    const TIMES_MAX: usize = 48;
+    let repeated = |start: &str, piece: &str| {
+        let (start, piece) = (bytes(start), bytes(piece));
+        let body = [&start[1..], &piece.repeat(16_385 / piece.len())[..]].concat();
+        let length = body.len() as u32;
+        assert!((16_384..2_097_152).contains(&length), "three bytes of length: {length}");
+        let header =
+            [start[0], length as u8 | 0x80, (length >> 7) as u8 | 0x80, (length >> 14) as u8];
+        Bytes::from([&header[..], &body[..]].concat())
+    };
+    let subscribe = repeated("82 0001", "0001 61 00");
+    let unsubscribe = repeated("a2 0001", "0001 61");
+    let suback = repeated("90 0001", "00");
+    let taken = |sender, input: &Bytes| match decode_one(sender, Version::V311, input) {
+        Ok(Packet::Subscribe(packet)) => list_bytes(&packet.requests),
+        Ok(Packet::Unsubscribe(packet)) => list_bytes(&packet.filters),
+        Ok(Packet::SubAck(packet)) => list_bytes(&packet.reasons),
+        other => panic!("{other:?}"),
+    };
+    for (sender, input) in
+        [(Sender::Client, &subscribe), (Sender::Client, &unsubscribe), (Sender::Broker, &suback)]
+    {
+        let bytes = taken(sender, input);
+        assert!(bytes <= TIMES_MAX * input.len(), "{bytes} for {}", input.len());
+    }
 }
