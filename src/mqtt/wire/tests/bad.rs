@@ -500,6 +500,11 @@ fn ends_of_connections_are_checked() {
 fn answers_of_the_broker_are_checked() {
     check(
         Sender::Broker,
+        Version::V31,
+        &[("CONNACK of 3.1.1", "20 02 01 00", Fault::ConnAckFlags, Malformed)],
+    );
+    check(
+        Sender::Broker,
         V311,
         &[
             ("reserved CONNACK flags", "20 02 02 00", Fault::ConnAckFlags, Malformed),
