@@ -93,6 +93,16 @@ fn connect_of_3_1_1_is_checked() {
                 NOT_UTF8,
                 Malformed,
             ),
+        ],
+    );
+}
+
+#[test]
+fn topics_of_wills_are_checked() {
+    check(
+        Sender::Client,
+        V311,
+        &[
             (
                 "wildcard in the will's topic",
                 r#"10 12 0004 "MQTT" 04 06 003c 0001 "c" 0001 2b 0000"#,
@@ -294,13 +304,17 @@ fn publish_of_5_0_is_checked() {
             ("length too long", r#"30 05 0001 "a" 8000"#, Fault::VarintNotShortest, Malformed),
         ],
     );
+}
+
+#[test]
+fn subscription_identifiers_from_the_broker_are_checked() {
     check(
         Sender::Broker,
         V5,
         &[(
             "subscription identifier 0",
             r#"30 06 0001 "a" 02 0b 00"#,
-            value(SubscriptionIdentifier),
+            Fault::PropertyValue(SubscriptionIdentifier),
             Protocol,
         )],
     );
