@@ -1,7 +1,8 @@
 //! From bytes to packets: which packet may come now, and one arm for each type.
 //!
-//! Knows of a connection no more than who sends on it and in which version. What is inside a
-//! packet is read in the file of its family.
+//! Knows of a connection no more than who sends on it, in which version, and whether CONNECT
+//! has come; whether CONNACK has is a client's own concern. What is inside a packet is read in
+//! the file of its family.
 
 use bytes::{Buf, Bytes};
 

@@ -2,14 +2,19 @@
 //!
 //! Knows nothing of what is inside. `decode.rs` decides which packets may come.
 
+use bytes::BytesMut;
+
 use crate::mqtt::wire::error::Fault;
-use crate::mqtt::wire::read;
+use crate::mqtt::wire::{read, write};
 
 /// The most bytes that a packet has after its fixed header.
 pub const REMAINING_LENGTH_MAX: usize = 268_435_455;
 
 /// The largest packet there is, in bytes: a fixed header of five and the rest.
 pub const PACKET_BYTES_MAX: u32 = 268_435_460;
+
+/// The most bytes that a fixed header has.
+pub(super) const HEADER_BYTES_MAX: usize = 5;
 
 /// The fifteen types of packets (MQTT 5.0, section 2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -148,4 +153,11 @@ pub(super) fn extent(received: &[u8], bytes_max: u32) -> Result<Option<Extent>, 
         return Err(Fault::TooLarge { bytes: whole as u32, bytes_max });
     }
     Ok(Some(Extent { header, whole }))
+}
+
+/// Writes the fixed header.
+pub(super) fn write_header(first: u8, remaining: usize, out: &mut BytesMut) {
+    let (length, length_bytes) = write::varint(remaining);
+    let header = [first, length[0], length[1], length[2], length[3]];
+    out.extend_from_slice(&header[..1 + length_bytes]);
 }

@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn varints_are_read_up_to_four_bytes() {
-        let cases: [(&[u8], Result<Option<(u32, usize)>, Fault>); 14] = [
+        type Read = Result<Option<(u32, usize)>, Fault>;
+        let cases: [(&[u8], Read); 14] = [
             (b"", Ok(None)),
             (b"\x00", Ok(Some((0, 1)))),
             (b"\x7f", Ok(Some((127, 1)))),
