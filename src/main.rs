@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         None => run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
-        complain(&error.to_string());
+        complain(&format!("{error:#}"));
         ExitCode::FAILURE
     })
 }
@@ -76,7 +76,9 @@ fn serve(config: Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         let mut signals = Signals::new().context("signals cannot be received")?;
         let listeners = config.listeners.clone();
-        let broker = Broker::new(config).start().await?;
+        // Its message holds its cause already.
+        let started = Broker::new(config).start().await;
+        let broker = started.map_err(|error| anyhow::Error::msg(error.to_string()))?;
         let listening = describe(&listeners, broker.addresses());
         info!(listener = listening, "started; anonymous clients are allowed");
         info!(reason = signals.next().await, "stopping");

@@ -95,15 +95,9 @@ impl Config {
     /// UTF-8.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Loaded, Errors> {
         let source = path.as_ref().display().to_string();
-        match read_text(path.as_ref()) {
-            Ok(text) => Config::from_yaml(&text, &source),
-            Err((cause, mend)) => {
-                let mut report = Report::new(&source);
-                report.error((None, ""), cause, mend);
-                let warnings = report.finish()?;
-                Ok(Loaded { config: Config::default(), warnings })
-            }
-        }
+        let text = read_text(path.as_ref())
+            .map_err(|(cause, mend)| Errors::of_file(&source, cause, mend))?;
+        Config::from_yaml(&text, &source)
     }
 
     /// The configuration as YAML, every key written out. [`Config::from_yaml`] reads it back.

@@ -129,7 +129,7 @@ impl<'n> Entry<'n> {
             Kind::Map(entries) => entries,
             _ if self.node.is_null() => &[],
             _ => {
-                self.unexpected("a section", "indent its keys under it", report);
+                self.unexpected("a section", "write its keys under it, as `key: value`", report);
                 return None;
             }
         };

@@ -209,6 +209,7 @@ impl<'t> Loader<'t, '_> {
 
     fn map(&mut self, path: Path<'_>) -> Result<Vec<(Key, Node)>, Fatal> {
         let mut entries = Entries::default();
+        // Of several `<<` the last wins, of the sections of one the first.
         let mut merged = Vec::new();
         loop {
             let (event, at) = self.next()?;
@@ -229,7 +230,9 @@ impl<'t> Loader<'t, '_> {
             let (event, value_at) = self.next()?;
             let value = self.node(event, value_at, Path { keys: &keys, depth: path.depth + 1 })?;
             if is_merge {
-                self.collect_merge(value, at, &keys, &mut merged);
+                let mut sections = self.merge_sections(value, at, &keys);
+                sections.append(&mut merged);
+                merged = sections;
             } else if let Some(earlier) = entries.set(Key { at, text }, value) {
                 let message = format!(
                     "the key comes twice: this value wins, the one of line {} is dropped",
@@ -243,20 +246,15 @@ impl<'t> Loader<'t, '_> {
     }
 
     /// The sections that a `<<` names: one or a list of them.
-    fn collect_merge(
-        &mut self,
-        value: Node,
-        at: Position,
-        keys: &str,
-        merged: &mut Vec<Vec<(Key, Node)>>,
-    ) {
+    fn merge_sections(&mut self, value: Node, at: Position, keys: &str) -> Vec<Vec<(Key, Node)>> {
         let nodes = match value.kind {
             Kind::List(items) => items,
             kind => vec![Node { at: value.at, kind }],
         };
+        let mut sections = Vec::new();
         for node in nodes {
             match node.kind {
-                Kind::Map(entries) => merged.push(entries),
+                Kind::Map(entries) => sections.push(entries),
                 _ => self.report.error(
                     (Some(at), keys),
                     format!("`<<` merges sections, but this is {}", node.describe()),
@@ -264,6 +262,7 @@ impl<'t> Loader<'t, '_> {
                 ),
             }
         }
+        sections
     }
 }
 
@@ -368,6 +367,7 @@ mod tests {
             ("a: &x {b: 1, c: 2}\nd:\n  <<: *x\n  b: 3", "{a={b=1 c=2} d={b=3 c=2}}"),
             ("d: {b: 3, <<: {b: 1, c: 2}}", "{d={b=3 c=2}}"),
             ("<<: [{a: 1}, {a: 2, b: 3}]", "{a=1 b=3}"),
+            ("<<: {a: 1}\n<<: {a: 2, b: 3}", "{a=2 b=3}"),
             ("'<<': {a: 1}", "{<<={a=1}}"),
             ("a: !!str on\nb: !!int '12'\nc: !!seq [1]\nd: !!map {}", "{a='on' b=12 c=[1] d={}}"),
             ("a: 2026-01-31\nb: 1.5", "{a=<a date> b=<a decimal number>}"),
