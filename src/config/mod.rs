@@ -273,6 +273,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
         #[test]
         fn what_is_written_is_read_back_without_a_warning(config in any_config()) {
             let yaml = config.to_yaml();

@@ -434,4 +434,14 @@ mod tests {
         let message = read(&text).expect_err("nine to the tenth");
         assert!(message.contains("the aliases stand for more than"), "{message}");
     }
+
+    #[test]
+    fn many_aliases_of_one_text_are_bounded() {
+        let repeated = |times: usize| {
+            format!("a: &a {}\nb: [{}]", "x".repeat(100_000), vec!["*a"; times].join(", "))
+        };
+        assert!(read(&repeated(80)).is_ok());
+        let message = read(&repeated(90)).expect_err("nine million bytes");
+        assert!(message.contains("the aliases stand for more than"), "{message}");
+    }
 }
