@@ -5,7 +5,6 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use stormpetrel::config::{Config, Errors, Loaded};
 use tracing::level_filters::LevelFilter;
@@ -58,7 +57,7 @@ impl Arguments {
         let filter = EnvFilter::builder()
             .with_default_directive(level.into())
             .from_env()
-            .context("RUST_LOG cannot be read")?;
+            .map_err(|error| anyhow::anyhow!("RUST_LOG cannot be read: {error}"))?;
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(io::stderr)
