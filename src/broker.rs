@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tracing::warn;
 
 use crate::config::{Config, Errors};
-use crate::machine::{Outgoing, Timestamp};
+use crate::machine::{Outgoing, Seed, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, FilterError, NameError, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason, Text};
@@ -132,7 +132,7 @@ impl Broker {
             id: PacketId::FIRST,
             subscription_id: None,
             user_properties: Vec::new(),
-            requests: vec![SubscriptionRequest { filter, options }],
+            requests: vec![SubscriptionRequest { filter: Ok(filter), options }],
         })));
         loop {
             match local.next().await {
@@ -185,12 +185,21 @@ impl Builder {
     /// An address cannot be bound, or a thread does not start.
     pub async fn start(self) -> Result<Broker, server::Error> {
         let clock = Clock::starting_at(wall_clock());
-        let seed = RandomState::new().hash_one(()); // the keys are the system's entropy
-        let shared = server::shared(&self.config, seed, clock, self.workers.get());
+        let shared = server::shared(&self.config, entropy(), clock, self.workers.get());
         let (threads, addresses) = threads::start(shared.clone(), self.config.listeners).await?;
         let publisher = Publisher { local: Local::open(shared.clone()), id: PacketId::FIRST };
         Ok(Broker { shared, threads, addresses, publisher: Mutex::new(publisher) })
     }
+}
+
+/// Unpredictable bytes: the keys of a `RandomState` are the operating system's entropy.
+fn entropy() -> Seed {
+    let keys = RandomState::new();
+    let mut seed = Seed::default();
+    for (place, number) in seed.chunks_exact_mut(8).zip(0u64..) {
+        place.copy_from_slice(&keys.hash_one(number).to_le_bytes());
+    }
+    seed
 }
 
 /// The one time that the wall clock is read.

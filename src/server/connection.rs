@@ -27,7 +27,7 @@ use super::network::Network;
 use super::output::{Encoded, Output};
 use super::worker::Worker;
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
-use crate::mqtt::types::Reason;
+use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::Packet;
 
 /// Time after which a peer that takes nothing is given up.
@@ -55,6 +55,8 @@ pub(crate) struct Connection<S> {
     /// Known from CONNECT, or from CONNACK if the broker assigned it. For logs.
     client_id: Option<Box<str>>,
     stream: S,
+    /// What the peer understands.
+    version: Version,
     input: Input,
     output: Output,
     /// Of the connection's own task: readiness to write wakes that one, whoever writes.
@@ -221,6 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             peer,
             client_id: None,
             stream,
+            version: Version::V311,
             input: Input::new(limits.packet_bytes),
             output: Output::default(),
             waker: Waker::noop().clone(),
@@ -254,7 +257,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends what was pulled. Called from any task of the worker.
     pub(crate) fn send(&mut self, outgoing: impl Iterator<Item = Outgoing>, encoded: &mut Encoded) {
-        let version = self.input.version();
+        let version = self.version;
         for outgoing in outgoing {
             let result = match outgoing {
                 Outgoing::Packet(packet) => {
@@ -340,7 +343,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn is_over(&self) -> bool {
-        self.is_cut || (self.closed.is_some() && self.output.is_empty())
+        let may_go = |closed: Closed| self.output.is_empty() || !closed.is_orderly();
+        self.is_cut || self.closed.is_some_and(may_go)
     }
 
     fn may_read(&self) -> bool {
@@ -372,7 +376,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.output.is_empty() {
             self.unanswered += packets.len();
         }
-        self.is_deaf |= matches!(decoded, Decoded::Undecodable(_));
+        if let Decoded::Undecodable(error) = decoded {
+            self.is_deaf = true;
+            self.version = error.version.unwrap_or(self.version);
+        } else {
+            self.version = self.input.version().unwrap_or(self.version);
+        }
         decoded
     }
 

@@ -39,9 +39,9 @@ impl Input {
         Input { decoder: Decoder::new(Sender::Client, packet_bytes_max), partial: BytesMut::new() }
     }
 
-    /// What the client speaks; 3.1.1 until it has said so.
-    pub(crate) fn version(&self) -> Version {
-        self.decoder.version().unwrap_or(Version::V311)
+    /// What the client speaks, once it has said so.
+    pub(crate) fn version(&self) -> Option<Version> {
+        self.decoder.version()
     }
 
     /// Takes in what was received. Gives out the bytes to decode: none while a packet is

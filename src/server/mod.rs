@@ -24,7 +24,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::{Bind, Config};
-use crate::machine::{ListenerSettings, Settings};
+use crate::machine::{ListenerSettings, Seed, Settings};
 
 pub use clock::Clock;
 pub use closed::Closed;
@@ -54,7 +54,7 @@ pub enum Error {
 
 /// What a broker with this configuration shares among that many workers. All its randomness
 /// comes from `seed`.
-pub fn shared<A>(config: &Config, seed: u64, clock: Clock, workers: u16) -> Arc<Shared<A>> {
+pub fn shared<A>(config: &Config, seed: Seed, clock: Clock, workers: u16) -> Arc<Shared<A>> {
     let names = config.listeners.iter().map(|listener| Arc::from(listener.name.as_str()));
     Arc::new(Shared::new(settings(config), names.collect(), seed, clock, workers))
 }

@@ -47,20 +47,11 @@ impl Encoded {
     /// Appends a PUBLISH.
     pub(crate) fn deliver(&mut self, deliver: &Deliver, version: Version) -> Result<(), TooLarge> {
         let before = self.copied.len();
-        let message = &*deliver.message;
-        let is_known = deliver.alias.is_some_and(|alias| !alias.is_new);
-        let head = PublishHead {
-            delivery: deliver.delivery,
-            retain: deliver.retain,
-            topic: if is_known { "" } else { message.topic.as_str() },
-            topic_alias: deliver.alias.map(|alias| alias.number),
-            subscription_ids: deliver.subscription_ids.as_deref().unwrap_or_default(),
-            expiry: deliver.expiry,
-            properties: message.properties.as_deref(),
-        };
-        head.encode(version, message.payload.len(), &mut self.copied)
+        let payload = &deliver.message.payload;
+        let head = PublishHead::from(deliver);
+        head.encode(version, payload.len(), &mut self.copied)
             .inspect_err(|_| self.copied.truncate(before))?;
-        self.payload(&message.payload);
+        self.payload(payload);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::clock::Clock;
 use super::mailbox::{Arrival, Mailbox};
-use crate::machine::{ConnectionId, Limits, ListenerId, Machine, Settings, Timestamp};
+use crate::machine::{ConnectionId, Limits, ListenerId, Machine, Seed, Settings, Timestamp};
 
 /// Connections above the limit that are still accepted, to be told why they are refused. More
 /// are closed at once.
@@ -64,7 +64,7 @@ impl<A> Shared<A> {
     pub(crate) fn new(
         settings: Settings,
         listener_names: Vec<Arc<str>>,
-        seed: u64,
+        seed: Seed,
         clock: Clock,
         workers: u16,
     ) -> Shared<A> {
