@@ -23,6 +23,7 @@ use tracing::{debug, error, info};
 
 use super::closed::Closed;
 use super::input::{Decoded, Input};
+use super::load::Load;
 use super::network::Network;
 use super::output::{Encoded, Output};
 use super::worker::Worker;
@@ -55,6 +56,8 @@ pub(crate) struct Connection<S> {
     /// Known from CONNECT, or from CONNACK if the broker assigned it. For logs.
     client_id: Option<Box<str>>,
     stream: S,
+    /// Of the worker.
+    load: Arc<Load>,
     /// What the peer understands.
     version: Version,
     input: Input,
@@ -213,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         listener_name: Arc<str>,
         peer: SocketAddr,
         stream: S,
+        load: Arc<Load>,
         limits: &Limits,
     ) -> Connection<S> {
         let connect_timeout = Duration::from_millis(limits.connect_timeout);
@@ -223,6 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             peer,
             client_id: None,
             stream,
+            load,
             version: Version::V311,
             input: Input::new(limits.packet_bytes),
             output: Output::default(),
@@ -294,10 +299,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.after_write(result);
     }
 
-    fn after_write(&mut self, result: io::Result<()>) {
-        if let Err(error) = result {
-            self.unwritable = Some(error.kind());
-            self.output.clear();
+    fn after_write(&mut self, result: io::Result<usize>) {
+        match result {
+            Ok(bytes) => self.load.add_sent(bytes),
+            Err(error) => {
+                self.unwritable = Some(error.kind());
+                self.output.clear();
+            }
         }
         if self.output.is_empty() {
             self.unanswered = 0;
@@ -339,7 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if result.as_ref().is_ok_and(|&bytes| bytes > 0) {
             self.progressed = Instant::now();
         }
-        self.after_write(result.map(drop));
+        self.after_write(result);
     }
 
     fn is_over(&self) -> bool {
@@ -359,6 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(Err(error)) => self.cut(Closed::Failed(error.kind())),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => self.cut(Closed::Ended),
             Poll::Ready(Ok(())) => {
+                self.load.add_received(buffer.filled().len());
                 return Poll::Ready(Event::Received(self.input.take(buffer.filled())));
             }
         }

@@ -98,14 +98,14 @@ impl Output {
         self.pending = VecDeque::new();
     }
 
-    /// Writes what is encoded, behind what is pending, and empties it. The context's task is
-    /// woken when the stream can take what is left.
+    /// Writes what is encoded, behind what is pending, and empties it. Returns the bytes that the
+    /// stream took; the context's task is woken when it can take what is left.
     pub(crate) fn send(
         &mut self,
         encoded: &mut Encoded,
         stream: &mut (impl AsyncWrite + Unpin),
         context: &mut Context<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let mut written = 0;
         if self.pending.is_empty() && encoded.shared.is_empty() {
             while written < encoded.copied.len() {
@@ -115,10 +115,10 @@ impl Output {
                 }
             }
             encoded.move_to(written, &mut self.pending);
-            return Ok(());
+            return Ok(written);
         }
         encoded.move_to(written, &mut self.pending);
-        self.flush(stream, context).map(drop)
+        self.flush(stream, context)
     }
 
     /// Writes what is pending, as far as the stream takes it. Returns the bytes it took.
