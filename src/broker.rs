@@ -28,6 +28,20 @@ type Local = server::Local<<server::Tcp as server::Network>::Accepted>;
 
 /// A running broker, on threads of its own. It stops when it is dropped;
 /// [`Broker::shut_down`] also waits for that.
+///
+/// ```no_run
+/// use stormpetrel::{Broker, config::Config, mqtt::types::QoS};
+///
+/// # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = Broker::new(Config::default()).start().await?;
+/// let mut readings = broker.subscribe("plant/+/temperature", QoS::AtLeastOnce).await?;
+/// broker.publish("plant/7/temperature", "21.5", QoS::AtLeastOnce, false).await?;
+/// let message = readings.recv().await.expect("the broker runs");
+/// assert_eq!(message.topic.as_str(), "plant/7/temperature");
+/// broker.shut_down_and_wait().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<TcpShared>,

@@ -502,3 +502,13 @@ impl Timer {
         Timer { until, sleep: Box::pin(tokio::time::sleep(timeout)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection<tokio::net::TcpStream>>() <= 320);
+    }
+}

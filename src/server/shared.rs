@@ -169,7 +169,9 @@ impl<A> Shared<A> {
         if !woken.inside.is_empty() {
             let waiting = self.inside();
             for id in woken.inside.drain(..) {
-                waiting.get(&id).map(|waiter| waiter.notify_one());
+                if let Some(waiter) = waiting.get(&id) {
+                    waiter.notify_one();
+                }
             }
         }
     }

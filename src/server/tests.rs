@@ -323,7 +323,10 @@ fn a_peer_that_takes_nothing_is_given_up() {
 #[test]
 fn a_slow_reader_is_served_and_its_pings_are_heard() {
     with_broker(|world| async move {
-        let mut slow = world.connect("slow", 1_000).await;
+        let mut slow = world.open(1_000);
+        let keep_alive = Connect { keep_alive: 15, ..connect("slow") };
+        slow.send(&Packet::Connect(Box::new(keep_alive))).await;
+        assert!(matches!(slow.recv().await, Some(Packet::ConnAck(_))));
         slow.subscribe("flood").await;
         let mut publisher = world.connect("publisher", 100_000).await;
         publisher.send(&publish("flood", vec![0; 50_000])).await;
@@ -377,7 +380,7 @@ fn what_cannot_be_decoded_is_told_so_and_what_was_whole_before_it_counts() {
 
 #[test]
 fn a_broker_that_stops_tells_everyone_and_waits_for_nobody_long() {
-    with_broker(|world| async move {
+    with_broker(|mut world| async move {
         let mut quick = world.connect("quick", 10_000).await;
         let mut stuck = world.connect("stuck", 100).await;
         stuck.subscribe("#").await;
@@ -392,9 +395,11 @@ fn a_broker_that_stops_tells_everyone_and_waits_for_nobody_long() {
         assert_eq!(quick.recv().await, None);
         assert!(start.elapsed() < Duration::from_secs(1));
         drop(quick);
-        world.broker.await.expect("no panic");
+        (&mut world.broker).await.expect("no panic");
         let seconds = start.elapsed().as_secs();
         assert!((4..=6).contains(&seconds), "{seconds}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(world.connections(), 0);
     });
 }
 
