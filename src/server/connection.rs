@@ -446,10 +446,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads and forgets until the peer has ended.
     fn poll_ended(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<()> {
+        if self.is_cut {
+            return Poll::Ready(());
+        }
         for _ in 0..ROUNDS_PER_TURN {
             let mut buffer = ReadBuf::new(buffer);
             let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
-            if self.is_cut || read.is_err() || buffer.filled().is_empty() {
+            if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
         }

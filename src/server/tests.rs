@@ -404,6 +404,25 @@ fn a_broker_that_stops_tells_everyone_and_waits_for_nobody_long() {
 }
 
 #[test]
+fn a_broker_that_has_stopped_does_not_linger() {
+    with_broker(|world| async move {
+        let mut late = world.connect("late", 100).await;
+        late.subscribe("#").await;
+        late.send(&publish("flood", vec![0; 5_000])).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let start = Instant::now();
+        world.shared.stop();
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
+        while late.recv().await.is_some() {}
+        late.stream.write_all(b"?").await.expect("the broker waits for the end");
+        world.broker.await.expect("no panic");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        late.stream.write_all(b"?").await.expect_err("the broker waits no more");
+        assert_eq!(start.elapsed().as_secs(), 5);
+    });
+}
+
+#[test]
 fn keep_alive_ends_a_connection_even_if_its_output_is_stuck() {
     with_broker(|world| async move {
         let mut stuck = world.open(100);
