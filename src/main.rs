@@ -13,6 +13,7 @@ use anyhow::Context;
 use clap::Parser;
 use stormpetrel::Broker;
 use stormpetrel::config::{Config, Listener, Loaded};
+use stormpetrel::server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
@@ -61,6 +62,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     if arguments.config.is_none() {
         warn!("no configuration is given: only clients on this machine can connect");
+    }
+    if let Err(error) = server::raise_descriptor_limit() {
+        warn!(%error, "the limit of open files stays as it is");
     }
     serve(config)?;
     Ok(ExitCode::SUCCESS)
