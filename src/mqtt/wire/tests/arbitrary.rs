@@ -322,7 +322,7 @@ fn options(version: Version) -> impl Strategy<Value = SubscriptionOptions> {
 fn request(version: Version) -> impl Strategy<Value = SubscriptionRequest> {
     (filter(), options(version)).prop_map(|(filter, mut options)| {
         options.no_local &= matches!(filter, Filter::Plain(_));
-        SubscriptionRequest { filter, options }
+        SubscriptionRequest { filter: Ok(filter), options }
     })
 }
 
@@ -343,7 +343,10 @@ fn subscribe(version: Version) -> impl Strategy<Value = Subscribe> {
 
 fn unsubscribe(version: Version) -> impl Strategy<Value = Unsubscribe> {
     (packet_id(), when(version.is_v5(), user_properties()), vec(filter(), 1..4))
-        .prop_map(|(id, user_properties, filters)| Unsubscribe { id, user_properties, filters })
+        .prop_map(|(id, user_properties, filters)| {
+            let filters = filters.into_iter().map(Ok).collect();
+            Unsubscribe { id, user_properties, filters }
+        })
 }
 
 fn suback(version: Version) -> impl Strategy<Value = Answers> {

@@ -20,8 +20,8 @@ fn topic(name: &str) -> TopicName {
     TopicName::try_from(name).expect("a valid name")
 }
 
-fn filter(filter: &str) -> Filter {
-    Filter::try_from(filter).expect("a valid filter")
+fn filter(filter: &str) -> RequestedFilter {
+    Ok(Filter::try_from(filter).expect("a valid filter"))
 }
 
 fn id(number: u16) -> PacketId {
