@@ -342,11 +342,12 @@ fn subscribe(version: Version) -> impl Strategy<Value = Subscribe> {
 }
 
 fn unsubscribe(version: Version) -> impl Strategy<Value = Unsubscribe> {
-    (packet_id(), when(version.is_v5(), user_properties()), vec(filter(), 1..4))
-        .prop_map(|(id, user_properties, filters)| {
+    (packet_id(), when(version.is_v5(), user_properties()), vec(filter(), 1..4)).prop_map(
+        |(id, user_properties, filters)| {
             let filters = filters.into_iter().map(Ok).collect();
             Unsubscribe { id, user_properties, filters }
-        })
+        },
+    )
 }
 
 fn suback(version: Version) -> impl Strategy<Value = Answers> {
