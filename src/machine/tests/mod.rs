@@ -6,5 +6,6 @@
 
 mod harness;
 mod packets;
+mod random;
 
 mod table;
