@@ -7,5 +7,7 @@
 mod harness;
 mod packets;
 mod random;
-
+mod resending;
+mod sessions;
 mod table;
+mod wills;

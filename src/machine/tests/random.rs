@@ -21,19 +21,37 @@ const FILTERS: [&str; 8] =
 /// One step of a client, of the network or of the clock.
 #[derive(Clone, Debug)]
 enum Step {
-    Connect { client: usize, joining: Joining },
-    Say { client: usize, packet: Packet },
+    Connect {
+        client: usize,
+        joining: Joining,
+    },
+    Say {
+        client: usize,
+        packet: Packet,
+    },
     /// Takes what there is for so many bytes, and acknowledges all of it as it should.
-    Obey { client: usize, budget: usize },
+    Obey {
+        client: usize,
+        budget: usize,
+    },
     /// Takes what there is for so many bytes.
-    Pull { client: usize, budget: usize },
+    Pull {
+        client: usize,
+        budget: usize,
+    },
     /// The connection is gone.
-    Close { client: usize },
+    Close {
+        client: usize,
+    },
     /// What comes is no packet.
-    Garble { client: usize },
+    Garble {
+        client: usize,
+    },
     /// A connection that says nothing.
     Linger,
-    Pass { millis: u64 },
+    Pass {
+        millis: u64,
+    },
 }
 
 fn qos() -> impl Strategy<Value = QoS> {
@@ -215,8 +233,7 @@ impl World {
                 }
             }
             Step::Garble { .. } => {
-                let error =
-                    DecodeError { kind: Fault::ReservedType, packet: None, version: None };
+                let error = DecodeError { kind: Fault::ReservedType, packet: None, version: None };
                 self.broker.handle(Input::Undecodable { connection, error });
             }
             _ => {
