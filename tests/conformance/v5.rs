@@ -10,11 +10,12 @@ mod subscribe;
 mod topics;
 mod will;
 
-use stormpetrel::mqtt::types::{Reason, Version};
+use stormpetrel::mqtt::types::{QoS, Reason, Version};
+use stormpetrel::mqtt::wire::{Connect, Will};
 
 use crate::broker::Running;
 use crate::client::Client;
-use crate::packets::{connect, field, raw};
+use crate::packets::{connect, field, raw, resume, will};
 use crate::table::Coverage;
 
 /// Every statement of 5.0.
@@ -81,4 +82,14 @@ fn subscribe_bytes(first: u8, properties: &[u8], filters: &[(&[u8], u8)]) -> Vec
         body.push(*options);
     }
     raw(first, &[&body])
+}
+
+/// Waits for a second of the broker's time: for a will that is delayed by as much.
+async fn a_second_passes(broker: &Running) {
+    let mut watcher = client(broker, "clock-watcher").await;
+    watcher.subscribe("clock", QoS::AtMostOnce).await;
+    let will = Will { delay: 1, ..will("clock", "strikes") };
+    let clock = Connect { will: Some(Box::new(will)), ..resume(Version::V5, "clock") };
+    drop(Client::connect(broker, clock).await);
+    watcher.expect_payload("strikes").await;
 }

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use stormpetrel::mqtt::message::MessageProperties;
 use stormpetrel::mqtt::types::{QoS, Reason, Version::V5};
 use stormpetrel::mqtt::wire::{Delivery, Packet, Publish, RetainHandling};
-use tokio::time::{Duration, Instant};
 
-use super::{client, expect_offence, publish_bytes};
+use super::{a_second_passes, client, expect_offence, publish_bytes};
 use crate::broker::{self, Running};
 use crate::client::Client;
 use crate::packets::*;
@@ -346,17 +345,7 @@ async fn an_expired_message_is_not_delivered() {
     let long = Publish { properties: expiring(60), ..publish_1(1, "t/long", "long") };
     publisher.publish(retained(short)).await;
     publisher.publish(retained(long)).await;
-    // A will that is delayed longer than that tells when the time has come.
-    let mut clock = Client::connect(&broker, {
-        let mut connect = resume(V5, "clock");
-        connect.will = Some(Box::new(will("clock", "late")));
-        connect.will.as_mut().expect("set above").delay = 1;
-        connect
-    })
-    .await;
-    publisher.subscribe("clock", QoS::AtMostOnce).await;
-    clock.send(disconnect(Reason::DisconnectWithWill)).await;
-    publisher.expect_payload("late").await;
+    a_second_passes(&broker).await;
     let mut absent = Client::connect(&broker, resume(V5, "absent")).await;
     let message = absent.expect_payload("long").await;
     assert!(message.properties.and_then(|p| p.expiry).is_some_and(|secs| (57..60).contains(&secs)));
@@ -371,13 +360,12 @@ async fn the_expiry_that_is_passed_on_is_what_is_left() {
     let mut publisher = client(&broker, "publisher").await;
     let properties = MessageProperties { expiry: Some(30), ..Default::default() };
     let properties = Some(Box::new(properties));
-    let before = Instant::now();
     publisher.publish(retained(Publish { properties, ..publish_1(1, "t", "x") })).await;
     let mut at_once = subscriber(&broker, "t").await;
     let message = at_once.expect_payload("x").await;
     let first = message.properties.and_then(|p| p.expiry).expect("an expiry");
     assert!((29..=30).contains(&first), "{first}");
-    tokio::time::sleep_until(before + Duration::from_millis(1_050)).await;
+    a_second_passes(&broker).await;
     let mut later = client(&broker, "later").await;
     later.subscribe("t", QoS::AtMostOnce).await;
     let message = later.expect_payload("x").await;
