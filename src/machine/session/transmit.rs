@@ -255,8 +255,8 @@ impl Transmission<'_> {
 }
 
 fn encoded_bytes(deliver: &Deliver, attachment: &Attachment) -> usize {
-    let payload = deliver.message.payload.len();
-    PublishHead::from(deliver).encoded_bytes(attachment.version, payload) + payload
+    let payload_bytes = deliver.message.payload.len();
+    PublishHead::from(deliver).encoded_bytes(attachment.version, payload_bytes) + payload_bytes
 }
 
 /// What is left of an expiry interval, in whole seconds, rounded up; at least one, because a
