@@ -18,6 +18,8 @@ pub(crate) const PACKETS_MAX: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Input {
     decoder: Decoder,
+    /// What a client speaks whose CONNECT was no good, if that much was understood.
+    refused_version: Option<Version>,
     /// The beginning of a packet whose rest has not come. Owns no memory while it is empty.
     partial: BytesMut,
 }
@@ -36,12 +38,16 @@ pub(crate) enum Decoded {
 impl Input {
     /// Of a client. No packet may be larger than `packet_bytes_max`.
     pub(crate) fn new(packet_bytes_max: u32) -> Input {
-        Input { decoder: Decoder::new(Sender::Client, packet_bytes_max), partial: BytesMut::new() }
+        Input {
+            decoder: Decoder::new(Sender::Client, packet_bytes_max),
+            refused_version: None,
+            partial: BytesMut::new(),
+        }
     }
 
-    /// What the client speaks; 3.1.1 until it has said so.
+    /// What the client speaks, and so what it is answered in; 3.1.1 until it has said so.
     pub(crate) fn version(&self) -> Version {
-        self.decoder.version().unwrap_or(Version::V311)
+        self.decoder.version().or(self.refused_version).unwrap_or(Version::V311)
     }
 
     /// Takes in what was received. Gives out the bytes to decode: none while a packet is
@@ -69,7 +75,10 @@ impl Input {
                     self.keep(input);
                     return Decoded::All;
                 }
-                Err(error) => return Decoded::Undecodable(error),
+                Err(error) => {
+                    self.refused_version = error.version;
+                    return Decoded::Undecodable(error);
+                }
             }
         }
         Decoded::More

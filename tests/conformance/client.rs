@@ -2,7 +2,7 @@
 //!
 //! It answers nothing by itself and checks nothing but that what came are packets which a broker
 //! may send. Everything that is waited for comes within [`DEADLINE`] or the test fails; that
-//! nothing comes is shown by a PINGREQ whose answer is the next packet.
+//! nothing comes is shown by PINGREQs whose answers are the next packets.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -195,8 +195,8 @@ impl Client {
         }
     }
 
-    /// Nothing is waiting: the answer to a PINGREQ is the next packet. Twice, because an answer
-    /// may overtake messages that wait; the second cannot overtake those of the first.
+    /// Nothing is waiting: the answers to two PINGREQs are the next packets. Two, because the
+    /// first answer may overtake a PUBLISH.
     pub(crate) async fn expect_nothing(&mut self) {
         for _ in 0..2 {
             self.send(Packet::PingReq).await;

@@ -5,7 +5,7 @@
 //! 5.0 and `[3.1.1 MQTT-3.3.1-5]` for 3.1.1; `table.rs` holds that against the standard's lists
 //! and fails where a statement is neither covered nor out of reach with a reason. What is here
 //! knows nothing of how the broker works. Read `client.rs`, then any of the tests: a file for
-//! each chapter of 5.0 (`v5_*.rs`) and of 3.1.1 (`v3*.rs`).
+//! each subject, of 5.0 in `v5/`, of 3.1.1 in `v3/`.
 
 mod broker;
 mod client;
