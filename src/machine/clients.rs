@@ -217,7 +217,8 @@ impl Machine {
             Some(delay) => (delay * 1_000).min(keep_alive / 2),
             None => keep_alive / 2, // [MQTT-3.1.2-22]
         };
-        let silence_max = (keep_alive > 0).then_some(keep_alive + grace);
+        let is_inside = self.connections.get(slot).is_none_or(|c| c.listener.is_none());
+        let silence_max = (keep_alive > 0 && !is_inside).then_some(keep_alive + grace);
         let mut attachment =
             Box::new(Attachment::new(&connect, &self.settings.limits, silence_max, now));
         if let Some(silence_max) = silence_max {

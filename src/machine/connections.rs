@@ -180,6 +180,8 @@ impl Connections {
             if let Some(packet) = last {
                 self.push(slot, Outgoing::Packet(packet));
             }
+            // The shell may be busy with what is left to send; that it must close is news.
+            self.slots[slot.0].is_woken = false;
             self.push(slot, Outgoing::Close(why));
         }
         phase

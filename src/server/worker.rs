@@ -221,12 +221,13 @@ impl<N: Network> Worker<N> {
             Ok(stream) => stream,
             Err(error) => {
                 debug!(%peer, %error, "lost before its first byte");
-                return self.shared.displace(self.number);
+                return self.shared.load(self.number).remove_connection();
             }
         };
         let name = self.shared.listener_name(listener).clone();
-        let limits = self.shared.limits();
-        let connection = Connection::new(id, listener, name, peer, stream, limits);
+        let load = self.shared.load(self.number).clone();
+        let connection =
+            Connection::new(id, listener, name, peer, stream, load, self.shared.limits());
         let connection = Rc::new(RefCell::new(connection));
         self.table.borrow_mut().insert(id, connection.clone());
         self.network.spawn(drive(self.clone(), connection));
@@ -235,7 +236,7 @@ impl<N: Network> Worker<N> {
     /// A connection is gone.
     pub(crate) fn forget(&self, id: ConnectionId) {
         self.table.borrow_mut().remove(&id);
-        self.shared.displace(self.number);
+        self.shared.load(self.number).remove_connection();
         if self.table.borrow().is_empty() {
             self.emptied.notify_one();
         }

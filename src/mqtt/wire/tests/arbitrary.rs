@@ -319,9 +319,17 @@ fn options(version: Version) -> impl Strategy<Value = SubscriptionOptions> {
         })
 }
 
+/// Most often a filter, and now and then a text that is none.
+fn requested_filter() -> impl Strategy<Value = RequestedFilter> {
+    let none = text().prop_map(|text| {
+        Err(Text::try_from(format!("{text}+#").as_str()).expect("no U+0000 in it"))
+    });
+    prop_oneof![8 => filter().prop_map(Ok).boxed(), 1 => Just(Err(Text::default())).boxed(), 1 => none.boxed()]
+}
+
 fn request(version: Version) -> impl Strategy<Value = SubscriptionRequest> {
-    (filter(), options(version)).prop_map(|(filter, mut options)| {
-        options.no_local &= matches!(filter, Filter::Plain(_));
+    (requested_filter(), options(version)).prop_map(|(filter, mut options)| {
+        options.no_local &= matches!(filter, Ok(Filter::Plain(_)));
         SubscriptionRequest { filter, options }
     })
 }
@@ -342,7 +350,7 @@ fn subscribe(version: Version) -> impl Strategy<Value = Subscribe> {
 }
 
 fn unsubscribe(version: Version) -> impl Strategy<Value = Unsubscribe> {
-    (packet_id(), when(version.is_v5(), user_properties()), vec(filter(), 1..4))
+    (packet_id(), when(version.is_v5(), user_properties()), vec(requested_filter(), 1..4))
         .prop_map(|(id, user_properties, filters)| Unsubscribe { id, user_properties, filters })
 }
 

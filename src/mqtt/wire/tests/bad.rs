@@ -1,7 +1,7 @@
 //! Bytes that are no packets, and what is said of them.
 
 use super::*;
-use crate::mqtt::topic::{FilterError, NameError};
+use crate::mqtt::topic::NameError;
 use crate::mqtt::types::{Reason, TextError};
 use crate::mqtt::wire::frame::PacketType;
 use crate::mqtt::wire::{Fault, Property};
@@ -28,7 +28,6 @@ fn check(sender: Sender, version: Version, cases: &[(&str, &str, Fault, Reason)]
 use Property::*;
 use Reason::{MalformedPacket as Malformed, ProtocolError as Protocol};
 
-const HASH: Fault = Fault::Filter(FilterError::Hash);
 const WILDCARD: Fault = Fault::TopicName(NameError::Wildcard);
 const NOT_UTF8: Fault = Fault::Text(TextError::NotUtf8);
 const NULL: Fault = Fault::Text(TextError::Null);
@@ -372,7 +371,6 @@ fn subscribe_is_checked() {
             ("filter cut short", r#"82 05 0001 0002 "a""#, Fault::Truncated, Malformed),
             ("QoS 3", r#"82 06 0001 0001 "a" 03"#, Fault::SubscriptionQoS, Protocol), // [3.1.1 MQTT-3.8.3-4]
             ("options of 5.0", r#"82 06 0001 0001 "a" 04"#, Fault::SubscriptionOptions, Malformed),
-            ("bad filter", r#"82 07 0001 0002 "a" 23 00"#, HASH, Reason::TopicFilterInvalid), // [3.1.1 MQTT-4.7.1-2]
             (
                 "second filter cut short",
                 r#"82 08 0001 0001 "a" 00 0001"#,
@@ -396,12 +394,6 @@ fn subscribe_is_checked() {
                 r#"82 10 0001 00 000a "$share/g/a" 04"#,
                 Fault::NoLocalShared,
                 Protocol,
-            ),
-            (
-                "share without filter", // [MQTT-4.8.2-2]
-                r#"82 0f 0001 00 0009 "$share/ab" 00"#,
-                Fault::Filter(FilterError::Share),
-                Reason::TopicFilterInvalid,
             ),
             (
                 "identifier 0",
@@ -434,12 +426,6 @@ fn unsubscribe_is_checked() {
             ("flags", r#"a0 05 0001 0001 "a""#, Fault::HeaderFlags, Malformed), // [3.1.1 MQTT-3.10.1-1]
             ("packet id 0", r#"a2 05 0000 0001 "a""#, Fault::PacketIdZero, Protocol),
             ("no filters", "a2 02 0001", Fault::NoFilters, Protocol), // [3.1.1 MQTT-3.10.3-2]
-            (
-                "empty filter",
-                "a2 04 0001 0000",
-                Fault::Filter(FilterError::Empty),
-                Reason::TopicFilterInvalid,
-            ),
         ],
     );
     check(
