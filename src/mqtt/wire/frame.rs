@@ -4,6 +4,7 @@
 
 use bytes::BytesMut;
 
+use crate::mqtt::types::Version;
 use crate::mqtt::wire::error::Fault;
 use crate::mqtt::wire::{read, write};
 
@@ -141,12 +142,19 @@ pub(super) struct Extent {
     pub(super) whole: usize,
 }
 
-/// How far the packet at the front of `received` goes, if its header is complete.
-pub(super) fn extent(received: &[u8], bytes_max: u32) -> Result<Option<Extent>, Fault> {
-    let Some((remaining, varint_bytes)) = read::varint(received.get(1..).unwrap_or_default())?
-    else {
-        return Ok(None);
+/// How far the packet at the front of `received` goes, if its header is complete. Before the
+/// version is known its length must be as short as it can be, as in 5.0.
+pub(super) fn extent(
+    received: &[u8],
+    version: Option<Version>,
+    bytes_max: u32,
+) -> Result<Option<Extent>, Fault> {
+    let length = received.get(1..).unwrap_or_default();
+    let length = match version {
+        Some(Version::V31 | Version::V311) => read::loose_varint(length)?,
+        Some(Version::V5) | None => read::varint(length)?,
     };
+    let Some((remaining, varint_bytes)) = length else { return Ok(None) };
     let header = 1 + varint_bytes;
     let whole = header + remaining as usize;
     if whole > bytes_max as usize {
