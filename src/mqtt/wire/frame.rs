@@ -110,9 +110,12 @@ impl PacketType {
         }
     }
 
-    /// Whether these flags may stand in the first byte.
-    pub(super) fn check_flags(self, flags: u8) -> Result<(), Fault> {
+    /// Whether these flags may stand in the first byte. 3.1 has DUP in requests as well, where
+    /// the later versions have a bit that is always 0.
+    pub(super) fn check_flags(self, flags: u8, version: Option<Version>) -> Result<(), Fault> {
         if self != PacketType::Publish {
+            let may_be_dup = version == Some(Version::V31) && self.flags() != 0;
+            let flags = if may_be_dup { flags & !DUP } else { flags };
             // [MQTT-2.1.3-1] [3.1.1 MQTT-2.2.2-2]
             return if flags == self.flags() { Ok(()) } else { Err(Fault::HeaderFlags) };
         }
