@@ -285,11 +285,13 @@ impl Machine {
         reason: Reason,
         connect: Option<&Connect>,
     ) {
+        // A version to come may know other properties: it gets none.
+        let has_words = version.is_v5() && reason != Reason::UnsupportedProtocolVersion;
         let mut answer = ConnAck {
             session_present: false,
             reason,
             properties: ConnAckProperties {
-                reason_string: version.is_v5().then(|| sentence(reason)),
+                reason_string: has_words.then(|| sentence(reason)),
                 ..ConnAckProperties::default()
             },
         };
