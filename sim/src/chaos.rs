@@ -162,3 +162,120 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Chaotic<S> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// As turmoil does it: one read is one write of the peer's, whole.
+    #[derive(Default)]
+    struct Segments {
+        incoming: VecDeque<Vec<u8>>,
+        /// Every fifth poll finds nothing yet.
+        polls: usize,
+        writes: Vec<Vec<u8>>,
+    }
+
+    impl AsyncRead for Segments {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            out: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.polls += 1;
+            if self.polls.is_multiple_of(5) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            out.put_slice(&self.incoming.pop_front().unwrap_or_default());
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Segments {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes.push(bytes.to_vec());
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    const SEGMENT: usize = 10;
+
+    /// The sizes of all reads of 200 segments. What is read is what was sent.
+    async fn read_sizes(chaos: Chaos) -> Vec<usize> {
+        let sent: Vec<u8> = (0..=255).cycle().take(200 * SEGMENT).collect();
+        let incoming = sent.chunks(SEGMENT).map(<[u8]>::to_vec).collect();
+        let segments = Segments { incoming, ..Segments::default() };
+        let mut stream = Chaotic::new(segments, chaos, Dice::new(7, "test", 0));
+        let (mut received, mut sizes) = (Vec::new(), Vec::new());
+        loop {
+            let mut buffer = [0; 4_096];
+            let bytes = stream.read(&mut buffer).await.expect("no errors here");
+            if bytes == 0 {
+                assert_eq!(received, sent);
+                return sizes;
+            }
+            received.extend_from_slice(&buffer[..bytes]);
+            sizes.push(bytes);
+        }
+    }
+
+    #[tokio::test]
+    async fn without_chaos_a_read_is_a_write() {
+        assert_eq!(read_sizes(Chaos::default()).await, [SEGMENT; 200]);
+    }
+
+    #[tokio::test]
+    async fn reads_are_split_and_joined() {
+        let split = read_sizes(Chaos { short_reads: 300, ..Chaos::default() }).await;
+        assert!(split.len() > 220 && split.iter().all(|&bytes| bytes <= SEGMENT), "{split:?}");
+        let joined = read_sizes(Chaos { joined_reads: 100, ..Chaos::default() }).await;
+        assert!(joined.iter().any(|&bytes| bytes > SEGMENT), "{joined:?}");
+        let both = Chaos { short_reads: 500, joined_reads: 100, ..Chaos::default() };
+        let both = read_sizes(both).await;
+        assert!(both.iter().any(|&bytes| bytes % SEGMENT != 0 && bytes > SEGMENT), "{both:?}");
+    }
+
+    #[tokio::test]
+    async fn late_reads_come_all_the_same() {
+        assert_eq!(read_sizes(Chaos { pending: 500, ..Chaos::default() }).await, [SEGMENT; 200]);
+        let mut stream =
+            Chaotic::new(Segments::default(), Chaos { pending: 1_000, ..Chaos::default() }, {
+                Dice::new(7, "test", 0)
+            });
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let mut buffer = ReadBuf::new(&mut []);
+        assert!(Pin::new(&mut stream).poll_read(&mut context, &mut buffer).is_pending());
+        assert!(Pin::new(&mut stream).poll_write(&mut context, b"x").is_pending());
+    }
+
+    #[tokio::test]
+    async fn writes_are_bounded_and_short() {
+        let sent = vec![7; 3 * WRITE_BYTES_MAX];
+        for (short_writes, writes_min) in [(0, 3), (900, 8)] {
+            let chaos = Chaos { short_writes, pending: 100, ..Chaos::default() };
+            let mut stream = Chaotic::new(Segments::default(), chaos, Dice::new(7, "test", 0));
+            stream.write_all(&sent).await.expect("no errors here");
+            let writes = &stream.stream.writes;
+            assert_eq!(writes.concat(), sent);
+            assert!(writes.iter().all(|write| write.len() <= WRITE_BYTES_MAX));
+            assert!(writes.len() >= writes_min, "{}", writes.len());
+        }
+    }
+}

@@ -273,8 +273,11 @@ impl Client {
 
     async fn disconnect(&mut self) -> Result<(), Loss> {
         self.send(Packet::Disconnect(Box::new(Disconnect::new(Reason::Success)))).await?;
-        while self.receive().await.is_ok() {}
-        self.connection = None;
+        let Some(mut connection) = self.connection.take() else { return Ok(()) };
+        // From now on a client sends nothing, whatever comes. [MQTT-3.14.4-1]
+        while let Ok(packet) = connection.next().await {
+            self.note(What::Received(packet));
+        }
         self.note(What::Left);
         Ok(())
     }

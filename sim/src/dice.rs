@@ -81,6 +81,6 @@ mod tests {
     #[test]
     fn streams_are_those_of_every_release() {
         // A new version of the generator must not change what old seeds mean unnoticed.
-        assert_eq!(Dice::new(7, "chaos", 3).below(1_000_000), 0);
+        assert_eq!(Dice::new(7, "chaos", 3).below(1_000_000), 944_737);
     }
 }

@@ -4,9 +4,10 @@
 //! Not part of the simulated world: it takes no time and no network. Coming twice counts once,
 //! so that a client may start over after its connection was lost.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::scenario::{Scenario, Step};
 
@@ -14,7 +15,9 @@ use crate::scenario::{Scenario, Step};
 #[derive(Debug)]
 pub(crate) struct Stages {
     /// Who still has to come, by stage.
-    missing: watch::Sender<BTreeMap<u32, BTreeSet<String>>>,
+    missing: RefCell<BTreeMap<u32, BTreeSet<String>>>,
+    /// Not `watch`: that wakes its receivers in an order that tokio draws by itself.
+    came: Notify,
 }
 
 impl Stages {
@@ -28,18 +31,31 @@ impl Stages {
                 }
             }
         }
-        Stages { missing: watch::Sender::new(missing) }
+        Stages { missing: RefCell::new(missing), came: Notify::new() }
     }
 
     /// Comes to a stage, and waits until everybody is there. Safe to cancel.
     pub(crate) async fn meet(&self, stage: u32, client_id: &str) {
-        self.missing.send_modify(|missing| {
-            missing.get_mut(&stage).map(|missing| missing.remove(client_id));
-        });
-        let is_complete = |missing: &BTreeMap<u32, BTreeSet<String>>| {
-            missing.get(&stage).is_none_or(BTreeSet::is_empty)
-        };
-        // An error would mean that the sender is gone, and it is ours.
-        let _ = self.missing.subscribe().wait_for(is_complete).await;
+        self.come(stage, client_id);
+        loop {
+            let came = self.came.notified();
+            if self.is_complete(stage) {
+                return;
+            }
+            came.await;
+        }
+    }
+
+    fn come(&self, stage: u32, client_id: &str) {
+        if let Some(missing) = self.missing.borrow_mut().get_mut(&stage) {
+            missing.remove(client_id);
+        }
+        if self.is_complete(stage) {
+            self.came.notify_waiters();
+        }
+    }
+
+    fn is_complete(&self, stage: u32) -> bool {
+        self.missing.borrow().get(&stage).is_none_or(BTreeSet::is_empty)
     }
 }
