@@ -23,8 +23,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(stream: Chaotic<TcpStream>, version: Version) -> Connection {
-        let bytes_max = u32::try_from(PACKET_BYTES_MAX).expect("below 2^28");
-        let decoder = Decoder::with_version(Sender::Broker, version, bytes_max);
+        let decoder = Decoder::with_version(Sender::Broker, version, PACKET_BYTES_MAX);
         Connection { stream, version, decoder, received: BytesMut::new() }
     }
 
