@@ -1,4 +1,4 @@
-"""paho-mqtt against the broker: `paho.py PORT` prints a line for each check.
+"""paho-mqtt against the broker: `with_paho.py PORT` prints a line for each check.
 
 `run.sh` counts the lines. Every wait has a deadline; a check that runs out of it has failed.
 """
@@ -86,6 +86,7 @@ def a_session_is_resumed(version):
     assert not client.session_present
     client.subscribe("dream", 2)
     client.leave()
+    # Order is promised among messages of one QoS.
     publisher = Client(version, "p")
     for number in range(20):
         publisher.publish("dream", str(number), 1 + number % 2)
@@ -93,7 +94,9 @@ def a_session_is_resumed(version):
     client = Client(version, "sleeper", clean=False, expiry=60)
     assert client.session_present
     got = [int(client.receive().payload) for _ in range(20)]
-    assert got == list(range(20)), got
+    for parity in (0, 1):
+        wanted = list(range(parity, 20, 2))
+        assert [number for number in got if number % 2 == parity] == wanted, got
     client.leave()
     again = Client(version, "sleeper", clean=True)
     assert not again.session_present

@@ -1,4 +1,4 @@
-// npm's mqtt against the broker: `node mqtt.js PORT` prints a line for each check.
+// npm's mqtt against the broker: `node with_mqtt.js PORT` prints a line for each check.
 // run.sh counts the lines. Every wait has a deadline; a check that runs out of it has failed.
 "use strict";
 
