@@ -6,8 +6,11 @@
 
 mod harness;
 mod packets;
+mod queues;
 mod random;
 mod resending;
+mod retained;
 mod sessions;
+mod shared;
 mod table;
 mod wills;
