@@ -164,7 +164,7 @@ fn reason_strings_are_left_out_for_who_does_not_want_them_or_takes_no_such_packe
     let mut not_wanting = v5("c");
     not_wanting.0.properties.request_problem_information = false;
     for (joining, is_worded) in
-        [(wanting, true), (not_wanting, false), (v5("c").packet_bytes_max(10), false)]
+        [(wanting, true), (not_wanting, false), (v5("c").packet_bytes_max(20), false)]
     {
         let mut broker = Broker::plain();
         let client = broker.connect(joining);

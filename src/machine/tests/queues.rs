@@ -149,14 +149,15 @@ fn a_message_too_large_for_the_client_is_dropped_as_if_it_was_sent() {
 
 #[test]
 fn an_alias_is_left_out_where_it_makes_the_packet_too_large() {
-    // Fixed header 2, topic 3, id 2, properties 1, payload 1: an alias takes 3 more.
-    for (bytes, expected) in [(9, "t=m q1#1"), (12, "t=m q1#1 alias:1"), (8, "")] {
+    // Fixed header 2, topic 3, id 2, properties 1, payload 17: an alias takes 3 more.
+    let payload = "x".repeat(17);
+    for (bytes, shown) in [(25, " q1#1"), (27, " q1#1"), (28, " q1#1 alias:1")] {
         let mut broker = Broker::plain();
         let client = broker.connect(v5("c").packet_bytes_max(bytes).aliases(1));
         broker.ask(client, subscribe("t", Q1));
         let publisher = broker.connect(v5("p"));
-        broker.send(publisher, qos1(1, "t", "m"));
-        assert_eq!(broker.see(client), expected, "{bytes}");
+        broker.send(publisher, qos1(1, "t", &payload));
+        assert_eq!(broker.see(client), format!("t={payload}{shown}"), "{bytes}");
     }
 }
 
