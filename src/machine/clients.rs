@@ -109,12 +109,17 @@ impl Machine {
             given => Arc::from(given),
         };
         let expiry = self.expiry_of(&connect);
+        let mut answer = self.welcome(&connect, &client_id, expiry);
+        if !takes(&connect, &Packet::ConnAck(Box::new(answer.clone()))) {
+            return self.refuse(slot, connect.version, Reason::PacketTooLarge, Some(&connect));
+        }
         self.leave_to(&client_id, connect.clean_start, now);
         let (key, session_present) = match self.clients.find(&client_id) {
             Some(key) => (key, true), // [MQTT-3.1.2-5]
             None => (self.begin_session(Arc::clone(&client_id), expiry), false), // [MQTT-3.1.2-6]
         };
-        self.answer_connect(slot, &connect, &client_id, expiry, session_present);
+        answer.session_present = session_present;
+        self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
         self.attach(slot, key, connect, expiry, now);
     }
 
@@ -243,14 +248,8 @@ impl Machine {
         }
     }
 
-    fn answer_connect(
-        &mut self,
-        slot: Slot,
-        connect: &Connect,
-        client_id: &str,
-        expiry: SessionExpiry,
-        session_present: bool,
-    ) {
+    /// The CONNACK of a client that is accepted, as if without a session.
+    fn welcome(&self, connect: &Connect, client_id: &str, expiry: SessionExpiry) -> ConnAck {
         let limits = &self.settings.limits;
         let asked_expiry = connect.properties.session_expiry.unwrap_or(0);
         let keep_alive = self.keep_alive_of(connect);
@@ -271,8 +270,7 @@ impl Machine {
                 ..ConnAckProperties::default()
             };
         }
-        let answer = ConnAck { session_present, reason: Reason::Success, properties };
-        self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
+        ConnAck { session_present: false, reason: Reason::Success, properties }
     }
 
     /// Refuses a client with a CONNACK. [MQTT-3.2.2-6], [MQTT-3.2.2-7]
@@ -291,14 +289,13 @@ impl Machine {
                 ..ConnAckProperties::default()
             },
         };
+        let is_taken = |packet: &Packet| connect.is_none_or(|connect| takes(connect, packet));
         let wants_it = connect.is_none_or(|c| c.properties.request_problem_information);
-        let max = connect.and_then(|c| c.properties.packet_bytes_max).map_or(u32::MAX, |m| m.get());
-        let packet = Packet::ConnAck(Box::new(answer.clone()));
-        if !wants_it || encoded_bytes(&packet, version) > max as usize {
+        if !wants_it || !is_taken(&Packet::ConnAck(Box::new(answer.clone()))) {
             answer.properties.reason_string = None; // [MQTT-3.2.2-19]
         }
-        let packet = Packet::ConnAck(Box::new(answer));
-        self.connections.hang_up(slot, Some(packet), Closing::Because(reason));
+        let packet = Some(Packet::ConnAck(Box::new(answer))).filter(is_taken);
+        self.connections.hang_up(slot, packet, Closing::Because(reason));
     }
 
     /// DISCONNECT from the client.
@@ -462,6 +459,12 @@ impl Machine {
         attachment.keep_alive_armed = Some(due);
         self.deadlines.arm(due, Due::KeepAlive(slot));
     }
+}
+
+/// Whether the client takes packets of that size. [MQTT-3.1.2-24]
+fn takes(connect: &Connect, packet: &Packet) -> bool {
+    let max = connect.properties.packet_bytes_max.map_or(u32::MAX, NonZeroU32::get);
+    encoded_bytes(packet, connect.version) <= usize::try_from(max).unwrap_or(usize::MAX)
 }
 
 /// What a reason means, in words.

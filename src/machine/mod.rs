@@ -240,8 +240,10 @@ impl Machine {
             Packet::PubRec(ack) => self.handle_ack(slot, key, Packet::PubRec(ack), now),
             Packet::PubRel(ack) => self.handle_pubrel(slot, key, ack.id),
             Packet::PubComp(ack) => self.handle_ack(slot, key, Packet::PubComp(ack), now),
-            Packet::Subscribe(subscribe) => self.handle_subscribe(slot, key, *subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(slot, key, *unsubscribe),
+            Packet::Subscribe(subscribe) => self.handle_subscribe(slot, key, *subscribe, now),
+            Packet::Unsubscribe(unsubscribe) => {
+                self.handle_unsubscribe(slot, key, *unsubscribe, now);
+            }
             Packet::PingReq => self.connections.answer(slot, Packet::PingResp), // [MQTT-3.12.4-1]
             Packet::Disconnect(disconnect) => self.handle_disconnect(slot, key, &disconnect, now),
             // No authentication method is served, so there is nothing to go on with.

@@ -3,13 +3,13 @@
 //! Only what is asked and answered: `subscriptions.rs` keeps the subscriptions, and retained
 //! messages are pulled by the session (`session/outbound.rs`).
 
-use super::Machine;
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
 use super::session::RetainedCursor;
 use super::subscriptions::Subscriber;
+use super::{Machine, Timestamp};
 use crate::mqtt::topic::Filter;
-use crate::mqtt::types::{PacketId, Reason};
+use crate::mqtt::types::Reason;
 use crate::mqtt::wire::{
     Answers, Details, Packet, RetainHandling, Subscribe, SubscriptionId, SubscriptionRequest,
     Unsubscribe, encoded_bytes,
@@ -22,7 +22,13 @@ pub(super) fn subscription_bytes(filter: &str) -> usize {
 
 impl Machine {
     /// SUBSCRIBE: effective before it is answered. [MQTT-3.8.4-1], [MQTT-3.8.4-6]
-    pub(super) fn handle_subscribe(&mut self, slot: Slot, key: SessionKey, subscribe: Subscribe) {
+    pub(super) fn handle_subscribe(
+        &mut self,
+        slot: Slot,
+        key: SessionKey,
+        subscribe: Subscribe,
+        now: Timestamp,
+    ) {
         let id = subscribe.subscription_id;
         let is_v5 = self.is_v5(slot);
         let answer = |reason: Reason| match reason {
@@ -35,11 +41,11 @@ impl Machine {
             .into_iter()
             .map(|request| answer(self.subscribe(key, request, id)))
             .collect();
-        let packet = self.answers(slot, subscribe.id, reasons, Packet::SubAck);
-        self.connections.answer(slot, packet); // [MQTT-3.8.4-2]
         if self.clients.get(key).outbound.has_something() {
             self.connections.wake(slot);
         }
+        let answers = Answers { id: subscribe.id, reasons, details: Details::default() };
+        self.answer_filters(slot, answers, Packet::SubAck, now); // [MQTT-3.8.4-2]
     }
 
     fn subscribe(
@@ -91,6 +97,7 @@ impl Machine {
         slot: Slot,
         key: SessionKey,
         unsubscribe: Unsubscribe,
+        now: Timestamp,
     ) {
         let filters = unsubscribe.filters;
         let mut reasons: Vec<Reason> =
@@ -98,8 +105,8 @@ impl Machine {
         if !self.is_v5(slot) {
             reasons.clear();
         }
-        let packet = self.answers(slot, unsubscribe.id, reasons, Packet::UnsubAck);
-        self.connections.answer(slot, packet);
+        let answers = Answers { id: unsubscribe.id, reasons, details: Details::default() };
+        self.answer_filters(slot, answers, Packet::UnsubAck, now);
     }
 
     fn unsubscribe(&mut self, key: SessionKey, filter: Option<Filter>) -> Reason {
@@ -117,28 +124,31 @@ impl Machine {
         Reason::Success
     }
 
-    /// An answer with one reason for each filter, and the first failure in words if the client
-    /// wants them and takes packets of that size. [MQTT-3.9.2-1], [MQTT-3.11.2-1]
-    fn answers(
+    /// Answers with one reason for each filter, and the first failure in words if the client
+    /// wants them and takes packets of that size. A client that takes none as large as its own
+    /// request makes it is beyond help. [MQTT-3.1.2-24], [MQTT-3.9.2-1], [MQTT-3.11.2-1]
+    fn answer_filters(
         &mut self,
         slot: Slot,
-        id: PacketId,
-        reasons: Vec<Reason>,
+        mut answers: Answers,
         packet: fn(Box<Answers>) -> Packet,
-    ) -> Packet {
-        let failure = reasons.iter().find(|reason| reason.is_error()).copied();
-        let mut answers = Answers { id, reasons, details: Details::default() };
-        if let (Some(failure), Some((_, attachment))) = (failure, self.connections.attachment(slot))
-            && attachment.version.is_v5()
-            && attachment.wants_problem_information
-        {
-            answers.details = details(failure);
-            let wordy = packet(Box::new(answers.clone()));
-            if encoded_bytes(&wordy, attachment.version) <= attachment.packet_bytes_max {
-                return wordy;
-            }
-            answers.details = Details::default();
+        now: Timestamp,
+    ) {
+        let Some((_, attachment)) = self.connections.attachment(slot) else { return };
+        let (version, bytes_max) = (attachment.version, attachment.packet_bytes_max);
+        let wants_words = version.is_v5() && attachment.wants_problem_information;
+        let failure = answers.reasons.iter().find(|reason| reason.is_error()).copied();
+        let terse = packet(Box::new(answers.clone()));
+        if encoded_bytes(&terse, version) > bytes_max {
+            return self.violate(slot, Reason::PacketTooLarge, now);
         }
-        packet(Box::new(answers))
+        if let (Some(failure), true) = (failure, wants_words) {
+            answers.details = details(failure);
+            let wordy = packet(Box::new(answers));
+            if encoded_bytes(&wordy, version) <= bytes_max {
+                return self.connections.answer(slot, wordy);
+            }
+        }
+        self.connections.answer(slot, terse);
     }
 }
