@@ -1,5 +1,7 @@
 //! A broker inside a program: start it, subscribe, publish, stop.
 
+#![allow(clippy::print_stdout)]
+
 use stormpetrel::Broker;
 use stormpetrel::config::{Bind, Config, Listener};
 use stormpetrel::mqtt::types::QoS;

@@ -27,6 +27,20 @@ type Local = server::Local<<server::Tcp as server::Network>::Accepted>;
 
 /// A running broker, on threads of its own. It stops when it is dropped;
 /// [`Broker::shut_down`] also waits for that.
+///
+/// ```no_run
+/// use stormpetrel::{Broker, config::Config, mqtt::types::QoS};
+///
+/// # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = Broker::new(Config::default()).start().await?;
+/// let mut readings = broker.subscribe("plant/+/temperature", QoS::AtLeastOnce).await?;
+/// broker.publish("plant/7/temperature", "21.5", QoS::AtLeastOnce, false).await?;
+/// let message = readings.recv().await.expect("the broker runs");
+/// assert_eq!(message.topic.as_str(), "plant/7/temperature");
+/// broker.shut_down_and_wait().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<TcpShared>,
@@ -184,14 +198,19 @@ impl Builder {
     /// An address cannot be bound, a thread does not start, or the system has no entropy.
     pub async fn start(self) -> Result<Broker, server::Error> {
         let clock = Clock::starting_at(wall_clock());
-        let mut seed = Seed::default();
-        getrandom::fill(&mut seed)
-            .map_err(|error| server::Error::Entropy(std::io::Error::other(error)))?;
-        let shared = server::shared(&self.config, seed, clock, self.workers.get());
+        let shared = server::shared(&self.config, entropy()?, clock, self.workers.get());
         let (threads, addresses) = threads::start(shared.clone(), self.config.listeners).await?;
         let publisher = Publisher { local: Local::open(shared.clone()), id: PacketId::FIRST };
         Ok(Broker { shared, threads, addresses, publisher: Mutex::new(publisher) })
     }
+}
+
+/// Unpredictable bytes.
+fn entropy() -> Result<Seed, server::Error> {
+    let mut seed = Seed::default();
+    getrandom::fill(&mut seed)
+        .map_err(|error| server::Error::Entropy(std::io::Error::other(error)))?;
+    Ok(seed)
 }
 
 /// The one time that the wall clock is read.

@@ -1,13 +1,129 @@
-//! The command line.
-use stormpetrel::{Broker, config::Config};
-fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    rt.block_on(async {
-        let broker = Broker::new(Config::default()).start().await?;
-        tracing::info!(addresses = ?broker.addresses(), "listening");
-        tokio::signal::ctrl_c().await?;
-        broker.shut_down_and_wait().await;
+//! The `stormpetrel` command: reads the configuration, runs the broker until a signal, and says
+//! how it went with its exit code.
+//!
+//! What may be said on the command line is in `command.rs`; all else is the library's.
+
+mod command;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use stormpetrel::Broker;
+use stormpetrel::config::{Config, Listener, Loaded};
+use stormpetrel::server;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::command::{Arguments, Command};
+
+/// The configuration cannot be used.
+const EXIT_CONFIG: u8 = 2;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match &arguments.command {
+        Some(Command::Check { file }) => command::check(file)
+            .map(|is_good| if is_good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) })
+            .context("the result cannot be written"),
+        None => run(&arguments),
+    };
+    outcome.unwrap_or_else(|error| {
+        complain(&format!("{error:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+/// Says on the standard error why the program ends.
+fn complain(message: &str) {
+    for line in message.lines() {
+        // Nobody is left to be told if that fails.
+        let _ = writeln!(io::stderr(), "stormpetrel: {line}");
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    arguments.start_logging()?;
+    let loaded = match &arguments.config {
+        Some(file) => Config::from_file(file),
+        None => Ok(Loaded { config: Config::default(), warnings: Vec::new() }),
+    };
+    let Loaded { config, warnings } = match loaded {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            complain(&errors.to_string());
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    for warning in warnings {
+        warn!(error = %warning, "the configuration");
+    }
+    if arguments.config.is_none() {
+        warn!("no configuration is given: only clients on this machine can connect");
+    }
+    if let Err(error) = server::raise_descriptor_limit() {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+    serve(config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the broker until a signal asks it to stop, and a second one not to wait.
+fn serve(config: Config) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no event queue")?;
+    runtime.block_on(async {
+        let mut signals = Signals::new().context("signals cannot be received")?;
+        let listeners = config.listeners.clone();
+        // Its message holds its cause already.
+        let started = Broker::new(config).start().await;
+        let broker = started.map_err(|error| anyhow::Error::msg(error.to_string()))?;
+        let listening = describe(&listeners, broker.addresses());
+        info!(listener = listening, "started; anonymous clients are allowed");
+        info!(reason = signals.next().await, "stopping");
+        tokio::select! {
+            biased;
+            () = broker.shut_down_and_wait() => info!("stopped"),
+            name = signals.next() => anyhow::bail!("stopped at once by a second {name}"),
+        }
         Ok(())
     })
+}
+
+/// What listens where, in one line: `default 127.0.0.1:1883, other 127.0.0.1:1884`.
+fn describe(listeners: &[Listener], addresses: &[SocketAddr]) -> String {
+    let line = if listeners.len() == addresses.len() {
+        let pairs = listeners.iter().zip(addresses);
+        pairs.map(|(listener, address)| format!("{} {address}", listener.name)).collect()
+    } else {
+        // A host name or `*` stands for several addresses.
+        addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+    };
+    line.join(", ").escape_debug().to_string()
+}
+
+/// The signals that ask the broker to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Signals { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for one; gives its name.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
 }

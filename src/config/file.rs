@@ -86,3 +86,93 @@ fn max_qos(top: &mut Section<'_>, report: &mut Report) -> QoS {
         .and_then(|number| u8::try_from(number).ok().and_then(QoS::from_number))
         .unwrap_or(QoS::ExactlyOnce)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{assert_problems, load};
+
+    const LISTENERS: &str = "listeners: {default: {bind: ':1883'}}\n";
+    const OPEN: &str = "auth: {plugins: [auth_anonymous]}\n";
+
+    #[test]
+    fn keys_of_the_top_level_are_read_in_both_spellings() {
+        let read = |keys: &str| load(&format!("{LISTENERS}{OPEN}{keys}\n"));
+        assert_eq!(read("timeout-disconnect-delay: 2").disconnect_delay, Some(2));
+        assert_eq!(read("timeout_disconnect_delay: 2").disconnect_delay, Some(2));
+        assert_eq!(read("timeout_disconnect_delay:").disconnect_delay, None);
+        assert_eq!(read("sys_interval: 2").sys_interval, Some(2));
+        assert_eq!(read("sys-interval: '2'").sys_interval, Some(2));
+        assert_eq!(read("sys_interval: 0").sys_interval, None);
+        assert_eq!(read("").sys_interval, None);
+        assert_eq!(read("session_expiry_interval: 60").session_expiry, Some(60));
+        assert_eq!(read("session-expiry-interval: 0x3c").session_expiry, Some(60));
+        assert_eq!(read("session-expiry-interval: ~").session_expiry, None);
+        assert_eq!(read("max-qos: 1").max_qos, QoS::AtLeastOnce);
+        assert_eq!(read("max_qos: 0").max_qos, QoS::AtMostOnce);
+        assert_eq!(read("").max_qos, QoS::ExactlyOnce);
+    }
+
+    #[test]
+    fn without_auth_and_classes_sys_is_published_as_in_the_newest_amqtt() {
+        let config = assert_problems(LISTENERS, &["warning 0: auth: not given"]);
+        assert_eq!(config.expect("only a warning").sys_interval, Some(20));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_warned_of() {
+        for (keys, want) in [
+            ("timeout-disconnect-delay: 0", "timeout-disconnect-delay: a client is closed as soon"),
+            ("persistence: {file: x.db}", "persistence: has no effect, as in every release"),
+            ("bind-address: x", "bind-address: has no effect, as in every release"),
+            ("amqtt_db: {a: 1}", "amqtt_db: the key is not known and has no effect"),
+            (
+                "sys_intreval: 5",
+                "sys_intreval: the key is not known and has no effect; the nearest",
+            ),
+        ] {
+            let want = format!("warning 3: {want}");
+            assert!(assert_problems(&format!("{LISTENERS}{OPEN}{keys}\n"), &[&want]).is_some());
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for (keys, want) in [
+            ("timeout-disconnect-delay: -1", "timeout-disconnect-delay: expected a whole number"),
+            ("sys_interval: often", "sys_interval: expected a whole number"),
+            (
+                "sys_interval: 2.5",
+                "sys_interval: expected a whole number from 0 to 4294967295, found a",
+            ),
+            ("sys_interval: on", "sys_interval: expected a whole number"),
+            ("session_expiry_interval: 4294967296", "session_expiry_interval: expected a whole"),
+            ("max-qos: 3", "max-qos: expected a whole number from 0 to 2, found `3`"),
+            ("limits: 5", "limits: expected a section, found `5`"),
+        ] {
+            assert_problems(&format!("{LISTENERS}{OPEN}{keys}\n"), &[&format!("error 3: {want}")]);
+        }
+        let spellings = "sys_interval: 5\nsys-interval: 6";
+        let want = "error 4: sys-interval: line 3 gives this key another value";
+        assert_problems(&format!("{LISTENERS}{OPEN}{spellings}"), &[want]);
+    }
+
+    #[test]
+    fn every_problem_is_named_at_once() {
+        assert_problems(
+            "listeners:\n  a: {bind: x:y}\n  b: {ssl: maybe, bind: z}\nmax-qos: 9\nauth: {plugins: 5}",
+            &[
+                "error 2: listeners.a.bind: `x:y`: the port",
+                "error 3: listeners.b.ssl: expected true or false",
+                "error 4: max-qos: ",
+                "error 5: auth.plugins: expected a list",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_file_that_is_no_section_is_refused() {
+        assert_problems("- a", &["error 1: : expected a section, found a list"]);
+        assert_problems("words", &["error 1: : expected a section, found `words`"]);
+    }
+}

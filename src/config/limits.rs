@@ -106,3 +106,106 @@ fn to_u32(number: u64) -> u32 {
 fn to_usize(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{assert_problems, load};
+
+    const OPEN: &str = "listeners: {default: {bind: ':1883'}}\nauth: {plugins: [auth_anonymous]}\n";
+
+    fn limits(keys: &str) -> Limits {
+        load(&format!("{OPEN}limits: {{{keys}}}\n")).limits
+    }
+
+    #[test]
+    fn limits_are_read_in_every_spelling() {
+        let default = Limits::default();
+        assert_eq!(limits(""), default);
+        let bytes = |packet_bytes| Limits { packet_bytes, ..default.clone() };
+        assert_eq!(limits("packet-bytes: 65536"), bytes(65_536));
+        assert_eq!(limits("packet_bytes: 65_536"), bytes(65_536));
+        assert_eq!(limits("packet-bytes: '65_536'"), bytes(65_536));
+        assert_eq!(limits("packet-bytes: 64KiB"), bytes(65_536));
+        assert_eq!(limits("packet-bytes: 64 kib"), bytes(65_536));
+        assert_eq!(limits("packet-bytes: 64 KB"), bytes(64_000));
+        assert_eq!(limits("packet-bytes: 1 MiB"), bytes(1 << 20));
+        assert_eq!(limits("packet-bytes: 1MB"), bytes(1_000_000));
+        assert_eq!(limits("packet-bytes: 268_435_460"), bytes(268_435_460));
+        assert_eq!(limits("packet-bytes: 1024"), bytes(1_024));
+        assert_eq!(limits("total-bytes: 3GiB").total_bytes, 3 << 30);
+        assert_eq!(limits("total-bytes: 3 GB").total_bytes, 3_000_000_000);
+        assert_eq!(limits("connect-timeout: 3").connect_timeout, 3_000);
+        assert_eq!(limits("keep-alive-max: 600").keep_alive_max, 600);
+        assert_eq!(limits("session-expiry-max: 4_000_000_000").session_expiry_max, 4_000_000_000);
+    }
+
+    #[test]
+    fn nought_is_no_limit() {
+        let nought = limits(
+            "connections: 0, packet-bytes: 0, connect-timeout: 0, keep-alive-max: 0, inflight: 0, \
+             queue-messages: 0, queue-bytes: 0, total-bytes: 0, subscriptions: 0, \
+             topic-levels: 0, topic-bytes: 0, retained-messages: 0, retained-bytes: 0, \
+             session-expiry-max: 0",
+        );
+        let most = Limits {
+            connections: usize::MAX,
+            packet_bytes: u32::MAX,
+            connect_timeout: NEVER_MILLIS,
+            keep_alive_max: u16::MAX,
+            inflight: u16::MAX,
+            queue_messages: usize::MAX,
+            queue_bytes: usize::MAX,
+            total_bytes: usize::MAX,
+            subscriptions: usize::MAX,
+            topic_levels: usize::MAX,
+            topic_bytes: usize::MAX,
+            retained_messages: usize::MAX,
+            retained_bytes: usize::MAX,
+            session_expiry_max: u32::MAX,
+        };
+        assert_eq!(nought, most);
+    }
+
+    #[test]
+    fn a_limit_out_of_its_range_is_refused() {
+        for (keys, want) in [
+            (
+                "packet-bytes: 1023",
+                "packet-bytes: expected a number of bytes from 1024 to 268435460",
+            ),
+            ("packet-bytes: 268435461", "packet-bytes: expected a number of bytes"),
+            ("packet-bytes: -1", "packet-bytes: expected a number of bytes"),
+            ("packet-bytes: 1.5 MiB", "packet-bytes: expected a number of bytes"),
+            ("packet-bytes: 1 PiB", "packet-bytes: expected a number of bytes"),
+            ("packet-bytes: MiB", "packet-bytes: expected a number of bytes"),
+            ("queue-bytes: 99999999999999999 GiB", "queue-bytes: expected a number of bytes"),
+            ("connections: -1", "connections: expected a whole number from 1 to"),
+            ("connections: many", "connections: expected a whole number"),
+            ("connections: 64 KiB", "connections: expected a whole number"),
+            (
+                "connections: [1]",
+                "connections: expected a whole number from 1 to 1099511627776, found a",
+            ),
+            (
+                "connect-timeout: 1.5",
+                "connect-timeout: expected a whole number from 1 to 86400, found a",
+            ),
+            ("keep-alive-max: 65536", "keep-alive-max: expected a whole number from 1 to 65535"),
+            ("inflight: 65536", "inflight: expected a whole number from 1 to 65535"),
+            ("session-expiry-max: 4294967296", "session-expiry-max: expected a whole number"),
+            ("topic-bytes: 65536", "topic-bytes: expected a number of bytes from 1 to 65535"),
+        ] {
+            let yaml = format!("{OPEN}limits:\n  {keys}\n");
+            assert_problems(&yaml, &[&format!("error 4: limits.{want}")]);
+        }
+    }
+
+    #[test]
+    fn an_unknown_limit_is_warned_of_with_the_nearest() {
+        let yaml = format!("{OPEN}limits: {{paket-bytes: 5000}}\n");
+        let want = "warning 3: limits.paket-bytes: the key is not known and has no effect; the \
+                    nearest known key is `packet-bytes`";
+        assert!(assert_problems(&yaml, &[want]).is_some());
+    }
+}

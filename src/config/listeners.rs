@@ -27,7 +27,8 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> 
     for candidate in &mut candidates {
         candidate.settings.inherit(&defaults);
     }
-    if candidates.iter().all(|candidate| !candidate.settings.has_bind()) {
+    let is_complete = candidates.len() == section.all().count();
+    if is_complete && candidates.iter().all(|candidate| !candidate.settings.has_bind()) {
         let cause = "no listener has a `bind`, so nobody could connect";
         report.error(entry.spot(), cause, "give one an address: `bind: 127.0.0.1:1883`");
     }
@@ -197,6 +198,10 @@ fn read_bind(entry: &Entry<'_>, report: &mut Report) -> Address {
     if entry.node.is_null() {
         return Address::Nowhere;
     }
+    if entry.is_placeholder() {
+        entry.report_placeholder(MEND, report);
+        return Address::Bad;
+    }
     let Some(text) = entry.word() else {
         entry.unexpected("an address", MEND, report);
         return Address::Bad;
@@ -253,5 +258,118 @@ fn connections_max(number: i64) -> usize {
     match usize::try_from(number) {
         Err(_) | Ok(0) => usize::MAX,
         Ok(number) => number,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{assert_problems, load};
+    use crate::config::{Config, Listener};
+
+    const OPEN: &str = "auth: {plugins: [auth_anonymous]}\n";
+
+    /// The listeners in short: `name bind` and, where there is one, the limit.
+    fn show(config: Option<Config>) -> String {
+        let show = |Listener { name, bind, connections_max }: &Listener| match *connections_max {
+            usize::MAX => format!("{name} {bind}"),
+            max => format!("{name} {bind} {max}"),
+        };
+        let listeners = config.map(|config| config.listeners).unwrap_or_default();
+        listeners.iter().map(show).collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn listeners_inherit_what_they_do_not_say() {
+        for (listeners, want) in [
+            ("{default: {bind: ':1'}}", "default *:1"),
+            ("{default: {bind: ':1'}, a: {bind: ':2'}}", "default *:1, a *:2"),
+            ("{default: {max-connections: 5}, a: {bind: ':2'}}", "a *:2 5"),
+            ("{default: {max_connections: 5}, a: {bind: ':2', max-connections: 6}}", "a *:2 6"),
+            ("{default: {max-connections: 5}, a: {bind: ':2', max-connections: 0}}", "a *:2"),
+            ("{default: {max-connections: 5}, a: {bind: ':2', max-connections: -1}}", "a *:2"),
+            ("{a: {bind: ':2', max-connections: '7'}}", "a *:2 7"),
+            ("{a: {bind: ':2', max-connections: 1_000, max_connections: 1000}}", "a *:2 1000"),
+            ("{default: {type: ws, ssl: on}, a: {bind: ':2', type: tcp, ssl: off}}", "a *:2"),
+            ("{a: {bind: ':2', ssl: 'off', certfile: /nowhere, keyfile: null}}", "a *:2"),
+            ("{a: {bind: ':2', ssl: 0}}", "a *:2"),
+            ("{a: {bind: 1884}}", "a *:1884"),
+            ("{a: {bind: '1884'}}", "a *:1884"),
+            ("{a: {bind: ''}}", "a *:1883"),
+            ("{a: {bind: ':0'}, b: {bind: ':0'}}", "a *:0, b *:0"),
+            ("{b: {bind: ':2'}, default:, a: {bind: ':1'}}", "b *:2, a *:1"),
+        ] {
+            let config = load(&format!("{OPEN}listeners: {listeners}\n"));
+            assert_eq!(show(Some(config)), want, "{listeners}");
+        }
+    }
+
+    #[test]
+    fn what_is_odd_about_a_listener_is_warned_of() {
+        for (listeners, want) in [
+            ("a: {bind: '::1:1884'}", "warning 3: listeners.a.bind: an IPv6 address with a port"),
+            ("a: {bind: ':1', type: TCP}", "warning 3: listeners.a.type: read as `tcp`"),
+            ("a: {bind: ':1', reader: x}", "warning 3: listeners.a.reader: has no effect"),
+            (
+                "a: {bind: ':1', certfile: x}",
+                "warning 3: listeners.a.certfile: has no effect without",
+            ),
+            ("a: {bind: ':1', b: x}", "warning 3: listeners.a.b: the key is not known and has no"),
+            (
+                "a: {bind: ':1', max-conections: 1}",
+                "warning 3: listeners.a.max-conections: the key is not known and has no effect; the \
+                 nearest known key is `max-connections`",
+            ),
+            ("a: {bind: ':1'}\n  b: {type: tcp}", "warning 4: listeners.b: not started: it has no"),
+            ("a: {bind: ':1'}\n  b: {type: ws}", "warning 4: listeners.b: not started: it has no"),
+            ("a: {bind: ':1'}\n  b: {bind: }", "warning 4: listeners.b: not started: it has no"),
+        ] {
+            assert!(
+                assert_problems(&format!("{OPEN}listeners:\n  {listeners}"), &[want]).is_some()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_listener_is_refused() {
+        for (listeners, want) in [
+            ("{}", "error 2: listeners: no listener has a `bind`"),
+            ("{default: {type: tcp}}", "error 2: listeners: no listener has a `bind`"),
+            ("[a]", "error 2: listeners: expected a section, found a list"),
+            ("{a: 5}", "error 2: listeners.a: expected a section, found `5`"),
+            ("{a: {bind: ':1', type: ws}}", "error 2: listeners.a.type: WebSocket"),
+            ("{a: {bind: ':1', type: external}}", "error 2: listeners.a.type: `external` opens no"),
+            ("{a: {bind: ':1', type: quic}}", "error 2: listeners.a.type: expected `tcp` or `ws`"),
+            (
+                "{default: {type: ws}, a: {bind: ':1'}}",
+                "error 2: listeners.default.type: WebSocket",
+            ),
+            ("{a: {bind: ':1', ssl: on}}", "error 2: listeners.a.ssl: TLS"),
+            ("{a: {bind: ':1', ssl: 'ON'}}", "error 2: listeners.a.ssl: TLS"),
+            ("{a: {bind: ':1', ssl: 1}}", "error 2: listeners.a.ssl: TLS"),
+            ("{a: {bind: ':1', ssl: 2}}", "error 2: listeners.a.ssl: expected true or false"),
+            ("{a: {bind: ':1', ssl: maybe}}", "error 2: listeners.a.ssl: expected true or false"),
+            (
+                "{a: {bind: ':1', ssl: true / false}}",
+                "error 2: listeners.a.ssl: `true / false` is the documentation's placeholder",
+            ),
+            ("{a: {bind: ':1', sssl: on}}", "error 2: listeners.a.sssl: the key is not known here"),
+            ("{default: {ssl: on}, a: {bind: ':1'}}", "error 2: listeners.default.ssl: TLS"),
+            ("{a: {bind: ':70000'}}", "error 2: listeners.a.bind: `:70000`: the port is not"),
+            ("{a: {bind: 1.5}}", "error 2: listeners.a.bind: expected an address, found a decimal"),
+            ("{a: {bind: [x]}}", "error 2: listeners.a.bind: expected an address, found a list"),
+            ("{a: {bind: ...}}", "error 2: listeners.a.bind: `...` is the documentation's"),
+            ("{a: {bind: unix:/x}}", "error 2: listeners.a.bind: `unix:/x`: Unix sockets"),
+            ("{a: {bind: ':1'}, b: {bind: ':1'}}", "error 2: listeners.b.bind: the listeners `a`"),
+            (
+                "{a: {bind: ':1', max-connections: 5, max_connections: 6}}",
+                "error 2: listeners.a.max_connections: line 2 gives this key another value",
+            ),
+            (
+                "{a: {bind: ':1', max-connections: many}}",
+                "error 2: listeners.a.max-connections: expected a whole number",
+            ),
+        ] {
+            assert_problems(&format!("{OPEN}listeners: {listeners}"), &[want]);
+        }
     }
 }

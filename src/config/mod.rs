@@ -95,15 +95,9 @@ impl Config {
     /// UTF-8.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Loaded, Errors> {
         let source = path.as_ref().display().to_string();
-        match read_text(path.as_ref()) {
-            Ok(text) => Config::from_yaml(&text, &source),
-            Err((cause, mend)) => {
-                let mut report = Report::new(&source);
-                report.error((None, ""), cause, mend);
-                let warnings = report.finish()?;
-                Ok(Loaded { config: Config::default(), warnings })
-            }
-        }
+        let text = read_text(path.as_ref())
+            .map_err(|(cause, mend)| Errors::of_file(&source, cause, mend))?;
+        Config::from_yaml(&text, &source)
     }
 
     /// The configuration as YAML, every key written out. [`Config::from_yaml`] reads it back.
@@ -145,6 +139,166 @@ impl Listener {
             name: "default".to_owned(),
             bind: Bind { host: Some("127.0.0.1".to_owned()), port: Bind::DEFAULT_PORT },
             connections_max: usize::MAX,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Reads YAML; each problem as `error 3: a.b: cause; mend` or `warning 3: a.b: message`.
+    fn read(yaml: &str) -> (Option<Config>, Vec<String>) {
+        let line = |place: &Place| place.position.map_or(0, |position| position.line);
+        let show_warning = |warning: &Warning| {
+            let Warning { place, message } = warning;
+            format!("warning {}: {}: {message}", line(place), place.key)
+        };
+        match Config::from_yaml(yaml, "broker.yaml") {
+            Ok(Loaded { config, warnings }) => {
+                (Some(config), warnings.iter().map(show_warning).collect())
+            }
+            Err(Errors { errors, warnings }) => {
+                let show = |error: &Error| {
+                    let Error { place, cause, mend } = error;
+                    format!("error {}: {}: {cause}; {mend}", line(place), place.key)
+                };
+                let errors = errors.iter().map(show);
+                (None, errors.chain(warnings.iter().map(show_warning)).collect())
+            }
+        }
+    }
+
+    /// The configuration and the whole messages, which must start with these texts, one each.
+    #[track_caller]
+    pub(super) fn assert_problems(yaml: &str, want: &[&str]) -> Option<Config> {
+        let (config, got) = read(yaml);
+        let agree = |(got, want): (&String, &&str)| got.starts_with(want);
+        let is_same = got.len() == want.len() && got.iter().zip(want).all(agree);
+        assert!(is_same, "{yaml}\ngave {got:#?}\nnot {want:#?}");
+        config
+    }
+
+    /// The configuration, which must be good and nothing to warn of.
+    #[track_caller]
+    pub(super) fn load(yaml: &str) -> Config {
+        assert_problems(yaml, &[]).expect("no problems")
+    }
+
+    #[test]
+    fn without_a_configuration_only_this_machine_is_served() {
+        let config = Config::default();
+        assert_eq!(config.listeners.len(), 1);
+        assert_eq!(config.listeners[0].bind.to_string(), "127.0.0.1:1883");
+        let nothing_given =
+            ["warning 0: listeners: no listeners are given", "warning 0: auth: not"];
+        for empty in ["", "# nothing\n", "---\n", "~", "{}", "listeners:\n"] {
+            assert_eq!(assert_problems(empty, &nothing_given), Some(config.clone()), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_short_text_is_refused() {
+        let folder = std::env::temp_dir().join(format!("stormpetrel-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a temporary folder");
+        let path = folder.join("broker.yaml");
+        for (bytes, want) in [
+            (vec![b'#'; 1 << 20], None),
+            (vec![b'#'; (1 << 20) + 1], Some("larger than 1 MiB")),
+            (b"a: \xff".to_vec(), Some("not UTF-8 text")),
+        ] {
+            std::fs::write(&path, bytes).expect("a temporary file");
+            let got = Config::from_file(&path).err().map(|errors| errors.errors[0].cause.clone());
+            assert_eq!(got.as_deref(), want);
+        }
+        let missing = Config::from_file(folder.join("missing")).expect_err("there is none");
+        assert!(missing.to_string().contains("missing: cannot be read: "), "{missing}");
+        std::fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    /// What a generated configuration of every kind looks like.
+    fn any_config() -> impl Strategy<Value = Config> {
+        let size = || prop_oneof![1_024..=1usize << 40, Just(usize::MAX)];
+        let short = || prop_oneof![1..=u16::MAX, Just(u16::MAX)];
+        let sizes = (size(), size(), size(), size(), size(), size(), size());
+        let numbers = (short(), short(), 1..=u32::MAX, 1..86_400u64, 1..=65_535usize);
+        let top = (
+            proptest::option::of(1..=1_000_000u64),
+            proptest::option::of(any::<u32>()),
+            proptest::option::of(1..=1_000_000u64),
+            0..=2u8,
+            ("[a-zA-Z0-9 ~.:_-]{0,9}", 0..=u16::MAX, 1..=100_000usize),
+        );
+        (sizes, numbers, top).prop_map(|(sizes, numbers, top)| {
+            let (name, port, connections_max) = top.4;
+            let listener = |name: String, host: Option<&str>, connections_max| Listener {
+                name,
+                bind: Bind { host: host.map(str::to_owned), port },
+                connections_max,
+            };
+            Config {
+                listeners: vec![
+                    listener("default".to_owned(), Some("::1"), connections_max),
+                    listener(format!("x{name}"), None, usize::MAX),
+                    listener("1883".to_owned(), Some("localhost"), 1),
+                ],
+                sys_interval: top.0,
+                session_expiry: top.1,
+                disconnect_delay: top.2,
+                max_qos: QoS::from_number(top.3).expect("0 to 2"),
+                limits: Limits {
+                    connections: sizes.0,
+                    packet_bytes: if numbers.2 > 268_435_460 {
+                        u32::MAX
+                    } else {
+                        numbers.2 | 1_024
+                    },
+                    connect_timeout: numbers.3 * 1_000,
+                    keep_alive_max: numbers.0,
+                    inflight: numbers.1,
+                    queue_messages: sizes.1,
+                    queue_bytes: sizes.2,
+                    total_bytes: sizes.3,
+                    subscriptions: sizes.4,
+                    topic_levels: sizes.5,
+                    topic_bytes: numbers.4,
+                    retained_messages: sizes.6,
+                    retained_bytes: sizes.2,
+                    session_expiry_max: numbers.2,
+                },
+            }
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn what_is_written_is_read_back_without_a_warning(config in any_config()) {
+            let yaml = config.to_yaml();
+            prop_assert_eq!(Config::from_yaml(&yaml, "yaml"), Ok(Loaded { config, warnings: vec![] }));
+        }
+
+        #[test]
+        fn no_text_makes_the_loader_panic(text in any::<String>()) {
+            let _ = Config::from_yaml(&text, "yaml");
+        }
+
+        /// Words of the language in any order come further into the loader than any text does.
+        #[test]
+        fn no_words_make_the_loader_panic(words in proptest::collection::vec(
+            proptest::sample::select(vec![
+                "listeners", "default", "bind", "auth", "plugins", "limits", "topic-check", "acl",
+                "packet-bytes", "sys_interval", ":", ": ", "- ", "\n", "\n  ", "\n    ", "{", "}",
+                "[", "]", ", ", "&a ", "*a", "<<: ", "'", "\"", "#", " #", "!!str ", "!x ", "|\n", ">\n",
+                "? ", "---\n", "...\n", "%YAML 1.1\n", "\t", "1", "12:30", "0x", "on", "~", "ä", "\r",
+                "\u{feff}", "::1", "[::1]:1", "64 MiB", "99999999999999999999", "true / false",
+            ]),
+            0..60,
+        )) {
+            let _ = Config::from_yaml(&words.concat(), "yaml");
         }
     }
 }

@@ -82,7 +82,9 @@ struct Plugin<'n> {
 /// Reads the key.
 pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Plugins {
     let Some(entry) = top.value("plugins", report) else { return Plugins::Unnamed };
-    let Some(plugins) = plugins_of(&entry, report) else { return Plugins::Unnamed };
+    let Some(plugins) = plugins_of(&entry, report) else {
+        return Plugins::Classes { sys_interval: None }; // refused already
+    };
     let is_short = |plugin: &Plugin<'_>| {
         plugin.options.is_none()
             && (!plugin.class.contains('.') || ANONYMOUS_NAMES.contains(&plugin.class))
@@ -194,5 +196,105 @@ impl<'n> Plugin<'n> {
             .map_or(Some(SYS_INTERVAL), |entry| super::file::interval(&entry, report));
         section.finish(report);
         interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::tests::{assert_problems, load};
+
+    const LISTENERS: &str = "listeners: {default: {bind: ':1883'}}\n";
+    const ANONYMOUS: &str = "amqtt.plugins.authentication.AnonymousAuthPlugin";
+    const SYS: &str = "amqtt.plugins.sys.broker.BrokerSysPlugin";
+
+    fn yaml(plugins: &str) -> String {
+        let plugins = plugins.replace("ANONYMOUS", ANONYMOUS).replace("SYS", SYS);
+        format!("{LISTENERS}plugins: {plugins}\n")
+    }
+
+    #[test]
+    fn classes_say_how_often_sys_is_published() {
+        for (plugins, want) in [
+            ("{ANONYMOUS: }", None),
+            ("{ANONYMOUS: , SYS: }", Some(20)),
+            ("{ANONYMOUS: {allow_anonymous: true}, SYS: {sys_interval: 5}}", Some(5)),
+            ("{ANONYMOUS: {allow-anonymous: on}, SYS: {sys-interval: 5}}", Some(5)),
+            ("{ANONYMOUS: {}, SYS: {sys_interval: 0}}", None),
+            ("[ANONYMOUS, SYS]", Some(20)),
+            ("[ANONYMOUS: {allow_anonymous: true}, SYS: {sys_interval: 5}]", Some(5)),
+            ("{ANONYMOUS: , amqtt.plugins.logging_amqtt.EventLoggerPlugin: }", None),
+            ("[ANONYMOUS, amqtt.plugins.logging_amqtt.PacketLoggerPlugin]", None),
+            ("[ANONYMOUS, amqtt.plugins.persistence.SQLitePlugin]", None),
+            ("{ANONYMOUS: }\nsys_interval: 7", Some(7)),
+        ] {
+            assert_eq!(load(&yaml(plugins)).sys_interval, want, "{plugins}");
+        }
+    }
+
+    #[test]
+    fn classes_decide_and_older_sections_do_not() {
+        let plugins = "{ANONYMOUS: , SYS: }\nauth: {allow-anonymous: false}\n\
+                       topic-check: {enabled: true}\nsys_interval: 7";
+        let config = assert_problems(
+            &yaml(plugins),
+            &[
+                "warning 3: auth: has no effect, as in amqtt",
+                "warning 4: topic-check: has no effect, as in amqtt",
+                "warning 5: sys_interval: has no effect: BrokerSysPlugin",
+            ],
+        );
+        assert_eq!(config.expect("only warnings").sys_interval, Some(20));
+    }
+
+    #[test]
+    fn a_list_of_short_names_never_chooses_who_may_connect() {
+        let list = "[auth_anonymous, auth.anonymous, mine]\n";
+        let no_effect = "warning 2: plugins: the list has no effect";
+        let open = "auth: {plugins: [auth_anonymous]}";
+        assert!(assert_problems(&yaml(&format!("{list}{open}")), &[no_effect]).is_some());
+        assert_problems(
+            &yaml(&format!("{list}auth: {{allow-anonymous: false, password-file: p}}")),
+            &["error 3: auth.allow-anonymous: ", "error 3: auth.password-file: ", no_effect],
+        );
+    }
+
+    #[test]
+    fn plugins_that_may_keep_clients_out_are_refused() {
+        let cause = "error 2: plugins";
+        for (plugins, want) in [
+            ("{}", ": none of these plugins would let a client in"),
+            ("[]", ": none of these plugins would let a client in"),
+            ("[SYS]", ": none of these plugins would let a client in"),
+            ("5", ": expected a list, found `5`"),
+            ("auth_anonymous", ": expected a list, found `auth_anonymous`"),
+            ("[ANONYMOUS, []]", "[1]: expected the name of a plugin, found a list"),
+            ("[ANONYMOUS, auth_file]", "[1]: not a plugin of amqtt"),
+            ("{auth_anonymous: }", ".auth_anonymous: not a plugin of amqtt"),
+            ("{mine.Auth: {}}", ".mine.Auth: not a plugin of amqtt"),
+            (
+                "{amqtt.plugins.authentication.FileAuthPlugin: {password_file: p}}",
+                ".amqtt.plugins.authentication.FileAuthPlugin: the plugin checks passwords, which \
+                 this version does not serve yet",
+            ),
+            (
+                "[amqtt.contrib.ldap.UserAuthLdapPlugin]",
+                "[0]: the plugin asks LDAP for users in Python, which this broker does not run",
+            ),
+            (
+                "{ANONYMOUS: {allow_anonymous: false}}",
+                ".amqtt.plugins.authentication.AnonymousAuthPlugin.allow_anonymous: clients must",
+            ),
+            (
+                "{ANONYMOUS: {alow_anonymous: false}}",
+                ".amqtt.plugins.authentication.AnonymousAuthPlugin.alow_anonymous: the key is not \
+                 known here",
+            ),
+            (
+                "{ANONYMOUS: no}",
+                ".amqtt.plugins.authentication.AnonymousAuthPlugin: expected a section",
+            ),
+        ] {
+            assert_problems(&yaml(plugins), &[&format!("{cause}{want}")]);
+        }
     }
 }

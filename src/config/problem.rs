@@ -56,6 +56,15 @@ pub struct Errors {
     pub warnings: Vec<Warning>,
 }
 
+impl Errors {
+    /// One error, about the file as a whole.
+    pub(super) fn of_file(source: &str, cause: String, mend: &str) -> Errors {
+        let place = Place { source: source.to_owned(), position: None, key: String::new() };
+        let error = Error { place, cause, mend: mend.to_owned() };
+        Errors { errors: vec![error], warnings: Vec::new() }
+    }
+}
+
 impl std::error::Error for Errors {}
 
 impl fmt::Display for Errors {

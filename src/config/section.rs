@@ -129,7 +129,7 @@ impl<'n> Entry<'n> {
             Kind::Map(entries) => entries,
             _ if self.node.is_null() => &[],
             _ => {
-                self.unexpected("a section", "indent its keys under it", report);
+                self.unexpected("a section", "write its keys under it, as `key: value`", report);
                 return None;
             }
         };
@@ -158,19 +158,27 @@ impl<'n> Entry<'n> {
         }
     }
 
+    /// Whether it stands in documentation where a value should be: `...`, `true / false`.
+    pub(super) fn is_placeholder(&self) -> bool {
+        let word = self.word().unwrap_or_default();
+        let bare: String = word.chars().filter(|c| !c.is_whitespace()).collect();
+        matches!(bare.to_ascii_lowercase().as_str(), "..." | "true/false" | "false/true")
+    }
+
+    /// Reports that it is a placeholder.
+    pub(super) fn report_placeholder(&self, mend: &str, report: &mut Report) {
+        let shown = self.node.describe();
+        let cause = format!("{shown} is the documentation's placeholder, not a value");
+        report.error(self.spot(), cause, mend);
+    }
+
     /// True or false: the words of YAML 1.1, quoted or not.
     pub(super) fn boolean(&self, report: &mut Report) -> Option<bool> {
         const MEND: &str = "write true or false";
         let value = self.scalar();
         match value {
             Some(Value::Bool(value)) => return Some(value),
-            _ if is_placeholder(self.word()) => {
-                let cause = format!(
-                    "{} is the documentation's placeholder, not a value",
-                    self.node.describe()
-                );
-                report.error(self.spot(), cause, MEND);
-            }
+            _ if self.is_placeholder() => self.report_placeholder(MEND, report),
             _ => self.unexpected("true or false", MEND, report),
         }
         None
@@ -232,14 +240,6 @@ pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> O
     let text = canonical(text);
     let score = |name: &&str| strsim::jaro_winkler(&text, &canonical(name));
     known.filter(|name| score(name) >= ALIKE).max_by(|a, b| score(a).total_cmp(&score(b)))
-}
-
-/// Whether a text stands in documentation where a value should be.
-pub(super) fn is_placeholder(word: Option<&str>) -> bool {
-    word.is_some_and(|word| {
-        let bare: String = word.chars().filter(|c| !c.is_whitespace()).collect();
-        matches!(bare.to_ascii_lowercase().as_str(), "..." | "true/false" | "false/true")
-    })
 }
 
 fn canonical(key: &str) -> String {

@@ -22,6 +22,8 @@ mod session;
 mod subscribe;
 mod subscriptions;
 mod sys;
+#[cfg(test)]
+mod tests;
 
 use foldhash::quality::FixedState;
 use rand_chacha::ChaCha8Rng;
@@ -198,15 +200,24 @@ impl Machine {
 
     /// Asserts what must always hold. Slow: for tests and the simulator.
     pub fn check(&self) {
-        let mut subscriptions = 0;
+        let (mut subscriptions, mut connected) = (0, 0);
+        let (mut waiting, mut inflight_out, mut inflight_in) = (0, 0, 0);
         for session in self.clients.iter() {
-            session.outbound.check();
+            let (waits, is_unfinished) = session.outbound.check();
+            waiting += waits;
+            inflight_out += is_unfinished;
+            inflight_in += session.inbound.len() as u64;
             subscriptions += session.subscriptions.len();
+            connected += usize::from(session.connection.is_some());
         }
-        assert_eq!(subscriptions, self.subscriptions.len(), "a subscription has no session");
         let ledger = &self.ledger;
-        let accounted = ledger.delivered + ledger.waiting;
-        assert!(ledger.matched >= accounted, "more was delivered than matched");
+        assert_eq!(subscriptions, self.subscriptions.len(), "a subscription has no session");
+        assert_eq!(connected, self.clients.connected, "connected clients are miscounted");
+        assert_eq!(waiting, ledger.waiting, "waiting messages are miscounted");
+        assert_eq!(inflight_out, ledger.inflight_out, "deliveries in flight are miscounted");
+        assert_eq!(inflight_in, ledger.inflight_in, "unreleased messages are miscounted");
+        let accounted = ledger.delivered + ledger.waiting + ledger.drops.total();
+        assert_eq!(ledger.matched, accounted, "a message was lost, or counted twice");
         assert!(
             self.connections.admitted() <= self.settings.limits.connections,
             "more connections than allowed"
@@ -240,10 +251,8 @@ impl Machine {
             Packet::PubRec(ack) => self.handle_ack(slot, key, Packet::PubRec(ack), now),
             Packet::PubRel(ack) => self.handle_pubrel(slot, key, ack.id),
             Packet::PubComp(ack) => self.handle_ack(slot, key, Packet::PubComp(ack), now),
-            Packet::Subscribe(subscribe) => self.handle_subscribe(slot, key, *subscribe, now),
-            Packet::Unsubscribe(unsubscribe) => {
-                self.handle_unsubscribe(slot, key, *unsubscribe, now);
-            }
+            Packet::Subscribe(subscribe) => self.handle_subscribe(slot, key, *subscribe),
+            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(slot, key, *unsubscribe),
             Packet::PingReq => self.connections.answer(slot, Packet::PingResp), // [MQTT-3.12.4-1]
             Packet::Disconnect(disconnect) => self.handle_disconnect(slot, key, &disconnect, now),
             // No authentication method is served, so there is nothing to go on with.
@@ -265,7 +274,7 @@ impl Machine {
         let acknowledged = match &packet {
             Packet::PubAck(ack) => outbound.handle_puback(ack.id, ack.reason, ledger, drops),
             Packet::PubRec(ack) => outbound.handle_pubrec(ack.id, ack.reason, ledger, drops),
-            Packet::PubComp(ack) => outbound.handle_pubcomp(ack.id),
+            Packet::PubComp(ack) => outbound.handle_pubcomp(ack.id, ledger),
             _ => Acknowledged::WrongKind,
         };
         let may_go_on = outbound.has_something();
@@ -291,6 +300,7 @@ impl Machine {
     /// PUBREL. [MQTT-4.3.3-11]
     fn handle_pubrel(&mut self, slot: Slot, key: SessionKey, id: PacketId) {
         let was_held = self.clients.get_mut(key).inbound.release(id);
+        self.ledger.inflight_in -= u64::from(was_held);
         let reason = if was_held { Reason::Success } else { Reason::PacketIdNotFound };
         let ack = self.ack(slot, id, reason);
         self.connections.answer(slot, Packet::PubComp(ack));

@@ -3,32 +3,31 @@
 //! Only what is asked and answered: `subscriptions.rs` keeps the subscriptions, and retained
 //! messages are pulled by the session (`session/outbound.rs`).
 
+use super::Machine;
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
 use super::session::RetainedCursor;
 use super::subscriptions::Subscriber;
-use super::{Machine, Timestamp};
 use crate::mqtt::topic::Filter;
-use crate::mqtt::types::Reason;
+use crate::mqtt::types::{PacketId, Reason};
 use crate::mqtt::wire::{
     Answers, Details, Packet, RetainHandling, Subscribe, SubscriptionId, SubscriptionRequest,
-    Unsubscribe, encoded_bytes,
+    Unsubscribe,
 };
 
 /// The bytes that a subscription is charged with.
 pub(super) fn subscription_bytes(filter: &str) -> usize {
-    2 * filter.len() + 2 * size_of::<Subscriber>() + 64
+    let is_wild = filter.contains(['+', '#']);
+    let nodes = if is_wild { filter.split('/').count() } else { 1 };
+    2 * filter.len() + 2 * size_of::<Subscriber>() + nodes * NODE_BYTES
 }
+
+/// A node of the trie that wildcard filters are kept in, one for each level.
+const NODE_BYTES: usize = 128;
 
 impl Machine {
     /// SUBSCRIBE: effective before it is answered. [MQTT-3.8.4-1], [MQTT-3.8.4-6]
-    pub(super) fn handle_subscribe(
-        &mut self,
-        slot: Slot,
-        key: SessionKey,
-        subscribe: Subscribe,
-        now: Timestamp,
-    ) {
+    pub(super) fn handle_subscribe(&mut self, slot: Slot, key: SessionKey, subscribe: Subscribe) {
         let id = subscribe.subscription_id;
         let is_v5 = self.is_v5(slot);
         let answer = |reason: Reason| match reason {
@@ -41,11 +40,11 @@ impl Machine {
             .into_iter()
             .map(|request| answer(self.subscribe(key, request, id)))
             .collect();
+        let packet = self.answers(slot, subscribe.id, reasons, Packet::SubAck);
+        self.connections.answer(slot, packet); // [MQTT-3.8.4-2]
         if self.clients.get(key).outbound.has_something() {
             self.connections.wake(slot);
         }
-        let answers = Answers { id: subscribe.id, reasons, details: Details::default() };
-        self.answer_filters(slot, answers, Packet::SubAck, now); // [MQTT-3.8.4-2]
     }
 
     fn subscribe(
@@ -97,7 +96,6 @@ impl Machine {
         slot: Slot,
         key: SessionKey,
         unsubscribe: Unsubscribe,
-        now: Timestamp,
     ) {
         let filters = unsubscribe.filters;
         let mut reasons: Vec<Reason> =
@@ -105,8 +103,8 @@ impl Machine {
         if !self.is_v5(slot) {
             reasons.clear();
         }
-        let answers = Answers { id: unsubscribe.id, reasons, details: Details::default() };
-        self.answer_filters(slot, answers, Packet::UnsubAck, now);
+        let packet = self.answers(slot, unsubscribe.id, reasons, Packet::UnsubAck);
+        self.connections.answer(slot, packet);
     }
 
     fn unsubscribe(&mut self, key: SessionKey, filter: Option<Filter>) -> Reason {
@@ -124,31 +122,28 @@ impl Machine {
         Reason::Success
     }
 
-    /// Answers with one reason for each filter, and the first failure in words if the client
-    /// wants them and takes packets of that size. A client that takes none as large as its own
-    /// request makes it is beyond help. [MQTT-3.1.2-24], [MQTT-3.9.2-1], [MQTT-3.11.2-1]
-    fn answer_filters(
+    /// An answer with one reason for each filter, and the first failure in words if the client
+    /// wants them and takes packets of that size. [MQTT-3.9.2-1], [MQTT-3.11.2-1]
+    fn answers(
         &mut self,
         slot: Slot,
-        mut answers: Answers,
+        id: PacketId,
+        reasons: Vec<Reason>,
         packet: fn(Box<Answers>) -> Packet,
-        now: Timestamp,
-    ) {
-        let Some((_, attachment)) = self.connections.attachment(slot) else { return };
-        let (version, bytes_max) = (attachment.version, attachment.packet_bytes_max);
-        let wants_words = version.is_v5() && attachment.wants_problem_information;
-        let failure = answers.reasons.iter().find(|reason| reason.is_error()).copied();
-        let terse = packet(Box::new(answers.clone()));
-        if encoded_bytes(&terse, version) > bytes_max {
-            return self.violate(slot, Reason::PacketTooLarge, now);
-        }
-        if let (Some(failure), true) = (failure, wants_words) {
+    ) -> Packet {
+        let failure = reasons.iter().find(|reason| reason.is_error()).copied();
+        let mut answers = Answers { id, reasons, details: Details::default() };
+        if let (Some(failure), Some((_, attachment))) = (failure, self.connections.attachment(slot))
+            && attachment.version.is_v5()
+            && attachment.wants_problem_information
+        {
             answers.details = details(failure);
-            let wordy = packet(Box::new(answers));
-            if encoded_bytes(&wordy, version) <= bytes_max {
-                return self.connections.answer(slot, wordy);
+            let wordy = packet(Box::new(answers.clone()));
+            if attachment.takes(&wordy) {
+                return wordy;
             }
+            answers.details = Details::default();
         }
-        self.connections.answer(slot, terse);
+        packet(Box::new(answers))
     }
 }

@@ -84,9 +84,6 @@ impl Machine {
         let readings = self.sys.readings;
         self.sys.memory_bytes_max = self.sys.memory_bytes_max.max(readings.memory_bytes);
         let uptime = now.millis_since(self.sys.started);
-        let inflight_in: usize = self.clients.iter().map(|s| s.inbound.len()).sum();
-        let inflight_out: usize = self.clients.iter().map(|s| s.outbound.inflight()).sum();
-        let stored: usize = self.clients.iter().map(|s| s.outbound.queued()).sum();
         let (ledger, clients) = (&self.ledger, &self.clients);
         let formatted = format_uptime(uptime);
         vec![
@@ -102,15 +99,16 @@ impl Machine {
             ("clients/disconnected", (clients.len() - clients.connected).to_string()),
             ("clients/maximum", clients.connected_max.to_string()),
             ("clients/total", clients.len().to_string()),
-            ("messages/inflight", (inflight_in + inflight_out).to_string()),
-            ("messages/inflight/in", inflight_in.to_string()),
-            ("messages/inflight/out", inflight_out.to_string()),
-            ("messages/inflight/stored", stored.to_string()),
+            ("messages/inflight", (ledger.inflight_in + ledger.inflight_out).to_string()),
+            ("messages/inflight/in", ledger.inflight_in.to_string()),
+            ("messages/inflight/out", ledger.inflight_out.to_string()),
+            ("messages/inflight/stored", ledger.waiting.to_string()),
             ("messages/publish/received", ledger.publishes_received.to_string()),
             ("messages/publish/sent", ledger.publishes_sent.to_string()),
             ("messages/retained/count", self.retained.len().to_string()),
             ("messages/subscriptions/count", self.subscriptions.len().to_string()),
             ("messages/dropped", ledger.drops.total().to_string()),
+            ("messages/refused", ledger.refused.to_string()),
             ("messages/held/bytes", ledger.held_bytes().to_string()),
             ("heap/size", format!("{:.3}", readings.memory_bytes as f64 / MEGABYTE)),
             ("heap/maximum", format!("{:.3}", self.sys.memory_bytes_max as f64 / MEGABYTE)),
@@ -130,7 +128,7 @@ impl Machine {
             holders: Holders::default(),
         };
         if self.publish(message, None, now).is_err() {
-            self.ledger.drops.count(DropReason::Refused);
+            self.ledger.refused += 1;
         }
     }
 }

@@ -48,6 +48,5 @@ mod tests {
         let later = clock.instant(now.after_millis(1_500)).expect("not far away");
         let sooner = clock.instant(now).expect("not far away");
         assert_eq!(later - sooner, Duration::from_millis(1_500));
-        assert_eq!(clock.instant(Timestamp(u64::MAX)), None);
     }
 }

@@ -23,11 +23,12 @@ use tracing::{debug, error, info};
 
 use super::closed::Closed;
 use super::input::{Decoded, Input};
+use super::load::Load;
 use super::network::Network;
 use super::output::{Encoded, Output};
 use super::worker::Worker;
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
-use crate::mqtt::types::Reason;
+use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::Packet;
 
 /// Time after which a peer that takes nothing is given up.
@@ -55,6 +56,10 @@ pub(crate) struct Connection<S> {
     /// Known from CONNECT, or from CONNACK if the broker assigned it. For logs.
     client_id: Option<Box<str>>,
     stream: S,
+    /// Of the worker.
+    load: Arc<Load>,
+    /// What the peer understands.
+    version: Version,
     input: Input,
     output: Output,
     /// Of the connection's own task: readiness to write wakes that one, whoever writes.
@@ -211,6 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         listener_name: Arc<str>,
         peer: SocketAddr,
         stream: S,
+        load: Arc<Load>,
         limits: &Limits,
     ) -> Connection<S> {
         let connect_timeout = Duration::from_millis(limits.connect_timeout);
@@ -221,6 +227,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             peer,
             client_id: None,
             stream,
+            load,
+            version: Version::V311,
             input: Input::new(limits.packet_bytes),
             output: Output::default(),
             waker: Waker::noop().clone(),
@@ -254,7 +262,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends what was pulled. Called from any task of the worker.
     pub(crate) fn send(&mut self, outgoing: impl Iterator<Item = Outgoing>, encoded: &mut Encoded) {
-        let version = self.input.version();
+        let version = self.version;
         for outgoing in outgoing {
             let result = match outgoing {
                 Outgoing::Packet(packet) => {
@@ -291,10 +299,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.after_write(result);
     }
 
-    fn after_write(&mut self, result: io::Result<()>) {
-        if let Err(error) = result {
-            self.unwritable = Some(error.kind());
-            self.output.clear();
+    fn after_write(&mut self, result: io::Result<usize>) {
+        match result {
+            Ok(bytes) => self.load.add_sent(bytes),
+            Err(error) => {
+                self.unwritable = Some(error.kind());
+                self.output.clear();
+            }
         }
         if self.output.is_empty() {
             self.unanswered = 0;
@@ -336,11 +347,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if result.as_ref().is_ok_and(|&bytes| bytes > 0) {
             self.progressed = Instant::now();
         }
-        self.after_write(result.map(drop));
+        self.after_write(result);
     }
 
     fn is_over(&self) -> bool {
-        self.is_cut || (self.closed.is_some() && self.output.is_empty())
+        let may_go = |closed: Closed| self.output.is_empty() || !closed.is_orderly();
+        self.is_cut || self.closed.is_some_and(may_go)
     }
 
     fn may_read(&self) -> bool {
@@ -355,6 +367,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Poll::Ready(Err(error)) => self.cut(Closed::Failed(error.kind())),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => self.cut(Closed::Ended),
             Poll::Ready(Ok(())) => {
+                self.load.add_received(buffer.filled().len());
                 return Poll::Ready(Event::Received(self.input.take(buffer.filled())));
             }
         }
@@ -372,7 +385,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.output.is_empty() {
             self.unanswered += packets.len();
         }
-        self.is_deaf |= matches!(decoded, Decoded::Undecodable(_));
+        if let Decoded::Undecodable(error) = decoded {
+            self.is_deaf = true;
+            self.version = error.version.unwrap_or(self.version);
+        } else {
+            self.version = self.input.version().unwrap_or(self.version);
+        }
         decoded
     }
 
@@ -428,10 +446,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Reads and forgets until the peer has ended.
     fn poll_ended(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<()> {
+        if self.is_cut {
+            return Poll::Ready(());
+        }
         for _ in 0..ROUNDS_PER_TURN {
             let mut buffer = ReadBuf::new(buffer);
             let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
-            if self.is_cut || read.is_err() || buffer.filled().is_empty() {
+            if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
         }
@@ -482,5 +503,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 impl Timer {
     fn new(until: Until, timeout: Duration) -> Timer {
         Timer { until, sleep: Box::pin(tokio::time::sleep(timeout)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Connection<tokio::net::TcpStream>>() <= 320);
     }
 }

@@ -18,8 +18,6 @@ pub(crate) const PACKETS_MAX: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Input {
     decoder: Decoder,
-    /// What a client speaks whose CONNECT was no good, if that much was understood.
-    refused_version: Option<Version>,
     /// The beginning of a packet whose rest has not come. Owns no memory while it is empty.
     partial: BytesMut,
 }
@@ -38,16 +36,12 @@ pub(crate) enum Decoded {
 impl Input {
     /// Of a client. No packet may be larger than `packet_bytes_max`.
     pub(crate) fn new(packet_bytes_max: u32) -> Input {
-        Input {
-            decoder: Decoder::new(Sender::Client, packet_bytes_max),
-            refused_version: None,
-            partial: BytesMut::new(),
-        }
+        Input { decoder: Decoder::new(Sender::Client, packet_bytes_max), partial: BytesMut::new() }
     }
 
-    /// What the client speaks, and so what it is answered in; 3.1.1 until it has said so.
-    pub(crate) fn version(&self) -> Version {
-        self.decoder.version().or(self.refused_version).unwrap_or(Version::V311)
+    /// What the client speaks, once it has said so.
+    pub(crate) fn version(&self) -> Option<Version> {
+        self.decoder.version()
     }
 
     /// Takes in what was received. Gives out the bytes to decode: none while a packet is
@@ -75,10 +69,7 @@ impl Input {
                     self.keep(input);
                     return Decoded::All;
                 }
-                Err(error) => {
-                    self.refused_version = error.version;
-                    return Decoded::Undecodable(error);
-                }
+                Err(error) => return Decoded::Undecodable(error),
             }
         }
         Decoded::More
@@ -89,5 +80,91 @@ impl Input {
             self.partial = BytesMut::from(&input[..]);
             *input = Bytes::new();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::types::Reason;
+
+    /// CONNECT of 3.1.1 without anything: 14 bytes.
+    const CONNECT: &[u8] = b"\x10\x0C\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
+
+    fn connected() -> Input {
+        let mut input = Input::new(1_000_000);
+        assert_eq!(packets_of(&mut input, CONNECT).len(), 1);
+        input
+    }
+
+    /// What comes of the bytes, if they are received together.
+    fn packets_of(input: &mut Input, received: &[u8]) -> Vec<Packet> {
+        let mut packets = Vec::new();
+        let mut bytes = input.take(received);
+        assert_eq!(input.decode(&mut bytes, &mut packets), Decoded::All);
+        packets
+    }
+
+    /// PUBLISH to `t` at QoS 0.
+    fn publish(payload: &[u8]) -> Vec<u8> {
+        let mut length = 3 + payload.len();
+        let mut bytes = vec![0x30];
+        while length >= 128 {
+            bytes.push((length % 128) as u8 | 128);
+            length /= 128;
+        }
+        bytes.push(length as u8);
+        bytes.extend_from_slice(b"\x00\x01t");
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn a_packet_may_be_cut_anywhere() {
+        let bytes = [publish(&[7; 300]), vec![0xC0, 0], publish(b"x")].concat();
+        let whole = packets_of(&mut connected(), &bytes);
+        assert_eq!(whole.len(), 3);
+        for cut in 1..bytes.len() {
+            let mut input = connected();
+            let mut packets = packets_of(&mut input, &bytes[..cut]);
+            packets.extend(packets_of(&mut input, &bytes[cut..]));
+            assert_eq!(packets, whole, "cut at {cut}");
+            assert_eq!(input.partial.capacity(), 0, "memory is kept");
+        }
+    }
+
+    #[test]
+    fn memory_follows_what_is_received_not_what_is_announced() {
+        let mut input = connected();
+        assert!(packets_of(&mut input, b"\x30\xB0\x84\x3D").is_empty()); // 1,000,000 - 16
+        for received in 1..200 {
+            assert!(input.take(&[0; 100]).is_empty(), "nothing to decode yet");
+            assert!(input.partial.capacity() <= 64 + received * 100 * 2);
+        }
+    }
+
+    #[test]
+    fn a_flood_of_tiny_packets_is_handed_in_in_parts() {
+        let mut input = connected();
+        let mut bytes = input.take(&[0xC0, 0].repeat(PACKETS_MAX + 1));
+        let mut packets = Vec::new();
+        assert_eq!(input.decode(&mut bytes, &mut packets), Decoded::More);
+        assert_eq!(packets.len(), PACKETS_MAX);
+        packets.clear();
+        assert_eq!(input.decode(&mut bytes, &mut packets), Decoded::All);
+        assert_eq!(packets.len(), 1);
+    }
+
+    #[test]
+    fn what_is_whole_before_an_error_comes_out() {
+        let mut input = connected();
+        let mut bytes = input.take(&[&publish(b"x")[..], &[0xF0, 0]].concat());
+        let mut packets = Vec::new();
+        let decoded = input.decode(&mut bytes, &mut packets);
+        assert!(
+            matches!(decoded, Decoded::Undecodable(e) if e.reason() == Reason::MalformedPacket),
+            "{decoded:?}"
+        );
+        assert_eq!(packets.len(), 1);
     }
 }

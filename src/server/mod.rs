@@ -10,15 +10,20 @@ mod closed;
 mod connection;
 mod input;
 mod listener;
+mod load;
 mod local;
 mod mailbox;
 mod network;
 mod output;
 mod shared;
+mod signal;
 mod tcp;
 pub(crate) mod threads;
 mod timer;
 mod worker;
+
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::sync::Arc;
@@ -28,6 +33,7 @@ use crate::machine::{ListenerSettings, Seed, Settings};
 
 pub use clock::Clock;
 pub use closed::Closed;
+pub use load::Usage;
 pub(crate) use local::Local;
 pub use network::Network;
 pub use shared::Shared;

@@ -1,7 +1,7 @@
 //! The network as the shell sees it: the seam where a simulator takes the place of TCP.
 //!
-//! Only a trait. Everything the shell does on a network, and every task that it starts, goes
-//! through it. `tcp.rs` is the real one; the simulator brings its own.
+//! Only a trait. Everything the shell does on a network, every task that it starts, and what it
+//! asks of the operating system goes through it. `tcp.rs` is the real one; the simulator brings its own.
 
 use std::future::Future;
 use std::io;
@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::load::Usage;
 use crate::config::Bind;
 
 /// Accepts connections and runs tasks.
@@ -47,6 +48,11 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// # Errors
     /// The connection is of no use.
     fn adopt(&self, accepted: Self::Accepted) -> io::Result<Self::Stream>;
+
+    /// What the process uses now. Nothing, where that would differ from run to run.
+    fn usage(&self) -> Usage {
+        Usage::default()
+    }
 
     /// Runs the task on this thread, beside those that run already.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);

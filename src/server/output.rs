@@ -47,20 +47,11 @@ impl Encoded {
     /// Appends a PUBLISH.
     pub(crate) fn deliver(&mut self, deliver: &Deliver, version: Version) -> Result<(), TooLarge> {
         let before = self.copied.len();
-        let message = &*deliver.message;
-        let is_known = deliver.alias.is_some_and(|alias| !alias.is_new);
-        let head = PublishHead {
-            delivery: deliver.delivery,
-            retain: deliver.retain,
-            topic: if is_known { "" } else { message.topic.as_str() },
-            topic_alias: deliver.alias.map(|alias| alias.number),
-            subscription_ids: deliver.subscription_ids.as_deref().unwrap_or_default(),
-            expiry: deliver.expiry,
-            properties: message.properties.as_deref(),
-        };
-        head.encode(version, message.payload.len(), &mut self.copied)
+        let payload = &deliver.message.payload;
+        let head = PublishHead::from(deliver);
+        head.encode(version, payload.len(), &mut self.copied)
             .inspect_err(|_| self.copied.truncate(before))?;
-        self.payload(&message.payload);
+        self.payload(payload);
         Ok(())
     }
 
@@ -107,14 +98,14 @@ impl Output {
         self.pending = VecDeque::new();
     }
 
-    /// Writes what is encoded, behind what is pending, and empties it. The context's task is
-    /// woken when the stream can take what is left.
+    /// Writes what is encoded, behind what is pending, and empties it. Returns the bytes that the
+    /// stream took; the context's task is woken when it can take what is left.
     pub(crate) fn send(
         &mut self,
         encoded: &mut Encoded,
         stream: &mut (impl AsyncWrite + Unpin),
         context: &mut Context<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<usize> {
         let mut written = 0;
         if self.pending.is_empty() && encoded.shared.is_empty() {
             while written < encoded.copied.len() {
@@ -124,10 +115,10 @@ impl Output {
                 }
             }
             encoded.move_to(written, &mut self.pending);
-            return Ok(());
+            return Ok(written);
         }
         encoded.move_to(written, &mut self.pending);
-        self.flush(stream, context).map(drop)
+        self.flush(stream, context)
     }
 
     /// Writes what is pending, as far as the stream takes it. Returns the bytes it took.
@@ -173,5 +164,110 @@ fn taken(result: io::Result<usize>) -> io::Result<usize> {
     match result {
         Ok(0) => Err(io::ErrorKind::WriteZero.into()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    /// A stream that takes so many bytes in each call; 0: not now.
+    struct Takes {
+        script: VecDeque<usize>,
+        taken: Vec<u8>,
+    }
+
+    impl AsyncWrite for Takes {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            match self.script.pop_front() {
+                Some(0) => Poll::Pending,
+                limit => {
+                    let count = bytes.len().min(limit.unwrap_or(usize::MAX));
+                    self.taken.extend_from_slice(&bytes[..count]);
+                    Poll::Ready(Ok(count))
+                }
+            }
+        }
+
+        fn poll_write_vectored(
+            self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            slices: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            let joined: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+            self.poll_write(context, &joined)
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Heads of 10 bytes, each with a payload of that size.
+    fn encoded(sizes: &[usize]) -> (Encoded, Vec<u8>) {
+        let mut encoded = Encoded::default();
+        let mut plain = Vec::new();
+        for (&size, fill) in sizes.iter().zip(1u8..) {
+            encoded.copied.extend_from_slice(&[fill; 10]);
+            encoded.payload(&Bytes::from(vec![!fill; size]));
+            plain.extend_from_slice(&[fill; 10]);
+            plain.extend(std::iter::repeat_n(!fill, size));
+        }
+        (encoded, plain)
+    }
+
+    #[test]
+    fn every_byte_is_sent_once_and_in_order_however_little_the_stream_takes() {
+        let batches: [&[usize]; 4] =
+            [&[1, 2, 3], &[SHARED_BYTES_MIN], &[5, 40_000, 0, 7, 20_000], &[0; 200]];
+        let scripts: [&[usize]; 5] =
+            [&[], &[0], &[1, 0, 9, 0, 1], &[10, 1, 0, 16_384, 0, 12, 0], &[25, 0, 0, 39_999, 2, 0]];
+        for (sizes, script) in batches.iter().flat_map(|sizes| scripts.map(|s| (sizes, s))) {
+            let mut stream = Takes { script: script.iter().copied().collect(), taken: Vec::new() };
+            let context = &mut Context::from_waker(Waker::noop());
+            let (mut first, mut want) = encoded(sizes);
+            let (mut second, more) = encoded(&[3, 17_000]);
+            want.extend(more);
+
+            let mut output = Output::default();
+            let mut taken = output.send(&mut first, &mut stream, context).expect("open");
+            taken += output.send(&mut second, &mut stream, context).expect("open");
+            while !output.is_empty() {
+                taken += output.flush(&mut stream, context).expect("open");
+            }
+            assert!(stream.taken == want, "{sizes:?} {script:?}");
+            assert_eq!(taken, want.len());
+            assert_eq!(output.pending.capacity(), 0, "memory is kept");
+        }
+    }
+
+    #[test]
+    fn large_payloads_are_shared_and_small_ones_copied() {
+        for (size, is_shared) in [(SHARED_BYTES_MIN - 1, false), (SHARED_BYTES_MIN, true)] {
+            let mut encoded = Encoded::default();
+            let payload = Bytes::from(vec![0; size]);
+            encoded.payload(&payload);
+            let shared = encoded.shared.first().map(|(_, bytes)| bytes.as_ptr());
+            assert_eq!(shared, is_shared.then_some(payload.as_ptr()), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_without_an_error_has_failed() {
+        let mut stream = Takes { script: VecDeque::new(), taken: Vec::new() };
+        let mut output = Output { pending: VecDeque::from([Bytes::new()]) };
+        let context = &mut Context::from_waker(Waker::noop());
+        let error = output.flush(&mut stream, context).expect_err("nothing is taken");
+        assert_eq!(error.kind(), io::ErrorKind::WriteZero);
     }
 }

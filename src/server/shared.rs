@@ -5,15 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::debug;
 
 use super::clock::Clock;
+use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
-use crate::machine::{ConnectionId, Limits, ListenerId, Machine, Seed, Settings, Timestamp};
+use super::signal::Signal;
+use crate::machine::{
+    ConnectionId, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
+};
 
 /// Connections above the limit that are still accepted, to be told why they are refused. More
 /// are closed at once.
@@ -31,13 +35,13 @@ pub struct Shared<A> {
     limits: Limits,
     listener_names: Vec<Arc<str>>,
     mailboxes: Vec<Mailbox<A>>,
-    /// Connections of each worker, those in its mailbox included.
-    loads: Vec<AtomicUsize>,
+    /// What each worker carries.
+    loads: Vec<Arc<Load>>,
     /// Who waits for connections inside the process.
     inside: Mutex<BTreeMap<ConnectionId, Arc<Notify>>>,
     connections_named: AtomicU64,
     rearmed: Notify,
-    stop: watch::Sender<bool>,
+    stop: Signal,
 }
 
 struct Core {
@@ -76,11 +80,11 @@ impl<A> Shared<A> {
             limits,
             listener_names,
             mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
-            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            loads: (0..workers).map(|_| Arc::default()).collect(),
             inside: Mutex::new(BTreeMap::new()),
             connections_named: AtomicU64::new(0),
             rearmed: Notify::new(),
-            stop: watch::Sender::new(false),
+            stop: Signal::default(),
         }
     }
 
@@ -166,27 +170,34 @@ impl<A> Shared<A> {
         if !woken.inside.is_empty() {
             let waiting = self.inside();
             for id in woken.inside.drain(..) {
-                waiting.get(&id).map(|waiter| waiter.notify_one());
+                if let Some(waiter) = waiting.get(&id) {
+                    waiter.notify_one();
+                }
             }
         }
     }
 
     /// Gives the connection to a worker, or closes it if there are far too many.
     pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: SocketAddr) {
-        let loads = self.loads.iter().map(|load| load.load(Ordering::Relaxed));
+        let loads = self.loads.iter().map(|load| load.connections());
         if loads.clone().sum::<usize>() >= self.limits.connections.saturating_add(REFUSALS_MAX) {
             debug!(%peer, "refused at once: far above the limit of connections");
             return;
         }
         let worker = fewest(loads);
-        self.loads[usize::from(worker)].fetch_add(1, Ordering::Relaxed);
+        self.load(worker).add_connection();
         let id = self.name(worker);
         self.mailbox(worker).hand_over(Arrival { id, listener, peer, accepted });
     }
 
-    /// A connection of the worker is gone.
-    pub(crate) fn displace(&self, worker: u16) {
-        self.loads[usize::from(worker)].fetch_sub(1, Ordering::Relaxed);
+    /// What the worker carries.
+    pub(crate) fn load(&self, worker: u16) -> &Arc<Load> {
+        &self.loads[usize::from(worker)]
+    }
+
+    /// What all workers have carried, for `$SYS`.
+    pub(crate) fn readings(&self, usage: Usage) -> Readings {
+        readings(self.loads.iter().map(|load| &**load), usage)
     }
 
     /// Names a connection inside the process. The waiter is notified when it is woken.
@@ -203,13 +214,12 @@ impl<A> Shared<A> {
 
     /// Makes the broker stop: every connection is told and closed.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop.raise();
     }
 
     /// Waits until the broker is told to stop. Safe to cancel.
     pub(crate) async fn stopped(&self) {
-        // An error would mean that the sender is gone, and it is ours.
-        let _ = self.stop.subscribe().wait_for(|is_stopped| *is_stopped).await;
+        self.stop.wait().await;
     }
 
     fn name(&self, worker: u16) -> ConnectionId {

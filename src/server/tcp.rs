@@ -10,6 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::load::Usage;
 use super::network::Network;
 use crate::config::Bind;
 
@@ -55,6 +56,10 @@ impl Network for Tcp {
         TcpStream::from_std(accepted)
     }
 
+    fn usage(&self) -> Usage {
+        usage()
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task);
     }
@@ -66,6 +71,28 @@ impl Network for Tcp {
 /// The operating system refuses.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
     rlimit::increase_nofile_limit(rlimit::INFINITY)
+}
+
+/// Memory and processor time, where the system has Linux's `/proc`.
+fn usage() -> Usage {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    Usage { memory_bytes: memory_bytes(&status), cpu_millis: cpu_millis(&stat) }
+}
+
+/// The line `VmRSS:   1234 kB`.
+fn memory_bytes(status: &str) -> u64 {
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = resident.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
+/// Fields 14 and 15 (user and system), in hundredths of a second. The second field is a name in
+/// parentheses, in which anything may stand.
+fn cpu_millis(stat: &str) -> u64 {
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let ticks = fields.split_ascii_whitespace().skip(11).take(2);
+    ticks.filter_map(|field| field.parse::<u64>().ok()).sum::<u64>() * 10
 }
 
 /// IPv4 and IPv6 on one port. A machine without IPv6 is served by IPv4 alone.
@@ -102,4 +129,29 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_is_read_from_the_lines_of_proc() {
+        assert_eq!(memory_bytes("VmHWM:\t  99 kB\nVmRSS:\t    1234 kB\n"), 1234 * 1024);
+        let stat = "7 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 150 25 13";
+        assert_eq!(cpu_millis(stat), 1_750);
+        assert_eq!((memory_bytes(""), cpu_millis("")), (0, 0));
+    }
+
+    #[test]
+    fn all_interfaces_are_ipv4_and_ipv6_on_one_port() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let _runtime = runtime.as_ref().expect("a runtime").enter();
+        let bound = bind_all_interfaces(0).expect("a free port");
+        let ports: Vec<u16> =
+            bound.iter().map(|listener| listener.local_addr().expect("bound").port()).collect();
+        assert!(ports.iter().all(|port| *port == ports[0]), "{ports:?}");
+        let taken = bind_all_interfaces(ports[0]).expect_err("in use");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
 }

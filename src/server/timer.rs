@@ -4,14 +4,21 @@
 
 use std::future;
 use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::network::Network;
 use super::worker::Worker;
 use crate::machine::{Input, Timestamp};
 
+/// Measuring costs some system calls: no more often than this.
+const MEASURE_INTERVAL: Duration = Duration::from_millis(500);
+
 /// Keeps the machine's deadlines until the worker has ended.
 pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>) {
     let mut finished = std::pin::pin!(worker.finished());
+    let mut measured: Option<Instant> = None;
     loop {
         let due = worker.shared().arm();
         tokio::select! {
@@ -19,10 +26,20 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>) {
             () = &mut finished => return,
             () = worker.shared().rearmed() => {}
             () = reached(&worker, due) => {
+                if measured.is_none_or(|before| before.elapsed() >= MEASURE_INTERVAL) {
+                    measured = Some(Instant::now());
+                    measure(&worker);
+                }
                 worker.exchange(None, |machine, now| machine.handle(Input::Deadline, now));
             }
         }
     }
+}
+
+/// Tells the machine what it cannot see, in case `$SYS` is due.
+fn measure<N: Network>(worker: &Worker<N>) {
+    let readings = worker.shared().readings(worker.network().usage());
+    worker.shared().visit(|machine, now| machine.handle(Input::Measured(readings), now));
 }
 
 async fn reached<N: Network>(worker: &Worker<N>, due: Option<Timestamp>) {

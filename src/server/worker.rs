@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::debug;
 
 use super::connection::{Connection, drive};
@@ -19,6 +19,7 @@ use super::mailbox::{Arrival, Mail};
 use super::network::Network;
 use super::output::Encoded;
 use super::shared::{Shared, Woken, owner};
+use super::signal::Signal;
 use super::timer;
 use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
@@ -37,8 +38,7 @@ type Entry<N> = Rc<RefCell<Connection<<N as Network>::Stream>>>;
 
 /// The connections of a worker. The hasher is fixed: ids are ours, and nothing that is seen
 /// from outside may depend on a random order.
-#[expect(clippy::disallowed_types, reason = "the hasher is given")]
-type Table<N> = std::collections::HashMap<ConnectionId, Entry<N>, foldhash::fast::FixedState>;
+type Table<N> = hashbrown::HashMap<ConnectionId, Entry<N>, foldhash::fast::FixedState>;
 
 /// One thread's part of the shell.
 pub(crate) struct Worker<N: Network> {
@@ -51,7 +51,7 @@ pub(crate) struct Worker<N: Network> {
     batch: RefCell<Batch<N>>,
     /// The last connection is gone.
     emptied: Notify,
-    is_finished: watch::Sender<bool>,
+    finished: Signal,
 }
 
 /// What one visit to the machine brings back. Reused.
@@ -91,7 +91,7 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
     if drained.is_err() {
         worker.table.borrow().values().for_each(|connection| connection.borrow_mut().abandon());
     }
-    worker.is_finished.send_replace(true);
+    worker.finished.raise();
 }
 
 impl<N: Network> Worker<N> {
@@ -113,7 +113,7 @@ impl<N: Network> Worker<N> {
             packets: RefCell::default(),
             batch: RefCell::new(batch),
             emptied: Notify::new(),
-            is_finished: watch::Sender::new(false),
+            finished: Signal::default(),
         })
     }
 
@@ -137,8 +137,7 @@ impl<N: Network> Worker<N> {
 
     /// Waits until the worker has ended, so that its helpers end too. Safe to cancel.
     pub(crate) async fn finished(&self) {
-        // An error would mean that the sender is gone, and it is ours.
-        let _ = self.is_finished.subscribe().wait_for(|is_finished| *is_finished).await;
+        self.finished.wait().await;
     }
 
     /// Visits the machine with `work`, and then sends what came of it: what `own` still has to
@@ -222,12 +221,13 @@ impl<N: Network> Worker<N> {
             Ok(stream) => stream,
             Err(error) => {
                 debug!(%peer, %error, "lost before its first byte");
-                return self.shared.displace(self.number);
+                return self.shared.load(self.number).remove_connection();
             }
         };
         let name = self.shared.listener_name(listener).clone();
-        let limits = self.shared.limits();
-        let connection = Connection::new(id, listener, name, peer, stream, limits);
+        let load = self.shared.load(self.number).clone();
+        let connection =
+            Connection::new(id, listener, name, peer, stream, load, self.shared.limits());
         let connection = Rc::new(RefCell::new(connection));
         self.table.borrow_mut().insert(id, connection.clone());
         self.network.spawn(drive(self.clone(), connection));
@@ -236,7 +236,7 @@ impl<N: Network> Worker<N> {
     /// A connection is gone.
     pub(crate) fn forget(&self, id: ConnectionId) {
         self.table.borrow_mut().remove(&id);
-        self.shared.displace(self.number);
+        self.shared.load(self.number).remove_connection();
         if self.table.borrow().is_empty() {
             self.emptied.notify_one();
         }

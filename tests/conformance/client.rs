@@ -90,6 +90,11 @@ impl Client {
         within("for a packet", self.frame()).await.expect("a packet, but the broker closed")
     }
 
+    /// The bytes of the next packet; none where the broker closed the connection instead.
+    pub(crate) async fn receive_bytes_or_end(&mut self) -> Option<Bytes> {
+        within("for a packet or the end", self.frame()).await
+    }
+
     async fn frame(&mut self) -> Option<Bytes> {
         loop {
             let length = self.decoder.frame_bytes(&self.received).unwrap_or_else(|error| {

@@ -209,6 +209,7 @@ impl<'t> Loader<'t, '_> {
 
     fn map(&mut self, path: Path<'_>) -> Result<Vec<(Key, Node)>, Fatal> {
         let mut entries = Entries::default();
+        // Of several `<<` the last wins, of the sections of one the first.
         let mut merged = Vec::new();
         loop {
             let (event, at) = self.next()?;
@@ -229,7 +230,9 @@ impl<'t> Loader<'t, '_> {
             let (event, value_at) = self.next()?;
             let value = self.node(event, value_at, Path { keys: &keys, depth: path.depth + 1 })?;
             if is_merge {
-                self.collect_merge(value, at, &keys, &mut merged);
+                let mut sections = self.merge_sections(value, at, &keys);
+                sections.append(&mut merged);
+                merged = sections;
             } else if let Some(earlier) = entries.set(Key { at, text }, value) {
                 let message = format!(
                     "the key comes twice: this value wins, the one of line {} is dropped",
@@ -243,20 +246,15 @@ impl<'t> Loader<'t, '_> {
     }
 
     /// The sections that a `<<` names: one or a list of them.
-    fn collect_merge(
-        &mut self,
-        value: Node,
-        at: Position,
-        keys: &str,
-        merged: &mut Vec<Vec<(Key, Node)>>,
-    ) {
+    fn merge_sections(&mut self, value: Node, at: Position, keys: &str) -> Vec<Vec<(Key, Node)>> {
         let nodes = match value.kind {
             Kind::List(items) => items,
             kind => vec![Node { at: value.at, kind }],
         };
+        let mut sections = Vec::new();
         for node in nodes {
             match node.kind {
-                Kind::Map(entries) => merged.push(entries),
+                Kind::Map(entries) => sections.push(entries),
                 _ => self.report.error(
                     (Some(at), keys),
                     format!("`<<` merges sections, but this is {}", node.describe()),
@@ -264,6 +262,7 @@ impl<'t> Loader<'t, '_> {
                 ),
             }
         }
+        sections
     }
 }
 
@@ -317,4 +316,132 @@ fn bytes(node: &Node) -> usize {
                 entries.iter().map(|(key, value)| key.text.len() + bytes(value)).sum()
             }
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tree in short, or the first message.
+    fn read(text: &str) -> Result<(String, Vec<String>), String> {
+        let mut report = Report::new("f");
+        let root = load(text, &mut report);
+        let warnings = report.finish().map_err(|errors| errors.to_string())?;
+        let root = root.expect("there is no error");
+        Ok((show(&root), warnings.iter().map(ToString::to_string).collect()))
+    }
+
+    fn show(node: &Node) -> String {
+        match &node.kind {
+            Kind::List(items) => {
+                format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(" "))
+            }
+            Kind::Map(entries) => {
+                let entry = |(key, value): &(Key, Node)| format!("{}={}", key.text, show(value));
+                format!("{{{}}}", entries.iter().map(entry).collect::<Vec<_>>().join(" "))
+            }
+            Kind::Scalar(Scalar { value: Value::Text, text }) => format!("'{text}'"),
+            Kind::Scalar(Scalar { value: Value::Null, .. }) => "null".to_owned(),
+            Kind::Scalar(Scalar { value: Value::Bool(value), .. }) => value.to_string(),
+            Kind::Scalar(Scalar { value: Value::Int(value), .. }) => value.to_string(),
+            Kind::Scalar(Scalar { value: Value::Foreign(name), .. }) => format!("<{name}>"),
+        }
+    }
+
+    #[test]
+    fn documents_are_read_as_pyyaml_reads_them() {
+        for (text, want) in [
+            ("", "null"),
+            ("\u{feff}a: on", "{a=true}"),
+            ("a: 'on'\nb: \"1\"\nc: 1", "{a='on' b='1' c=1}"),
+            ("1234: a\n007: b\nyes: c", "{1234='a' 007='b' yes='c'}"),
+            ("[calendar/#, x]", "['calendar/#' 'x']"),
+            ("- # nothing\n- a", "[null 'a']"),
+            ("a: b #c", "{a='b'}"),
+            ("a:\n  b: ...\nc: d", "{a={b='...'} c='d'}"),
+            ("a: 1\n...\n", "{a=1}"),
+            ("%YAML 1.1\n---\na: 1", "{a=1}"),
+            ("a: |\n  x\n  1\nb: >\n  y\n", "{a='x\n1\n' b='y\n'}"),
+            ("a: &x {b: 1}\nc: *x", "{a={b=1} c={b=1}}"),
+            ("a: &x 1\nb: &x 2\nc: *x", "{a=1 b=2 c=2}"),
+            ("a: &x {b: 1, c: 2}\nd:\n  <<: *x\n  b: 3", "{a={b=1 c=2} d={b=3 c=2}}"),
+            ("d: {b: 3, <<: {b: 1, c: 2}}", "{d={b=3 c=2}}"),
+            ("<<: [{a: 1}, {a: 2, b: 3}]", "{a=1 b=3}"),
+            ("<<: {a: 1}\n<<: {a: 2, b: 3}", "{a=2 b=3}"),
+            ("'<<': {a: 1}", "{<<={a=1}}"),
+            ("a: !!str on\nb: !!int '12'\nc: !!seq [1]\nd: !!map {}", "{a='on' b=12 c=[1] d={}}"),
+            ("a: 2026-01-31\nb: 1.5", "{a=<a date> b=<a decimal number>}"),
+            ("a:\r\n  b: 1\r\n", "{a={b=1}}"),
+        ] {
+            assert_eq!(read(text), Ok((want.to_owned(), Vec::new())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_wins_with_a_warning() {
+        let (tree, warnings) = read("a:\n  b: 1\n  c: 2\n  b: 3\n").expect("it is read");
+        assert_eq!(tree, "{a={b=3 c=2}}");
+        let want = "f:4:3: a.b: the key comes twice: this value wins, the one of line 2 is dropped";
+        assert_eq!(warnings, [want]);
+    }
+
+    #[test]
+    fn what_pyyaml_refuses_is_refused_with_its_line() {
+        for (text, want) in [
+            ("a:\n\tb: 1", "f:2:1: the line is indented with a tab"),
+            ("a:\n  \tb: 1", "f:2:3: the line is indented with a tab"),
+            ("a: b\n\u{1b}: c", "f:2:1: there is a character here"),
+            ("# a\u{2028}b: c", "f:1:4: there is a character here"),
+            ("# a\u{85}b: c", "f:1:4: there is a character here"),
+            ("a: 1\n\0b: 1", "f:2:1: there is a character here"),
+            ("a: 1\n---\nb: 2", "f:2:1: a second document starts here"),
+            ("a: 1\n...\nb: 2", "f:3:1: a second document starts here"),
+            ("a: [1", "f:2:1: not valid YAML: "),
+            ("a: 'x", "f:1:4: not valid YAML: "),
+            ("a: b: c", "f:1:5: not valid YAML: "),
+            ("a:\n- [::]:1883", "f:2:"),
+            ("a: *x", "f:1:4: not valid YAML: "),
+            ("a: &x [*x]", "f:1:8: the alias stands within what it stands for"),
+            ("a: !x b", "f:1:4: the tag `!x` is not known"),
+            ("a: !!python/tuple [1]", "f:1:4: the tag `tag:yaml.org,2002:!python/tuple` is not"),
+            ("a: !!map [1]", "f:1:4: the tag "),
+            ("? [a]\n: b", "f:1:3: a key is not a word"),
+            ("a:\n  <<: 5", "f:2:3: a.<<: `<<` merges sections, but this is `5`"),
+            ("a:\n  <<: [[]]", "f:2:3: a.<<: `<<` merges sections, but this is a list"),
+        ] {
+            let message = read(text).expect_err(text);
+            assert!(message.starts_with(want), "{text:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(read(&nested(DEPTH_MAX)).is_ok());
+        let message = read(&nested(DEPTH_MAX + 2)).expect_err("too deep");
+        assert!(message.contains("more than 64 sections within each other"), "{message}");
+        assert!(read(&"[".repeat(1 << 20)).is_err());
+        assert!(read(&"- ".repeat(1 << 19)).is_err());
+    }
+
+    #[test]
+    fn aliases_of_aliases_are_bounded() {
+        let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..=9 {
+            let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        }
+        let message = read(&text).expect_err("nine to the tenth");
+        assert!(message.contains("the aliases stand for more than"), "{message}");
+    }
+
+    #[test]
+    fn many_aliases_of_one_text_are_bounded() {
+        let repeated = |times: usize| {
+            format!("a: &a {}\nb: [{}]", "x".repeat(100_000), vec!["*a"; times].join(", "))
+        };
+        assert!(read(&repeated(80)).is_ok());
+        let message = read(&repeated(90)).expect_err("nine million bytes");
+        assert!(message.contains("the aliases stand for more than"), "{message}");
+    }
 }

@@ -1,11 +1,12 @@
 //! One client's session: what outlives its connection, and what a connection attaches to it.
 //!
 //! Knows nothing of other sessions. `inbound.rs` is what the client sends, `outbound.rs` what it
-//! is sent, `alias.rs` the topic aliases of both ways. `clients.rs` begins and ends sessions.
+//! is to be sent, `transmit.rs` how that leaves, `alias.rs` the topic aliases of both ways. `clients.rs` begins and ends sessions.
 
 mod alias;
 mod inbound;
 mod outbound;
+mod transmit;
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
@@ -13,15 +14,14 @@ use std::sync::Arc;
 
 pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM};
 pub(super) use inbound::Inbound;
-pub(super) use outbound::{
-    Acknowledged, Full, Outbound, Queued, RetainedCursor, Room, Transmission,
-};
+pub(super) use outbound::{Acknowledged, Full, Outbound, Queued, RetainedCursor, Room};
+pub(super) use transmit::Transmission;
 
 use super::connections::Slot;
 use super::ledger::Drops;
 use super::{Limits, Timestamp};
 use crate::mqtt::types::Version;
-use crate::mqtt::wire::{Connect, Will};
+use crate::mqtt::wire::{Connect, Packet, Will, encoded_bytes};
 
 /// How long a session lives without a connection. In place of clean session past the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,12 @@ impl Attachment {
             aliases_in: InboundAliases::default(),
             aliases_out: OutboundAliases::new(properties.topic_alias_maximum),
         }
+    }
+
+    /// Whether the client takes a packet of this size.
+    pub(super) fn takes(&self, packet: &Packet) -> bool {
+        self.packet_bytes_max == usize::MAX
+            || encoded_bytes(packet, self.version) <= self.packet_bytes_max
     }
 }
 

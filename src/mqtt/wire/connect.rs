@@ -97,10 +97,7 @@ fn check_flags(flags: u8, version: Version) -> Result<(), Fault> {
     let will_without = flags & WILL == 0 && flags & (WILL_QOS | WILL_RETAIN) != 0; // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
     // Only 5.0 has passwords without user names. [3.1.1 MQTT-3.1.2-22]
     let password_alone = !version.is_v5() && flags & (USER_NAME | PASSWORD) == PASSWORD;
-    if reserved || will_without || password_alone {
-        return Err(Fault::ConnectFlags);
-    }
-    if flags & WILL_QOS == WILL_QOS { Err(Fault::QoS) } else { Ok(()) } // [MQTT-3.1.2-12]
+    if reserved || will_without || password_alone { Err(Fault::ConnectFlags) } else { Ok(()) }
 }
 
 /// The properties (MQTT 5.0, section 3.1.2.11).
@@ -161,7 +158,7 @@ fn decode_will(flags: u8, body: &mut Reader<'_>, version: Version) -> Result<Wil
     Ok(Will {
         topic: body.topic_name()?, // [MQTT-3.1.3-11]
         payload: body.binary()?,
-        qos: QoS::from_number((flags & WILL_QOS) >> WILL_QOS_SHIFT).ok_or(Fault::QoS)?,
+        qos: QoS::from_number((flags & WILL_QOS) >> WILL_QOS_SHIFT).ok_or(Fault::QoS)?, // [MQTT-3.1.2-12]
         retain: flags & WILL_RETAIN != 0,
         delay,
         properties,

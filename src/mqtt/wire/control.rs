@@ -29,7 +29,7 @@ pub(super) fn decode_connack(body: &mut Reader<'_>, version: Version) -> Result<
         ReturnCode::from_code(code).ok_or(Fault::ReasonCode(code))?.reason()
     };
     let session_present = flags & SESSION_PRESENT != 0;
-    let reserved = flags & !SESSION_PRESENT != 0; // [MQTT-3.2.2-1]
+    let reserved = flags & !known_flags(version) != 0; // [MQTT-3.2.2-1]
     if reserved || session_present && reason != Reason::Success {
         return Err(Fault::ConnAckFlags); // [MQTT-3.2.2-6] [3.1.1 MQTT-3.2.2-4]
     }
@@ -39,6 +39,11 @@ pub(super) fn decode_connack(body: &mut Reader<'_>, version: Version) -> Result<
         ConnAckProperties::default()
     };
     Ok(ConnAck { session_present, reason, properties })
+}
+
+/// The flags that CONNACK has: none in 3.1, where the byte is there all the same.
+fn known_flags(version: Version) -> u8 {
+    if version == Version::V31 { 0 } else { SESSION_PRESENT }
 }
 
 /// The properties of CONNACK (MQTT 5.0, section 3.2.2.3).
@@ -103,9 +108,8 @@ fn connack_property(
 
 /// CONNACK, all after the fixed header.
 pub(super) fn encode_connack(connack: &ConnAck, version: Version, out: &mut dyn Sink) {
-    // 3.1 has no flags, but the same two bytes.
-    let flags = version != Version::V31 && connack.session_present;
-    out.u8(u8::from(flags));
+    let flags = if connack.session_present { SESSION_PRESENT } else { 0 };
+    out.u8(flags & known_flags(version));
     if !version.is_v5() {
         let code = ReturnCode::from_reason(connack.reason);
         out.u8(code.unwrap_or(ReturnCode::ServerUnavailable).code());

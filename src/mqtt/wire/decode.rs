@@ -1,7 +1,8 @@
 //! From bytes to packets: which packet may come now, and one arm for each type.
 //!
-//! Knows of a connection no more than who sends on it and in which version. What is inside a
-//! packet is read in the file of its family.
+//! Knows of a connection no more than who sends on it, in which version, and whether CONNECT
+//! has come; whether CONNACK has is a client's own concern. What is inside a packet is read in
+//! the file of its family.
 
 use bytes::{Buf, Bytes};
 
@@ -96,8 +97,8 @@ impl Decoder {
         let packet_type = PacketType::from_number(first >> 4);
         let extent = self
             .expect(packet_type)
-            .and_then(|packet_type| packet_type.check_flags(first & 0x0F))
-            .and_then(|()| frame::extent(received, self.bytes_max()))
+            .and_then(|packet_type| packet_type.check_flags(first & 0x0F, self.version))
+            .and_then(|()| frame::extent(received, self.version, self.bytes_max()))
             .map_err(|kind| self.error(kind, packet_type))?;
         Ok(packet_type.zip(extent))
     }

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use crate::mqtt::types::Version;
 use crate::mqtt::wire::error::TooLarge;
-use crate::mqtt::wire::frame::{PacketType, REMAINING_LENGTH_MAX};
+use crate::mqtt::wire::frame::{self, HEADER_BYTES_MAX, PacketType, REMAINING_LENGTH_MAX};
 use crate::mqtt::wire::packet::Packet;
 use crate::mqtt::wire::write::{Count, Sink, varint_bytes};
 use crate::mqtt::wire::{ack, connect, control, subscribe};
@@ -34,9 +34,8 @@ pub fn encode(packet: &Packet, version: Version, out: &mut BytesMut) -> Result<(
         return Err(TooLarge);
     }
     let packet_type = packet.packet_type();
-    out.reserve(1 + varint_bytes(remaining) + remaining);
-    out.u8(packet_type.number() << 4 | packet_type.flags());
-    out.varint(remaining);
+    out.reserve(HEADER_BYTES_MAX + remaining);
+    frame::write_header(packet_type.number() << 4 | packet_type.flags(), remaining, out);
     write_body(packet, version, out);
     Ok(())
 }

@@ -3,7 +3,7 @@
 //! Only data, and the standard's word for it. Who closes the connection, and what is said
 //! before, is decided elsewhere.
 
-use crate::mqtt::topic::{FilterError, NameError};
+use crate::mqtt::topic::NameError;
 use crate::mqtt::types::{Reason, TextError, Version};
 use crate::mqtt::wire::frame::PacketType;
 use crate::mqtt::wire::property::Property;
@@ -113,9 +113,6 @@ pub enum Fault {
     /// Topic alias 0.
     #[error("the topic alias is 0")]
     TopicAliasZero,
-    /// A filter that is none.
-    #[error("{0}")]
-    Filter(FilterError),
     /// SUBSCRIBE or UNSUBSCRIBE without a filter.
     #[error("no topic filter")]
     NoFilters,
@@ -176,7 +173,6 @@ impl Fault {
             | Fault::DupAtQoS0 // [MQTT-3.3.1-2]
             | Fault::Text(_) // [MQTT-1.5.4-1]
             | Fault::TopicName(NameError::Text(_))
-            | Fault::Filter(FilterError::Text(_))
             | Fault::SubscriptionOptions // [MQTT-3.8.3-5]
             | Fault::PropertyUnknown(_)
             | Fault::PropertyMisplaced(_) => Reason::MalformedPacket,
@@ -200,7 +196,6 @@ impl Fault {
             Fault::ProtocolName | Fault::ProtocolLevel(_) => Reason::UnsupportedProtocolVersion,
             Fault::TopicName(NameError::Empty | NameError::Wildcard) => Reason::TopicNameInvalid,
             Fault::TopicAliasZero => Reason::TopicAliasInvalid, // [MQTT-3.3.2-8]
-            Fault::Filter(_) => Reason::TopicFilterInvalid,
         }
     }
 }
@@ -214,12 +209,6 @@ impl From<TextError> for Fault {
 impl From<NameError> for Fault {
     fn from(error: NameError) -> Fault {
         Fault::TopicName(error)
-    }
-}
-
-impl From<FilterError> for Fault {
-    fn from(error: FilterError) -> Fault {
-        Fault::Filter(error)
     }
 }
 

@@ -2,14 +2,20 @@
 //!
 //! Knows nothing of what is inside. `decode.rs` decides which packets may come.
 
+use bytes::BytesMut;
+
+use crate::mqtt::types::Version;
 use crate::mqtt::wire::error::Fault;
-use crate::mqtt::wire::read;
+use crate::mqtt::wire::{read, write};
 
 /// The most bytes that a packet has after its fixed header.
 pub const REMAINING_LENGTH_MAX: usize = 268_435_455;
 
 /// The largest packet there is, in bytes: a fixed header of five and the rest.
 pub const PACKET_BYTES_MAX: u32 = 268_435_460;
+
+/// The most bytes that a fixed header has.
+pub(super) const HEADER_BYTES_MAX: usize = 5;
 
 /// The fifteen types of packets (MQTT 5.0, section 2.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,9 +110,12 @@ impl PacketType {
         }
     }
 
-    /// Whether these flags may stand in the first byte.
-    pub(super) fn check_flags(self, flags: u8) -> Result<(), Fault> {
+    /// Whether these flags may stand in the first byte. 3.1 has DUP in requests as well, where
+    /// the later versions have a bit that is always 0.
+    pub(super) fn check_flags(self, flags: u8, version: Option<Version>) -> Result<(), Fault> {
         if self != PacketType::Publish {
+            let may_be_dup = version == Some(Version::V31) && self.flags() != 0;
+            let flags = if may_be_dup { flags & !DUP } else { flags };
             // [MQTT-2.1.3-1] [3.1.1 MQTT-2.2.2-2]
             return if flags == self.flags() { Ok(()) } else { Err(Fault::HeaderFlags) };
         }
@@ -136,16 +145,30 @@ pub(super) struct Extent {
     pub(super) whole: usize,
 }
 
-/// How far the packet at the front of `received` goes, if its header is complete.
-pub(super) fn extent(received: &[u8], bytes_max: u32) -> Result<Option<Extent>, Fault> {
-    let Some((remaining, varint_bytes)) = read::varint(received.get(1..).unwrap_or_default())?
-    else {
-        return Ok(None);
+/// How far the packet at the front of `received` goes, if its header is complete. Before the
+/// version is known its length must be as short as it can be, as in 5.0.
+pub(super) fn extent(
+    received: &[u8],
+    version: Option<Version>,
+    bytes_max: u32,
+) -> Result<Option<Extent>, Fault> {
+    let length = received.get(1..).unwrap_or_default();
+    let length = match version {
+        Some(Version::V31 | Version::V311) => read::loose_varint(length)?,
+        Some(Version::V5) | None => read::varint(length)?,
     };
+    let Some((remaining, varint_bytes)) = length else { return Ok(None) };
     let header = 1 + varint_bytes;
     let whole = header + remaining as usize;
     if whole > bytes_max as usize {
         return Err(Fault::TooLarge { bytes: whole as u32, bytes_max });
     }
     Ok(Some(Extent { header, whole }))
+}
+
+/// Writes the fixed header.
+pub(super) fn write_header(first: u8, remaining: usize, out: &mut BytesMut) {
+    let (length, length_bytes) = write::varint(remaining);
+    let header = [first, length[0], length[1], length[2], length[3]];
+    out.extend_from_slice(&header[..1 + length_bytes]);
 }

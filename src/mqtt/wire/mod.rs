@@ -25,7 +25,7 @@ mod subscribe;
 mod write;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use decode::{CONNECT_BYTES_MAX, Decoder, Sender};
 pub use encode::{encode, encoded_bytes};

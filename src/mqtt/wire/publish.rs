@@ -12,12 +12,14 @@ use crate::mqtt::topic::{NameError, TopicName};
 use crate::mqtt::types::{Text, Version};
 use crate::mqtt::wire::decode::Sender;
 use crate::mqtt::wire::error::{Fault, TooLarge};
-use crate::mqtt::wire::frame::{DUP, PacketType, QOS, QOS_SHIFT, REMAINING_LENGTH_MAX, RETAIN};
+use crate::mqtt::wire::frame::{
+    self, DUP, HEADER_BYTES_MAX, PacketType, QOS, QOS_SHIFT, REMAINING_LENGTH_MAX, RETAIN,
+};
 use crate::mqtt::wire::packet::{Delivery, Publish, SubscriptionId};
 use crate::mqtt::wire::property::{self, Property, PropertyReader, PropertyWriter};
 use crate::mqtt::wire::read::Reader;
 use crate::mqtt::wire::subscribe::read_subscription_id;
-use crate::mqtt::wire::write::{Sink, varint, varint_bytes};
+use crate::mqtt::wire::write::{Sink, varint_bytes};
 
 /// All after the fixed header.
 pub(super) fn decode(
@@ -28,24 +30,16 @@ pub(super) fn decode(
 ) -> Result<Publish, Fault> {
     let topic = body.text()?; // [MQTT-3.3.2-1]
     let delivery = decode_delivery(flags, body)?;
-    let mut publish = Publish {
+    let said = if version.is_v5() { Said::decode(body, sender)? } else { Said::default() };
+    Ok(Publish {
         delivery,
         retain: flags & RETAIN != 0,
-        topic: None,
-        topic_alias: None,
-        subscription_ids: Vec::new(),
-        properties: None,
-        payload: Default::default(),
-    };
-    if version.is_v5() {
-        let list = PropertyReader::new(body)?;
-        if !list.is_empty() {
-            decode_properties(list, sender, &mut publish)?;
-        }
-    }
-    publish.topic = decode_topic(topic, publish.topic_alias, version)?;
-    publish.payload = body.rest();
-    Ok(publish)
+        topic: decode_topic(topic, said.topic_alias, version)?,
+        topic_alias: said.topic_alias,
+        subscription_ids: said.subscription_ids,
+        properties: said.properties,
+        payload: body.rest(),
+    })
 }
 
 /// QoS, packet id and DUP. The flags have been checked.
@@ -73,32 +67,40 @@ fn decode_topic(
     }
 }
 
-/// The properties (MQTT 5.0, section 3.3.2.3).
-fn decode_properties(
-    mut list: PropertyReader<'_>,
-    sender: Sender,
-    publish: &mut Publish,
-) -> Result<(), Fault> {
-    let mut properties = MessageProperties::default();
-    while let Some(property) = list.next()? {
-        match property {
-            Property::TopicAlias => {
-                let alias = list.values.nonzero_u16(Fault::TopicAliasZero)?; // [MQTT-3.3.2-8]
-                publish.topic_alias = Some(alias);
-            }
-            Property::SubscriptionIdentifier if sender == Sender::Client => {
-                return Err(Fault::PropertySender(property)); // [MQTT-3.3.4-6]
-            }
-            Property::SubscriptionIdentifier => {
-                publish.subscription_ids.push(read_subscription_id(&mut list.values)?);
-            }
-            _ => decode_message_property(&mut properties, property, &mut list.values)?,
+/// What the properties of one PUBLISH say (MQTT 5.0, section 3.3.2.3).
+#[derive(Default)]
+struct Said {
+    topic_alias: Option<NonZeroU16>,
+    subscription_ids: Vec<SubscriptionId>,
+    properties: Option<Box<MessageProperties>>,
+}
+
+impl Said {
+    fn decode(body: &mut Reader<'_>, sender: Sender) -> Result<Said, Fault> {
+        let mut said = Said::default();
+        let mut list = PropertyReader::new(body)?;
+        if list.is_empty() {
+            return Ok(said);
         }
+        let mut properties = MessageProperties::default();
+        while let Some(property) = list.next()? {
+            match property {
+                Property::TopicAlias => {
+                    let alias = list.values.nonzero_u16(Fault::TopicAliasZero)?; // [MQTT-3.3.2-8]
+                    said.topic_alias = Some(alias);
+                }
+                Property::SubscriptionIdentifier if sender == Sender::Client => {
+                    return Err(Fault::PropertySender(property)); // [MQTT-3.3.4-6]
+                }
+                Property::SubscriptionIdentifier => {
+                    said.subscription_ids.push(read_subscription_id(&mut list.values)?);
+                }
+                _ => decode_message_property(&mut properties, property, &mut list.values)?,
+            }
+        }
+        said.properties = (!properties.is_empty()).then(|| Box::new(properties));
+        Ok(said)
     }
-    if !properties.is_empty() {
-        publish.properties = Some(Box::new(properties));
-    }
-    Ok(())
 }
 
 /// Takes in a property that travels with a message, in PUBLISH or in a will; any other is
@@ -187,10 +189,8 @@ impl PublishHead<'_> {
         if remaining > REMAINING_LENGTH_MAX {
             return Err(TooLarge);
         }
-        let (length, length_bytes) = varint(remaining);
-        out.reserve(1 + length_bytes + variable);
-        out.extend_from_slice(&[self.first_byte()]);
-        out.extend_from_slice(&length[..length_bytes]);
+        out.reserve(HEADER_BYTES_MAX + variable);
+        frame::write_header(self.first_byte(), remaining, out);
         out.extend_from_slice(&topic_bytes.to_be_bytes());
         out.extend_from_slice(self.topic.as_bytes());
         if let Some(id) = self.delivery.id() {

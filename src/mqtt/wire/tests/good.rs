@@ -20,8 +20,8 @@ fn topic(name: &str) -> TopicName {
     TopicName::try_from(name).expect("a valid name")
 }
 
-fn filter(filter: &str) -> Filter {
-    Filter::try_from(filter).expect("a valid filter")
+fn filter(filter: &str) -> RequestedFilter {
+    Ok(Filter::try_from(filter).expect("a valid filter"))
 }
 
 fn id(number: u16) -> PacketId {
@@ -431,5 +431,29 @@ fn the_expiry_of_the_head_stands_in_place_of_the_message_s() {
         head.encode(V5, 2, &mut out).expect("not too large"); // [MQTT-3.3.2-6]
         assert_eq!(out, bytes(want));
         assert_eq!(head.encoded_bytes(V5, 2), out.len());
+    }
+}
+
+#[test]
+fn a_text_that_is_no_filter_stands_beside_filters() {
+    // Each filter is answered by itself, so one that is none must not take the others with it.
+    for none in ["", "a#", "a/#/b", "$share/g", "$share/+/a"] {
+        let none = Text::try_from(none).expect("text");
+        let options = SubscriptionOptions::default();
+        let requests = vec![
+            SubscriptionRequest { filter: filter("a"), options },
+            SubscriptionRequest { filter: Err(none.clone()), options },
+        ];
+        let (id, user_properties) = (id(1), Vec::new());
+        let packet = Packet::Subscribe(Box::new(Subscribe {
+            id,
+            subscription_id: None,
+            user_properties,
+            requests,
+        }));
+        let mut bytes = BytesMut::new();
+        encode(&packet, Version::V311, &mut bytes).expect("small");
+        let mut decoder = Decoder::with_version(Sender::Client, Version::V311, 1_000);
+        assert_eq!(decoder.decode(&mut bytes.freeze()), Ok(Some(packet)), "{none}");
     }
 }

@@ -1,0 +1,267 @@
+//! The pull: what leaves a session when its connection can take more (MQTT 5.0, sections 4.4,
+//! 4.6 and 4.9).
+//!
+//! First again what was sent on an earlier connection, then what waits, as far as the client's
+//! receive maximum and the budget allow. What waits and what is acknowledged is in
+//! `outbound.rs`.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::super::ledger::{DropReason, Drops, Ledger};
+use super::super::retained::Retained;
+use super::super::{Deliver, Outgoing, Remaining, Timestamp};
+use super::Attachment;
+use super::outbound::{
+    IDLE_CAPACITY_MAX, Inflight, Item, Outbound, Queued, RetainedCursor, drop_waiting,
+    forget_waiting,
+};
+use crate::mqtt::message::Message;
+use crate::mqtt::types::{QoS, Reason};
+use crate::mqtt::wire::{Ack, Delivery, Packet, PublishHead};
+
+/// One pull of a connection: what it may use, and where the packets go.
+pub(in super::super) struct Transmission<'a> {
+    pub(in super::super) attachment: &'a mut Attachment,
+    pub(in super::super) retained: &'a Retained,
+    pub(in super::super) ledger: &'a mut Ledger,
+    pub(in super::super) drops: &'a mut Drops,
+    pub(in super::super) out: &'a mut Vec<Outgoing>,
+    /// Bytes still to give out.
+    pub(in super::super) budget: usize,
+    pub(in super::super) now: Timestamp,
+}
+
+/// What a pull does next.
+enum Step {
+    GoOn,
+    /// Enough for one pull, though the budget is not used up.
+    Pause,
+    /// Nothing more can be sent before the client acknowledges or something comes.
+    Rest,
+}
+
+/// How many retained messages one pull looks at, so that a filter that few of them match does
+/// not hold up everybody else.
+const RETAINED_EXAMINED_MAX: usize = 1_000;
+
+impl Outbound {
+    /// Gives out what the client may get: first again what was sent on an earlier connection,
+    /// in the original order, then what waits. [MQTT-4.4.0-1], [MQTT-4.6.0-6]
+    pub(in super::super) fn transmit(&mut self, pull: &mut Transmission<'_>) -> Remaining {
+        while pull.budget > 0 {
+            let step = if self.resent < self.inflight.len() {
+                self.resend_next(pull)
+            } else {
+                self.send_next(pull)
+            };
+            match step {
+                Step::GoOn => {}
+                Step::Pause => return Remaining::More,
+                Step::Rest => {
+                    if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY_MAX {
+                        self.queue = VecDeque::new();
+                    }
+                    return Remaining::Nothing;
+                }
+            }
+        }
+        Remaining::More
+    }
+
+    fn has_window(&self, attachment: &Attachment) -> bool {
+        self.in_window < attachment.receive_maximum // [MQTT-3.3.4-9]
+    }
+
+    fn resend_next(&mut self, pull: &mut Transmission<'_>) -> Step {
+        if matches!(self.inflight[self.resent], Inflight::Done) {
+            self.resent += 1;
+            return Step::GoOn;
+        }
+        if !self.has_window(pull.attachment) {
+            return Step::Rest;
+        }
+        let len = u16::try_from(self.inflight.len() - self.resent).expect("bounded by the ids");
+        let id = self.next_id.back_by(len);
+        let (queued, delivery) = match &self.inflight[self.resent] {
+            Inflight::AwaitPubAck(queued) => (queued, Delivery::AtLeastOnce { id, dup: true }),
+            Inflight::AwaitPubRec(queued) => (queued, Delivery::ExactlyOnce { id, dup: true }),
+            Inflight::AwaitPubComp | Inflight::Done => {
+                pull.answer(Packet::PubRel(Ack::new(id, Reason::Success)));
+                self.resent += 1;
+                self.in_window += 1;
+                return Step::GoOn;
+            }
+        };
+        let is_sent = pull.deliver(queued, delivery); // [MQTT-3.3.1-1]
+        if !is_sent {
+            drop_waiting(queued, DropReason::TooLarge, pull.ledger, pull.drops);
+        }
+        self.resent += 1;
+        self.in_window += 1;
+        if !is_sent {
+            self.set_done(self.resent - 1, pull.ledger);
+        }
+        Step::GoOn
+    }
+
+    fn send_next(&mut self, pull: &mut Transmission<'_>) -> Step {
+        let queued = match self.queue.front() {
+            None => return Step::Rest,
+            Some(Item::Retained(_)) => return self.send_retained(pull),
+            Some(Item::Message(queued)) => queued,
+        };
+        if queued.qos > QoS::AtMostOnce && !self.may_send(pull.attachment) {
+            return Step::Rest;
+        }
+        let Some(Item::Message(queued)) = self.queue.pop_front() else { return Step::Rest };
+        self.queue_bytes -= queued.bytes();
+        if queued.is_expired(pull.now) {
+            drop_waiting(&queued, DropReason::Expired, pull.ledger, pull.drops); // [MQTT-3.3.2-5]
+        } else {
+            self.send(queued, pull);
+        }
+        Step::GoOn
+    }
+
+    /// Whether one more above QoS 0 may be sent: the client takes it and there is an id for it.
+    fn may_send(&self, attachment: &Attachment) -> bool {
+        self.has_window(attachment) && self.inflight.len() < usize::from(u16::MAX) - 1
+    }
+
+    /// Sends a message that is counted as waiting.
+    fn send(&mut self, queued: Queued, pull: &mut Transmission<'_>) {
+        let id = self.next_id;
+        let delivery = match queued.qos {
+            QoS::AtMostOnce => Delivery::AtMostOnce,
+            QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup: false },
+            QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup: false },
+        };
+        if !pull.deliver(&queued, delivery) {
+            drop_waiting(&queued, DropReason::TooLarge, pull.ledger, pull.drops); // [MQTT-3.1.2-25]
+            return;
+        }
+        let entry = match queued.qos {
+            QoS::AtMostOnce => {
+                forget_waiting(&queued, pull.ledger);
+                pull.ledger.delivered += 1;
+                return;
+            }
+            QoS::AtLeastOnce => Inflight::AwaitPubAck(queued),
+            QoS::ExactlyOnce => Inflight::AwaitPubRec(queued),
+        };
+        self.inflight.push_back(entry);
+        pull.ledger.inflight_out += 1;
+        self.next_id = self.next_id.next();
+        self.resent += 1;
+        self.in_window += 1;
+    }
+
+    /// Sends what the cursor at the front of the queue stands for, as far as it may.
+    fn send_retained(&mut self, pull: &mut Transmission<'_>) -> Step {
+        let Some(Item::Retained(mut cursor)) = self.queue.pop_front() else { return Step::Rest };
+        let retained = pull.retained;
+        let mut after = cursor.after.take();
+        let mut step = Step::GoOn;
+        let from = after.clone();
+        let progress = retained.visit(
+            &cursor.filter,
+            from.as_deref(),
+            RETAINED_EXAMINED_MAX,
+            |name, entry| {
+                let qos = entry.message.qos.min(cursor.options.qos);
+                if qos > QoS::AtMostOnce && !self.may_send(pull.attachment) {
+                    step = Step::Rest;
+                    return ControlFlow::Break(());
+                }
+                if pull.budget == 0 {
+                    step = Step::Pause;
+                    return ControlFlow::Break(());
+                }
+                after = Some(name.clone());
+                if entry.sequence <= cursor.until && !entry.is_expired(pull.now) {
+                    pull.ledger.hold(&entry.message);
+                    pull.ledger.matched += 1;
+                    pull.ledger.waiting += 1;
+                    self.send(cursor.queued(&entry.message, qos, entry.expires_at), pull);
+                }
+                ControlFlow::Continue(())
+            },
+        );
+        match (step, progress) {
+            (Step::GoOn, None) => return Step::GoOn,
+            (Step::GoOn, Some(last)) => {
+                cursor.after = Some(last);
+                step = Step::Pause;
+            }
+            (stopped, _) => {
+                cursor.after = after;
+                step = stopped;
+            }
+        }
+        self.queue.push_front(Item::Retained(cursor));
+        step
+    }
+}
+
+impl RetainedCursor {
+    fn queued(&self, message: &Arc<Message>, qos: QoS, expires_at: Option<Timestamp>) -> Queued {
+        Queued {
+            message: Arc::clone(message),
+            qos,
+            retain: true, // [3.1.1 MQTT-3.3.1-8]
+            subscription_ids: self.subscription_id.map(|id| Arc::from([id])),
+            expires_at,
+            share: None,
+        }
+    }
+}
+
+impl Transmission<'_> {
+    fn answer(&mut self, packet: Packet) {
+        self.budget = self.budget.saturating_sub(4);
+        self.out.push(Outgoing::Packet(packet));
+    }
+
+    /// Gives out a PUBLISH, unless the client takes no packet that large.
+    fn deliver(&mut self, queued: &Queued, delivery: Delivery) -> bool {
+        let message = &queued.message;
+        let alias = self.attachment.aliases_out.assign(&message.topic);
+        let deliver = Deliver {
+            message: Arc::clone(message),
+            delivery,
+            retain: queued.retain,
+            alias,
+            subscription_ids: queued.subscription_ids.clone(),
+            expiry: queued.expires_at.map(|at| secs_left(at, self.now)),
+        };
+        let bytes = if self.attachment.packet_bytes_max == usize::MAX {
+            message.topic.len() + message.payload.len() + 8
+        } else {
+            encoded_bytes(&deliver, self.attachment)
+        };
+        if bytes > self.attachment.packet_bytes_max {
+            if alias.is_some_and(|alias| alias.is_new) {
+                self.attachment.aliases_out.take_back(&message.topic);
+            }
+            return false; // [MQTT-3.1.2-24]
+        }
+        self.budget = self.budget.saturating_sub(bytes);
+        self.ledger.publishes_sent += 1;
+        self.out.push(Outgoing::Deliver(deliver));
+        true
+    }
+}
+
+fn encoded_bytes(deliver: &Deliver, attachment: &Attachment) -> usize {
+    let payload_bytes = deliver.message.payload.len();
+    PublishHead::from(deliver).encoded_bytes(attachment.version, payload_bytes) + payload_bytes
+}
+
+/// What is left of an expiry interval, in whole seconds, rounded up; at least one, because a
+/// message that was sent before is sent again whatever its age. [MQTT-3.3.2-6], [MQTT-4.3.3-7]
+fn secs_left(at: Timestamp, now: Timestamp) -> u32 {
+    let secs = at.millis_since(now).div_ceil(1_000);
+    u32::try_from(secs).unwrap_or(u32::MAX).max(1)
+}

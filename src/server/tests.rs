@@ -1,0 +1,463 @@
+//! The shell as a whole, on a network of pipes and with paused time: real bytes, real machine.
+//!
+//! What MQTT says is tested in the machine; here it is about bytes that come in pieces, peers
+//! that do not read or go without a word, and about time.
+
+use std::future::{Future, pending};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::{Clock, Network, Shared, run, shared};
+use crate::config::{Bind, Config};
+use crate::machine::{Seed, Timestamp};
+use crate::mqtt::topic::{Filter, TopicName};
+use crate::mqtt::types::{PacketId, QoS, Reason, Text, Version};
+use crate::mqtt::wire::{
+    Ack, Connect, ConnectProperties, Decoder, Delivery, Disconnect, Packet, Publish, Sender,
+    Subscribe, SubscriptionOptions, SubscriptionRequest, Will, encode,
+};
+
+/// A network whose connections are pipes.
+#[derive(Clone)]
+struct Pipes {
+    incoming: Arc<Mutex<mpsc::UnboundedReceiver<DuplexStream>>>,
+}
+
+impl Network for Pipes {
+    type Listener = Arc<Mutex<mpsc::UnboundedReceiver<DuplexStream>>>;
+    type Accepted = DuplexStream;
+    type Stream = DuplexStream;
+
+    async fn bind(&self, _bind: &Bind) -> io::Result<Vec<Self::Listener>> {
+        Ok(vec![self.incoming.clone()])
+    }
+
+    fn address(&self, _listener: &Self::Listener) -> io::Result<SocketAddr> {
+        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)))
+    }
+
+    async fn accept(&self, listener: &Self::Listener) -> io::Result<(DuplexStream, SocketAddr)> {
+        match listener.lock().await.recv().await {
+            Some(stream) => Ok((stream, SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)))),
+            None => pending().await,
+        }
+    }
+
+    fn adopt(&self, accepted: DuplexStream) -> io::Result<DuplexStream> {
+        Ok(accepted)
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// A running broker.
+struct World {
+    shared: Arc<Shared<DuplexStream>>,
+    outgoing: mpsc::UnboundedSender<DuplexStream>,
+    broker: JoinHandle<()>,
+}
+
+/// A client's end of a pipe.
+struct Client {
+    stream: DuplexStream,
+    decoder: Decoder,
+    received: BytesMut,
+}
+
+/// Runs a broker and `scenario` on one thread. Time passes only while everybody waits.
+fn with_broker<F: Future<Output = ()>>(scenario: impl FnOnce(World) -> F) {
+    let mut builder = Builder::new_current_thread();
+    let builder = builder.enable_time().start_paused(true);
+    let runtime = builder.build_local(LocalOptions::default()).expect("a runtime");
+    runtime.block_on(async {
+        let (outgoing, incoming) = mpsc::unbounded_channel();
+        let network = Pipes { incoming: Arc::new(Mutex::new(incoming)) };
+        let config = Config::default();
+        let clock = Clock::starting_at(Timestamp(1_700_000_000_000));
+        let shared = shared(&config, Seed::default(), clock, 1);
+        let of_broker = shared.clone();
+        let broker = tokio::task::spawn_local(async move {
+            run(network, &config, of_broker).await.expect("pipes can always be bound");
+        });
+        scenario(World { shared, outgoing, broker }).await;
+    });
+}
+
+impl World {
+    /// A connection that holds `capacity` bytes each way.
+    fn open(&self, capacity: usize) -> Client {
+        let (ours, theirs) = tokio::io::duplex(capacity);
+        self.outgoing.send(theirs).expect("the broker accepts");
+        let decoder = Decoder::with_version(Sender::Broker, Version::V5, u32::MAX);
+        Client { stream: ours, decoder, received: BytesMut::new() }
+    }
+
+    /// A client that is connected.
+    async fn connect(&self, client_id: &str, capacity: usize) -> Client {
+        let mut client = self.open(capacity);
+        client.send(&Packet::Connect(Box::new(connect(client_id)))).await;
+        let answer = client.recv().await;
+        assert!(matches!(&answer, Some(Packet::ConnAck(a)) if a.reason == Reason::Success));
+        client
+    }
+
+    fn connections(&self) -> usize {
+        self.shared.visit(|machine, _| machine.connections())
+    }
+}
+
+impl Client {
+    async fn send(&mut self, packet: &Packet) {
+        self.stream.write_all(&bytes_of(packet)).await.expect("the broker reads");
+    }
+
+    /// The next packet; none when the broker has closed the connection.
+    async fn recv(&mut self) -> Option<Packet> {
+        loop {
+            let mut whole = Bytes::copy_from_slice(&self.received);
+            if let Some(packet) = self.decoder.decode(&mut whole).expect("whole packets") {
+                self.received = BytesMut::from(&whole[..]);
+                return Some(packet);
+            }
+            if self.stream.read_buf(&mut self.received).await.ok()? == 0 {
+                return None;
+            }
+        }
+    }
+
+    async fn subscribe(&mut self, filter: &str) {
+        let filter = Filter::new(text(filter)).expect("a filter");
+        let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
+        let subscribe = Subscribe {
+            id: PacketId::FIRST,
+            subscription_id: None,
+            user_properties: Vec::new(),
+            requests: vec![SubscriptionRequest { filter: Ok(filter), options }],
+        };
+        self.send(&Packet::Subscribe(Box::new(subscribe))).await;
+        assert!(matches!(self.recv().await, Some(Packet::SubAck(_))));
+    }
+
+    /// The payload of the next message. Everything else is passed over.
+    async fn message(&mut self) -> Option<Bytes> {
+        loop {
+            if let Packet::Publish(publish) = self.recv().await? {
+                return Some(publish.payload);
+            }
+        }
+    }
+}
+
+fn text(text: &str) -> Text {
+    Text::try_from(text).expect("a text")
+}
+
+fn bytes_of(packet: &Packet) -> BytesMut {
+    let mut bytes = BytesMut::new();
+    encode(packet, Version::V5, &mut bytes).expect("not too large");
+    bytes
+}
+
+/// Clean start, no keep alive, and a will on `will/CLIENT_ID`.
+fn connect(client_id: &str) -> Connect {
+    let will = Will {
+        topic: TopicName::try_from(&*format!("will/{client_id}")).expect("a topic"),
+        payload: Bytes::from_static(b"gone"),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        delay: 0,
+        properties: Default::default(),
+    };
+    Connect {
+        version: Version::V5,
+        client_id: text(client_id),
+        clean_start: true,
+        keep_alive: 0,
+        will: Some(Box::new(will)),
+        username: None,
+        password: None,
+        properties: ConnectProperties::default(),
+    }
+}
+
+fn publish(topic: &str, payload: impl Into<Bytes>) -> Packet {
+    Packet::Publish(Publish {
+        delivery: Delivery::AtMostOnce,
+        retain: false,
+        topic: Some(TopicName::try_from(topic).expect("a topic")),
+        topic_alias: None,
+        subscription_ids: Vec::new(),
+        properties: None,
+        payload: payload.into(),
+    })
+}
+
+#[test]
+fn packets_may_come_in_pieces_and_all_at_once() {
+    with_broker(|world| async move {
+        let mut client = world.open(64 * 1024);
+        for byte in &bytes_of(&Packet::Connect(Box::new(connect("a")))) {
+            client.stream.write_all(&[*byte]).await.expect("open");
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(client.recv().await, Some(Packet::ConnAck(_))));
+        client.subscribe("t/#").await;
+
+        let mut bytes = BytesMut::new();
+        for number in 0..2_000u32 {
+            bytes.extend_from_slice(&bytes_of(&publish("t/x", number.to_string())));
+        }
+        for piece in bytes.chunks(7_001) {
+            client.stream.write_all(piece).await.expect("open");
+        }
+        for number in 0..2_000u32 {
+            assert_eq!(client.message().await, Some(Bytes::from(number.to_string())));
+        }
+    });
+}
+
+#[test]
+fn large_payloads_pass_between_small_ones() {
+    with_broker(|world| async move {
+        let mut subscriber = world.connect("subscriber", 1_000).await;
+        subscriber.subscribe("#").await;
+        let mut publisher = world.connect("publisher", 70_000).await;
+        let sizes = [3, 16 * 1024 - 1, 16 * 1024, 9, 900_000, 100_000, 0, 1];
+        let sending = async {
+            for (fill, size) in (0u8..).zip(sizes) {
+                publisher.send(&publish("t", vec![fill; size])).await;
+            }
+        };
+        let receiving = async {
+            for (fill, size) in (0u8..).zip(sizes) {
+                assert_eq!(subscriber.message().await, Some(Bytes::from(vec![fill; size])));
+            }
+        };
+        tokio::join!(biased; sending, receiving);
+    });
+}
+
+#[test]
+fn a_connection_without_connect_is_closed_in_time_however_it_dribbles() {
+    with_broker(|world| async move {
+        let mut client = world.open(1_000);
+        let start = Instant::now();
+        let bytes = bytes_of(&Packet::Connect(Box::new(connect("late"))));
+        let mut rest = bytes.iter();
+        while let Ok(()) = client.stream.write_all(&[*rest.next().expect("time ends first")]).await
+        {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            if timeout(Duration::ZERO, client.stream.read_u8()).await.is_ok() {
+                break;
+            }
+        }
+        let seconds = start.elapsed().as_secs();
+        assert!((10..=11).contains(&seconds), "{seconds}");
+        drop(client);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(world.connections(), 0);
+    });
+}
+
+#[test]
+fn disconnect_right_before_the_end_keeps_the_will_unsaid() {
+    with_broker(|world| async move {
+        let mut watcher = world.connect("watcher", 10_000).await;
+        watcher.subscribe("will/#").await;
+        let mut polite = world.connect("polite", 10_000).await;
+        polite.send(&Packet::Disconnect(Box::new(Disconnect::new(Reason::Success)))).await;
+        drop(polite);
+        let rude = world.connect("rude", 10_000).await;
+        drop(rude);
+        match watcher.recv().await {
+            Some(Packet::Publish(will)) => assert_eq!(will.topic.as_deref(), Some("will/rude")),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(world.connections(), 1);
+    });
+}
+
+/// A pipe is closed as a whole, so that the write fails while DISCONNECT has not been read.
+#[test]
+fn disconnect_counts_even_if_writing_fails_first() {
+    with_broker(|world| async move {
+        let mut watcher = world.connect("watcher", 10_000).await;
+        watcher.subscribe("will/#").await;
+        let mut reader = world.connect("reader", 100).await;
+        reader.subscribe("flood").await;
+        watcher.send(&publish("flood", vec![0; 1_000])).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        reader.send(&Packet::Disconnect(Box::new(Disconnect::new(Reason::Success)))).await;
+        drop(reader);
+        let will = timeout(Duration::from_secs(60), watcher.recv()).await;
+        assert!(will.is_err(), "{will:?}");
+        assert_eq!(world.connections(), 1);
+    });
+}
+
+#[test]
+fn a_peer_that_takes_nothing_is_given_up() {
+    with_broker(|world| async move {
+        let mut stuck = world.connect("stuck", 1_000).await;
+        stuck.subscribe("flood").await;
+        let mut publisher = world.connect("publisher", 100_000).await;
+        publisher.send(&publish("flood", vec![0; 50_000])).await;
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        assert_eq!(world.connections(), 2);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(world.connections(), 1);
+    });
+}
+
+#[test]
+fn a_slow_reader_is_served_and_its_pings_are_heard() {
+    with_broker(|world| async move {
+        let mut slow = world.open(1_000);
+        let keep_alive = Connect { keep_alive: 15, ..connect("slow") };
+        slow.send(&Packet::Connect(Box::new(keep_alive))).await;
+        assert!(matches!(slow.recv().await, Some(Packet::ConnAck(_))));
+        slow.subscribe("flood").await;
+        let mut publisher = world.connect("publisher", 100_000).await;
+        publisher.send(&publish("flood", vec![0; 50_000])).await;
+        let mut received = vec![0; 0];
+        for _ in 0..6 {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            slow.send(&Packet::PingReq).await;
+            slow.stream.read_buf(&mut received).await.expect("open");
+        }
+        assert_eq!(world.connections(), 2);
+        slow.received.extend_from_slice(&received);
+        assert_eq!(slow.message().await.map(|payload| payload.len()), Some(50_000));
+        for _ in 0..6 {
+            assert_eq!(slow.recv().await, Some(Packet::PingResp));
+        }
+    });
+}
+
+/// A peer that asks and asks and never reads is not read any more.
+#[test]
+fn a_peer_that_does_not_take_answers_is_not_read() {
+    with_broker(|world| async move {
+        let mut greedy = world.connect("greedy", 1_000).await;
+        let pings = bytes_of(&Packet::PingReq).repeat(10_000);
+        let sent = timeout(Duration::from_secs(20), greedy.stream.write_all(&pings)).await;
+        assert!(sent.is_err(), "everything was read");
+        let mut answers = Vec::new();
+        let reading = timeout(Duration::from_secs(1), greedy.stream.read_to_end(&mut answers));
+        assert!(reading.await.is_err(), "closed");
+        assert!(answers.len() > 2 * 1_024, "{}", answers.len());
+    });
+}
+
+#[test]
+fn what_cannot_be_decoded_is_told_so_and_what_was_whole_before_it_counts() {
+    with_broker(|world| async move {
+        let mut watcher = world.connect("watcher", 10_000).await;
+        watcher.subscribe("t").await;
+        let mut broken = world.connect("broken", 10_000).await;
+        let mut bytes = bytes_of(&publish("t", "last words"));
+        bytes.extend_from_slice(&[0xF7, 0xFF, 0xFF, 0xFF, 0xFF]);
+        broken.stream.write_all(&bytes).await.expect("open");
+        assert_eq!(watcher.message().await, Some(Bytes::from_static(b"last words")));
+        match broken.recv().await {
+            Some(Packet::Disconnect(last)) => assert_eq!(last.reason, Reason::MalformedPacket),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(broken.recv().await, None);
+    });
+}
+
+#[test]
+fn a_broker_that_stops_tells_everyone_and_waits_for_nobody_long() {
+    with_broker(|mut world| async move {
+        let mut quick = world.connect("quick", 10_000).await;
+        let mut stuck = world.connect("stuck", 100).await;
+        stuck.subscribe("#").await;
+        quick.send(&publish("flood", vec![0; 5_000])).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let start = Instant::now();
+        world.shared.stop();
+        match quick.recv().await {
+            Some(Packet::Disconnect(last)) => assert_eq!(last.reason, Reason::ServerShuttingDown),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(quick.recv().await, None);
+        assert!(start.elapsed() < Duration::from_secs(1));
+        drop(quick);
+        (&mut world.broker).await.expect("no panic");
+        let seconds = start.elapsed().as_secs();
+        assert!((4..=6).contains(&seconds), "{seconds}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(world.connections(), 0);
+    });
+}
+
+#[test]
+fn a_broker_that_has_stopped_does_not_linger() {
+    with_broker(|world| async move {
+        let mut late = world.connect("late", 100).await;
+        late.subscribe("#").await;
+        late.send(&publish("flood", vec![0; 5_000])).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let start = Instant::now();
+        world.shared.stop();
+        tokio::time::sleep(Duration::from_millis(4_500)).await;
+        while late.recv().await.is_some() {}
+        late.stream.write_all(b"?").await.expect("the broker waits for the end");
+        world.broker.await.expect("no panic");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        late.stream.write_all(b"?").await.expect_err("the broker waits no more");
+        assert_eq!(start.elapsed().as_secs(), 5);
+    });
+}
+
+#[test]
+fn keep_alive_ends_a_connection_even_if_its_output_is_stuck() {
+    with_broker(|world| async move {
+        let mut stuck = world.open(100);
+        let keep_alive = Connect { keep_alive: 4, ..connect("stuck") };
+        stuck.send(&Packet::Connect(Box::new(keep_alive))).await;
+        assert!(matches!(stuck.recv().await, Some(Packet::ConnAck(_))));
+        stuck.subscribe("#").await;
+        let mut publisher = world.connect("publisher", 100_000).await;
+        publisher.send(&publish("flood", vec![0; 5_000])).await;
+        publisher.send(&publish("flood", vec![0; 200_000])).await;
+        tokio::time::sleep(Duration::from_millis(5_900)).await;
+        assert_eq!(world.connections(), 2);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(world.connections(), 1);
+    });
+}
+
+#[test]
+fn an_acknowledged_publish_is_answered_in_the_same_order() {
+    with_broker(|world| async move {
+        let mut client = world.connect("client", 100_000).await;
+        let mut bytes = BytesMut::new();
+        let ids = || (1..=700u16).filter_map(PacketId::new);
+        for id in ids() {
+            let Packet::Publish(mut publish) = publish("t", "x") else { unreachable!() };
+            publish.delivery = Delivery::AtLeastOnce { id, dup: false };
+            bytes.extend_from_slice(&bytes_of(&Packet::Publish(publish)));
+        }
+        client.stream.write_all(&bytes).await.expect("open");
+        for id in ids() {
+            let answer = client.recv().await;
+            assert!(
+                matches!(&answer, Some(Packet::PubAck(Ack { id: got, .. })) if *got == id),
+                "{answer:?}"
+            );
+        }
+    });
+}

@@ -1,0 +1,109 @@
+//! The command from outside: what it prints, where, and the code that it exits with.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+fn stormpetrel(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stormpetrel"));
+    command.args(arguments).env_remove("RUST_LOG");
+    command
+}
+
+fn output(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = stormpetrel(arguments).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code(), text(stdout), text(stderr))
+}
+
+/// A configuration in a file of its own.
+fn file(name: &str, yaml: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, yaml).expect("a temporary file can be written");
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn check_prints_the_meaning_of_a_good_configuration() {
+    let path = file("good.yaml", "listeners: {a: {bind: ':1884'}}\nfrobnicate: 1\n");
+    let (code, stdout, stderr) = output(&["check", &path]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.starts_with("listeners:\n  a:\n    bind: '*:1884'\n"), "{stdout}");
+    assert!(stderr.contains(&format!("warning: {path}:2:1: frobnicate: ")), "{stderr}");
+}
+
+#[test]
+fn check_exits_with_2_and_names_every_problem_of_a_bad_configuration() {
+    let path = file("bad.yaml", "listeners: {a: {bind: x:y, ssl: on}}\nmax-qos: 3\nodd: 1\n");
+    let (code, stdout, stderr) = output(&["check", &path]);
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    for start in
+        ["error: PATH:1:17: ", "error: PATH:1:28: ", "error: PATH:2:1: ", "warning: PATH:3:1"]
+    {
+        let start = start.replace("PATH", &path);
+        assert!(stderr.lines().any(|line| line.starts_with(&start)), "{start}\n{stderr}");
+    }
+}
+
+#[test]
+fn a_bad_or_missing_configuration_never_starts_a_broker() {
+    let path = file("syntax.yaml", "listeners: [\n");
+    for (path, want) in [(path.as_str(), "not valid YAML"), ("/nowhere.yaml", "cannot be read")] {
+        let (code, stdout, stderr) = output(&["-c", path]);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        assert!(stderr.starts_with(&format!("stormpetrel: {path}")), "{stderr}");
+        assert!(stderr.contains(want), "{stderr}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_exits_with_2() {
+    for arguments in [&["--frobnicate"] as &[&str], &["check"], &["--log-format", "xml"]] {
+        let (code, _, stderr) = output(arguments);
+        assert_eq!(code, Some(2), "{stderr}");
+    }
+}
+
+#[test]
+fn version_and_help_go_to_the_standard_output() {
+    let (code, stdout, _) = output(&["--version"]);
+    assert_eq!((code, stdout), (Some(0), format!("stormpetrel {}\n", env!("CARGO_PKG_VERSION"))));
+    let (code, stdout, _) = output(&["--help"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.contains("--config"), "{stdout}");
+}
+
+#[test]
+fn a_port_in_use_exits_with_1_and_says_which() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let path = file("taken.yaml", &format!("listeners: {{front: {{bind: '{address}'}}}}\n"));
+    let (code, _, stderr) = output(&["-c", &path]);
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(stderr.contains(&format!("stormpetrel: listener 'front' cannot listen on {address}")));
+}
+
+#[test]
+fn a_signal_stops_it_with_code_0() {
+    let path = file("any.yaml", "listeners: {front: {bind: '127.0.0.1:0'}}\n");
+    for (signal, name) in [("-TERM", "SIGTERM"), ("-INT", "SIGINT")] {
+        let mut child = stormpetrel(&["-c", &path, "--log-format", "json"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut logs = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        while !line.contains("anonymous clients are allowed") {
+            line.clear();
+            assert_ne!(logs.read_line(&mut line).expect("UTF-8"), 0, "ended before it started");
+        }
+        assert!(line.contains("front 127.0.0.1:"), "{line}");
+        let killed = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(killed.expect("kill is there").success());
+        let mut rest = String::new();
+        logs.read_to_string(&mut rest).expect("UTF-8");
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest}");
+        assert!(rest.contains(name), "{rest}");
+    }
+}
