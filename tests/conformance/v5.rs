@@ -21,7 +21,7 @@ use crate::table::Coverage;
 /// Every statement of 5.0.
 pub(crate) const COVERAGE: Coverage = Coverage {
     version: "5.0",
-    opening: "[MQTT-",
+    opening: concat!("[", "MQTT-"),
     statements: include_str!("../mqtt-5.0-ids.txt"),
     sources: &[
         ("acks", include_str!("v5/acks.rs")),
