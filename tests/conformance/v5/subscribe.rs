@@ -257,7 +257,7 @@ async fn no_local_keeps_a_clients_own_messages_back() {
 
 /// The rule follows the client id, not the connection. [MQTT-3.8.3-3]
 #[tokio::test]
-async fn no_local_holds_for_a_will_and_after_a_reconnect() {
+async fn no_local_holds_after_a_reconnect() {
     let broker = broker::start().await;
     let mut quiet = request("t", QoS::AtLeastOnce);
     quiet.options.no_local = true;
