@@ -81,9 +81,15 @@ async fn client(broker: &Running, client_id: &str) -> Client {
     Client::connect(broker, connect(Version::V5, client_id)).await
 }
 
+/// Says which of a test's cases is at work: shown where the test fails.
+#[expect(clippy::print_stdout, reason = "the report of a failed test")]
+fn trying(case: &str) {
+    println!("{case}");
+}
+
 /// A new client that sends these bytes after its CONNACK is disconnected for this reason.
 async fn expect_offence(broker: &Running, what: &str, bytes: &[u8], reason: Reason) {
-    println!("{what}: {bytes:x?}");
+    trying(&format!("{what}: {bytes:x?}"));
     let mut client = client(broker, "offender").await;
     client.send_bytes(bytes).await;
     client.expect_disconnected(reason).await;
@@ -91,7 +97,7 @@ async fn expect_offence(broker: &Running, what: &str, bytes: &[u8], reason: Reas
 
 /// A CONNECT of these bytes is refused for this reason.
 async fn expect_refusal(broker: &Running, what: &str, bytes: &[u8], reason: Reason) {
-    println!("{what}: {bytes:x?}");
+    trying(&format!("{what}: {bytes:x?}"));
     let mut client = Client::open(broker, Version::V5).await;
     client.send_bytes(bytes).await;
     client.expect_refused(reason).await;

@@ -2,6 +2,8 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
+use stormpetrel::config::Config;
+use stormpetrel::machine::Limits;
 use stormpetrel::mqtt::types::{QoS, Reason, Version::V5};
 use stormpetrel::mqtt::wire::{Ack, Delivery, Packet, Publish};
 
@@ -197,11 +199,8 @@ async fn a_client_that_exceeds_the_receive_maximum_is_disconnected() {
 /// QoS 1 and what was released do not count. [MQTT-4.9.0-1]
 #[tokio::test]
 async fn what_was_acknowledged_is_no_longer_open() {
-    let broker = broker::start().await;
-    let limits = stormpetrel::machine::Limits { inflight: 2, ..Default::default() };
-    let config = stormpetrel::config::Config { limits, ..Default::default() };
-    drop(broker);
-    let broker = broker::start_with(config).await;
+    let limits = Limits { inflight: 2, ..Limits::default() };
+    let broker = broker::start_with(Config { limits, ..Config::default() }).await;
     let (mut client, answer) = Client::connect_answered(&broker, connect(V5, "a")).await;
     assert_eq!(answer.properties.receive_maximum, NonZeroU16::new(2));
     for number in 1..=10 {

@@ -2,7 +2,7 @@
 
 use stormpetrel::mqtt::types::{QoS, Reason};
 
-use super::client;
+use super::{client, trying};
 use crate::broker;
 use crate::packets::*;
 
@@ -72,7 +72,7 @@ async fn filters_match_names_level_by_level_and_byte_by_byte() {
     for (subscriber, (filter, names)) in subscribers.iter_mut().zip(MATCHES) {
         let expected = NAMES.iter().filter(|name| names.contains(name));
         for name in expected {
-            println!("{filter} matches {name}");
+            trying(&format!("{filter} matches {name}"));
             assert_eq!(subscriber.expect_payload(name).await.topic.as_deref(), Some(*name));
         }
         subscriber.expect_nothing().await;
