@@ -391,16 +391,39 @@ async fn a_waiting_message_too_large_for_the_next_connection_is_dropped() {
 
 /// A SUBACK with more reasons than the client takes bytes cannot be sent. [MQTT-3.1.2-24]
 #[tokio::test]
-async fn a_suback_that_the_client_does_not_take_is_not_sent() {
+async fn an_answer_that_the_client_does_not_take_is_not_sent() {
     let broker = broker::start().await;
-    let mut connect = connect(V5, "a");
-    connect.properties.packet_bytes_max = NonZeroU32::new(20);
-    let mut client = Client::connect(&broker, connect).await;
-    let requests = (0..50).map(|number| request(&number.to_string(), QoS::AtMostOnce));
-    client.send(subscribe(1, requests.collect())).await;
-    client.send(Packet::PingReq).await;
-    let bytes = client.receive_bytes().await;
-    assert!(bytes.len() <= 20, "{} bytes: {bytes:?}", bytes.len());
+    let filters: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    let filters: Vec<_> = filters.iter().map(String::as_str).collect();
+    let requests = filters.iter().map(|filter| request(filter, QoS::AtMostOnce)).collect();
+    let subscribe = Packet::Subscribe(Box::new(subscribe(1, requests)));
+    for request in [subscribe, unsubscribe(1, &filters)] {
+        let mut connect = connect(V5, "a");
+        connect.properties.packet_bytes_max = NonZeroU32::new(20);
+        let mut client = Client::connect(&broker, connect).await;
+        client.send(request).await;
+        let bytes = client.receive_bytes().await;
+        assert_eq!(*bytes, [0xE0, 1, Reason::PacketTooLarge.code()]);
+        client.expect_closed().await;
+    }
+}
+
+/// [MQTT-3.1.2-24]
+#[tokio::test]
+async fn a_client_that_takes_no_connack_of_ours_is_refused() {
+    let broker = broker::start().await;
+    let (old, answer) = Client::connect_answered(&broker, resume(V5, "a")).await;
+    drop((old, answer));
+    for (bytes_max, is_told) in [(1, false), (4, false), (5, true), (10, true)] {
+        let mut connect = resume(V5, "a");
+        connect.properties.packet_bytes_max = NonZeroU32::new(bytes_max);
+        let mut client = Client::open(&broker, V5).await;
+        client.send(connect).await;
+        if is_told {
+            client.expect_bytes(&[0x20, 3, 0, Reason::PacketTooLarge.code(), 0]).await;
+        }
+        client.expect_closed().await;
+    }
 }
 
 /// [MQTT-3.12.4-1]

@@ -1,0 +1,235 @@
+//! A broker to be mistreated, connections that mistreat it, and the check that it still serves.
+//!
+//! Every read has a deadline; nothing waits by sleeping.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use stormpetrel::Broker;
+use stormpetrel::config::{Bind, Config, Listener};
+use stormpetrel::machine::Limits;
+use stormpetrel::mqtt::types::Version;
+use stormpetrel::mqtt::wire::{Decoder, Packet, Publish, Sender};
+
+use crate::raw::{self, BOTH, Connect, Level};
+
+/// Time for any answer, on a machine that does much else.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+#[expect(clippy::disallowed_methods, reason = "a test has no clock but the machine's")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// A broker, and where it is.
+pub(crate) struct Site {
+    pub(crate) address: SocketAddr,
+    /// None if it is another process.
+    broker: Option<Broker>,
+}
+
+impl Site {
+    /// A broker in this process, with the default limits.
+    pub(crate) fn start() -> Site {
+        Site::with_limits(|_| {})
+    }
+
+    /// A broker in this process.
+    pub(crate) fn with_limits(change: impl FnOnce(&mut Limits)) -> Site {
+        let mut config = Config {
+            listeners: vec![Listener {
+                name: "test".to_owned(),
+                bind: Bind { host: Some("127.0.0.1".to_owned()), port: 0 },
+                connections_max: usize::MAX,
+            }],
+            ..Config::default()
+        };
+        change(&mut config.limits);
+        let broker = runtime().block_on(Broker::new(config).start()).unwrap();
+        Site { address: broker.addresses()[0], broker: Some(broker) }
+    }
+
+    /// A broker that runs elsewhere.
+    pub(crate) fn at(address: SocketAddr) -> Site {
+        Site { address, broker: None }
+    }
+
+    /// A connection on which nothing was sent yet.
+    pub(crate) fn open(&self, level: Level) -> Peer {
+        Peer::new(TcpStream::connect_timeout(&self.address, PATIENCE).unwrap(), level)
+    }
+
+    /// A client that is connected.
+    pub(crate) fn client(&self, level: Level, client_id: &str) -> Peer {
+        self.client_by(&Connect::new(level, client_id))
+    }
+
+    /// A client that is connected by this CONNECT.
+    pub(crate) fn client_by(&self, connect: &Connect) -> Peer {
+        let mut peer = self.open(connect.level);
+        peer.send(&connect.bytes());
+        assert_eq!(peer.connack(), 0, "the connection is refused");
+        peer
+    }
+
+    /// Fresh clients of both versions connect, subscribe, publish at QoS 1 and receive.
+    pub(crate) fn check(&self) {
+        for level in BOTH {
+            let mut client = self.client(level, &format!("kit-{level}"));
+            client.subscribe("kit/+");
+            client.send(&raw::publish(level, "kit/check", 7, b"still here"));
+            let (mut is_acknowledged, mut is_received) = (false, false);
+            while !(is_acknowledged && is_received) {
+                match client.next().expect("the connection stays") {
+                    Packet::PubAck(ack) => is_acknowledged = ack.id.get() == 7,
+                    Packet::Publish(publish) => is_received = publish.payload == "still here",
+                    other => panic!("unexpected {other:?}"),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(broker) = self.broker.take() {
+            broker.shut_down();
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// One connection to the broker, read by the codec and written byte by byte.
+pub(crate) struct Peer {
+    stream: TcpStream,
+    level: Level,
+    decoder: Decoder,
+    received: Vec<u8>,
+}
+
+impl Peer {
+    fn new(stream: TcpStream, level: Level) -> Peer {
+        stream.set_nodelay(true).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        let version = if level == 5 { Version::V5 } else { Version::V311 };
+        let decoder = Decoder::with_version(Sender::Broker, version, u32::MAX);
+        Peer { stream, level, decoder, received: Vec::new() }
+    }
+
+    /// Sends bytes. The broker may have closed the connection: what it said before is still
+    /// read.
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// As much as the broker takes before it stops reading for that long.
+    pub(crate) fn send_for(&mut self, bytes: &[u8], patience: Duration) -> bool {
+        self.stream.set_write_timeout(Some(patience)).unwrap();
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// The next packet; none when the broker has closed the connection.
+    pub(crate) fn next(&mut self) -> Option<Packet> {
+        let deadline = now() + PATIENCE;
+        loop {
+            if let Some(packet) = self.decode() {
+                return Some(packet);
+            }
+            let left = deadline.saturating_duration_since(now());
+            assert!(!left.is_zero(), "neither an answer nor a close in time");
+            match self.read(left) {
+                Some(true) => {}
+                Some(false) => return None,
+                None => panic!("neither an answer nor a close in time"),
+            }
+        }
+    }
+
+    fn decode(&mut self) -> Option<Packet> {
+        let mut input = Bytes::copy_from_slice(&self.received);
+        let packet = self.decoder.decode(&mut input).expect("the broker sends packets")?;
+        let taken = self.received.len() - input.len();
+        self.received.drain(..taken);
+        Some(packet)
+    }
+
+    /// Reads once: whether bytes came or the connection ended; none: neither within that time.
+    pub(crate) fn read(&mut self, patience: Duration) -> Option<bool> {
+        let mut buffer = [0; 16 * 1024];
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        match self.stream.read(&mut buffer) {
+            Ok(0) => Some(false),
+            Ok(length) => {
+                self.received.extend_from_slice(&buffer[..length]);
+                Some(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                None
+            }
+            Err(_) => Some(false), // a reset is an end too
+        }
+    }
+
+    /// The code of the CONNACK that comes next.
+    pub(crate) fn connack(&mut self) -> u8 {
+        match self.next() {
+            // The codec shows the codes of 3.1.1 as the reasons of 5.0.
+            Some(Packet::ConnAck(answer)) => answer.reason.code(),
+            other => panic!("no CONNACK but {other:?}"),
+        }
+    }
+
+    /// Subscribes at QoS 1. The reason code of SUBACK.
+    pub(crate) fn subscribe(&mut self, filter: &str) -> u8 {
+        self.send(&raw::subscribe(self.level, filter));
+        match self.next() {
+            Some(Packet::SubAck(answers)) => answers.reasons[0].code(),
+            other => panic!("no SUBACK but {other:?}"),
+        }
+    }
+
+    /// The message that comes next.
+    pub(crate) fn message(&mut self) -> Publish {
+        match self.next() {
+            Some(Packet::Publish(publish)) => publish,
+            other => panic!("no PUBLISH but {other:?}"),
+        }
+    }
+
+    /// The reason code of the PUBACK that comes next.
+    pub(crate) fn puback(&mut self) -> u8 {
+        match self.next() {
+            Some(Packet::PubAck(ack)) => ack.reason.code(),
+            other => panic!("no PUBACK but {other:?}"),
+        }
+    }
+
+    /// The connection is open and served.
+    pub(crate) fn expect_served(&mut self) {
+        self.send(&[0xC0, 0]);
+        assert_eq!(self.next(), Some(Packet::PingResp));
+    }
+
+    /// The connection ends without a word.
+    pub(crate) fn expect_closed(&mut self) {
+        assert_eq!(self.next(), None);
+    }
+
+    /// The connection ends; a client of 5.0 is told why.
+    pub(crate) fn expect_refused(&mut self, code: u8) {
+        if self.level == 5 {
+            match self.next() {
+                Some(Packet::Disconnect(disconnect)) => {
+                    assert_eq!(disconnect.reason.code(), code, "{:?}", disconnect.reason);
+                }
+                other => panic!("no DISCONNECT but {other:?}"),
+            }
+        }
+        self.expect_closed();
+    }
+}
