@@ -107,19 +107,19 @@ mod tests {
     use super::*;
 
     const SAMPLE: &str = "
-        /// [MQTT-1.1.1-1] and [MQTT-1.1.1-2]
-        /// [3.1.1 MQTT-1.1.1-9]
+        /// [0 MQTT-1.1.1-1] and [0 MQTT-1.1.1-2]
+        /// [1 MQTT-1.1.1-9]
         #[tokio::test]
         async fn first() {}
 
-        /// [MQTT-1.1.1-3]
+        /// [0 MQTT-1.1.1-3]
         fn no_test() {}
     ";
 
     fn coverage(out_of_reach: &'static [(&'static str, &'static str)]) -> Coverage {
         Coverage {
             version: "0",
-            opening: "[MQTT-",
+            opening: "[0 MQTT-",
             statements: "MQTT-1.1.1-1\nMQTT-1.1.1-2\nMQTT-1.1.1-4",
             sources: &[("sample", SAMPLE)],
             out_of_reach,
