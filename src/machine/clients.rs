@@ -109,12 +109,21 @@ impl Machine {
             given => Arc::from(given),
         };
         let expiry = self.expiry_of(&connect);
-        self.leave_to(&client_id, connect.clean_start, now);
-        let (key, session_present) = match self.clients.find(&client_id) {
-            Some(key) => (key, true), // [MQTT-3.1.2-5]
-            None => (self.begin_session(Arc::clone(&client_id), expiry), false), // [MQTT-3.1.2-6]
+        let mut answer = ConnAck {
+            session_present: false,
+            reason: Reason::Success,
+            properties: self.greeting(&connect, &client_id, expiry),
         };
-        self.answer_connect(slot, &connect, &client_id, expiry, session_present);
+        if encoded_bytes(&Packet::ConnAck(Box::new(answer.clone())), connect.version)
+            > takes(&connect)
+        {
+            return self.refuse(slot, connect.version, Reason::PacketTooLarge, Some(&connect));
+        }
+        self.leave_to(&client_id, connect.clean_start, now);
+        let resumed = self.clients.find(&client_id); // [MQTT-3.1.2-5]
+        answer.session_present = resumed.is_some(); // [MQTT-3.2.2-3]
+        let key = resumed.unwrap_or_else(|| self.begin_session(client_id, expiry)); // [MQTT-3.1.2-6]
+        self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
         self.attach(slot, key, connect, expiry, now);
     }
 
@@ -140,7 +149,9 @@ impl Machine {
             self.may_leave_will(will)?;
         }
         let is_known = self.clients.find(&connect.client_id).is_some();
-        let bytes = self.ledger.held_bytes() + Session::base_bytes(&connect.client_id);
+        let bytes = self.ledger.held_bytes()
+            + Session::base_bytes(&connect.client_id)
+            + connect.will.as_deref().map_or(0, Will::bytes);
         if !is_known && bytes > self.settings.limits.total_bytes {
             return Err(if is_v5 { Reason::QuotaExceeded } else { Reason::ServerUnavailable });
         }
@@ -214,7 +225,7 @@ impl Machine {
     ) {
         let keep_alive = u64::from(self.keep_alive_of(&connect)) * 1_000;
         let grace = match self.settings.disconnect_delay {
-            Some(delay) => (delay * 1_000).min(keep_alive / 2),
+            Some(delay) => delay.saturating_mul(1_000).min(keep_alive / 2),
             None => keep_alive / 2, // [MQTT-3.1.2-22]
         };
         let is_inside = self.connections.get(slot).is_none_or(|c| c.listener.is_none());
@@ -226,11 +237,12 @@ impl Machine {
             self.deadlines.arm(at, Due::KeepAlive(slot));
             attachment.keep_alive_armed = Some(at);
         }
+        self.drop_will(key); // [MQTT-3.1.3-9]
+        self.ledger.hold_bytes(connect.will.as_deref().map_or(0, Will::bytes));
         let session = self.clients.get_mut(key);
         session.connection = Some(slot);
         session.expiry = expiry;
-        session.will = connect.will;
-        session.will_due = None; // [MQTT-3.1.3-9]
+        session.will = connect.will.map(|will| Box::new(will.detached()));
         session.ends_at = None;
         let has_something = session.outbound.has_something();
         self.arm_session(key);
@@ -244,36 +256,25 @@ impl Machine {
         }
     }
 
-    fn answer_connect(
-        &mut self,
-        slot: Slot,
-        connect: &Connect,
-        client_id: &str,
-        expiry: SessionExpiry,
-        session_present: bool,
-    ) {
+    /// What a client is told when it is let in.
+    fn greeting(&self, connect: &Connect, id: &str, expiry: SessionExpiry) -> ConnAckProperties {
+        if !connect.version.is_v5() {
+            return ConnAckProperties::default();
+        }
         let limits = &self.settings.limits;
         let asked_expiry = connect.properties.session_expiry.unwrap_or(0);
         let keep_alive = self.keep_alive_of(connect);
-        let mut properties = ConnAckProperties::default();
-        if connect.version.is_v5() {
-            properties = ConnAckProperties {
-                session_expiry: (expiry.secs() != asked_expiry).then_some(expiry.secs()),
-                receive_maximum: NonZeroU16::new(limits.inflight)
-                    .filter(|max| max.get() < u16::MAX),
-                packet_bytes_max: NonZeroU32::new(limits.packet_bytes)
-                    .filter(|max| max.get() < PACKET_BYTES_MAX),
-                topic_alias_maximum: Some(TOPIC_ALIAS_MAXIMUM),
-                assigned_client_id: connect
-                    .client_id
-                    .is_empty()
-                    .then(|| Text::try_from(client_id).expect("made of hexadecimal digits")),
-                server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
-                ..ConnAckProperties::default()
-            };
+        let assigned = || Text::try_from(id).expect("made of hexadecimal digits");
+        ConnAckProperties {
+            session_expiry: (expiry.secs() != asked_expiry).then_some(expiry.secs()),
+            receive_maximum: NonZeroU16::new(limits.inflight).filter(|max| max.get() < u16::MAX),
+            packet_bytes_max: NonZeroU32::new(limits.packet_bytes)
+                .filter(|max| max.get() < PACKET_BYTES_MAX),
+            topic_alias_maximum: Some(TOPIC_ALIAS_MAXIMUM),
+            assigned_client_id: connect.client_id.is_empty().then(assigned), // [MQTT-3.1.3-7]
+            server_keep_alive: (keep_alive != connect.keep_alive).then_some(keep_alive),
+            ..ConnAckProperties::default()
         }
-        let answer = ConnAck { session_present, reason: Reason::Success, properties };
-        self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
     }
 
     /// Refuses a client with a CONNACK. [MQTT-3.2.2-6], [MQTT-3.2.2-7]
@@ -284,18 +285,20 @@ impl Machine {
         reason: Reason,
         connect: Option<&Connect>,
     ) {
+        // A version to come may know other properties: it gets none.
+        let has_words = version.is_v5() && reason != Reason::UnsupportedProtocolVersion;
         let mut answer = ConnAck {
             session_present: false,
             reason,
             properties: ConnAckProperties {
-                reason_string: version.is_v5().then(|| sentence(reason)),
+                reason_string: has_words.then(|| sentence(reason)),
                 ..ConnAckProperties::default()
             },
         };
         let wants_it = connect.is_none_or(|c| c.properties.request_problem_information);
-        let max = connect.and_then(|c| c.properties.packet_bytes_max).map_or(u32::MAX, |m| m.get());
+        let max = connect.map_or(usize::MAX, takes);
         let packet = Packet::ConnAck(Box::new(answer.clone()));
-        if !wants_it || encoded_bytes(&packet, version) > max as usize {
+        if !wants_it || encoded_bytes(&packet, version) > max {
             answer.properties.reason_string = None; // [MQTT-3.2.2-19]
         }
         let packet = Packet::ConnAck(Box::new(answer));
@@ -359,7 +362,7 @@ impl Machine {
             disconnect.details = details(reason);
         }
         let packet = Packet::Disconnect(Box::new(disconnect));
-        if encoded_bytes(&packet, version) > attachment.packet_bytes_max {
+        if !attachment.takes(&packet) {
             return Some(Packet::Disconnect(Box::new(Disconnect::new(reason)))); // [MQTT-3.14.2-3]
         }
         Some(packet)
@@ -383,8 +386,9 @@ impl Machine {
         session.connection = None;
         session.outbound.detach(&mut self.ledger, &mut session.drops);
         if parting == Parting::Graceful {
-            session.will = None; // [MQTT-3.1.2-10]
+            self.drop_will(key); // [MQTT-3.1.2-10]
         }
+        let session = self.clients.get_mut(key);
         let delay = session.will.as_ref().map(|will| u64::from(will.delay));
         session.will_due = delay.map(|delay| now.after_secs(delay));
         session.ends_at = session.expiry.due(now); // [MQTT-3.1.2-23]
@@ -445,11 +449,18 @@ impl Machine {
     }
 
     fn publish_will(&mut self, key: SessionKey, now: Timestamp) {
-        let session = self.clients.get_mut(key);
-        session.will_due = None;
-        if let Some(will) = session.will.take() {
+        if let Some(will) = self.drop_will(key) {
             self.route_will(*will, key, now);
         }
+    }
+
+    /// Takes the will out of a session.
+    fn drop_will(&mut self, key: SessionKey) -> Option<Box<Will>> {
+        let session = self.clients.get_mut(key);
+        session.will_due = None;
+        let will = session.will.take()?;
+        self.ledger.release_bytes(will.bytes());
+        Some(will)
     }
 
     /// The keep alive of a connection is due: the client is gone, or has been heard since.
@@ -475,6 +486,12 @@ fn sentence(reason: Reason) -> Text {
 /// What a reason means, in words, for the client's log.
 pub(super) fn details(reason: Reason) -> Details {
     Details { reason_string: Some(sentence(reason)), user_properties: Vec::new() }
+}
+
+/// The largest packet that a client takes.
+fn takes(connect: &Connect) -> usize {
+    let max = connect.properties.packet_bytes_max;
+    max.and_then(|max| usize::try_from(max.get()).ok()).unwrap_or(usize::MAX)
 }
 
 /// 3.1.1 lets a client without an id only start clean; 3.1 wants an id always.

@@ -165,9 +165,15 @@ impl Connections {
         }
     }
 
-    /// Answers a connection. One that closes is not answered any more.
+    /// Answers a connection. One that closes is not answered any more, and one that takes no
+    /// packet that large does without it. [MQTT-3.1.2-24]
     pub(super) fn answer(&mut self, slot: Slot, packet: Packet) {
-        if !matches!(self.slots[slot.0].phase, Phase::Closing) {
+        let may_send = match &self.slots[slot.0].phase {
+            Phase::AwaitConnect => true,
+            Phase::Attached(_, attachment) => attachment.takes(&packet),
+            Phase::Closing => false,
+        };
+        if may_send {
             self.push(slot, Outgoing::Packet(packet));
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::mqtt::message::Message;
 
-/// Why a message did not reach a session it was meant for, or nobody at all.
+/// Why a message did not reach a session it was meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
 pub enum DropReason {
@@ -26,13 +26,11 @@ pub enum DropReason {
     SessionEnded,
     /// The client answered with an error.
     Rejected,
-    /// Refused on arrival at QoS 0, where no answer can say so.
-    Refused,
 }
 
 impl DropReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::QueueMessages,
         DropReason::QueueBytes,
         DropReason::Offline,
@@ -40,7 +38,6 @@ impl DropReason {
         DropReason::TooLarge,
         DropReason::SessionEnded,
         DropReason::Rejected,
-        DropReason::Refused,
     ];
 
     /// A name for counters and topics.
@@ -53,7 +50,6 @@ impl DropReason {
             DropReason::TooLarge => "too-large",
             DropReason::SessionEnded => "session-ended",
             DropReason::Rejected => "rejected",
-            DropReason::Refused => "refused",
         }
     }
 }
@@ -95,8 +91,10 @@ pub struct Ledger {
     pub delivered: u64,
     /// Of these, waiting or not acknowledged.
     pub waiting: u64,
-    /// Of these, dropped; and messages that were refused on arrival.
+    /// Of these, dropped.
     pub drops: Drops,
+    /// Messages that were refused on arrival, where no answer could say so: nothing was matched.
+    pub refused: u64,
     /// Deliveries above QoS 0 that are sent and not finished.
     pub inflight_out: u64,
     /// QoS 2 messages that were taken and not released.

@@ -22,6 +22,8 @@ mod session;
 mod subscribe;
 mod subscriptions;
 mod sys;
+#[cfg(test)]
+mod tests;
 
 use foldhash::quality::FixedState;
 use rand_chacha::ChaCha8Rng;
@@ -198,15 +200,24 @@ impl Machine {
 
     /// Asserts what must always hold. Slow: for tests and the simulator.
     pub fn check(&self) {
-        let mut subscriptions = 0;
+        let (mut subscriptions, mut connected) = (0, 0);
+        let (mut waiting, mut inflight_out, mut inflight_in) = (0, 0, 0);
         for session in self.clients.iter() {
-            session.outbound.check();
+            let (waits, is_unfinished) = session.outbound.check();
+            waiting += waits;
+            inflight_out += is_unfinished;
+            inflight_in += session.inbound.len() as u64;
             subscriptions += session.subscriptions.len();
+            connected += usize::from(session.connection.is_some());
         }
-        assert_eq!(subscriptions, self.subscriptions.len(), "a subscription has no session");
         let ledger = &self.ledger;
-        let accounted = ledger.delivered + ledger.waiting;
-        assert!(ledger.matched >= accounted, "more was delivered than matched");
+        assert_eq!(subscriptions, self.subscriptions.len(), "a subscription has no session");
+        assert_eq!(connected, self.clients.connected, "connected clients are miscounted");
+        assert_eq!(waiting, ledger.waiting, "waiting messages are miscounted");
+        assert_eq!(inflight_out, ledger.inflight_out, "deliveries in flight are miscounted");
+        assert_eq!(inflight_in, ledger.inflight_in, "unreleased messages are miscounted");
+        let accounted = ledger.delivered + ledger.waiting + ledger.drops.total();
+        assert_eq!(ledger.matched, accounted, "a message was lost, or counted twice");
         assert!(
             self.connections.admitted() <= self.settings.limits.connections,
             "more connections than allowed"

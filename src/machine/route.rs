@@ -250,7 +250,7 @@ impl Machine {
             holders: Holders::default(),
         };
         if self.publish(message.detached(), Some(key), now).is_err() {
-            self.ledger.drops.count(DropReason::Refused);
+            self.ledger.refused += 1;
         }
     }
 
@@ -261,10 +261,10 @@ impl Machine {
     fn refuse_publish(&mut self, slot: Slot, delivery: Delivery, reason: Reason, now: Timestamp) {
         let is_v5 = self.is_v5(slot);
         match delivery {
-            Delivery::AtMostOnce => self.ledger.drops.count(DropReason::Refused),
+            Delivery::AtMostOnce => self.ledger.refused += 1,
             _ if is_v5 => self.acknowledge(slot, delivery, reason),
             _ if reason == Reason::NotAuthorized => {
-                self.ledger.drops.count(DropReason::Refused);
+                self.ledger.refused += 1;
                 self.acknowledge(slot, delivery, Reason::Success);
             }
             _ => self.violate(slot, reason, now),

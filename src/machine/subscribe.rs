@@ -12,13 +12,18 @@ use crate::mqtt::topic::Filter;
 use crate::mqtt::types::{PacketId, Reason};
 use crate::mqtt::wire::{
     Answers, Details, Packet, RetainHandling, Subscribe, SubscriptionId, SubscriptionRequest,
-    Unsubscribe, encoded_bytes,
+    Unsubscribe,
 };
 
 /// The bytes that a subscription is charged with.
 pub(super) fn subscription_bytes(filter: &str) -> usize {
-    2 * filter.len() + 2 * size_of::<Subscriber>() + 64
+    let is_wild = filter.contains(['+', '#']);
+    let nodes = if is_wild { filter.split('/').count() } else { 1 };
+    2 * filter.len() + 2 * size_of::<Subscriber>() + nodes * NODE_BYTES
 }
+
+/// A node of the trie that wildcard filters are kept in, one for each level.
+const NODE_BYTES: usize = 128;
 
 impl Machine {
     /// SUBSCRIBE: effective before it is answered. [MQTT-3.8.4-1], [MQTT-3.8.4-6]
@@ -134,7 +139,7 @@ impl Machine {
         {
             answers.details = details(failure);
             let wordy = packet(Box::new(answers.clone()));
-            if encoded_bytes(&wordy, attachment.version) <= attachment.packet_bytes_max {
+            if attachment.takes(&wordy) {
                 return wordy;
             }
             answers.details = Details::default();

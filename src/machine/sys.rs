@@ -108,6 +108,7 @@ impl Machine {
             ("messages/retained/count", self.retained.len().to_string()),
             ("messages/subscriptions/count", self.subscriptions.len().to_string()),
             ("messages/dropped", ledger.drops.total().to_string()),
+            ("messages/refused", ledger.refused.to_string()),
             ("messages/held/bytes", ledger.held_bytes().to_string()),
             ("heap/size", format!("{:.3}", readings.memory_bytes as f64 / MEGABYTE)),
             ("heap/maximum", format!("{:.3}", self.sys.memory_bytes_max as f64 / MEGABYTE)),
@@ -127,7 +128,7 @@ impl Machine {
             holders: Holders::default(),
         };
         if self.publish(message, None, now).is_err() {
-            self.ledger.drops.count(DropReason::Refused);
+            self.ledger.refused += 1;
         }
     }
 }

@@ -46,7 +46,7 @@ impl MessageProperties {
     }
 
     /// The same properties in allocations of their own.
-    fn detached(&self) -> MessageProperties {
+    pub(crate) fn detached(&self) -> MessageProperties {
         let copy = |(name, value): &(Text, Text)| (name.detached(), value.detached());
         MessageProperties {
             payload_is_text: self.payload_is_text,

@@ -16,6 +16,7 @@ mod mailbox;
 mod network;
 mod output;
 mod shared;
+mod signal;
 mod tcp;
 pub(crate) mod threads;
 mod timer;

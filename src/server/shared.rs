@@ -8,12 +8,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::debug;
 
 use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
+use super::signal::Signal;
 use crate::machine::{
     ConnectionId, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
 };
@@ -40,7 +41,7 @@ pub struct Shared<A> {
     inside: Mutex<BTreeMap<ConnectionId, Arc<Notify>>>,
     connections_named: AtomicU64,
     rearmed: Notify,
-    stop: watch::Sender<bool>,
+    stop: Signal,
 }
 
 struct Core {
@@ -83,7 +84,7 @@ impl<A> Shared<A> {
             inside: Mutex::new(BTreeMap::new()),
             connections_named: AtomicU64::new(0),
             rearmed: Notify::new(),
-            stop: watch::Sender::new(false),
+            stop: Signal::default(),
         }
     }
 
@@ -213,13 +214,12 @@ impl<A> Shared<A> {
 
     /// Makes the broker stop: every connection is told and closed.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop.raise();
     }
 
     /// Waits until the broker is told to stop. Safe to cancel.
     pub(crate) async fn stopped(&self) {
-        // An error would mean that the sender is gone, and it is ours.
-        let _ = self.stop.subscribe().wait_for(|is_stopped| *is_stopped).await;
+        self.stop.wait().await;
     }
 
     fn name(&self, worker: u16) -> ConnectionId {

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 use tracing::debug;
 
 use super::connection::{Connection, drive};
@@ -19,6 +19,7 @@ use super::mailbox::{Arrival, Mail};
 use super::network::Network;
 use super::output::Encoded;
 use super::shared::{Shared, Woken, owner};
+use super::signal::Signal;
 use super::timer;
 use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
@@ -50,7 +51,7 @@ pub(crate) struct Worker<N: Network> {
     batch: RefCell<Batch<N>>,
     /// The last connection is gone.
     emptied: Notify,
-    is_finished: watch::Sender<bool>,
+    finished: Signal,
 }
 
 /// What one visit to the machine brings back. Reused.
@@ -90,7 +91,7 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
     if drained.is_err() {
         worker.table.borrow().values().for_each(|connection| connection.borrow_mut().abandon());
     }
-    worker.is_finished.send_replace(true);
+    worker.finished.raise();
 }
 
 impl<N: Network> Worker<N> {
@@ -112,7 +113,7 @@ impl<N: Network> Worker<N> {
             packets: RefCell::default(),
             batch: RefCell::new(batch),
             emptied: Notify::new(),
-            is_finished: watch::Sender::new(false),
+            finished: Signal::default(),
         })
     }
 
@@ -136,8 +137,7 @@ impl<N: Network> Worker<N> {
 
     /// Waits until the worker has ended, so that its helpers end too. Safe to cancel.
     pub(crate) async fn finished(&self) {
-        // An error would mean that the sender is gone, and it is ours.
-        let _ = self.is_finished.subscribe().wait_for(|is_finished| *is_finished).await;
+        self.finished.wait().await;
     }
 
     /// Visits the machine with `work`, and then sends what came of it: what `own` still has to

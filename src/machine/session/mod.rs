@@ -21,7 +21,7 @@ use super::connections::Slot;
 use super::ledger::Drops;
 use super::{Limits, Timestamp};
 use crate::mqtt::types::Version;
-use crate::mqtt::wire::{Connect, Will};
+use crate::mqtt::wire::{Connect, Packet, Will, encoded_bytes};
 
 /// How long a session lives without a connection. In place of clean session past the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +109,12 @@ impl Attachment {
             aliases_in: InboundAliases::default(),
             aliases_out: OutboundAliases::new(properties.topic_alias_maximum),
         }
+    }
+
+    /// Whether the client takes a packet of this size.
+    pub(super) fn takes(&self, packet: &Packet) -> bool {
+        self.packet_bytes_max == usize::MAX
+            || encoded_bytes(packet, self.version) <= self.packet_bytes_max
     }
 }
 

@@ -340,8 +340,9 @@ impl Outbound {
         }
     }
 
-    /// Asserts what must always hold. For tests and the simulator.
-    pub(in super::super) fn check(&self) {
+    /// Asserts what must always hold. How many messages wait, and how many deliveries are not
+    /// finished. For tests and the simulator.
+    pub(in super::super) fn check(&self) -> (u64, u64) {
         let queued = self.queue.iter().map(|item| match item {
             Item::Message(queued) => queued.bytes(),
             Item::Retained(_) => 0,
@@ -351,6 +352,13 @@ impl Outbound {
         let sent = self.inflight.iter().take(self.resent).filter(open).count();
         assert_eq!(sent, usize::from(self.in_window), "the window is miscounted");
         assert!(self.resent <= self.inflight.len(), "more was sent than there is");
+        let queued = self.queue.iter().filter(|item| matches!(item, Item::Message(_))).count();
+        let awaits = |entry: &&Inflight| {
+            matches!(entry, Inflight::AwaitPubAck(_) | Inflight::AwaitPubRec(_))
+        };
+        let unacknowledged = self.inflight.iter().filter(awaits).count();
+        let unfinished = self.inflight.iter().filter(open).count();
+        ((queued + unacknowledged) as u64, unfinished as u64)
     }
 }
 

@@ -255,7 +255,8 @@ impl Transmission<'_> {
 }
 
 fn encoded_bytes(deliver: &Deliver, attachment: &Attachment) -> usize {
-    PublishHead::from(deliver).encoded_bytes(attachment.version, deliver.message.payload.len())
+    let payload_bytes = deliver.message.payload.len();
+    PublishHead::from(deliver).encoded_bytes(attachment.version, payload_bytes) + payload_bytes
 }
 
 /// What is left of an expiry interval, in whole seconds, rounded up; at least one, because a

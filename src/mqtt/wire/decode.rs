@@ -97,8 +97,8 @@ impl Decoder {
         let packet_type = PacketType::from_number(first >> 4);
         let extent = self
             .expect(packet_type)
-            .and_then(|packet_type| packet_type.check_flags(first & 0x0F))
-            .and_then(|()| frame::extent(received, self.bytes_max()))
+            .and_then(|packet_type| packet_type.check_flags(first & 0x0F, self.version))
+            .and_then(|()| frame::extent(received, self.version, self.bytes_max()))
             .map_err(|kind| self.error(kind, packet_type))?;
         Ok(packet_type.zip(extent))
     }

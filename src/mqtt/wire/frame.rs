@@ -4,6 +4,7 @@
 
 use bytes::BytesMut;
 
+use crate::mqtt::types::Version;
 use crate::mqtt::wire::error::Fault;
 use crate::mqtt::wire::{read, write};
 
@@ -109,9 +110,12 @@ impl PacketType {
         }
     }
 
-    /// Whether these flags may stand in the first byte.
-    pub(super) fn check_flags(self, flags: u8) -> Result<(), Fault> {
+    /// Whether these flags may stand in the first byte. 3.1 has DUP in requests as well, where
+    /// the later versions have a bit that is always 0.
+    pub(super) fn check_flags(self, flags: u8, version: Option<Version>) -> Result<(), Fault> {
         if self != PacketType::Publish {
+            let may_be_dup = version == Some(Version::V31) && self.flags() != 0;
+            let flags = if may_be_dup { flags & !DUP } else { flags };
             // [MQTT-2.1.3-1] [3.1.1 MQTT-2.2.2-2]
             return if flags == self.flags() { Ok(()) } else { Err(Fault::HeaderFlags) };
         }
@@ -141,12 +145,19 @@ pub(super) struct Extent {
     pub(super) whole: usize,
 }
 
-/// How far the packet at the front of `received` goes, if its header is complete.
-pub(super) fn extent(received: &[u8], bytes_max: u32) -> Result<Option<Extent>, Fault> {
-    let Some((remaining, varint_bytes)) = read::varint(received.get(1..).unwrap_or_default())?
-    else {
-        return Ok(None);
+/// How far the packet at the front of `received` goes, if its header is complete. Before the
+/// version is known its length must be as short as it can be, as in 5.0.
+pub(super) fn extent(
+    received: &[u8],
+    version: Option<Version>,
+    bytes_max: u32,
+) -> Result<Option<Extent>, Fault> {
+    let length = received.get(1..).unwrap_or_default();
+    let length = match version {
+        Some(Version::V31 | Version::V311) => read::loose_varint(length)?,
+        Some(Version::V5) | None => read::varint(length)?,
     };
+    let Some((remaining, varint_bytes)) = length else { return Ok(None) };
     let header = 1 + varint_bytes;
     let whole = header + remaining as usize;
     if whole > bytes_max as usize {

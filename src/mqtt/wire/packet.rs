@@ -127,6 +127,24 @@ pub struct Will {
     pub properties: MessageProperties,
 }
 
+impl Will {
+    /// Bytes that the will keeps in memory.
+    pub fn bytes(&self) -> usize {
+        size_of::<Will>() + self.topic.len() + self.payload.len() + self.properties.heap_bytes()
+    }
+
+    /// The same will in allocations of its own: it no longer keeps the read buffer that it came
+    /// in.
+    pub fn detached(&self) -> Will {
+        Will {
+            topic: self.topic.detached(),
+            payload: Bytes::copy_from_slice(&self.payload),
+            properties: self.properties.detached(),
+            ..*self
+        }
+    }
+}
+
 /// CONNACK (MQTT 5.0, section 3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnAck {

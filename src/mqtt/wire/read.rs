@@ -17,13 +17,18 @@ const GOES_ON: u8 = 0x80;
 /// A variable byte integer at the front of `bytes`, and how many bytes it takes; none if it
 /// is not complete (MQTT 5.0, section 1.5.5).
 pub(super) fn varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, Fault> {
+    let found = loose_varint(bytes)?;
+    let is_longer = |(_, count): (u32, usize)| count > 1 && bytes[count - 1] == 0;
+    if found.is_some_and(is_longer) { Err(Fault::VarintNotShortest) } else { Ok(found) } // [MQTT-1.5.5-1]
+}
+
+/// The same, where it may have more bytes than it needs: 3.1.1 does not forbid that (section
+/// 2.2.3).
+pub(super) fn loose_varint(bytes: &[u8]) -> Result<Option<(u32, usize)>, Fault> {
     let mut number = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {
         number |= u32::from(byte & !GOES_ON) << (7 * index);
         if byte & GOES_ON == 0 {
-            if byte == 0 && index > 0 {
-                return Err(Fault::VarintNotShortest); // [MQTT-1.5.5-1]
-            }
             return Ok(Some((number, index + 1)));
         }
     }
