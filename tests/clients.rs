@@ -4,6 +4,8 @@
 //! Nothing here knows the broker's own codec. More clients are in `tests/interop`, which needs
 //! them installed.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
