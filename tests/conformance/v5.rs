@@ -1,9 +1,5 @@
 //! What is tested of MQTT 5.0, and what cannot be.
 
-#![expect(
-    clippy::print_stdout,
-    reason = "cargo shows it for tests that fail, to say in which case"
-)]
 
 mod acks;
 mod connect;
