@@ -73,6 +73,10 @@ pub struct ListenerSettings {
     pub connections_max: usize,
 }
 
+/// How many deadlines are seen to at once: when more are due, `poll_deadline` says so, and others
+/// have their turn in between.
+const DUE_MAX: usize = 256;
+
 /// The seed of all randomness: entropy in production, the plan's in simulation.
 pub type Seed = [u8; 32];
 
@@ -336,8 +340,9 @@ impl Machine {
     }
 
     fn handle_deadline(&mut self, now: Timestamp) {
-        self.retained.expire(&mut self.ledger, now);
-        while let Some(due) = self.deadlines.pop(now) {
+        self.retained.expire(DUE_MAX, &mut self.ledger, now);
+        for _ in 0..DUE_MAX {
+            let Some(due) = self.deadlines.pop(now) else { return };
             match due {
                 Due::KeepAlive(slot) => self.handle_keep_alive_due(slot, now),
                 Due::Session(key) => self.handle_session_due(key, now),

@@ -93,12 +93,16 @@ impl Retained {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    /// Removes what has expired.
-    pub(super) fn expire(&mut self, ledger: &mut Ledger, now: Timestamp) {
-        while let Some((at, topic)) = self.expiries.first().cloned()
-            && at <= now
-        {
-            self.remove(&topic, ledger);
+    /// Removes what has expired, up to so many.
+    pub(super) fn expire(&mut self, removed_max: usize, ledger: &mut Ledger, now: Timestamp) {
+        for _ in 0..removed_max {
+            match self.expiries.first() {
+                Some((at, topic)) if *at <= now => {
+                    let topic = topic.clone();
+                    self.remove(&topic, ledger);
+                }
+                _ => return,
+            }
         }
     }
 

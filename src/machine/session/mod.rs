@@ -21,7 +21,7 @@ use super::connections::Slot;
 use super::ledger::Drops;
 use super::{Limits, Timestamp};
 use crate::mqtt::types::Version;
-use crate::mqtt::wire::{Connect, Packet, Will, encoded_bytes};
+use crate::mqtt::wire::{Connect, PACKET_BYTES_MAX, Packet, Will, encoded_bytes};
 
 /// How long a session lives without a connection. In place of clean session past the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,8 @@ impl Attachment {
             receive_maximum: receive_maximum.min(limits.inflight),
             packet_bytes_max: properties
                 .packet_bytes_max
-                .map_or(usize::MAX, |max| usize::try_from(max.get()).unwrap_or(usize::MAX)),
+                .map_or(PACKET_BYTES_MAX, |max| max.get().min(PACKET_BYTES_MAX))
+                as usize,
             wants_problem_information: properties.request_problem_information,
             connected_with_expiry: properties.session_expiry.unwrap_or(0) != 0,
             aliases_in: InboundAliases::default(),
@@ -111,10 +112,14 @@ impl Attachment {
         }
     }
 
+    /// Whether the client takes packets of any size.
+    pub(super) fn takes_any(&self) -> bool {
+        self.packet_bytes_max == PACKET_BYTES_MAX as usize
+    }
+
     /// Whether the client takes a packet of this size.
     pub(super) fn takes(&self, packet: &Packet) -> bool {
-        self.packet_bytes_max == usize::MAX
-            || encoded_bytes(packet, self.version) <= self.packet_bytes_max
+        self.takes_any() || encoded_bytes(packet, self.version) <= self.packet_bytes_max
     }
 }
 

@@ -134,8 +134,7 @@ impl Outbound {
         ledger: &mut Ledger,
     ) -> Result<(), Full> {
         self.fits(&queued, limits)?;
-        ledger.hold(&queued.message);
-        ledger.waiting += 1;
+        start_waiting(&queued.message, ledger);
         self.queue_bytes += queued.bytes();
         if let Some(at) = queued.expires_at {
             self.next_expiry = self.next_expiry.min(at);
@@ -388,7 +387,16 @@ pub(super) fn drop_waiting(
     drops.count(reason);
 }
 
+/// One more session has a message that is neither delivered nor dropped.
+pub(super) fn start_waiting(message: &Arc<Message>, ledger: &mut Ledger) {
+    ledger.waiting += 1;
+    ledger.hold(message);
+    ledger.hold_bytes(size_of::<Item>());
+}
+
+/// And one fewer.
 pub(super) fn forget_waiting(queued: &Queued, ledger: &mut Ledger) {
     ledger.waiting -= 1;
     ledger.release(&queued.message);
+    ledger.release_bytes(size_of::<Item>());
 }

@@ -15,7 +15,7 @@ use super::super::{Deliver, Outgoing, Remaining, Timestamp};
 use super::Attachment;
 use super::outbound::{
     IDLE_CAPACITY_MAX, Inflight, Item, Outbound, Queued, RetainedCursor, drop_waiting,
-    forget_waiting,
+    forget_waiting, start_waiting,
 };
 use crate::mqtt::message::Message;
 use crate::mqtt::types::{QoS, Reason};
@@ -181,9 +181,8 @@ impl Outbound {
                 }
                 after = Some(name.clone());
                 if entry.sequence <= cursor.until && !entry.is_expired(pull.now) {
-                    pull.ledger.hold(&entry.message);
                     pull.ledger.matched += 1;
-                    pull.ledger.waiting += 1;
+                    start_waiting(&entry.message, pull.ledger);
                     self.send(cursor.queued(&entry.message, qos, entry.expires_at), pull);
                 }
                 ControlFlow::Continue(())
@@ -256,10 +255,13 @@ impl Transmission<'_> {
     }
 }
 
-/// About as many bytes as it takes; exactly, if the client bounds them.
+/// Larger payloads may come near to the largest packet that there is.
+const ESTIMATED_BYTES_MAX: usize = 1 << 20;
+
+/// About as many bytes as it takes; exactly, if it may be too large for the client.
 fn encoded_bytes(deliver: &Deliver, attachment: &Attachment) -> usize {
     let payload = deliver.message.payload.len();
-    if attachment.packet_bytes_max == usize::MAX {
+    if attachment.takes_any() && payload < ESTIMATED_BYTES_MAX {
         return deliver.message.topic.len() + payload + 8;
     }
     PublishHead::from(deliver).encoded_bytes(attachment.version, payload) + payload

@@ -22,7 +22,8 @@ fn bytes_are_held_once_for_a_message_however_many_wait_for_it() {
         broker.see(client);
         broker.send(client, puback(1));
     }
-    assert_eq!(broker.machine.ledger().held_bytes() - before, held, "it is still retained");
+    let retained_alone = broker.machine.ledger().held_bytes() - before;
+    assert!((10_000..held).contains(&retained_alone), "{retained_alone} of {held}");
     broker.send(publisher, retained(qos1(1, "t", "")));
     for name in ["a", "b", "c"] {
         let client = broker.connect(v5(name).clean());
