@@ -19,6 +19,7 @@ use super::session::{Attachment, Session, SessionExpiry, TOPIC_ALIAS_MAXIMUM};
 use super::{Closing, Machine, Timestamp};
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::{Reason, Text, Version};
+use crate::mqtt::wire::reason::ReturnCode;
 use crate::mqtt::wire::{
     ConnAck, ConnAckProperties, Connect, Details, Disconnect, PACKET_BYTES_MAX, Packet, Will,
     encoded_bytes,
@@ -132,9 +133,6 @@ impl Machine {
         if self.is_shutting_down {
             return Err(Reason::ServerUnavailable);
         }
-        if !self.admit(slot) {
-            return Err(if is_v5 { Reason::QuotaExceeded } else { Reason::ServerUnavailable });
-        }
         if connect.properties.authentication_method.is_some() {
             return Err(Reason::BadAuthenticationMethod); // [MQTT-4.12.0-1]
         }
@@ -153,9 +151,26 @@ impl Machine {
             + Session::base_bytes(&connect.client_id)
             + connect.will.as_deref().map_or(0, Will::bytes);
         if !is_known && bytes > self.settings.limits.total_bytes {
-            return Err(if is_v5 { Reason::QuotaExceeded } else { Reason::ServerUnavailable });
+            return Err(Reason::QuotaExceeded);
+        }
+        // Last, because the client's older connection may have to give up its place.
+        if !self.admit(slot) && !self.take_place(slot, &connect.client_id) {
+            return Err(Reason::QuotaExceeded);
         }
         Ok(())
+    }
+
+    /// Takes the place of the client's other connection, which is about to be closed: a client
+    /// that lost its connection unnoticed is not kept out by it.
+    fn take_place(&mut self, slot: Slot, client_id: &str) -> bool {
+        let session = self.clients.find(client_id).map(|key| self.clients.get(key));
+        let Some(old) = session.and_then(|session| session.connection) else { return false };
+        self.connections.release(old);
+        let is_admitted = self.admit(slot);
+        if !is_admitted {
+            self.admit(old);
+        }
+        is_admitted
     }
 
     fn may_leave_will(&self, will: &Will) -> Result<(), Reason> {
@@ -285,24 +300,20 @@ impl Machine {
         reason: Reason,
         connect: Option<&Connect>,
     ) {
-        // A version to come may know other properties: it gets none.
-        let has_words = version.is_v5() && reason != Reason::UnsupportedProtocolVersion;
-        let mut answer = ConnAck {
-            session_present: false,
-            reason,
-            properties: ConnAckProperties {
-                reason_string: has_words.then(|| sentence(reason)),
-                ..ConnAckProperties::default()
-            },
-        };
-        let wants_it = connect.is_none_or(|c| c.properties.request_problem_information);
         let max = connect.map_or(usize::MAX, takes);
-        let packet = Packet::ConnAck(Box::new(answer.clone()));
-        if !wants_it || encoded_bytes(&packet, version) > max {
-            answer.properties.reason_string = None; // [MQTT-3.2.2-19]
-        }
-        let packet = Packet::ConnAck(Box::new(answer));
-        let packet = (encoded_bytes(&packet, version) <= max).then_some(packet); // [MQTT-3.1.2-24]
+        // A version to come may know other properties: it gets none.
+        let has_words = version.is_v5()
+            && reason != Reason::UnsupportedProtocolVersion
+            && connect.is_none_or(|c| c.properties.request_problem_information);
+        let refusal = |has_words: bool| {
+            let reason_string = has_words.then(|| sentence(reason));
+            let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };
+            Packet::ConnAck(Box::new(ConnAck { session_present: false, reason, properties }))
+        };
+        let fits = |packet: &Packet| encoded_bytes(packet, version) <= max; // [MQTT-3.1.2-24]
+        let has_code = version.is_v5() || ReturnCode::from_reason(reason).is_some();
+        let packet =
+            [has_words, false].map(refusal).into_iter().find(|packet| has_code && fits(packet)); // [MQTT-3.2.2-19], [3.1.1 MQTT-3.2.2-6]
         self.connections.hang_up(slot, packet, Closing::Because(reason));
     }
 

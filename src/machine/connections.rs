@@ -108,14 +108,21 @@ impl Connections {
 
     /// Forgets one and gives its place back.
     pub(super) fn close(&mut self, slot: Slot) -> Connection {
+        self.release(slot);
         let mut connection = self.slots.remove(slot.0);
         self.by_id.remove(&connection.id);
+        self.keep_spare(std::mem::take(&mut connection.answers));
+        connection
+    }
+
+    /// Gives the place of a connection back, if it had one.
+    pub(super) fn release(&mut self, slot: Slot) {
+        let connection = &mut self.slots[slot.0];
         if let (true, Some(listener)) = (connection.is_admitted, connection.listener) {
+            connection.is_admitted = false;
             self.admitted -= 1;
             self.admitted_by_listener[listener.0] -= 1;
         }
-        self.keep_spare(std::mem::take(&mut connection.answers));
-        connection
     }
 
     pub(super) fn find(&self, id: ConnectionId) -> Option<Slot> {

@@ -61,7 +61,7 @@ fn connections_are_bounded_in_all_and_at_each_listener_and_places_come_back() {
         (connection, broker.see(connection))
     };
     let full = "CONNACK QuotaExceeded; close for QuotaExceeded";
-    let old_full = "CONNACK ServerUnavailable; close for ServerUnavailable";
+    let old_full = "CONNACK ServerUnavailable; close for QuotaExceeded";
     let (first, seen) = connect(&mut broker, Some(0), v5);
     assert_eq!(seen, "CONNACK");
     let silent = broker.open_at(Some(0)); // counts from the moment that it is open
@@ -88,6 +88,31 @@ fn a_connection_that_was_opened_too_many_is_served_if_a_place_is_free_when_it_co
     broker.close(first);
     broker.send(second, v5("c").packet());
     assert_eq!(broker.see(second), "CONNACK");
+}
+
+#[test]
+fn a_client_that_takes_its_session_over_needs_no_second_place() {
+    let mut broker = Broker::with_limits(Limits { connections: 1, ..Limits::default() });
+    let lost = broker.connect(v5("c"));
+    let another = broker.open();
+    broker.send(another, v5("d").packet());
+    assert_eq!(broker.see(another), "CONNACK QuotaExceeded; close for QuotaExceeded");
+    let again = broker.open();
+    broker.send(again, v5("c").packet());
+    assert_eq!(broker.see(again), "CONNACK");
+    assert!(broker.see(lost).starts_with("DISCONNECT SessionTakenOver"));
+    broker.close(lost);
+    let another = broker.open();
+    broker.send(another, v5("d").packet());
+    assert_eq!(broker.see(another), "CONNACK QuotaExceeded; close for QuotaExceeded");
+}
+
+#[test]
+fn a_will_that_3_1_1_has_no_return_code_for_closes_without_a_word() {
+    let mut broker = Broker::with_limits(Limits { topic_levels: 2, ..Limits::default() });
+    let connection = broker.open();
+    broker.send(connection, v311("c").will("a/b/c", 0).packet());
+    assert_eq!(broker.see(connection), "close for TopicNameInvalid");
 }
 
 #[test]
