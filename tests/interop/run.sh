@@ -72,6 +72,7 @@ publish() {
 subscribe() {
     local file=$1
     shift
+    : >"$file" # an earlier check's "Subscribed" is not this one's
     timeout 20 stdbuf -oL mosquitto_sub -h 127.0.0.1 -p "$port" -V "$version" \
         -d -F 'got %q %r %t %p' "$@" >"$file" 2>&1 &
     subscriber=$!
@@ -122,6 +123,7 @@ check_will() {
     local file=$work/will watcher
     subscribe "$file" -q 1 -t will -C 1
     watcher=$subscriber
+    : >"$work/victim"
     stdbuf -oL mosquitto_sub -h 127.0.0.1 -p "$port" -V "$version" -d -t nothing \
         --will-topic will --will-payload gone --will-qos 1 >"$work/victim" 2>&1 &
     local victim=$!
