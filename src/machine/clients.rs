@@ -102,7 +102,7 @@ impl Clients {
 impl Machine {
     /// CONNECT: the first packet of a connection, and never another.
     pub(super) fn handle_connect(&mut self, slot: Slot, connect: Connect, now: Timestamp) {
-        if let Err(reason) = self.may_connect(slot, &connect) {
+        if let Err(reason) = self.may_connect(&connect) {
             return self.refuse(slot, connect.version, reason, Some(&connect));
         }
         let client_id: Arc<str> = match connect.client_id.as_str() {
@@ -120,6 +120,10 @@ impl Machine {
         {
             return self.refuse(slot, connect.version, Reason::PacketTooLarge, Some(&connect));
         }
+        // Last, because the client's older connection may have to give up its place.
+        if !self.admit(slot) && !self.take_place(slot, &client_id) {
+            return self.refuse(slot, connect.version, Reason::QuotaExceeded, Some(&connect));
+        }
         self.leave_to(&client_id, connect.clean_start, now);
         let resumed = self.clients.find(&client_id); // [MQTT-3.1.2-5]
         answer.session_present = resumed.is_some(); // [MQTT-3.2.2-3]
@@ -128,7 +132,7 @@ impl Machine {
         self.attach(slot, key, connect, expiry, now);
     }
 
-    fn may_connect(&mut self, slot: Slot, connect: &Connect) -> Result<(), Reason> {
+    fn may_connect(&self, connect: &Connect) -> Result<(), Reason> {
         let is_v5 = connect.version.is_v5();
         if self.is_shutting_down {
             return Err(Reason::ServerUnavailable);
@@ -151,10 +155,6 @@ impl Machine {
             + Session::base_bytes(&connect.client_id)
             + connect.will.as_deref().map_or(0, Will::bytes);
         if !is_known && bytes > self.settings.limits.total_bytes {
-            return Err(Reason::QuotaExceeded);
-        }
-        // Last, because the client's older connection may have to give up its place.
-        if !self.admit(slot) && !self.take_place(slot, &connect.client_id) {
             return Err(Reason::QuotaExceeded);
         }
         Ok(())
