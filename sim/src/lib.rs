@@ -34,6 +34,7 @@ mod panics;
 mod plan;
 mod scenario;
 pub mod script;
+pub mod sweep;
 mod verdict;
 
 pub use chaos::{Chaos, Chaotic};
