@@ -1,164 +1,449 @@
 //! What each client asked and saw, and what happened to the world, in order and with simulated
 //! time.
 //!
-//! Only a record: what it must be is judged by others. Written by `client.rs` and `run.rs`; one
-//! packet as text is in `line.rs`.
+//! Only a record: `oracle/` judges it, knowing nothing of the broker. Written by both levels
+//! and by the client model; the names are MQTT's. [`History::hash`] also counts what left the
+//! broker and reached nobody, so that two runs with the same hash did the same.
 
-use std::cell::RefCell;
-use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io;
-use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
 
-use stormpetrel::mqtt::types::Reason;
-use stormpetrel::mqtt::wire::Packet;
+use serde::{Deserialize, Serialize};
 
-use crate::line;
-use crate::scenario::Fault;
+use crate::scenario::{ClientIndex, Connect, FaultKind, MessageNumber, Qos, Subscription};
 
 /// What happened, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// In order; no two clients' events have a random one.
-    pub events: Vec<Event>,
+    events: Vec<Event>,
+    hash: Digest,
 }
 
 /// One thing that happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Event {
-    /// Simulated time since the run began.
-    pub at: Duration,
-    /// The client's id; none: it happened to the world.
-    pub client: Option<Rc<str>>,
+    /// Simulated milliseconds since the run began.
+    pub at_ms: u64,
+    /// Its place in the history. The first is 0.
+    pub ordinal: usize,
+    /// To whom; none: to the world.
+    pub client: Option<ClientIndex>,
     /// What happened.
+    #[serde(flatten)]
     pub what: What,
 }
 
 /// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "what")]
 pub enum What {
-    /// A client handed this to the network.
-    Sent(Packet),
-    /// A client received this.
-    Received(Packet),
-    /// A client received this QoS 2 message again, and not as a new one.
-    Repeated(Packet),
-    /// What a client knows of what it published.
-    Published(String, Outcome),
-    /// A client's connection, or its attempt at one, is over without its doing.
-    Lost(Loss),
-    /// The broker closed a connection that the client had ended.
-    Left,
-    /// A script is at its end.
-    Finished,
-    /// Something happened to the network or to the broker.
-    Fault(Fault),
+    /// A client opened a connection. All that it asks and sees from here on is on this one; it
+    /// left an earlier one to itself if that was not closed.
+    Opened {
+        /// Counts the connections of the run, from 0.
+        connection: u64,
+    },
+    /// A client handed this to the network. Nobody knows whether it arrives.
+    Asked {
+        /// What.
+        packet: Asked,
+    },
+    /// A client took this from the network.
+    Saw {
+        /// What.
+        packet: Saw,
+    },
+    /// A client's connection is over, and the client knows it.
+    Closed {
+        /// Who ended it.
+        by: ClosedBy,
+    },
+    /// A client ended its connection, but the broker will not hear of it by that.
+    HalfOpened,
+    /// What a publisher knows of a message now. Comes once for each PUBLISH that was asked with
+    /// DUP 0, as soon as it is known; for messages of wills never.
+    Published {
+        /// Which.
+        message: MessageNumber,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The broker was given what a client asked. At the machine level only: whoever judges may
+    /// use it to know more, and must do without it.
+    Arrived {
+        /// The ordinal of the event of kind `Asked`; none: the end of the connection.
+        asked: Option<usize>,
+        /// The connection.
+        connection: u64,
+    },
+    /// A fault begins.
+    Fault {
+        /// Which.
+        kind: FaultKind,
+    },
+    /// What was held in a zone passes again, or a partition has ended.
+    Healed {
+        /// The zone.
+        zone: usize,
+    },
+    /// The broker is gone and with it what it knew.
+    BrokerCrashed,
+    /// The broker was told to stop.
+    BrokerStopped,
+    /// The broker runs; it knows nothing. The first start is at the beginning.
+    BrokerStarted,
+    /// The safety phase is over.
+    LivenessBegan,
+    /// The liveness phase is over: whether all was quiet in time.
+    Ended {
+        /// Nothing was left to be sent or answered.
+        is_quiet: bool,
+    },
+}
+
+/// A packet from a client, with what matters of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Asked {
+    /// CONNECT.
+    Connect {
+        /// As it was asked; the client id and the version are the client's.
+        connect: Arc<Connect>,
+    },
+    /// PUBLISH.
+    Publish(PublishAsked),
+    /// An acknowledgement.
+    Ack(Ack),
+    /// SUBSCRIBE.
+    Subscribe {
+        /// Packet id.
+        id: u16,
+        /// Of all its filters.
+        subscription_id: Option<u32>,
+        /// In order.
+        filters: Arc<[Subscription]>,
+    },
+    /// UNSUBSCRIBE.
+    Unsubscribe {
+        /// Packet id.
+        id: u16,
+        /// In order.
+        filters: Arc<[Arc<str>]>,
+    },
+    /// PINGREQ.
+    Ping,
+    /// DISCONNECT.
+    Disconnect {
+        /// Reason code.
+        reason: u8,
+        /// Session expiry interval, in seconds.
+        expiry_s: Option<u32>,
+    },
+    /// What is no packet, or breaks the protocol so that the broker must close.
+    Garbage,
+    /// What is out of place but harmless: acknowledgements for packet ids that are not in use.
+    Harmless,
+}
+
+/// A PUBLISH of a client's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PublishAsked {
+    /// Which message.
+    pub message: MessageNumber,
+    /// The topic, also where only an alias was sent.
+    pub topic: Arc<str>,
+    /// QoS.
+    pub qos: Qos,
+    /// Packet id; none at QoS 0.
+    pub id: Option<u16>,
+    /// DUP.
+    pub dup: bool,
+    /// RETAIN.
+    pub retain: bool,
+    /// Topic alias.
+    pub alias: Option<u16>,
+    /// Message expiry interval, in seconds.
+    pub expiry_s: Option<u32>,
+    /// Bytes of the payload.
+    pub bytes: usize,
+    /// Bytes of the whole packet.
+    pub packet_bytes: usize,
+}
+
+/// A packet from the broker, with what matters of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum Saw {
+    /// CONNACK.
+    ConnAck {
+        /// Return code in 3.1.1 too as a reason of 5.0.
+        reason: u8,
+        /// Session Present.
+        session_present: bool,
+        /// What the broker says beside.
+        granted: Box<Granted>,
+    },
+    /// PUBLISH.
+    Publish(PublishSaw),
+    /// An acknowledgement.
+    Ack(Ack),
+    /// SUBACK.
+    SubAck {
+        /// Packet id.
+        id: u16,
+        /// Reason codes.
+        reasons: Vec<u8>,
+    },
+    /// UNSUBACK.
+    UnsubAck {
+        /// Packet id.
+        id: u16,
+        /// Reason codes; none in 3.1.1.
+        reasons: Vec<u8>,
+    },
+    /// PINGRESP.
+    Pong,
+    /// DISCONNECT.
+    Disconnect {
+        /// Reason code.
+        reason: u8,
+    },
+    /// What no broker may send.
+    Nonsense {
+        /// In words.
+        words: String,
+    },
+}
+
+/// What a CONNACK says. Nothing said: none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Granted {
+    /// Session expiry interval, in seconds.
+    pub expiry_s: Option<u32>,
+    /// Keep alive, in seconds.
+    pub keep_alive_s: Option<u16>,
+    /// Receive Maximum.
+    pub receive_maximum: Option<u16>,
+    /// Maximum Packet Size, in bytes.
+    pub packet_bytes_max: Option<u32>,
+    /// Topic Alias Maximum.
+    pub topic_alias_maximum: Option<u16>,
+    /// Maximum QoS.
+    pub max_qos: Option<u8>,
+    /// Assigned Client Identifier.
+    pub client_id: Option<Arc<str>>,
+}
+
+/// A PUBLISH of the broker's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PublishSaw {
+    /// Which message; none: the payload is not one that any client of the run makes.
+    pub message: Option<MessageNumber>,
+    /// The topic; what the alias stands for, where only that was sent. None: for nothing.
+    pub topic: Option<Arc<str>>,
+    /// QoS.
+    pub qos: Qos,
+    /// Packet id; none at QoS 0.
+    pub id: Option<u16>,
+    /// DUP.
+    pub dup: bool,
+    /// RETAIN.
+    pub retain: bool,
+    /// Topic alias.
+    pub alias: Option<u16>,
+    /// Message expiry interval, in seconds.
+    pub expiry_s: Option<u32>,
+    /// In the order sent.
+    pub subscription_ids: Vec<u32>,
+    /// Bytes of the payload.
+    pub bytes: usize,
+    /// Bytes of the whole packet.
+    pub packet_bytes: usize,
+}
+
+/// An acknowledgement, either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Ack {
+    /// Which of the four.
+    pub kind: AckKind,
+    /// Packet id.
+    pub id: u16,
+    /// Reason code.
+    pub reason: u8,
+}
+
+/// The four acknowledgements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+#[expect(missing_docs, reason = "they are MQTT's")]
+pub enum AckKind {
+    PubAck,
+    PubRec,
+    PubRel,
+    PubComp,
+}
+
+/// Who ended a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClosedBy {
+    /// The client itself, after DISCONNECT or without.
+    Client,
+    /// The broker, after saying why or without.
+    Broker,
+    /// The network, or the broker's crash.
+    Network,
+    /// Nobody let it in: the broker is down or cannot be reached.
+    Unreachable,
 }
 
 /// What a publisher knows of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
 pub enum Outcome {
     /// QoS 0: sent, and nothing will ever be known.
     Sent,
-    /// The broker took it.
-    Acknowledged(Reason),
+    /// The broker took it: PUBACK, or PUBREC of QoS 2 (PUBCOMP may still be to come).
+    Acked {
+        /// Reason code.
+        reason: u8,
+    },
     /// The broker did not take it.
-    Denied(Reason),
+    Denied {
+        /// Reason code.
+        reason: u8,
+    },
     /// The session went before the answer came: it may arrive or not.
     Unknown,
 }
 
-/// How a connection was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
-    /// The broker closed it.
-    Closed,
-    /// The network failed.
-    Failed(io::ErrorKind),
-    /// CONNECT was refused.
-    Refused(Reason),
-    /// Nobody let it in in time.
-    TimedOut,
-    /// The broker sent what is no packet, or not one that it may send.
-    Garbled,
-}
-
 impl History {
-    /// The payloads that a client received, in order. A message twice is there twice.
-    pub fn payloads(&self, client_id: &str) -> Vec<String> {
-        let payload = |event: &Event| match &event.what {
-            What::Received(Packet::Publish(publish)) => Some(line::text(&publish.payload)),
-            _ => None,
-        };
-        self.of(client_id).filter_map(payload).collect()
+    /// All of it.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+
+    /// Adds an event; its ordinal.
+    pub fn note(&mut self, at_ms: u64, client: Option<ClientIndex>, what: What) -> usize {
+        let ordinal = self.events.len();
+        let event = Event { at_ms, ordinal, client, what };
+        event.hash(&mut self.hash);
+        self.events.push(event);
+        ordinal
+    }
+
+    /// Counts something for the hash alone: what left the broker, whoever sees it.
+    pub fn count(&mut self, what: &impl Hash) {
+        what.hash(&mut self.hash);
+    }
+
+    /// Of all events and of all that was counted, in order. The same in every process.
+    pub fn hash(&self) -> u64 {
+        self.hash.finish()
     }
 
     /// What happened to one client.
-    pub fn of(&self, client_id: &str) -> impl Iterator<Item = &Event> {
-        self.events.iter().filter(move |event| event.client.as_deref() == Some(client_id))
+    pub fn of(&self, client: ClientIndex) -> impl Iterator<Item = &Event> {
+        self.events.iter().filter(move |event| event.client == Some(client))
     }
 
-    /// Client by client and without times: what does not change with unrelated work.
-    pub fn lanes(&self) -> String {
-        let mut clients: Vec<&str> =
-            self.events.iter().filter_map(|event| event.client.as_deref()).collect();
-        clients.sort_unstable();
-        clients.dedup();
-        let lane = |client: &str| {
-            let lines = self.of(client).map(|event| format!("  {}\n", event.what));
-            format!("{client}\n{}", lines.collect::<String>())
-        };
-        clients.into_iter().map(lane).collect()
-    }
-}
-
-/// Writes one history from many places of one thread.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Recorder(Rc<RefCell<History>>);
-
-impl Recorder {
-    pub(crate) fn note(&self, at: Duration, client: Option<&Rc<str>>, what: What) {
-        let event = Event { at, client: client.cloned(), what };
-        self.0.borrow_mut().events.push(event);
-    }
-
-    /// All that was noted.
-    pub(crate) fn take(&self) -> History {
-        self.0.take()
-    }
-
-    /// How many scripts are at their end.
-    pub(crate) fn finished(&self) -> usize {
-        let history = self.0.borrow();
-        history.events.iter().filter(|event| event.what == What::Finished).count()
-    }
-}
-
-impl fmt::Display for History {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.events.iter().try_for_each(|event| writeln!(f, "{event}"))
-    }
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.at.as_millis();
-        let client = self.client.as_deref().unwrap_or("-");
-        write!(f, "{:>4}.{:03} {client:<12} {}", millis / 1_000, millis % 1_000, self.what)
-    }
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            What::Sent(packet) => write!(f, "> {}", line::packet(packet)),
-            What::Received(packet) => write!(f, "< {}", line::packet(packet)),
-            What::Repeated(packet) => write!(f, "< {} (again)", line::packet(packet)),
-            What::Published(payload, outcome) => write!(f, "  {payload:?}: {outcome:?}"),
-            What::Lost(loss) => write!(f, "! lost: {loss:?}"),
-            What::Left => f.write_str("  left"),
-            What::Finished => f.write_str("  finished"),
-            What::Fault(fault) => write!(f, "* {fault:?}"),
+    /// Writes one line of JSON for each event.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write_json(&self, out: &mut impl io::Write) -> io::Result<()> {
+        for event in &self.events {
+            serde_json::to_writer(&mut *out, event)?;
+            out.write_all(b"\n")?;
         }
+        Ok(())
+    }
+
+    /// Forgets everything but keeps the memory.
+    pub fn clear(&mut self) {
+        self.events.clear();
+        self.hash = Digest::default();
+    }
+}
+
+/// Hashes alike in every process and release: neither seeded nor proof against an adversary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest(u64);
+
+impl Digest {
+    fn mix(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(23) ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+impl Hasher for Digest {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_le_bytes(word) ^ bytes.len() as u64);
+        }
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.mix(u64::from(number));
+    }
+
+    fn write_u16(&mut self, number: u16) {
+        self.mix(u64::from(number));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.mix(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.mix(number);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.mix(number as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(reason: u8) -> History {
+        let mut history = History::default();
+        history.note(0, None, What::BrokerStarted);
+        history.note(1, Some(0), What::Opened { connection: 0 });
+        let ack = Ack { kind: AckKind::PubRec, id: 3, reason };
+        history.note(5, Some(0), What::Saw { packet: Saw::Ack(ack) });
+        let outcome = Outcome::Acked { reason };
+        history.note(5, Some(0), What::Published { message: 9, outcome });
+        history
+    }
+
+    #[test]
+    fn a_history_is_lines_of_json() {
+        let mut lines = Vec::new();
+        history(0).write_json(&mut lines).expect("memory takes all");
+        let events: Vec<Event> = serde_json::Deserializer::from_slice(&lines)
+            .into_iter()
+            .map(|event| event.expect("an event"))
+            .collect();
+        assert_eq!(events, history(0).events());
+    }
+
+    #[test]
+    fn every_difference_changes_the_hash() {
+        assert_eq!(history(0).hash(), history(0).hash());
+        assert_ne!(history(0).hash(), history(16).hash());
+        let mut counted = history(0);
+        counted.count(&1u8);
+        assert_ne!(counted.hash(), history(0).hash());
     }
 }

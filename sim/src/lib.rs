@@ -1,30 +1,51 @@
-//! Stormpetrel on a simulated network: the whole shell and the machine, replayed from one seed.
+//! Stormpetrel in simulation: played from one seed, judged by an oracle that knows MQTT and
+//! nothing of the broker.
 //!
-//! A [`Scenario`] is data: scripts of clients, what happens to the network and to the broker,
-//! and one number that everything random comes from. [`run`] plays it, and its [`Run`] says
-//! what each client asked and saw. The same scenario gives the same run, byte for byte.
+//! A seed makes a [`Plan`] (all knobs), the plan a [`Scenario`] (pure data: who does what when,
+//! and what goes wrong), and a level plays that. The machine level drives the state machine alone
+//! with packets, thousands of scenarios a second; the network level runs the whole shell on a
+//! simulated network. Both give a [`Run`]: the [`History`] of what clients asked and saw. The same
+//! scenario gives the same run, byte for byte.
 //!
-//! Read `scenario.rs` (what there is to play), `run.rs` (the loop around turmoil), `client.rs`
-//! (the other end of the wire). Below them: `network.rs` and `chaos.rs` (what takes the place of
-//! TCP), `dice.rs` (all randomness), `panics.rs`. Named scenarios are in `scenarios/`. The
-//! broker's session code is nowhere used here: a fault must not agree with itself.
+//! | function | what it does |
+//! |---|---|
+//! | `Plan::drawn(seed: u64) -> Plan`, `Plan::scenario(&self) -> Scenario` | what to play |
+//! | `machine_level::run(&Scenario) -> Run` | plays it on the machine alone |
+//! | `network_level::run(&Scenario) -> Run` | plays it on the whole broker |
+//! | `oracle::check(&Scenario, &History) -> Vec<Violation>` | what is wrong with it |
+//! | `shrink::shrink(&Scenario, &Class, &mut dyn FnMut(&Scenario) -> Vec<Violation>) -> Scenario` | the smallest scenario that fails in the same way |
+//! | `report::..` | the failure, for people |
+//!
+//! Read `scenario.rs` (what there is to play), `history.rs` (what came of it), `verdict.rs` (what
+//! is wrong), then `machine_level.rs`. Below them: `plan.rs`, `generate.rs`, `marks.rs` (rare
+//! situations), `dice.rs` (all randomness), `network.rs` and `chaos.rs` (what takes the place of
+//! TCP), `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
+//! itself. `script/` is an older form with scenarios of its own.
 
 mod chaos;
-mod client;
-mod connection;
 mod dice;
+mod generate;
 mod history;
-mod line;
+mod marks;
 mod network;
 mod panics;
-mod run;
+mod plan;
 mod scenario;
-pub mod scenarios;
-mod stages;
+pub mod script;
+mod verdict;
 
 pub use chaos::{Chaos, Chaotic};
 pub use dice::Dice;
-pub use history::{Event, History, Loss, Outcome, What};
+pub use history::{
+    Ack, AckKind, Asked, ClosedBy, Digest, Event, Granted, History, Outcome, PublishAsked,
+    PublishSaw, Saw, What,
+};
+pub use marks::{Mark, Marks};
 pub use network::SimNetwork;
-pub use run::{Failure, Run, run};
-pub use scenario::{Fault, Planned, Scenario, Script, Step, Weather};
+pub use plan::{Actions, FaultWeights, Plan};
+pub use scenario::{
+    AckPolicy, Action, Breach, Broker, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
+    MessageNumber, NoQos, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription,
+    Weather, Will,
+};
+pub use verdict::{Class, Promise, Run, Violation};

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use stormpetrel_sim::scenarios;
+use stormpetrel_sim::script::scenarios;
 
 /// Plays Stormpetrel on a simulated network: the same seed, the same run.
 #[derive(Debug, Parser)]

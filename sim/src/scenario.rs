@@ -1,178 +1,600 @@
 //! What there is to play: a scenario, as data.
 //!
-//! Nothing here is drawn while it runs, but for latencies and chaos, which come from `noise`
-//! alone: so a scenario can be shrunk, stored, and played again when whoever drew it has
-//! changed. Played by `run.rs` (faults, weather) and `client.rs` (scripts).
+//! Made before the run (by `generate.rs` from a [`Plan`](crate::Plan), by hand, or read from
+//! YAML) and played at either level. Nothing in it is drawn while it runs but latencies, sizes
+//! of pulls and chaos, which come from `seed` alone. Any operation, fault or client may be taken
+//! out and what is left is a scenario: an operation that makes no sense at its time (publish
+//! without a connection, an unknown client) is no operation. So it can be shrunk.
+//!
+//! A run has two phases. Safety: operations and faults happen as written, until `safety_ms`.
+//! Liveness: faults are over, clients become honest, come back with their sessions and take what
+//! waits for them, until all is quiet or `liveness_ms` have passed.
 
-use stormpetrel::config::{Bind, Config, Listener};
-use stormpetrel::mqtt::types::{QoS, Version};
+use std::fmt;
+use std::sync::Arc;
 
-use crate::chaos::Chaos;
+use serde::{Deserialize, Serialize};
+use stormpetrel::mqtt::types::Version;
+
+/// A client: its place in [`Scenario::clients`].
+pub type ClientIndex = usize;
+
+/// A message: the number that its payload says, unlike every other of the run. 0 is the empty
+/// payload, which has no number and clears what is retained.
+pub type MessageNumber = u64;
 
 /// Everything that a run does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Scenario {
-    /// The seed of latencies, of chaos and of the broker itself.
-    pub noise: u64,
+    /// Of latencies, sizes of pulls, chaos, and of the broker itself.
+    pub seed: u64,
     /// What the broker is told to do.
-    pub config: Config,
+    pub broker: Broker,
     /// The network while nothing happens to it.
     pub weather: Weather,
-    /// Clients, by the host that they run on. Hosts cost time, so there are few.
-    pub zones: Vec<Vec<Script>>,
-    /// What happens, by rising time.
-    pub faults: Vec<Planned>,
-    /// Simulated milliseconds after which scripts must have ended.
-    pub time_max: u64,
+    /// Who takes part.
+    pub clients: Vec<Client>,
+    /// What they do, by rising time; at the same time, in this order.
+    pub ops: Vec<Op>,
+    /// What happens to the network and to the broker, by rising time.
+    pub faults: Vec<Fault>,
+    /// Milliseconds of the safety phase.
+    pub safety_ms: u64,
+    /// Milliseconds of the liveness phase, at most. 0: there is none.
+    pub liveness_ms: u64,
+}
+
+/// The broker's configuration, as far as runs differ in it. Nothing given: the broker's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Broker {
+    /// Connections at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<usize>,
+    /// Bytes of one packet from a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packet_bytes: Option<u32>,
+    /// Milliseconds from accept to a complete CONNECT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connect_timeout_ms: Option<u64>,
+    /// Seconds of keep alive that a client may ask for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_alive_max_s: Option<u16>,
+    /// Messages above QoS 0 that are sent but not acknowledged, each way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inflight: Option<u16>,
+    /// Messages that wait in one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_messages: Option<usize>,
+    /// Bytes of messages that wait in one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_bytes: Option<usize>,
+    /// Bytes that all sessions and retained messages hold together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_bytes: Option<usize>,
+    /// Subscriptions of one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscriptions: Option<usize>,
+    /// Levels of a topic name or filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_levels: Option<usize>,
+    /// Retained messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retained_messages: Option<usize>,
+    /// Bytes of all retained messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retained_bytes: Option<usize>,
+    /// Seconds that a session may live without a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_expiry_max_s: Option<u32>,
+    /// Seconds that a session of 3.1.1 outlives its connection; none: for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_expiry_s: Option<u32>,
+    /// The highest QoS that a subscription is granted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_qos: Option<Qos>,
+    /// Seconds between two publications of `$SYS`; none: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sys_interval_s: Option<u64>,
 }
 
 /// The network while nothing happens to it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Weather {
-    /// Milliseconds from host to host, at least.
-    pub latency_min: u64,
-    /// Milliseconds from host to host, at most.
-    pub latency_max: u64,
-    /// Whether hosts have their turn in random order.
-    pub is_order_random: bool,
-    /// What streams do to bytes.
-    pub chaos: Chaos,
+    /// Milliseconds from host to host, at least. 0 at the machine level only.
+    pub latency_min_ms: u64,
+    /// Milliseconds from host to host, at most. Packets of one connection stay in order.
+    pub latency_max_ms: u64,
+    /// Of a thousand packets, how many are delayed by up to ten times as much.
+    pub spikes: u16,
+    /// Bytes that the broker is asked for at once: none, as much as there is; else between 1 and
+    /// this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_bytes_max: Option<usize>,
+    /// How badly streams treat bytes: of a thousand reads and writes, how many are short, joined
+    /// or late. Network level only.
+    #[serde(default)]
+    pub chaos: u16,
 }
 
-/// Something that happens, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Planned {
-    /// Simulated milliseconds since the run began.
-    pub at: u64,
-    /// What happens.
-    pub fault: Fault,
-}
-
-/// Something that happens to the network or to the broker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing passes between a zone and the broker, and nothing is lost.
-    Hold(usize),
-    /// It passes again, what was held at once.
-    Release(usize),
-    /// The broker's process is killed: its connections end, what it knew is gone.
-    Crash,
-    /// It is started again.
-    Restart,
-    /// It is told to stop.
-    Stop,
-}
-
-/// What one client does.
-#[derive(Clone, Debug)]
-pub struct Script {
-    /// No two clients have the same name; it is also their client id.
-    pub client_id: String,
+/// One who takes part.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Client {
+    /// Its client id. Two clients may have the same: they take each other over. Empty: the
+    /// broker gives it one.
+    pub client_id: Arc<str>,
     /// What it speaks.
-    pub version: Version,
-    /// Whether its first CONNECT asks for a new session. Later ones never do.
+    pub version: ProtocolVersion,
+    /// The part of the network that it lives in.
+    #[serde(default)]
+    pub zone: usize,
+    /// How it behaves, until told otherwise or until the liveness phase.
+    #[serde(default)]
+    pub manners: Manners,
+}
+
+/// How a client behaves. The default is honest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Manners {
+    /// What it does with messages that need an answer.
+    pub acks: AckPolicy,
+    /// Milliseconds that it takes to answer a packet. 0: at once.
+    pub ack_delay_ms: u64,
+    /// Whether it pings when it has nothing else to say within its keep alive.
+    pub pings: bool,
+    /// Whether it sends again, with DUP, what was not acknowledged when its session is resumed.
+    /// One of 5.0 that does not breaks the standard.
+    pub resends: bool,
+    /// Whether it sends each PUBLISH above QoS 0 twice, the second one with DUP: allowed in
+    /// 3.1.1, and what a broker must be able to bear in 5.0.
+    pub duplicates: bool,
+    /// Whether it keeps to the broker's Receive Maximum. One that does not may be disconnected.
+    pub keeps_quota: bool,
+    /// Whether it sends topic aliases, where the broker takes them.
+    pub aliases: bool,
+}
+
+/// What a client does with messages that need an answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AckPolicy {
+    /// Answers as it should.
+    #[default]
+    Prompt,
+    /// Never answers.
+    Never,
+    /// Answers PUBLISH, but not PUBREL.
+    NeverComplete,
+    /// Answers with an error (0x80); 5.0 only, in 3.1.1 as it should.
+    Reject,
+}
+
+/// Something that a client does, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Op {
+    /// Milliseconds since the run began.
+    pub at_ms: u64,
+    /// Who.
+    pub client: ClientIndex,
+    /// What.
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// Something that a client does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "do")]
+pub enum Action {
+    /// Opens a connection and sends CONNECT. If it has one it leaves that open, forgets it, and
+    /// comes in by the new one: a takeover of itself.
+    Connect(Connect),
+    /// Opens a connection and says nothing. It has to be connected by nothing.
+    Linger,
+    /// SUBSCRIBE.
+    Subscribe(Subscribe),
+    /// UNSUBSCRIBE.
+    Unsubscribe {
+        /// From these.
+        filters: Vec<Arc<str>>,
+    },
+    /// PUBLISH. Waits until the broker's Receive Maximum has room if the client keeps to that.
+    Publish(Publish),
+    /// PINGREQ.
+    Ping,
+    /// Behaves like that from now on.
+    Behave(Manners),
+    /// DISCONNECT, then the end of the connection.
+    Disconnect {
+        /// Reason code; 5.0 only. 0x04 has the will published.
+        #[serde(default)]
+        reason: u8,
+        /// Another session expiry interval, in seconds; 5.0 only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expiry_s: Option<u32>,
+    },
+    /// The connection ends without a word, and both sides hear of it.
+    Cut,
+    /// The connection ends and the client hears of it; the broker does not, and nothing comes
+    /// any more: only keep alive or a takeover ends it there.
+    HalfOpen,
+    /// Takes nothing from the connection any more. What comes waits in the network, up to a
+    /// bound; then the broker cannot send.
+    Pause,
+    /// Takes what has come, and goes on.
+    Resume,
+    /// Sends what is no packet.
+    Garble,
+    /// Sends a packet that breaks the protocol, though each field is well formed.
+    Break {
+        /// How.
+        breach: Breach,
+    },
+}
+
+/// Ways to break the protocol with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Breach {
+    /// A second CONNECT.
+    SecondConnect,
+    /// What only a broker sends.
+    SubAck,
+    /// PUBACK, PUBREC and PUBCOMP for packet ids that are not in use: nothing to be closed for.
+    UnknownAcks,
+    /// PUBREL for a packet id that is not in use: nothing to be closed for.
+    UnknownRelease,
+}
+
+/// CONNECT.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Connect {
+    /// Clean Start; Clean Session in 3.1.1.
     pub clean_start: bool,
-    /// Seconds that its session outlives a connection; 5.0 only.
-    pub session_expiry: u32,
-    /// What it does, in order. If its connection is lost it comes back and goes on.
-    pub steps: Vec<Step>,
+    /// Seconds that the session outlives the connection; 5.0 only. None: not said, which is 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiry_s: Option<u32>,
+    /// Seconds; 0: none.
+    pub keep_alive_s: u16,
+    /// Messages above QoS 0 at once; 5.0 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receive_maximum: Option<u16>,
+    /// Bytes of the largest packet that it takes; 5.0 only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packet_bytes_max: Option<u32>,
+    /// Topic aliases that it takes; 5.0 only.
+    pub topic_alias_maximum: u16,
+    /// What is published if it goes without a word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub will: Option<Will>,
 }
 
-/// One thing that a client does; then it waits until that is done. It receives all the while,
-/// and acknowledges as it should.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Connects, and tries again until it is let in.
-    Connect,
-    /// Subscribes, until SUBACK.
-    Subscribe {
-        /// The filter.
-        filter: String,
-        /// The QoS asked for.
-        qos: QoS,
-    },
-    /// Publishes, until the last acknowledgement.
-    Publish {
-        /// The topic.
-        topic: String,
-        /// What it says. Unlike every other, so that it is known again.
-        payload: String,
-        /// How surely.
-        qos: QoS,
-        /// Whether it is retained.
-        retain: bool,
-    },
-    /// Receives until a message with this payload has come, now or earlier.
-    Await(String),
-    /// Waits for every client whose script mentions the same stage.
-    Meet(u32),
-    /// Waits until so many milliseconds of the run have passed.
-    Until(u64),
-    /// Sends DISCONNECT and waits for the broker to close.
-    Disconnect,
-    /// Waits for the broker to close, and does not come back.
-    StayUntilClosed,
+/// A will.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Will {
+    /// What it says and where.
+    #[serde(flatten)]
+    pub message: Publish,
+    /// Seconds between the end of the connection and the publication; 5.0 only.
+    #[serde(default)]
+    pub delay_s: u32,
 }
 
-impl Scenario {
-    /// A broker with one listener and nothing else: no `$SYS`, fair weather, no clients.
-    pub fn new(noise: u64) -> Scenario {
-        let listener = Listener {
-            name: "default".to_owned(),
-            bind: Bind { host: None, port: Bind::DEFAULT_PORT },
-            connections_max: usize::MAX,
-        };
-        Scenario {
-            noise,
-            config: Config { listeners: vec![listener], sys_interval: None, ..Config::default() },
-            weather: Weather::default(),
-            zones: Vec::new(),
-            faults: Vec::new(),
-            time_max: 60_000,
-        }
+/// PUBLISH, or what a will publishes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Publish {
+    /// Its number.
+    pub message: MessageNumber,
+    /// The topic.
+    pub topic: Arc<str>,
+    /// How surely.
+    pub qos: Qos,
+    /// Whether it is retained.
+    #[serde(default)]
+    pub retain: bool,
+    /// Seconds after which it is of no use; 5.0 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expiry_s: Option<u32>,
+    /// Bytes of the payload, at least: the number is filled up to that.
+    #[serde(default)]
+    pub bytes: usize,
+}
+
+/// SUBSCRIBE.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Subscribe {
+    /// Of all its filters; 5.0 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription_id: Option<u32>,
+    /// At least one.
+    pub filters: Vec<Subscription>,
+}
+
+/// One filter of a SUBSCRIBE.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The filter; `$share/group/filter` is shared.
+    pub filter: Arc<str>,
+    /// The highest QoS to deliver with.
+    pub qos: Qos,
+    /// Not what the same client published; 5.0 only.
+    #[serde(default)]
+    pub no_local: bool,
+    /// Whether RETAIN is forwarded as it was published; 5.0 only.
+    #[serde(default)]
+    pub retain_as_published: bool,
+    /// Which retained messages to send: 0 all, 1 if the subscription is new, 2 none; 5.0 only.
+    #[serde(default)]
+    pub retain_handling: u8,
+}
+
+/// Something that happens to the network or to the broker, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Fault {
+    /// Milliseconds since the run began.
+    pub at_ms: u64,
+    /// What happens.
+    #[serde(flatten)]
+    pub kind: FaultKind,
+}
+
+/// Something that happens to the network or to the broker. It ends by itself, at the latest with
+/// the safety phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "fault")]
+pub enum FaultKind {
+    /// The broker's process is killed: its connections end, what it knew is gone.
+    Crash {
+        /// Milliseconds until it is started again.
+        down_ms: u64,
+    },
+    /// The broker is told to stop: it tells its clients, and what it knew is gone.
+    Stop {
+        /// Milliseconds until it is started again.
+        down_ms: u64,
+    },
+    /// Nothing passes between a zone and the broker, and nothing is lost.
+    Hold {
+        /// The zone.
+        zone: usize,
+        /// For so many milliseconds.
+        for_ms: u64,
+    },
+    /// All connections of a zone end, and both sides hear of it.
+    Cut {
+        /// The zone.
+        zone: usize,
+    },
+    /// What passes between a zone and the broker is lost, and every connection that stands is
+    /// dead without either side hearing of it. None can be opened meanwhile.
+    Partition {
+        /// The zone.
+        zone: usize,
+        /// For so many milliseconds.
+        for_ms: u64,
+    },
+}
+
+/// Quality of service: 0, 1 or 2.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Qos {
+    /// QoS 0.
+    #[default]
+    AtMostOnce = 0,
+    /// QoS 1.
+    AtLeastOnce = 1,
+    /// QoS 2.
+    ExactlyOnce = 2,
+}
+
+/// What a client speaks.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum ProtocolVersion {
+    /// MQTT 3.1.
+    #[serde(rename = "3.1")]
+    V31,
+    /// MQTT 3.1.1.
+    #[serde(rename = "3.1.1")]
+    V311,
+    /// MQTT 5.0.
+    #[default]
+    #[serde(rename = "5.0")]
+    V5,
+}
+
+/// A number that is no quality of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("QoS is 0, 1 or 2, not {0}")]
+pub struct NoQos(u8);
+
+impl Qos {
+    /// All three.
+    pub const ALL: [Qos; 3] = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce];
+
+    /// 0, 1 or 2.
+    pub fn number(self) -> u8 {
+        self as u8
     }
+}
 
-    /// How many clients there are.
-    pub(crate) fn clients(&self) -> usize {
-        self.zones.iter().map(Vec::len).sum()
+impl From<Qos> for u8 {
+    fn from(qos: Qos) -> u8 {
+        qos.number()
+    }
+}
+
+impl TryFrom<u8> for Qos {
+    type Error = NoQos;
+
+    fn try_from(number: u8) -> Result<Qos, NoQos> {
+        Qos::ALL.get(usize::from(number)).copied().ok_or(NoQos(number))
+    }
+}
+
+impl fmt::Display for Qos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number().fmt(f)
+    }
+}
+
+impl ProtocolVersion {
+    /// Whether packets carry properties and reason codes.
+    pub fn is_v5(self) -> bool {
+        self == ProtocolVersion::V5
+    }
+}
+
+impl From<ProtocolVersion> for Version {
+    fn from(version: ProtocolVersion) -> Version {
+        match version {
+            ProtocolVersion::V31 => Version::V31,
+            ProtocolVersion::V311 => Version::V311,
+            ProtocolVersion::V5 => Version::V5,
+        }
     }
 }
 
 impl Default for Weather {
     fn default() -> Weather {
-        Weather { latency_min: 5, latency_max: 5, is_order_random: false, chaos: Chaos::default() }
+        Weather { latency_min_ms: 5, latency_max_ms: 5, spikes: 0, pull_bytes_max: None, chaos: 0 }
     }
 }
 
-impl Script {
-    /// A client that starts clean, with no steps yet.
-    pub fn new(client_id: &str, version: Version) -> Script {
-        Script {
-            client_id: client_id.to_owned(),
-            version,
+impl Default for Manners {
+    fn default() -> Manners {
+        Manners {
+            acks: AckPolicy::Prompt,
+            ack_delay_ms: 0,
+            pings: true,
+            resends: true,
+            duplicates: false,
+            keeps_quota: true,
+            aliases: false,
+        }
+    }
+}
+
+impl Default for Connect {
+    fn default() -> Connect {
+        Connect {
             clean_start: true,
-            session_expiry: 0,
-            steps: Vec::new(),
+            expiry_s: None,
+            keep_alive_s: 0,
+            receive_maximum: None,
+            packet_bytes_max: None,
+            topic_alias_maximum: 0,
+            will: None,
+        }
+    }
+}
+
+impl Default for Scenario {
+    /// A broker with its defaults in fair weather, and nobody there.
+    fn default() -> Scenario {
+        Scenario {
+            seed: 0,
+            broker: Broker::default(),
+            weather: Weather::default(),
+            clients: Vec::new(),
+            ops: Vec::new(),
+            faults: Vec::new(),
+            safety_ms: 10_000,
+            liveness_ms: 60_000,
+        }
+    }
+}
+
+impl Scenario {
+    /// As YAML. [`Scenario::from_yaml`] reads it back.
+    ///
+    /// # Panics
+    /// Never: all of it can be written as YAML.
+    pub fn to_yaml(&self) -> String {
+        serde_yaml::to_string(self).expect("names, numbers and lists only")
+    }
+
+    /// Reads YAML.
+    ///
+    /// # Errors
+    /// It is not a scenario.
+    pub fn from_yaml(text: &str) -> Result<Scenario, serde_yaml::Error> {
+        serde_yaml::from_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish() -> Publish {
+        Publish {
+            message: 7,
+            topic: Arc::from("a/b"),
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            expiry_s: Some(3),
+            bytes: 20,
         }
     }
 
-    /// With these steps after those it has.
-    #[must_use]
-    pub fn then(mut self, steps: impl IntoIterator<Item = Step>) -> Script {
-        self.steps.extend(steps);
-        self
+    fn actions() -> Vec<Action> {
+        let will = Will { message: publish(), delay_s: 4 };
+        let filter = Subscription {
+            filter: Arc::from("$share/g/a/#"),
+            qos: Qos::AtLeastOnce,
+            no_local: false,
+            retain_as_published: true,
+            retain_handling: 2,
+        };
+        vec![
+            Action::Connect(Connect { will: Some(will), ..Connect::default() }),
+            Action::Linger,
+            Action::Subscribe(Subscribe { subscription_id: Some(9), filters: vec![filter] }),
+            Action::Unsubscribe { filters: vec![Arc::from("#")] },
+            Action::Publish(publish()),
+            Action::Ping,
+            Action::Behave(Manners { acks: AckPolicy::Never, ..Manners::default() }),
+            Action::Disconnect { reason: 4, expiry_s: Some(0) },
+            Action::Cut,
+            Action::HalfOpen,
+            Action::Pause,
+            Action::Resume,
+            Action::Garble,
+            Action::Break { breach: Breach::SecondConnect },
+        ]
     }
-}
 
-impl Step {
-    /// A subscription.
-    pub fn subscribe(filter: &str, qos: QoS) -> Step {
-        Step::Subscribe { filter: filter.to_owned(), qos }
-    }
-
-    /// A message that is not retained.
-    pub fn publish(topic: &str, payload: &str, qos: QoS) -> Step {
-        let (topic, payload) = (topic.to_owned(), payload.to_owned());
-        Step::Publish { topic, payload, qos, retain: false }
+    #[test]
+    fn a_scenario_is_read_back_from_its_yaml() {
+        let client = |version| Client {
+            client_id: Arc::from("c"),
+            version,
+            zone: 1,
+            manners: Manners::default(),
+        };
+        let op = |action| Op { at_ms: 12, client: 1, action };
+        let faults = [
+            FaultKind::Crash { down_ms: 5 },
+            FaultKind::Stop { down_ms: 5 },
+            FaultKind::Hold { zone: 0, for_ms: 9 },
+            FaultKind::Cut { zone: 1 },
+            FaultKind::Partition { zone: 1, for_ms: 8 },
+        ];
+        let scenario = Scenario {
+            seed: u64::MAX,
+            broker: Broker { max_qos: Some(Qos::AtLeastOnce), ..Broker::default() },
+            clients: vec![client(ProtocolVersion::V31), client(ProtocolVersion::V5)],
+            ops: actions().into_iter().map(op).collect(),
+            faults: faults.into_iter().map(|kind| Fault { at_ms: 50, kind }).collect(),
+            ..Scenario::default()
+        };
+        let yaml = scenario.to_yaml();
+        assert_eq!(Scenario::from_yaml(&yaml).map_err(|e| e.to_string()), Ok(scenario), "{yaml}");
     }
 }

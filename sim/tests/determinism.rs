@@ -1,6 +1,6 @@
 //! The same scenario gives the same run, whatever ran before it and beside it.
 
-use stormpetrel_sim::scenarios::{self, ALL};
+use stormpetrel_sim::script::scenarios::{self, ALL};
 
 /// Everything that was seen of the run, with its times.
 fn trace(name: &str, seed: u64) -> String {

@@ -1,7 +1,7 @@
 //! A run that fails says so: what would go unnoticed on turmoil alone.
 
 use stormpetrel::mqtt::types::{QoS, Version};
-use stormpetrel_sim::{Failure, Fault, Planned, Scenario, Script, Step, run};
+use stormpetrel_sim::script::{Failure, Fault, Planned, Scenario, Script, Step, run};
 
 fn with(steps: impl IntoIterator<Item = Step>) -> Scenario {
     let script = Script::new("client", Version::V5).then([Step::Connect]).then(steps);

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use stormpetrel_sim::scenarios::{self, Named};
+use stormpetrel_sim::script::scenarios::{self, Named};
 
 fn named(name: &str) -> &'static Named {
     scenarios::find(name).expect("one of the named scenarios")

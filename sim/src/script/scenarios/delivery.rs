@@ -5,8 +5,8 @@ use stormpetrel::mqtt::types::{QoS, Version};
 
 use crate::chaos::Chaos;
 use crate::dice::Dice;
-use crate::history::History;
-use crate::scenario::{Fault, Planned, Scenario, Script, Step, Weather};
+use crate::script::history::History;
+use crate::script::scenario::{Fault, Planned, Scenario, Script, Step, Weather};
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 const CLIENTS: [(&str, Version); 2] = [("old", Version::V311), ("new", Version::V5)];

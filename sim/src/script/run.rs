@@ -15,13 +15,13 @@ use stormpetrel::machine::Timestamp;
 use stormpetrel::server::{self, Clock, Network, Shared};
 use turmoil::Sim;
 
-use crate::client::{BROKER, Client};
 use crate::dice::Dice;
-use crate::history::{History, Recorder, What};
 use crate::network::{SimNetwork, unix_millis};
 use crate::panics::Watch;
-use crate::scenario::{Fault, Planned, Scenario};
-use crate::stages::Stages;
+use crate::script::client::{BROKER, Client};
+use crate::script::history::{History, Recorder, What};
+use crate::script::scenario::{Fault, Planned, Scenario};
+use crate::script::stages::Stages;
 
 /// Simulated time at the beginning of every run, in seconds since the Unix epoch.
 const EPOCH: u64 = 1_700_000_000;

@@ -6,9 +6,9 @@
 mod delivery;
 mod restart;
 
-use crate::history::History;
-use crate::run::{Run, run};
-use crate::scenario::Scenario;
+use crate::script::history::History;
+use crate::script::run::{Run, run};
+use crate::script::scenario::Scenario;
 
 /// A scenario with a name.
 #[derive(Clone, Copy, Debug)]

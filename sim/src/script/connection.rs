@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use turmoil::net::TcpStream;
 
 use crate::chaos::Chaotic;
-use crate::history::Loss;
+use crate::script::history::Loss;
 
 /// A connection to the broker.
 #[derive(Debug)]

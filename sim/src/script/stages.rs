@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::Notify;
 
-use crate::scenario::{Scenario, Step};
+use crate::script::scenario::{Scenario, Step};
 
 /// The stages of one run.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use stormpetrel::mqtt::wire::Packet;
 
 use crate::chaos::Chaos;
 use crate::dice::Dice;
-use crate::history::{Event, History, Outcome, What};
-use crate::scenario::{Fault, Planned, Scenario, Script, Step};
+use crate::script::history::{Event, History, Outcome, What};
+use crate::script::scenario::{Fault, Planned, Scenario, Script, Step};
 
 /// What is said before the crash, and after it.
 const SAID: [&str; 2] = ["before", "after"];

@@ -18,12 +18,12 @@ use stormpetrel::mqtt::wire::{
     SubscriptionOptions, SubscriptionRequest,
 };
 
-use crate::connection::Connection;
-use crate::history::{Loss, Outcome, Recorder, What};
-use crate::line;
 use crate::network::{SimNetwork, elapsed};
-use crate::scenario::{Script, Step};
-use crate::stages::Stages;
+use crate::script::connection::Connection;
+use crate::script::history::{Loss, Outcome, Recorder, What};
+use crate::script::line;
+use crate::script::scenario::{Script, Step};
+use crate::script::stages::Stages;
 
 /// The broker's name on the network.
 pub(crate) const BROKER: &str = "broker";
