@@ -27,9 +27,11 @@ pub mod client;
 mod dice;
 mod generate;
 mod history;
+mod link;
 pub mod machine_level;
 mod marks;
 mod network;
+pub mod network_level;
 mod panics;
 mod plan;
 mod scenario;
@@ -43,8 +45,9 @@ pub use history::{
     Ack, AckKind, Asked, ClosedBy, Digest, Event, Granted, History, Outcome, PublishAsked,
     PublishSaw, Saw, What,
 };
+pub use link::Linked;
 pub use marks::{Mark, Marks};
-pub use network::SimNetwork;
+pub use network::{SimNetwork, SimStream};
 pub use plan::{Actions, FaultWeights, Plan};
 pub use scenario::{
     AckPolicy, Action, Breach, Broker, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
