@@ -27,6 +27,7 @@ pub mod client;
 mod dice;
 mod generate;
 mod history;
+mod lanes;
 mod link;
 pub mod machine_level;
 mod marks;
@@ -35,6 +36,7 @@ pub mod network_level;
 mod panics;
 mod plan;
 mod scenario;
+pub mod scenarios;
 pub mod script;
 mod verdict;
 
@@ -44,6 +46,7 @@ pub use history::{
     Ack, AckKind, Asked, ClosedBy, Digest, Event, Granted, History, Outcome, PublishAsked,
     PublishSaw, Saw, What,
 };
+pub use lanes::lanes;
 pub use link::Linked;
 pub use marks::{Mark, Marks};
 pub use network::{SimNetwork, SimStream};
