@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use stormpetrel_sim::scenarios::{self, ALL, Named};
+use stormpetrel_sim::scenarios::{ALL, Named};
 use stormpetrel_sim::{Run, Scenario, lanes, network_level};
 
 /// Seeds of latencies and chaos that every scenario is played with.

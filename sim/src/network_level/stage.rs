@@ -143,7 +143,7 @@ impl<'s> Stage<'s> {
         self.stop()
     }
 
-    /// Tells the broker to stop, and waits until it has.
+    /// Tells the broker to stop, and waits until it has. The history is over: clients are gone.
     fn stop(&mut self) -> Result<(), Violation> {
         self.brokers.stop();
         let late = self.now + STOP_TIMEOUT_MS;
@@ -151,7 +151,7 @@ impl<'s> Stage<'s> {
             if self.now >= late {
                 return Err(violation(Promise::I17, "did-not-stop", "the broker did not stop"));
             }
-            self.step()?;
+            self.step_network()?;
         }
         Ok(())
     }
@@ -166,12 +166,16 @@ impl<'s> Stage<'s> {
                 wire.pause(self.clients[index].is_paused());
             }
         }
+        self.step_network()?;
+        (0..self.clients.len()).for_each(|index| self.read(index));
+        Ok(())
+    }
+
+    fn step_network(&mut self) -> Result<(), Violation> {
         let stepped = self.sim.step();
         self.now += TICK_MS;
         panicked(self.watch)?;
-        stepped.map_err(|error| violation(Promise::I16, "host-failed", error.to_string()))?;
-        (0..self.clients.len()).for_each(|index| self.read(index));
-        Ok(())
+        stepped.map(drop).map_err(|error| violation(Promise::I16, "host-failed", error.to_string()))
     }
 
     /// Gives a client what came.
