@@ -108,11 +108,12 @@ impl<'p> Generator<'p> {
         let mut clients: Vec<Client> = Vec::with_capacity(self.plan.clients);
         for index in 0..self.plan.clients {
             let version = self.version();
-            let shared = index > 0 && self.dice.chance(self.plan.shared_client_ids);
-            let client_id = match shared {
-                true => clients[self.index(index)].client_id.clone(),
-                false if version != ProtocolVersion::V31 && self.dice.chance(20) => Arc::from(""),
-                false => Arc::from(format!("c{index}")),
+            let other = index > 0 && self.dice.chance(self.plan.shared_client_ids);
+            let other = other.then(|| clients[self.index(index)].client_id.clone());
+            let client_id = match other {
+                Some(other) if !other.is_empty() => other,
+                _ if version != ProtocolVersion::V31 && self.dice.chance(20) => Arc::from(""),
+                _ => Arc::from(format!("c{index}")),
             };
             let zone = self.index(self.plan.zones.max(1));
             clients.push(Client { client_id, version, zone, manners: self.manners() });

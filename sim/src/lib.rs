@@ -38,6 +38,7 @@ mod plan;
 mod scenario;
 pub mod scenarios;
 pub mod script;
+pub mod sweep;
 mod verdict;
 
 pub use chaos::{Chaos, Chaotic};

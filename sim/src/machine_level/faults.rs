@@ -119,7 +119,8 @@ impl Stage<'_> {
             }
             let is_client_there = link.has_client && link.is_dead;
             link.is_dead = false;
-            if link.is_open {
+            // Even its beginning may still be on its way.
+            if link.is_open || !link.to_broker.is_empty() {
                 self.send(connection, ToBroker::End);
             }
             if is_client_there {

@@ -80,6 +80,10 @@ impl<T> Lane<T> {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         self.items.clear();
     }

@@ -130,12 +130,26 @@ impl<'s> Stage<'s> {
                 self.queue_at(fault.at_ms, Due::Fault(index));
             }
         }
-        for (index, op) in scenario.ops.iter().enumerate() {
-            if is_in_time(op.at_ms) && op.client < scenario.clients.len() {
-                self.queue_at(op.at_ms, Due::Op(index));
-            }
-        }
+        self.queue_op(0);
         self.queue_at(scenario.safety_ms, Due::Liveness);
+    }
+
+    /// One operation after the other, so that the queue stays short.
+    fn queue_op(&mut self, index: usize) {
+        if let Some(op) = self.scenario.ops.get(index)
+            && op.at_ms < self.scenario.safety_ms
+        {
+            self.queue_at(op.at_ms, Due::Op(index));
+        }
+    }
+
+    fn play_op(&mut self, index: usize) {
+        let op = &self.scenario.ops[index];
+        if op.client < self.clients.len() {
+            self.with_client(op.client, |client, world| client.act(&op.action, world));
+            self.read(op.client);
+        }
+        self.queue_op(index + 1);
     }
 
     /// Milliseconds since the run began.
@@ -163,11 +177,7 @@ impl<'s> Stage<'s> {
 
     fn handle(&mut self, due: Due) {
         match due {
-            Due::Op(index) => {
-                let op = &self.scenario.ops[index];
-                self.with_client(op.client, |client, world| client.act(&op.action, world));
-                self.read(op.client);
-            }
+            Due::Op(index) => self.play_op(index),
             Due::Fault(index) => self.apply(self.scenario.faults[index]),
             Due::ToBroker(connection) => self.arrive_at_broker(connection),
             Due::ToClient(connection) => self.arrive_at_client(connection),
