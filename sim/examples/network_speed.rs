@@ -1,5 +1,7 @@
 //! Measures the network level: seeds, operations and simulated time in a second, on one thread.
 
+#![expect(clippy::disallowed_methods, reason = "it measures real time")]
+
 use std::io::{self, Write};
 use std::time::Instant;
 
