@@ -28,6 +28,7 @@ mod generate;
 mod history;
 mod marks;
 mod network;
+pub mod oracle;
 mod panics;
 mod plan;
 mod scenario;
