@@ -23,9 +23,11 @@
 //! itself. `script/` is an older form with scenarios of its own.
 
 mod chaos;
+pub mod client;
 mod dice;
 mod generate;
 mod history;
+pub mod machine_level;
 mod marks;
 mod network;
 pub mod oracle;
@@ -33,6 +35,7 @@ mod panics;
 mod plan;
 mod scenario;
 pub mod script;
+pub mod sweep;
 mod verdict;
 
 pub use chaos::{Chaos, Chaotic};
