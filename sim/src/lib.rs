@@ -20,22 +20,24 @@
 //! is wrong), then `machine_level.rs`. Below them: `plan.rs`, `generate.rs`, `marks.rs` (rare
 //! situations), `dice.rs` (all randomness), `network.rs` and `chaos.rs` (what takes the place of
 //! TCP), `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
-//! itself. `script/` is an older form with scenarios of its own.
+//! itself.
 
 mod chaos;
 pub mod client;
 mod dice;
 mod generate;
 mod history;
+mod lanes;
 mod link;
 pub mod machine_level;
 mod marks;
 mod network;
 pub mod network_level;
+pub mod oracle;
 mod panics;
 mod plan;
 mod scenario;
-pub mod script;
+pub mod scenarios;
 pub mod sweep;
 mod verdict;
 
@@ -45,6 +47,7 @@ pub use history::{
     Ack, AckKind, Asked, ClosedBy, Digest, Event, Granted, History, Outcome, PublishAsked,
     PublishSaw, Saw, What,
 };
+pub use lanes::lanes;
 pub use link::Linked;
 pub use marks::{Mark, Marks};
 pub use network::{SimNetwork, SimStream};

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use stormpetrel_sim::script::scenarios;
+use stormpetrel_sim::{lanes, scenarios};
 
 /// Plays Stormpetrel on a simulated network: the same seed, the same run.
 #[derive(Debug, Parser)]
@@ -50,11 +50,11 @@ fn list() -> anyhow::Result<ExitCode> {
 fn play(name: &str, seed: u64) -> anyhow::Result<ExitCode> {
     let named = scenarios::find(name)
         .with_context(|| format!("there is no scenario '{name}': `list` names them"))?;
-    let (run, wrong) = named.play(seed);
+    let (scenario, run) = named.play(seed);
     let mut out = io::stdout().lock();
-    write!(out, "{}", run.history)?;
-    for each in &wrong {
-        writeln!(out, "wrong: {each}")?;
+    write!(out, "{}", lanes(&scenario, &run.history))?;
+    if let Some(wrong) = &run.failure {
+        writeln!(out, "wrong: {wrong}")?;
     }
-    Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if run.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
