@@ -32,6 +32,7 @@ mod panics;
 mod plan;
 mod scenario;
 pub mod script;
+pub mod shrink;
 mod verdict;
 
 pub use chaos::{Chaos, Chaotic};
