@@ -30,6 +30,9 @@ mod marks;
 mod network;
 mod panics;
 mod plan;
+#[cfg(feature = "plants")]
+pub mod plants;
+pub mod report;
 mod scenario;
 pub mod script;
 pub mod shrink;

@@ -1,0 +1,76 @@
+//! The two levels, and a run at either with all that is wrong with it.
+
+use clap::ValueEnum;
+use stormpetrel_sim::{Plan, Run, Scenario, Violation, report};
+
+use super::{Chosen, Origin, commit};
+
+/// Where a scenario is played.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// On the state machine alone: thousands of scenarios a second.
+    #[default]
+    Machine,
+    /// On the whole broker and a simulated network.
+    Network,
+}
+
+impl Level {
+    /// As it is written on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Level::Machine => "machine",
+            Level::Network => "network",
+        }
+    }
+
+    /// Plays a scenario. The violations are those of the run itself and the oracle's.
+    pub(crate) fn play(self, scenario: &Scenario) -> (Run, Vec<Violation>) {
+        let run = match self {
+            Level::Machine | Level::Network => not_there_yet(scenario),
+        };
+        let wrong: Vec<Violation> = run.failure.iter().cloned().collect();
+        (run, wrong)
+    }
+
+    /// Only what is wrong with it.
+    pub(crate) fn check(self, scenario: &Scenario) -> Vec<Violation> {
+        self.play(scenario).1
+    }
+}
+
+impl Chosen {
+    /// The scenario, and the plan that it was made from if it was.
+    pub(crate) fn scenario(&self) -> anyhow::Result<(Option<Plan>, Scenario)> {
+        match &self.origin {
+            Origin::Seed(seed) => {
+                let plan = Plan::drawn(*seed);
+                let scenario = plan.scenario();
+                Ok((Some(plan), scenario))
+            }
+            Origin::File(path) => {
+                let text = std::fs::read_to_string(path)?;
+                Ok((None, Scenario::from_yaml(&text)?))
+            }
+        }
+    }
+
+    /// Plays it, for people.
+    pub(crate) fn report(&self) -> anyhow::Result<report::Report> {
+        let (plan, scenario) = self.scenario()?;
+        let (run, violations) = self.level.play(&scenario);
+        let (origin, argument) = match &self.origin {
+            Origin::Seed(seed) => (format!("seed {seed}"), seed.to_string()),
+            Origin::File(path) => (path.display().to_string(), path.display().to_string()),
+        };
+        let level = self.level.name().to_owned();
+        let replay = format!("cargo sim replay {argument} --level {level} --trace");
+        let commit = commit();
+        Ok(report::Report { origin, level, commit, plan, scenario, run, violations, replay })
+    }
+}
+
+/// Until the levels can be played.
+fn not_there_yet(_: &Scenario) -> Run {
+    Run::default()
+}
