@@ -3,10 +3,385 @@
 //! A pure function of the plan. Keeps a rough picture of who is connected, so that most
 //! operations make sense when they are played; those that do not are no operations.
 
+use std::sync::Arc;
+
+use crate::dice::Dice;
 use crate::plan::Plan;
-use crate::scenario::Scenario;
+use crate::scenario::{
+    AckPolicy, Action, Breach, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
+    MessageNumber, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Will,
+};
+
+/// The numbers of messages that wills publish begin here, so that they are known by sight.
+pub(crate) const WILL_NUMBERS_FROM: MessageNumber = 1_000_000;
+/// Subscription ids of shared subscriptions begin here, for the same reason.
+pub(crate) const SHARED_IDS_FROM: u32 = 1_000;
+/// Milliseconds between the last operation and the end of the safety phase.
+const AFTERMATH_MS: u64 = 1_000;
+
+const SHALLOW: [&str; 10] = ["a", "a/b", "b", "a/b/c", "a/c", "b/c", "/a", "a/", "c", "a//b"];
 
 /// The scenario of a plan.
 pub(crate) fn scenario(plan: &Plan) -> Scenario {
-    Scenario { seed: plan.seed, safety_ms: plan.safety_ms, ..Scenario::default() }
+    let mut generator = Generator::new(plan);
+    let clients = generator.clients();
+    let ops = generator.ops(&clients);
+    let safety_ms = ops.last().map_or(0, |op| op.at_ms) + AFTERMATH_MS;
+    let faults = generator.faults(safety_ms);
+    Scenario {
+        seed: plan.seed,
+        broker: plan.broker.clone(),
+        weather: plan.weather,
+        clients,
+        ops,
+        faults,
+        safety_ms,
+        liveness_ms: 60_000,
+    }
+}
+
+struct Generator<'p> {
+    plan: &'p Plan,
+    dice: Dice,
+    topics: Vec<Arc<str>>,
+    /// Every filter that was asked for.
+    filters: Vec<Arc<str>>,
+    /// Roughly who is connected.
+    connected: Vec<bool>,
+    message: MessageNumber,
+    will: MessageNumber,
+}
+
+impl<'p> Generator<'p> {
+    fn new(plan: &'p Plan) -> Generator<'p> {
+        let mut generator = Generator {
+            plan,
+            dice: Dice::new(plan.seed, "workload", 0),
+            topics: Vec::with_capacity(plan.topics),
+            filters: Vec::new(),
+            connected: vec![false; plan.clients],
+            message: 0,
+            will: WILL_NUMBERS_FROM,
+        };
+        for _ in 0..plan.topics.max(1) {
+            let topic = generator.topic();
+            generator.topics.push(topic);
+        }
+        generator
+    }
+
+    fn topic(&mut self) -> Arc<str> {
+        if self.dice.chance(self.plan.deep_topics) {
+            let levels = self.dice.between(4, 12);
+            let deep: String = (0..levels).map(|level| format!("/{level}")).collect();
+            return Arc::from(format!("d{deep}"));
+        }
+        let shallow = self.pick(&SHALLOW);
+        if self.dice.chance(self.plan.dollar_topics) {
+            return Arc::from(format!("$x/{shallow}"));
+        }
+        Arc::from(shallow)
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.index(choices.len())]
+    }
+
+    fn index(&mut self, end: usize) -> usize {
+        usize::try_from(self.dice.below(end as u64)).expect("below a usize")
+    }
+
+    /// The place of a weight, drawn by the weights; the first if all are 0.
+    fn weighted(&mut self, weights: &[u16]) -> usize {
+        let mut rest = self.dice.below(weights.iter().map(|weight| u64::from(*weight)).sum());
+        for (place, weight) in weights.iter().enumerate() {
+            let weight = u64::from(*weight);
+            if rest < weight {
+                return place;
+            }
+            rest -= weight;
+        }
+        0
+    }
+
+    fn clients(&mut self) -> Vec<Client> {
+        let mut clients: Vec<Client> = Vec::with_capacity(self.plan.clients);
+        for index in 0..self.plan.clients {
+            let version = self.version();
+            let other = index > 0 && self.dice.chance(self.plan.shared_client_ids);
+            let other = other.then(|| clients[self.index(index)].client_id.clone());
+            let client_id = match other {
+                Some(other) if !other.is_empty() => other,
+                _ if version != ProtocolVersion::V31 && self.dice.chance(20) => Arc::from(""),
+                _ => Arc::from(format!("c{index}")),
+            };
+            let zone = self.index(self.plan.zones.max(1));
+            clients.push(Client { client_id, version, zone, manners: self.manners() });
+        }
+        clients
+    }
+
+    fn version(&mut self) -> ProtocolVersion {
+        if !self.dice.chance(self.plan.older_clients) {
+            return ProtocolVersion::V5;
+        }
+        if self.dice.chance(330) { ProtocolVersion::V31 } else { ProtocolVersion::V311 }
+    }
+
+    fn manners(&mut self) -> Manners {
+        let mut manners =
+            Manners { aliases: self.dice.chance(self.plan.aliases), ..Manners::default() };
+        if !self.dice.chance(self.plan.clumsy_clients) {
+            return manners;
+        }
+        manners.acks = match self.dice.below(8) {
+            0 => AckPolicy::Never,
+            1 => AckPolicy::NeverComplete,
+            2 => AckPolicy::Reject,
+            _ => AckPolicy::Prompt,
+        };
+        if self.dice.chance(300) {
+            manners.ack_delay_ms = self.dice.between(1, 3_000);
+        }
+        manners.pings = !self.dice.chance(300);
+        manners.resends = !self.dice.chance(200);
+        manners.duplicates = self.dice.chance(200);
+        manners.keeps_quota = !self.dice.chance(200);
+        manners
+    }
+
+    fn ops(&mut self, clients: &[Client]) -> Vec<Op> {
+        let mut ops = Vec::with_capacity(self.plan.ops);
+        let mut at_ms = 0;
+        for _ in 0..self.plan.ops {
+            if !self.dice.chance(self.plan.bursts) {
+                at_ms += self.dice.between(0, self.plan.gap_ms_max);
+            }
+            let client = self.index(clients.len());
+            let action = self.action(client, clients[client].version);
+            ops.push(Op { at_ms, client, action });
+        }
+        ops
+    }
+
+    fn action(&mut self, client: ClientIndex, version: ProtocolVersion) -> Action {
+        let weights = self.plan.actions;
+        if !self.connected[client] {
+            // What needs a connection is played without one now and then.
+            match self.dice.below(40) {
+                0 if weights.linger > 0 => return Action::Linger,
+                1 => {}
+                _ => return self.connect(client, version),
+            }
+        }
+        let weights = [
+            weights.connect / 4,
+            weights.subscribe,
+            weights.unsubscribe,
+            weights.publish,
+            weights.ping,
+            weights.behave,
+            weights.disconnect,
+            weights.cut,
+            weights.half_open,
+            weights.pause,
+            weights.resume,
+            weights.garble,
+            weights.break_protocol,
+        ];
+        let place = self.weighted(&weights);
+        if matches!(place, 6 | 7 | 8 | 11) {
+            self.connected[client] = false;
+        }
+        match place {
+            0 => self.connect(client, version),
+            1 => Action::Subscribe(self.subscribe(version)),
+            2 => Action::Unsubscribe { filters: vec![self.known_filter()] },
+            3 => Action::Publish(self.publish()),
+            4 => Action::Ping,
+            5 => Action::Behave(self.manners()),
+            6 => self.disconnect(),
+            7 => Action::Cut,
+            8 => Action::HalfOpen,
+            9 => Action::Pause,
+            10 => Action::Resume,
+            11 => Action::Garble,
+            _ => Action::Break { breach: self.breach() },
+        }
+    }
+
+    fn breach(&mut self) -> Breach {
+        self.pick(&[
+            Breach::SecondConnect,
+            Breach::SubAck,
+            Breach::UnknownAcks,
+            Breach::UnknownRelease,
+        ])
+    }
+
+    fn disconnect(&mut self) -> Action {
+        let reason = if self.dice.chance(200) { 4 } else { 0 };
+        let expiry_s = self.dice.chance(200).then(|| self.seconds());
+        Action::Disconnect { reason, expiry_s }
+    }
+
+    /// Seconds, mostly few.
+    fn seconds(&mut self) -> u32 {
+        let some = u32::try_from(self.dice.between(1, 20)).expect("at most 20");
+        self.pick(&[0, 1, 2, some, some])
+    }
+
+    fn connect(&mut self, client: ClientIndex, version: ProtocolVersion) -> Action {
+        self.connected[client] = true;
+        let plan = self.plan;
+        let expiry_s = match self.dice.below(6) {
+            0 => None,
+            1 => Some(self.seconds()),
+            2 => Some(60),
+            _ => Some(u32::MAX),
+        };
+        let limited = self.dice.chance(plan.client_limits);
+        let small = |dice: &mut Dice, high| u16::try_from(dice.between(1, high)).ok();
+        let (receive_maximum, aliases) = (small(&mut self.dice, 4), small(&mut self.dice, 4));
+        let packet_bytes_max = u32::try_from(self.dice.between(20, 150)).ok();
+        let keep_alive_s = match self.dice.chance(plan.keep_alives) {
+            true => small(&mut self.dice, 6).unwrap_or(0),
+            false => 0,
+        };
+        // A client of 3.1.1 cannot be given another keep alive: it is refused.
+        let forced = plan.broker.keep_alive_max_s.filter(|_| !version.is_v5());
+        let keep_alive_s = match forced {
+            Some(max) if !self.dice.chance(100) => max,
+            _ => keep_alive_s,
+        };
+        Action::Connect(Connect {
+            clean_start: self.dice.chance(plan.clean_starts),
+            expiry_s: expiry_s.filter(|_| version.is_v5()),
+            keep_alive_s,
+            receive_maximum: receive_maximum.filter(|_| limited && self.dice.chance(600)),
+            packet_bytes_max: packet_bytes_max.filter(|_| limited && self.dice.chance(300)),
+            topic_alias_maximum: aliases.filter(|_| self.dice.chance(300)).unwrap_or(0),
+            will: self.dice.chance(plan.wills).then(|| self.will()),
+        })
+    }
+
+    fn will(&mut self) -> Will {
+        self.will += 1;
+        let mut message = self.publish();
+        if message.message != 0 {
+            message.message = self.will;
+        }
+        Will { message, delay_s: self.seconds().min(6) }
+    }
+
+    fn publish(&mut self) -> Publish {
+        let plan = self.plan;
+        self.message += 1;
+        let retain = self.dice.chance(plan.retained);
+        let clears = retain && self.dice.chance(300);
+        let expires = self.dice.chance(plan.expiring_messages);
+        let bytes = match self.dice.chance(plan.large_messages) {
+            true => self.dice.between(50, 400),
+            false => self.dice.below(20),
+        };
+        Publish {
+            message: if clears { 0 } else { self.message },
+            topic: self.known_topic(),
+            qos: Qos::ALL[self.weighted(&plan.qos)],
+            retain,
+            expiry_s: expires.then(|| self.seconds().max(1)),
+            bytes: usize::try_from(bytes).expect("a small number"),
+        }
+    }
+
+    fn known_topic(&mut self) -> Arc<str> {
+        let place = self.index(self.topics.len());
+        Arc::clone(&self.topics[place])
+    }
+
+    fn subscribe(&mut self, version: ProtocolVersion) -> Subscribe {
+        let many = if self.dice.chance(200) { 3 } else { 1 };
+        let filters: Vec<Subscription> = (0..many).map(|_| self.subscription()).collect();
+        let has_id = version.is_v5() && self.dice.chance(400);
+        let is_shared = filters.iter().all(|each| each.filter.starts_with("$share/"));
+        let from = if is_shared { SHARED_IDS_FROM } else { 1 };
+        let id = from + u32::try_from(self.dice.below(5)).expect("below 5");
+        Subscribe { subscription_id: has_id.then_some(id), filters }
+    }
+
+    fn subscription(&mut self) -> Subscription {
+        let filter = if self.dice.chance(300) { self.known_filter() } else { self.filter() };
+        let is_shared = filter.starts_with("$share/");
+        Subscription {
+            filter,
+            qos: Qos::ALL[self.weighted(&[1, 2, 3])],
+            no_local: !is_shared && self.dice.chance(200),
+            retain_as_published: self.dice.chance(300),
+            retain_handling: self.pick(&[0, 0, 1, 2]),
+        }
+    }
+
+    /// One that was asked for before, by whomever; now and then a new one.
+    fn known_filter(&mut self) -> Arc<str> {
+        if self.filters.is_empty() || self.dice.chance(50) {
+            return self.filter();
+        }
+        let place = self.index(self.filters.len());
+        Arc::clone(&self.filters[place])
+    }
+
+    fn filter(&mut self) -> Arc<str> {
+        let mut filter = self.known_topic().to_string();
+        if self.dice.chance(self.plan.wildcards) {
+            filter = self.wild(&filter);
+        }
+        if self.dice.chance(self.plan.shared_filters) {
+            let group = self.pick(&["g", "h"]);
+            filter = format!("$share/{group}/{filter}");
+        }
+        let filter: Arc<str> = Arc::from(filter);
+        self.filters.push(Arc::clone(&filter));
+        filter
+    }
+
+    /// A filter with wildcards that matches the topic, mostly.
+    fn wild(&mut self, topic: &str) -> String {
+        let mut levels: Vec<&str> = topic.split('/').collect();
+        let place = self.index(levels.len());
+        match self.dice.below(5) {
+            0 => return "#".to_owned(),
+            1 => levels.truncate(place + 1),
+            2 => levels.truncate(place),
+            3 => levels[place] = "+",
+            _ => levels.fill("+"),
+        }
+        let is_open = levels.len() < topic.split('/').count() || self.dice.chance(200);
+        if is_open {
+            levels.push("#");
+        }
+        levels.join("/")
+    }
+
+    fn faults(&mut self, safety_ms: u64) -> Vec<Fault> {
+        let mut faults: Vec<Fault> = (0..self.plan.faults)
+            .map(|_| Fault { at_ms: self.dice.below(safety_ms), kind: self.fault() })
+            .collect();
+        faults.sort_by_key(|fault| fault.at_ms);
+        faults
+    }
+
+    fn fault(&mut self) -> FaultKind {
+        let kinds = self.plan.fault_kinds;
+        let zone = self.index(self.plan.zones.max(1));
+        let long = self.dice.between(100, 8_000);
+        let for_ms = self.pick(&[10, 100, 1_000, long]);
+        let weights = [kinds.crash, kinds.stop, kinds.hold, kinds.cut, kinds.partition];
+        match self.weighted(&weights) {
+            0 => FaultKind::Crash { down_ms: for_ms },
+            1 => FaultKind::Stop { down_ms: for_ms },
+            2 => FaultKind::Hold { zone, for_ms },
+            3 => FaultKind::Cut { zone },
+            _ => FaultKind::Partition { zone, for_ms },
+        }
+    }
 }

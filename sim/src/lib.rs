@@ -23,9 +23,11 @@
 //! itself. `script/` is an older form with scenarios of its own.
 
 mod chaos;
+pub mod client;
 mod dice;
 mod generate;
 mod history;
+pub mod machine_level;
 mod marks;
 mod network;
 mod panics;
@@ -36,6 +38,7 @@ pub mod report;
 mod scenario;
 pub mod script;
 pub mod shrink;
+pub mod sweep;
 mod verdict;
 
 pub use chaos::{Chaos, Chaotic};

@@ -5,6 +5,7 @@
 
 mod command;
 
+use std::panic;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,11 +21,24 @@ struct Arguments {
 
 #[expect(clippy::print_stderr, reason = "it is how a command says that it could not")]
 fn main() -> ExitCode {
-    match Arguments::parse().task.perform() {
+    let arguments = Arguments::parse();
+    print_own_panics_only();
+    match arguments.task.perform() {
         Ok(ending) => ending.into(),
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::from(2)
         }
     }
+}
+
+/// A panic of the broker's is a finding, which is reported, and comes a hundred times while that
+/// is made smaller: only those of the simulator itself are printed.
+fn print_own_panics_only() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if info.location().is_some_and(|place| place.file().starts_with("sim/")) {
+            print(info);
+        }
+    }));
 }

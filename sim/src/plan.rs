@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
-use crate::scenario::{Broker, Scenario, Weather};
+use crate::scenario::{Broker, Qos, Scenario, Weather};
 
 /// All knobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +21,10 @@ pub struct Plan {
     pub zones: usize,
     /// How many operations.
     pub ops: usize,
-    /// Milliseconds of the safety phase.
-    pub safety_ms: u64,
+    /// Milliseconds between two operations, at most.
+    pub gap_ms_max: u64,
+    /// Of a thousand operations, how many come at the same time as the one before.
+    pub bursts: u16,
     /// Of a thousand clients, how many speak 3.1.1; half as many speak 3.1; the rest 5.0.
     pub older_clients: u16,
     /// Of a thousand clients after the first, how many have the client id of another.
@@ -53,6 +55,8 @@ pub struct Plan {
     pub keep_alives: u16,
     /// Of a thousand connections, how many have limits of their own.
     pub client_limits: u16,
+    /// Of a thousand clients, how many use topic aliases.
+    pub aliases: u16,
     /// Of a thousand clients, how many have bad manners.
     pub clumsy_clients: u16,
     /// How often each operation.
@@ -101,8 +105,39 @@ pub struct FaultWeights {
 impl Plan {
     /// The plan of a seed.
     pub fn drawn(seed: u64) -> Plan {
-        let mut dice = Dice::new(seed, "plan", 0);
-        drawn(seed, &mut dice)
+        let mut draw = Draw(Dice::new(seed, "plan", 0));
+        let clients = draw.number(1, 8);
+        let weather = draw.weather();
+        Plan {
+            seed,
+            clients,
+            zones: draw.number(1, 3),
+            ops: draw.one_of(&[20, 50, 100, 100, 150]),
+            gap_ms_max: draw.one_of(&[2, 20, 100, 400, 1_200]),
+            bursts: draw.one_of(&[0, 200, 700]),
+            older_clients: draw.one_of(&[0, 300, 700]),
+            shared_client_ids: draw.rarely(300),
+            qos: [draw.weight(), draw.weight() + 1, draw.weight()],
+            topics: draw.number(1, 8),
+            deep_topics: draw.rarely(200),
+            wildcards: draw.one_of(&[0, 300, 800]),
+            shared_filters: draw.rarely(400),
+            dollar_topics: draw.rarely(150),
+            retained: draw.one_of(&[0, 0, 200, 600]),
+            expiring_messages: draw.rarely(400),
+            large_messages: draw.rarely(300),
+            clean_starts: draw.one_of(&[0, 200, 500]),
+            wills: draw.rarely(500),
+            keep_alives: draw.rarely(600),
+            client_limits: draw.rarely(700),
+            aliases: draw.rarely(600),
+            clumsy_clients: draw.rarely(500),
+            actions: draw.actions(),
+            faults: draw.one_of(&[0, 0, 1, 2, 5]),
+            fault_kinds: draw.fault_kinds(),
+            broker: draw.broker(clients),
+            weather,
+        }
     }
 
     /// The scenario of this plan: a pure function.
@@ -111,33 +146,129 @@ impl Plan {
     }
 }
 
-fn drawn(seed: u64, dice: &mut Dice) -> Plan {
-    Plan {
-        seed,
-        clients: 2 + dice.below(6) as usize,
-        zones: 1 + dice.below(3) as usize,
-        ops: 100,
-        safety_ms: 10_000,
-        older_clients: 300,
-        shared_client_ids: 0,
-        qos: [1, 1, 1],
-        topics: 4,
-        deep_topics: 0,
-        wildcards: 300,
-        shared_filters: 0,
-        dollar_topics: 0,
-        retained: 200,
-        expiring_messages: 0,
-        large_messages: 0,
-        clean_starts: 500,
-        wills: 0,
-        keep_alives: 0,
-        client_limits: 0,
-        clumsy_clients: 0,
-        actions: Actions { connect: 10, subscribe: 20, publish: 60, cut: 3, ..Actions::default() },
-        faults: 0,
-        fault_kinds: FaultWeights::default(),
-        broker: Broker::default(),
-        weather: Weather::default(),
+/// Draws knobs.
+struct Draw(Dice);
+
+impl Draw {
+    fn number(&mut self, low: u64, high: u64) -> usize {
+        usize::try_from(self.0.between(low, high)).expect("a small number")
+    }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.number(0, choices.len() as u64 - 1)]
+    }
+
+    /// That rate in two of five plans, a tenth of it in one, and nothing in the rest.
+    fn rarely(&mut self, per_mille: u16) -> u16 {
+        self.one_of(&[0, 0, per_mille / 10, per_mille, per_mille])
+    }
+
+    /// Nothing in one of four plans.
+    fn weight(&mut self) -> u16 {
+        self.one_of(&[0, 1, 3, 10])
+    }
+
+    /// A limit: in one of seven plans.
+    fn limit(&mut self, low: u64, high: u64) -> Option<u64> {
+        let value = self.0.between(low, high);
+        self.0.chance(140).then_some(value)
+    }
+
+    fn size(&mut self, low: u64, high: u64) -> Option<usize> {
+        self.limit(low, high).and_then(|limit| usize::try_from(limit).ok())
+    }
+
+    fn short(&mut self, low: u16, high: u16) -> Option<u16> {
+        self.limit(low.into(), high.into()).and_then(|limit| u16::try_from(limit).ok())
+    }
+
+    fn long(&mut self, low: u32, high: u32) -> Option<u32> {
+        self.limit(low.into(), high.into()).and_then(|limit| u32::try_from(limit).ok())
+    }
+
+    fn actions(&mut self) -> Actions {
+        Actions {
+            connect: 6 + self.weight(),
+            linger: self.rarely(10),
+            subscribe: 10 + 2 * self.weight(),
+            unsubscribe: 2 * self.weight(),
+            publish: 40 + 4 * self.weight(),
+            ping: self.weight() / 3,
+            behave: self.weight() / 2,
+            disconnect: self.weight(),
+            cut: self.weight(),
+            half_open: self.weight() / 2,
+            pause: self.weight() / 2,
+            resume: self.weight(),
+            garble: self.rarely(10),
+            break_protocol: self.rarely(20),
+        }
+    }
+
+    fn fault_kinds(&mut self) -> FaultWeights {
+        FaultWeights {
+            crash: self.weight() / 2,
+            stop: self.weight() / 2,
+            hold: self.weight(),
+            cut: self.weight() + 1,
+            partition: self.weight(),
+        }
+    }
+
+    /// Two of five brokers have no limits that matter; the others have some tiny ones.
+    fn broker(&mut self, clients: usize) -> Broker {
+        let broker = Broker {
+            connections: self.size(1, clients as u64 + 1),
+            packet_bytes: self.long(64, 300),
+            connect_timeout_ms: self.limit(50, 3_000),
+            keep_alive_max_s: self.short(1, 10),
+            inflight: self.short(1, 4),
+            queue_messages: self.size(1, 10),
+            queue_bytes: self.size(300, 4_000),
+            total_bytes: self.size(20_000, 60_000),
+            subscriptions: self.size(1, 4),
+            topic_levels: self.size(2, 8),
+            retained_messages: self.size(1, 4),
+            retained_bytes: self.size(300, 2_000),
+            session_expiry_max_s: self.long(1, 20),
+            session_expiry_s: self.long(1, 20),
+            max_qos: self.limit(0, 1).map(|qos| Qos::ALL[usize::from(qos == 1)]),
+            sys_interval_s: self.limit(5, 20),
+        };
+        if self.0.chance(400) { Broker::default() } else { broker }
+    }
+
+    fn weather(&mut self) -> Weather {
+        let latency_min_ms = self.one_of(&[0, 1, 5, 20]);
+        Weather {
+            latency_min_ms,
+            latency_max_ms: latency_min_ms + self.one_of(&[0, 5, 50, 200]),
+            spikes: self.one_of(&[0, 0, 20, 200]),
+            pull_bytes_max: self.one_of(&[None, None, Some(1), Some(40), Some(400)]),
+            chaos: self.one_of(&[0, 100, 500]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_has_one_plan_and_one_scenario() {
+        for seed in 0..50 {
+            assert_eq!(Plan::drawn(seed), Plan::drawn(seed));
+            assert_eq!(Plan::drawn(seed).scenario(), Plan::drawn(seed).scenario());
+        }
+        assert_ne!(Plan::drawn(1).scenario(), Plan::drawn(2).scenario());
+    }
+
+    #[test]
+    fn every_drawn_scenario_is_read_back_from_its_yaml() {
+        for seed in 0..50 {
+            let scenario = Plan::drawn(seed).scenario();
+            let again = Scenario::from_yaml(&scenario.to_yaml()).map_err(|e| e.to_string());
+            assert_eq!(again, Ok(scenario));
+        }
     }
 }

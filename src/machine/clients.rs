@@ -370,7 +370,9 @@ impl Machine {
     pub(super) fn disconnect_packet(&mut self, slot: Slot, reason: Reason) -> Option<Packet> {
         let version = version_of(self.connections.get(slot)?)?;
         let (_, attachment) = self.connections.attachment(slot)?;
-        if !version.is_v5() || (reason == Reason::SessionTakenOver && plant::is_on(Plant::TakeoverSilent)) {
+        if !version.is_v5()
+            || (reason == Reason::SessionTakenOver && plant::is_on(Plant::TakeoverSilent))
+        {
             return None;
         }
         let mut disconnect = Disconnect::new(reason);

@@ -112,8 +112,10 @@ impl Connections {
     pub(super) fn close(&mut self, slot: Slot) -> Connection {
         let mut connection = self.slots.remove(slot.0);
         self.by_id.remove(&connection.id);
-        let is_leaked = matches!(connection.phase, Phase::AwaitConnect) && plant::is_on(Plant::SlotLeaked);
-        if let (true, Some(listener)) = (connection.is_admitted && !is_leaked, connection.listener) {
+        let is_leaked =
+            matches!(connection.phase, Phase::AwaitConnect) && plant::is_on(Plant::SlotLeaked);
+        if let (true, Some(listener)) = (connection.is_admitted && !is_leaked, connection.listener)
+        {
             self.admitted -= 1;
             self.admitted_by_listener[listener.0] -= 1;
         }

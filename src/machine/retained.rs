@@ -69,7 +69,9 @@ impl Retained {
         let expires_at = expires_at.filter(|_| !plant::is_on(Plant::RetainedNeverExpires));
         let is_clear = message.payload.is_empty();
         if (is_clear && plant::is_on(Plant::RetainedNotCleared))
-            || (!is_clear && self.names.get(&message.topic).is_some() && plant::is_on(Plant::RetainedStale))
+            || (!is_clear
+                && self.names.get(&message.topic).is_some()
+                && plant::is_on(Plant::RetainedStale))
         {
             return;
         }

@@ -153,7 +153,10 @@ impl Machine {
                 || plant::is_on(Plant::NoLocalIgnored)
         });
         let mut sessions = 0;
-        for subscriptions in matches.own.chunk_by(|a, b| a.session == b.session && !plant::is_on(Plant::OverlapDoubled)) {
+        for subscriptions in matches
+            .own
+            .chunk_by(|a, b| a.session == b.session && !plant::is_on(Plant::OverlapDoubled))
+        {
             let queued = queued(message, subscriptions, expires_at);
             self.deliver(subscriptions[0].session, queued, now);
             sessions += 1;
@@ -224,7 +227,9 @@ impl Machine {
     pub(super) fn pass_on_shared(&mut self, key: SessionKey, now: Timestamp) {
         let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
         for queued in taken {
-            let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else { continue };
+            let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
+                continue;
+            };
             match self.choose_member(group) {
                 Some(member) if self.clients.get(member.session).connection.is_some() => {
                     self.deliver_shared(queued, group, member, now);

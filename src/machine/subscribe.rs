@@ -81,9 +81,9 @@ impl Machine {
         }
         let is_new = self.subscriptions.insert(&filter, Subscriber::new(key, options, id));
         let wants_retained = match options.retain_handling {
-            RetainHandling::Send => true,        // [MQTT-3.3.1-9]
+            RetainHandling::Send => true, // [MQTT-3.3.1-9]
             RetainHandling::SendIfNew => is_new || plant::is_on(Plant::RetainHandlingIgnored), // [MQTT-3.3.1-10]
-            RetainHandling::DoNotSend => false,  // [MQTT-3.3.1-11]
+            RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
         };
         if let (true, Filter::Plain(filter)) = (wants_retained, filter) {
             let until = self.retained.newest();

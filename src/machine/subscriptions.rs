@@ -89,7 +89,11 @@ impl Members {
         match self {
             Members::Few(few) => {
                 if let Some(old) = few.iter_mut().find(|old| old.session == subscriber.session) {
-                    let id = if plant::is_on(Plant::SubscriptionIdStale) { old.id } else { subscriber.id };
+                    let id = if plant::is_on(Plant::SubscriptionIdStale) {
+                        old.id
+                    } else {
+                        subscriber.id
+                    };
                     *old = Subscriber { id, ..subscriber };
                     return false;
                 }

@@ -1,7 +1,7 @@
 //! The two levels, and a run at either with all that is wrong with it.
 
 use clap::ValueEnum;
-use stormpetrel_sim::{Plan, Run, Scenario, Violation, report};
+use stormpetrel_sim::{Plan, Run, Scenario, Violation, machine_level, report};
 
 use super::{Chosen, Origin, commit};
 
@@ -27,7 +27,8 @@ impl Level {
     /// Plays a scenario. The violations are those of the run itself and the oracle's.
     pub(crate) fn play(self, scenario: &Scenario) -> (Run, Vec<Violation>) {
         let run = match self {
-            Level::Machine | Level::Network => not_there_yet(scenario),
+            Level::Machine => machine_level::run(scenario),
+            Level::Network => not_there_yet(scenario),
         };
         let wrong: Vec<Violation> = run.failure.iter().cloned().collect();
         (run, wrong)

@@ -1,7 +1,6 @@
 //! `shrink`: the smallest scenario that fails in the same way, played once more to be sure.
 
 use std::io::{self, Write};
-use std::panic;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -28,15 +27,12 @@ pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
     };
     let bar = ProgressBar::new_spinner();
     let (class, mut runs) = (violation.class(), 0);
-    let loud = panic::take_hook();
-    panic::set_hook(Box::new(|_| {})); // a failure that is a panic comes some hundred times
     let small = shrink(&scenario, &class, &mut |scenario| {
         runs += 1;
         bar.set_message(format!("{runs} runs"));
         bar.tick();
         level.check(scenario)
     });
-    panic::set_hook(loud);
     let secs = bar.elapsed().as_secs_f64();
     bar.finish_and_clear();
     writeln!(

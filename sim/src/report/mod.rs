@@ -70,9 +70,9 @@ impl Report {
         let surplus = found.len().saturating_sub(LINES_MAX);
         found.drain(..surplus);
         // The first of those that it names may be long ago.
-        let long_ago = shown.into_iter().filter(|event| {
-            found.first().is_some_and(|first| event.ordinal < first.ordinal)
-        });
+        let long_ago = shown
+            .into_iter()
+            .filter(|event| found.first().is_some_and(|first| event.ordinal < first.ordinal));
         long_ago.chain(found.iter().copied()).collect()
     }
 }

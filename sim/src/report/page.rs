@@ -1,3 +1,5 @@
 //! x
 use super::Report;
-pub(super) fn page(_: &Report) -> String { String::new() }
+pub(super) fn page(_: &Report) -> String {
+    String::new()
+}

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::history::{
     Ack, Asked, ClosedBy, Event, Granted, Outcome, PublishAsked, PublishSaw, Saw, What,
 };
-use crate::scenario::{ClientIndex, Connect, FaultKind, Publish, Scenario, Subscription, Weather};
+use crate::scenario::{ClientIndex, Connect, FaultKind, Publish, Scenario, Subscription};
 
 /// An event as a line of a trace.
 pub(super) fn line(scenario: &Scenario, event: &Event) -> String {
@@ -58,11 +58,6 @@ pub(super) fn fault(kind: &FaultKind) -> String {
         FaultKind::Cut { zone } => format!("the connections of zone {zone} are cut"),
         FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),
     }
-}
-
-/// The network while nothing happens to it, in words.
-pub(super) fn weather(weather: &Weather) -> String {
-    format!("{weather:?}")
 }
 
 fn closed(by: ClosedBy) -> &'static str {

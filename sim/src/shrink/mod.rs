@@ -192,8 +192,7 @@ mod tests {
         let ping = scenario.ops.iter().find(|op| op.action == Action::Ping);
         let fault = scenario.faults.iter().find(|f| ping.is_some_and(|p| p.at_ms < f.at_ms));
         let is_it = |op: &Op| {
-            let is_above_0 =
-                matches!(&op.action, Action::Publish(p) if p.qos > Qos::AtMostOnce);
+            let is_above_0 = matches!(&op.action, Action::Publish(p) if p.qos > Qos::AtMostOnce);
             let id = scenario.clients.get(op.client).map(|client| &*client.client_id);
             is_above_0 && id == Some("client-4") && fault.is_some_and(|f| f.at_ms < op.at_ms)
         };
@@ -239,9 +238,8 @@ mod tests {
         let class = violation("it").class();
         // As many pings as connects, and a publish.
         let small = shrink(&large(), &class, &mut |scenario| {
-            let count = |is: fn(&Action) -> bool| {
-                scenario.ops.iter().filter(|op| is(&op.action)).count()
-            };
+            let count =
+                |is: fn(&Action) -> bool| scenario.ops.iter().filter(|op| is(&op.action)).count();
             let pings = count(|action| matches!(action, Action::Ping));
             let connects = count(|action| matches!(action, Action::Connect(_)));
             let publishes = count(|action| matches!(action, Action::Publish(_)));

@@ -58,7 +58,9 @@ impl SessionExpiry {
     pub(super) fn due(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             SessionExpiry::AtDisconnect => Some(now),
-            SessionExpiry::After(_) if plant::is_on(Plant::SessionEndsSoon) => Some(now.after_secs(1)),
+            SessionExpiry::After(_) if plant::is_on(Plant::SessionEndsSoon) => {
+                Some(now.after_secs(1))
+            }
             SessionExpiry::After(secs) => Some(now.after_secs(secs.get().into())),
             SessionExpiry::Never => None,
         }

@@ -119,7 +119,8 @@ impl<T> Wildcards<T> {
             let may_be_parent = levels.is_some() || !plant::is_on(Plant::HashNotParent);
             if may_be_wild
                 && may_be_parent
-                && let Some(rest) = node.rest {
+                && let Some(rest) = node.rest
+            {
                 self.nodes[rest.get()].value.iter().for_each(&mut visit);
             }
             let Some(levels) = levels else {
@@ -130,7 +131,8 @@ impl<T> Wildcards<T> {
                 Some((level, below)) => (level, Some(below)),
                 None => (levels, None),
             };
-            let may_be_any = may_be_wild && !(level.is_empty() && plant::is_on(Plant::PlusNotEmpty));
+            let may_be_any =
+                may_be_wild && !(level.is_empty() && plant::is_on(Plant::PlusNotEmpty));
             if may_be_any && let Some(any) = node.any {
                 open.push((any.get(), below));
             }

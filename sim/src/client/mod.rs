@@ -1,0 +1,397 @@
+//! A client of a scenario, as a pure state machine: honest, or clumsy as its manners say.
+//!
+//! Both levels drive it: an operation or what came from the broker goes in, with the time, and
+//! [`Effect`]s come out, in order. It knows MQTT's packets and nothing else of the broker: its
+//! session is its own making. All that it asks and sees it notes in the history.
+//!
+//! Here: connections, requests and time. `sending.rs` is what it publishes, `receiving.rs` what
+//! it does with what comes, `packets.rs` how both become packets and words of the history.
+
+mod packets;
+mod receiving;
+mod sending;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use stormpetrel::mqtt::types::{PacketId, Reason, Text};
+use stormpetrel::mqtt::wire::Packet;
+
+use crate::history::{AckKind, Asked, ClosedBy, History, What};
+use crate::marks::{Mark, Marks};
+use crate::scenario::{self, Action, Breach, ClientIndex, Connect, Manners, ProtocolVersion};
+pub use packets::Topics;
+pub(crate) use packets::packet_bytes;
+use sending::Flight;
+
+/// One client.
+#[derive(Debug)]
+pub struct Client {
+    index: ClientIndex,
+    client_id: Text,
+    version: ProtocolVersion,
+    manners: Manners,
+    /// The connection it is on, as far as it knows.
+    link: Option<Link>,
+    /// What it asked for when it connected last.
+    connect: Arc<Connect>,
+    next_id: PacketId,
+    /// What is published above QoS 0 and not finished, in order.
+    flights: VecDeque<Flight>,
+    /// What is still to be published.
+    pending: VecDeque<scenario::Publish>,
+    /// QoS 2 messages that came and are not released.
+    taken: Vec<PacketId>,
+}
+
+/// What ends with a connection.
+#[derive(Debug)]
+struct Link {
+    /// Whether CONNACK has come.
+    is_accepted: bool,
+    is_paused: bool,
+    /// The broker's Receive Maximum.
+    quota: u16,
+    /// The largest packet that the broker takes.
+    packet_bytes_max: usize,
+    /// What the broker's aliases stand for.
+    aliases_in: Vec<Option<Arc<str>>>,
+    /// What its own stand for, from 1.
+    aliases_out: Vec<Arc<str>>,
+    aliases_max: u16,
+    /// Milliseconds; 0: none.
+    keep_alive_ms: u64,
+    sent_at: u64,
+    /// When it sent a PINGREQ that is not answered.
+    pinged_at: Option<u64>,
+    /// What it will answer, and when.
+    answers: VecDeque<(u64, Packet)>,
+}
+
+/// What a client wants of its connection.
+#[derive(Debug)]
+pub enum Effect {
+    /// Opens a new one; an earlier one it has abandoned.
+    Open {
+        /// Its number.
+        connection: u64,
+    },
+    /// Sends a packet.
+    Send {
+        /// The ordinal of the event.
+        asked: usize,
+        /// What.
+        packet: Packet,
+    },
+    /// Sends bytes that are no packet.
+    Garble {
+        /// The ordinal of the event.
+        asked: usize,
+    },
+    /// Ends it, after what was sent.
+    Close,
+    /// Ends it, and what was sent may be lost.
+    Cut,
+    /// Leaves it to itself: the broker hears nothing of that.
+    Abandon,
+}
+
+/// What surrounds a client: the time, the records, and where effects go.
+#[derive(Debug)]
+pub struct World<'a> {
+    /// Milliseconds since the run began.
+    pub now: u64,
+    /// What is asked and seen.
+    pub history: &'a mut History,
+    /// What is met.
+    pub marks: &'a mut Marks,
+    /// Topics of the scenario.
+    pub topics: &'a Topics,
+    /// The number of the next connection of the run.
+    pub next_connection: &'a mut u64,
+    /// What the client wants, in order.
+    pub effects: &'a mut Vec<Effect>,
+}
+
+/// Packet ids that each client has for itself, so that two with the same client id do not take
+/// each other's.
+const IDS_EACH: u16 = 4_096;
+
+impl Client {
+    /// The client at that place of a scenario. Its client id is text of MQTT's, or it has none.
+    pub fn new(index: ClientIndex, client: &scenario::Client) -> Client {
+        let place = u16::try_from(index % 15).expect("below 15");
+        let first = PacketId::new(place * IDS_EACH + 1).expect("not 0");
+        Client {
+            index,
+            client_id: Text::try_from(&*client.client_id).unwrap_or_default(),
+            version: client.version,
+            manners: client.manners,
+            link: None,
+            connect: Arc::new(Connect::default()),
+            next_id: first,
+            flights: VecDeque::new(),
+            pending: VecDeque::new(),
+            taken: Vec::new(),
+        }
+    }
+
+    /// Does what a scenario wants. Nothing, if that makes no sense now.
+    pub fn act(&mut self, action: &Action, world: &mut World<'_>) {
+        match action {
+            Action::Connect(connect) => self.connect(Arc::new(connect.clone()), world),
+            Action::Linger if self.link.is_none() => self.open(world),
+            Action::Behave(manners) => self.manners = *manners,
+            Action::Publish(publish) => self.publish(publish, world),
+            _ if self.link.is_some() => self.act_connected(action, world),
+            _ => {}
+        }
+    }
+
+    fn act_connected(&mut self, action: &Action, world: &mut World<'_>) {
+        match action {
+            Action::Subscribe(subscribe) if self.may_ask() => {
+                let id = self.take_id();
+                if let Some((packet, asked)) = packets::subscribe(id, subscribe, self.version) {
+                    self.ask(asked, packet, world);
+                }
+            }
+            Action::Unsubscribe { filters } if self.may_ask() => {
+                let id = self.take_id();
+                if let Some((packet, asked)) = packets::unsubscribe(id, filters) {
+                    self.ask(asked, packet, world);
+                }
+            }
+            Action::Ping if self.may_ask() => self.ping(world),
+            Action::Disconnect { reason, expiry_s } if self.may_ask() => {
+                self.disconnect(*reason, *expiry_s, world);
+            }
+            Action::Cut => self.end(Effect::Cut, What::Closed { by: ClosedBy::Client }, world),
+            Action::HalfOpen => self.end(Effect::Abandon, What::HalfOpened, world),
+            Action::Pause => self.pause(true),
+            Action::Resume => self.pause(false),
+            Action::Garble => {
+                let asked = self.note(What::Asked { packet: Asked::Garbage }, world);
+                world.effects.push(Effect::Garble { asked });
+            }
+            Action::Break { breach } if self.may_ask() => self.break_protocol(*breach, world),
+            _ => {}
+        }
+    }
+
+    /// Opens a connection and asks to be let in.
+    pub fn connect(&mut self, connect: Arc<Connect>, world: &mut World<'_>) {
+        self.open(world);
+        let packet = packets::connect(&self.client_id, self.version, &connect);
+        let Some(link) = &mut self.link else { return };
+        link.keep_alive_ms = u64::from(connect.keep_alive_s) * 1_000;
+        self.connect = Arc::clone(&connect);
+        self.ask(Asked::Connect { connect }, packet, world);
+    }
+
+    /// Comes back to the session that it had, if the broker still has it, and takes what comes.
+    pub fn come_back(&mut self, keep_alive_s: u16, world: &mut World<'_>) {
+        let connect = Connect {
+            // Without a client id there is nothing to come back to.
+            clean_start: self.client_id.is_empty(),
+            expiry_s: self.connect.expiry_s,
+            keep_alive_s,
+            ..Connect::default()
+        };
+        self.connect(Arc::new(connect), world);
+    }
+
+    /// From now on it keeps to the rules.
+    pub fn become_honest(&mut self) {
+        self.manners = Manners::default();
+    }
+
+    /// Gives up what the broker does not take, however often it is sent.
+    pub fn give_up(&mut self, world: &mut World<'_>) {
+        self.pending.clear();
+        self.lose_flights(|flight| !flight.is_taken(), world);
+    }
+
+    /// Leaves, and keeps its session.
+    pub fn leave(&mut self, world: &mut World<'_>) {
+        if self.may_ask() {
+            self.disconnect(0, None, world);
+        }
+    }
+
+    /// Ends its connection, if it has one.
+    pub fn cut(&mut self, world: &mut World<'_>) {
+        if self.link.is_some() {
+            self.end(Effect::Cut, What::Closed { by: ClosedBy::Client }, world);
+        }
+    }
+
+    /// The connection that it is on has ended.
+    pub fn closed(&mut self, by: ClosedBy, world: &mut World<'_>) {
+        if self.link.take().is_some() {
+            self.note(What::Closed { by }, world);
+        }
+    }
+
+    /// The run is over: nothing more will be known of what was not answered.
+    pub fn finish(&mut self, world: &mut World<'_>) {
+        self.lose_flights(|_| true, world);
+    }
+
+    /// Whether it has a connection, let in or not.
+    pub fn has_connection(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Whether the broker has let it in.
+    pub fn is_accepted(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.is_accepted)
+    }
+
+    /// Whether it takes nothing from its connection now.
+    pub fn is_paused(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.is_paused)
+    }
+
+    /// Whether nothing that it published waits for the broker.
+    pub fn is_finished(&self) -> bool {
+        self.flights.is_empty() && self.pending.is_empty()
+    }
+
+    /// When to come back with [`Client::handle_deadline`].
+    pub fn next_due(&self) -> Option<u64> {
+        let link = self.link.as_ref()?;
+        let answer = link.answers.front().map(|(due, _)| *due);
+        [answer, self.ping_due(link)].into_iter().flatten().min()
+    }
+
+    fn ping_due(&self, link: &Link) -> Option<u64> {
+        if !self.manners.pings || link.keep_alive_ms == 0 || !link.is_accepted {
+            return None;
+        }
+        Some(match link.pinged_at {
+            Some(at) => at + link.keep_alive_ms,
+            None => link.sent_at + link.keep_alive_ms / 2,
+        })
+    }
+
+    /// What is due now: late answers, pings, and the end of a connection that says nothing.
+    pub fn handle_deadline(&mut self, world: &mut World<'_>) {
+        while let Some(link) = &mut self.link
+            && link.answers.front().is_some_and(|(due, _)| *due <= world.now)
+        {
+            let Some((_, packet)) = link.answers.pop_front() else { return };
+            self.ask_ack(packet, world);
+        }
+        let Some(link) = &self.link else { return };
+        if self.ping_due(link).is_some_and(|due| due <= world.now) {
+            if link.pinged_at.is_some() {
+                return self.end(Effect::Cut, What::Closed { by: ClosedBy::Client }, world);
+            }
+            self.ping(world);
+        }
+    }
+
+    fn open(&mut self, world: &mut World<'_>) {
+        if self.link.is_some() {
+            self.end(Effect::Abandon, What::HalfOpened, world);
+        }
+        let connection = *world.next_connection;
+        *world.next_connection += 1;
+        self.link = Some(Link {
+            is_accepted: false,
+            is_paused: false,
+            quota: u16::MAX,
+            packet_bytes_max: usize::MAX,
+            aliases_in: Vec::new(),
+            aliases_out: Vec::new(),
+            aliases_max: 0,
+            keep_alive_ms: 0,
+            sent_at: world.now,
+            pinged_at: None,
+            answers: VecDeque::new(),
+        });
+        self.note(What::Opened { connection }, world);
+        world.effects.push(Effect::Open { connection });
+    }
+
+    fn end(&mut self, effect: Effect, what: What, world: &mut World<'_>) {
+        self.link = None;
+        self.note(what, world);
+        world.effects.push(effect);
+    }
+
+    fn disconnect(&mut self, reason: u8, expiry_s: Option<u32>, world: &mut World<'_>) {
+        let (packet, asked) = packets::disconnect(reason, expiry_s, self.version);
+        self.ask(asked, packet, world);
+        self.end(Effect::Close, What::Closed { by: ClosedBy::Client }, world);
+    }
+
+    fn ping(&mut self, world: &mut World<'_>) {
+        if let Some(link) = &mut self.link {
+            link.pinged_at.get_or_insert(world.now);
+        }
+        self.ask(Asked::Ping, Packet::PingReq, world);
+    }
+
+    fn pause(&mut self, is_paused: bool) {
+        if let Some(link) = &mut self.link {
+            link.is_paused = is_paused;
+        }
+    }
+
+    fn break_protocol(&mut self, breach: Breach, world: &mut World<'_>) {
+        let id = self.take_id();
+        let garbage = |packet| (Asked::Garbage, vec![packet]);
+        let (asked, broken) = match breach {
+            Breach::SecondConnect => {
+                garbage(packets::connect(&self.client_id, self.version, &Connect::default()))
+            }
+            Breach::SubAck => garbage(packets::suback(id)),
+            Breach::UnknownAcks => {
+                let kinds = [AckKind::PubAck, AckKind::PubRec, AckKind::PubComp];
+                let acks = kinds.map(|kind| packets::ack(kind, id.back_by(7), Reason::Success));
+                (Asked::Harmless, acks.to_vec())
+            }
+            Breach::UnknownRelease => {
+                (Asked::Harmless, vec![packets::ack(AckKind::PubRel, id, Reason::Success)])
+            }
+        };
+        for packet in broken {
+            self.ask(asked.clone(), packet, world);
+        }
+    }
+
+    /// Whether it has sent CONNECT: only then may anything else follow.
+    fn may_ask(&self) -> bool {
+        self.is_accepted()
+    }
+
+    fn take_id(&mut self) -> PacketId {
+        let id = self.next_id;
+        self.next_id = id.next();
+        id
+    }
+
+    fn ask_ack(&mut self, packet: Packet, world: &mut World<'_>) {
+        if let Some(ack) = packets::ack_words(&packet) {
+            self.ask(Asked::Ack(ack), packet, world);
+        }
+    }
+
+    fn ask(&mut self, asked: Asked, packet: Packet, world: &mut World<'_>) {
+        if let Some(link) = &mut self.link {
+            link.sent_at = world.now;
+        }
+        let asked = self.note(What::Asked { packet: asked }, world);
+        world.effects.push(Effect::Send { asked, packet });
+    }
+
+    fn note(&self, what: What, world: &mut World<'_>) -> usize {
+        world.history.note(world.now, Some(self.index), what)
+    }
+
+    fn hit(mark: Mark, world: &mut World<'_>) {
+        world.marks.hit(mark);
+    }
+}

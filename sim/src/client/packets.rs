@@ -1,0 +1,331 @@
+//! Packets as a client makes them, and packets in the words of the history.
+//!
+//! Pure translation both ways: what a scenario says into MQTT's packets, and these into what
+//! matters of them.
+
+use std::num::{NonZeroU16, NonZeroU32};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stormpetrel::mqtt::message::MessageProperties;
+use stormpetrel::mqtt::topic::{Filter, TopicName};
+use stormpetrel::mqtt::types::{PacketId, QoS, Reason, Text};
+use stormpetrel::mqtt::wire::{
+    self, Answers, ConnAck, ConnectProperties, Delivery, Details, Disconnect, Packet,
+    RetainHandling, SubscriptionId, SubscriptionOptions, SubscriptionRequest, encoded_bytes,
+};
+
+use crate::history::{Ack, AckKind, Asked, Granted, PublishSaw, Saw};
+use crate::scenario::{
+    Action, Connect, MessageNumber, ProtocolVersion, Publish, Qos, Scenario, Subscribe,
+    Subscription, Will,
+};
+
+/// The topics that a scenario publishes to, parsed once.
+#[derive(Clone, Debug, Default)]
+pub struct Topics(Vec<(Arc<str>, TopicName)>);
+
+impl Topics {
+    /// Those of a scenario.
+    pub fn of(scenario: &Scenario) -> Topics {
+        let mut topics = Topics(Vec::new());
+        for op in &scenario.ops {
+            match &op.action {
+                Action::Publish(publish) => topics.add(&publish.topic),
+                Action::Connect(Connect { will: Some(will), .. }) => {
+                    topics.add(&will.message.topic)
+                }
+                _ => {}
+            }
+        }
+        topics
+    }
+
+    fn add(&mut self, topic: &Arc<str>) {
+        if let Err(place) = self.find(topic)
+            && let Ok(name) = TopicName::try_from(&**topic)
+        {
+            self.0.insert(place, (Arc::clone(topic), name));
+        }
+    }
+
+    fn find(&self, topic: &str) -> Result<usize, usize> {
+        self.0.binary_search_by(|(known, _)| (**known).cmp(topic))
+    }
+
+    /// The name, if it is one.
+    pub(super) fn name(&self, topic: &str) -> Option<TopicName> {
+        self.find(topic).ok().map(|place| self.0[place].1.clone())
+    }
+
+    /// The topic, shared with those of the scenario if it is one of them.
+    pub(super) fn intern(&self, topic: &str) -> Arc<str> {
+        match self.find(topic) {
+            Ok(place) => Arc::clone(&self.0[place].0),
+            Err(_) => Arc::from(topic),
+        }
+    }
+}
+
+/// What fills a payload up.
+const FILLER: u8 = b'.';
+
+/// The payload of a message: its number, filled up.
+pub(crate) fn payload(message: MessageNumber, bytes: usize) -> Bytes {
+    if message == 0 {
+        return Bytes::new();
+    }
+    let mut text = message.to_string().into_bytes();
+    text.resize(bytes.max(text.len()), FILLER);
+    Bytes::from(text)
+}
+
+/// The number that a payload says; none if it is not the payload of a message.
+pub(crate) fn message_of(payload: &[u8]) -> Option<MessageNumber> {
+    if payload.is_empty() {
+        return Some(0);
+    }
+    let digits = payload.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, filler) = payload.split_at(digits);
+    let is_filler = filler.iter().all(|byte| *byte == FILLER);
+    let number = std::str::from_utf8(number).ok()?.parse().ok()?;
+    (is_filler && number != 0).then_some(number)
+}
+
+fn qos(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
+    }
+}
+
+fn qos_of(qos: QoS) -> Qos {
+    match qos {
+        QoS::AtMostOnce => Qos::AtMostOnce,
+        QoS::AtLeastOnce => Qos::AtLeastOnce,
+        QoS::ExactlyOnce => Qos::ExactlyOnce,
+    }
+}
+
+fn text(text: &str) -> Text {
+    Text::try_from(text).unwrap_or_default()
+}
+
+pub(super) fn bytes_of(publish: &wire::Publish, version: ProtocolVersion) -> usize {
+    publish.head().encoded_bytes(version.into(), publish.payload.len()) + publish.payload.len()
+}
+
+pub(super) fn connect(client_id: &Text, version: ProtocolVersion, connect: &Connect) -> Packet {
+    let is_v5 = version.is_v5();
+    let mut properties = ConnectProperties::default();
+    if is_v5 {
+        properties.session_expiry = connect.expiry_s;
+        properties.receive_maximum = connect.receive_maximum.and_then(NonZeroU16::new);
+        properties.packet_bytes_max = connect.packet_bytes_max.and_then(NonZeroU32::new);
+        properties.topic_alias_maximum = connect.topic_alias_maximum;
+    }
+    Packet::Connect(Box::new(wire::Connect {
+        version: version.into(),
+        client_id: client_id.clone(),
+        clean_start: connect.clean_start,
+        keep_alive: connect.keep_alive_s,
+        will: connect.will.as_ref().and_then(|will| self::will(will, is_v5)),
+        username: None,
+        password: None,
+        properties,
+    }))
+}
+
+fn will(will: &Will, is_v5: bool) -> Option<Box<wire::Will>> {
+    let message = &will.message;
+    Some(Box::new(wire::Will {
+        topic: TopicName::try_from(&*message.topic).ok()?,
+        payload: payload(message.message, message.bytes),
+        qos: qos(message.qos),
+        retain: message.retain,
+        delay: if is_v5 { will.delay_s } else { 0 },
+        properties: MessageProperties {
+            expiry: message.expiry_s.filter(|_| is_v5),
+            ..MessageProperties::default()
+        },
+    }))
+}
+
+pub(super) fn publish(
+    publish: &Publish,
+    name: TopicName,
+    id: Option<PacketId>,
+    dup: bool,
+    alias: Option<(u16, bool)>,
+    version: ProtocolVersion,
+) -> wire::Publish {
+    let expiry = publish.expiry_s.filter(|_| version.is_v5());
+    let properties = MessageProperties { expiry, ..MessageProperties::default() };
+    wire::Publish {
+        delivery: match (id, publish.qos) {
+            (Some(id), Qos::AtLeastOnce) => Delivery::AtLeastOnce { id, dup },
+            (Some(id), Qos::ExactlyOnce) => Delivery::ExactlyOnce { id, dup },
+            _ => Delivery::AtMostOnce,
+        },
+        retain: publish.retain,
+        topic: alias.is_none_or(|(_, is_new)| is_new).then_some(name),
+        topic_alias: alias.and_then(|(number, _)| NonZeroU16::new(number)),
+        subscription_ids: Vec::new(),
+        properties: expiry.map(|_| Box::new(properties)),
+        payload: payload(publish.message, publish.bytes),
+    }
+}
+
+/// None if there are no filters.
+pub(super) fn subscribe(
+    id: PacketId,
+    subscribe: &Subscribe,
+    version: ProtocolVersion,
+) -> Option<(Packet, Asked)> {
+    let is_v5 = version.is_v5();
+    let request = |subscription: &Subscription| {
+        let filter = text(&subscription.filter);
+        let handling = match subscription.retain_handling {
+            1 => RetainHandling::SendIfNew,
+            2 => RetainHandling::DoNotSend,
+            _ => RetainHandling::Send,
+        };
+        let options = SubscriptionOptions {
+            qos: qos(subscription.qos),
+            no_local: subscription.no_local && is_v5,
+            retain_as_published: subscription.retain_as_published && is_v5,
+            retain_handling: if is_v5 { handling } else { RetainHandling::Send },
+        };
+        SubscriptionRequest { filter: Filter::new(filter.clone()).map_err(|_| filter), options }
+    };
+    if subscribe.filters.is_empty() {
+        return None;
+    }
+    let subscription_id = subscribe.subscription_id.filter(|_| is_v5);
+    let packet = wire::Subscribe {
+        id,
+        subscription_id: subscription_id.and_then(SubscriptionId::new),
+        user_properties: Vec::new(),
+        requests: subscribe.filters.iter().map(request).collect(),
+    };
+    let filters = subscribe.filters.clone().into();
+    let asked = Asked::Subscribe { id: id.get(), subscription_id, filters };
+    Some((Packet::Subscribe(Box::new(packet)), asked))
+}
+
+/// None if there are no filters.
+pub(super) fn unsubscribe(id: PacketId, filters: &[Arc<str>]) -> Option<(Packet, Asked)> {
+    if filters.is_empty() {
+        return None;
+    }
+    let requested = |filter: &Arc<str>| Filter::new(text(filter)).map_err(|_| text(filter));
+    let packet = wire::Unsubscribe {
+        id,
+        user_properties: Vec::new(),
+        filters: filters.iter().map(requested).collect(),
+    };
+    let asked = Asked::Unsubscribe { id: id.get(), filters: filters.into() };
+    Some((Packet::Unsubscribe(Box::new(packet)), asked))
+}
+
+pub(super) fn disconnect(
+    reason: u8,
+    expiry_s: Option<u32>,
+    version: ProtocolVersion,
+) -> (Packet, Asked) {
+    let mut packet = Disconnect::new(Reason::Success);
+    if version.is_v5() {
+        packet.reason = Reason::from_code(reason).unwrap_or(Reason::Success);
+        packet.session_expiry = expiry_s;
+    }
+    let (reason, expiry_s) = (packet.reason.code(), packet.session_expiry);
+    (Packet::Disconnect(Box::new(packet)), Asked::Disconnect { reason, expiry_s })
+}
+
+pub(super) fn suback(id: PacketId) -> Packet {
+    let reasons = vec![Reason::Success];
+    Packet::SubAck(Box::new(Answers { id, reasons, details: Details::default() }))
+}
+
+pub(super) fn ack(kind: AckKind, id: PacketId, reason: Reason) -> Packet {
+    let ack = wire::Ack::new(id, reason);
+    match kind {
+        AckKind::PubAck => Packet::PubAck(ack),
+        AckKind::PubRec => Packet::PubRec(ack),
+        AckKind::PubRel => Packet::PubRel(ack),
+        AckKind::PubComp => Packet::PubComp(ack),
+    }
+}
+
+/// An acknowledgement in the words of the history; none for other packets.
+pub(super) fn ack_words(packet: &Packet) -> Option<Ack> {
+    let (kind, ack) = match packet {
+        Packet::PubAck(ack) => (AckKind::PubAck, ack),
+        Packet::PubRec(ack) => (AckKind::PubRec, ack),
+        Packet::PubRel(ack) => (AckKind::PubRel, ack),
+        Packet::PubComp(ack) => (AckKind::PubComp, ack),
+        _ => return None,
+    };
+    Some(Ack { kind, id: ack.id.get(), reason: ack.reason.code() })
+}
+
+/// A packet of the broker's, other than PUBLISH, in the words of the history.
+pub(super) fn saw(packet: &Packet) -> Saw {
+    if let Some(ack) = ack_words(packet) {
+        return Saw::Ack(ack);
+    }
+    let codes = |answers: &Answers| answers.reasons.iter().map(|each| each.code()).collect();
+    match packet {
+        Packet::ConnAck(answer) => Saw::ConnAck {
+            reason: answer.reason.code(),
+            session_present: answer.session_present,
+            granted: Box::new(granted(answer)),
+        },
+        Packet::SubAck(answers) => Saw::SubAck { id: answers.id.get(), reasons: codes(answers) },
+        Packet::UnsubAck(answers) => {
+            Saw::UnsubAck { id: answers.id.get(), reasons: codes(answers) }
+        }
+        Packet::PingResp => Saw::Pong,
+        Packet::Disconnect(disconnect) => Saw::Disconnect { reason: disconnect.reason.code() },
+        other => Saw::Nonsense { words: format!("{other:?}") },
+    }
+}
+
+fn granted(answer: &ConnAck) -> Granted {
+    let properties = &answer.properties;
+    Granted {
+        expiry_s: properties.session_expiry,
+        keep_alive_s: properties.server_keep_alive,
+        receive_maximum: properties.receive_maximum.map(NonZeroU16::get),
+        packet_bytes_max: properties.packet_bytes_max.map(NonZeroU32::get),
+        topic_alias_maximum: properties.topic_alias_maximum,
+        max_qos: properties.maximum_qos.map(QoS::number),
+        client_id: properties.assigned_client_id.as_deref().map(Arc::from),
+    }
+}
+
+pub(super) fn saw_publish(
+    publish: &wire::Publish,
+    topic: Option<Arc<str>>,
+    version: ProtocolVersion,
+) -> PublishSaw {
+    PublishSaw {
+        message: message_of(&publish.payload),
+        topic,
+        qos: qos_of(publish.delivery.qos()),
+        id: publish.delivery.id().map(PacketId::get),
+        dup: publish.delivery.is_dup(),
+        retain: publish.retain,
+        alias: publish.topic_alias.map(NonZeroU16::get),
+        expiry_s: publish.properties.as_ref().and_then(|properties| properties.expiry),
+        subscription_ids: publish.subscription_ids.iter().map(|id| id.get()).collect(),
+        bytes: publish.payload.len(),
+        packet_bytes: bytes_of(publish, version),
+    }
+}
+
+/// Bytes of a packet on the wire.
+pub(crate) fn packet_bytes(packet: &Packet, version: ProtocolVersion) -> usize {
+    encoded_bytes(packet, version.into())
+}

@@ -1,0 +1,268 @@
+//! What a client publishes: within the broker's Receive Maximum, and again when its session is
+//! taken up on another connection (MQTT 5.0, sections 4.3, 4.4 and 4.9).
+
+use stormpetrel::mqtt::types::{PacketId, Reason};
+use stormpetrel::mqtt::wire::Packet;
+
+use super::{Client, World, packets};
+use crate::history::{AckKind, Asked, Outcome, PublishAsked, What};
+use crate::marks::Mark;
+use crate::scenario::{Publish, Qos};
+
+/// A message above QoS 0 that is published and not finished.
+#[derive(Debug)]
+pub(super) struct Flight {
+    id: PacketId,
+    publish: Publish,
+    stage: Stage,
+    /// Whether it was sent on this connection.
+    is_sent: bool,
+    /// Whether its topic may go as an alias: not when it is sent again.
+    was_sent: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    AwaitPubAck,
+    AwaitPubRec,
+    AwaitPubComp,
+}
+
+impl Flight {
+    /// Whether the broker has it.
+    pub(super) fn is_taken(&self) -> bool {
+        self.stage == Stage::AwaitPubComp
+    }
+}
+
+impl Client {
+    /// Publishes now, or as soon as it may. Without a connection: not at all.
+    pub(super) fn publish(&mut self, publish: &Publish, world: &mut World<'_>) {
+        if !self.is_accepted() || world.topics.name(&publish.topic).is_none() {
+            return;
+        }
+        if publish.qos == Qos::AtMostOnce && self.pending.is_empty() {
+            return self.send_publish(publish, None, false, world);
+        }
+        self.pending.push_back(publish.clone());
+        self.go_on(world);
+    }
+
+    /// Sends what it may: first again what an earlier connection did not finish, in order.
+    pub(super) fn go_on(&mut self, world: &mut World<'_>) {
+        let Some(link) = self.link.as_ref().filter(|link| link.is_accepted) else { return };
+        let quota = if self.manners.keeps_quota { usize::from(link.quota) } else { usize::MAX };
+        let mut sent = self.flights.iter().filter(|flight| flight.is_sent).count();
+        let mut next = 0;
+        while next < self.flights.len() && sent < quota {
+            if !self.flights[next].is_sent {
+                self.send_flight(next, world);
+                sent += 1;
+            }
+            next += 1;
+        }
+        while let Some(publish) = self.pending.front() {
+            if publish.qos > Qos::AtMostOnce && (sent >= quota || self.flights.len() >= 4_000) {
+                return Client::hit(Mark::QuotaReached, world);
+            }
+            let Some(publish) = self.pending.pop_front() else { return };
+            if publish.qos == Qos::AtMostOnce {
+                self.send_publish(&publish, None, false, world);
+            } else if self.start_flight(publish, world) {
+                sent += 1;
+            }
+        }
+    }
+
+    /// Whether it takes part of the quota.
+    fn start_flight(&mut self, publish: Publish, world: &mut World<'_>) -> bool {
+        let stage = match publish.qos {
+            Qos::ExactlyOnce => Stage::AwaitPubRec,
+            _ => Stage::AwaitPubAck,
+        };
+        let id = self.take_id();
+        if !self.fits(&publish) {
+            return false;
+        }
+        self.flights.push_back(Flight { id, publish, stage, is_sent: false, was_sent: false });
+        self.send_flight(self.flights.len() - 1, world);
+        true
+    }
+
+    /// Whether the broker takes a packet of that size, as far as it has said so. The figure is
+    /// a little too high.
+    fn fits(&self, publish: &Publish) -> bool {
+        let bytes = publish.topic.len() + publish.bytes.max(20) + 30;
+        let max = self.link.as_ref().map_or(usize::MAX, |link| link.packet_bytes_max);
+        !self.manners.keeps_quota || bytes <= max
+    }
+
+    fn send_flight(&mut self, index: usize, world: &mut World<'_>) {
+        let flight = &mut self.flights[index];
+        let (id, is_again) = (flight.id, flight.was_sent);
+        flight.is_sent = true;
+        flight.was_sent = true;
+        if flight.stage == Stage::AwaitPubComp {
+            Client::hit(Mark::ResentRelease, world);
+            return self.ask_ack(packets::ack(AckKind::PubRel, id, Reason::Success), world);
+        }
+        let publish = flight.publish.clone();
+        if is_again {
+            Client::hit(Mark::ResentPublish, world);
+        }
+        self.send_publish(&publish, Some(id), is_again, world);
+        if self.manners.duplicates && !is_again {
+            self.send_publish(&publish, Some(id), true, world);
+        }
+    }
+
+    fn send_publish(
+        &mut self,
+        publish: &Publish,
+        id: Option<PacketId>,
+        dup: bool,
+        world: &mut World<'_>,
+    ) {
+        if id.is_none() && !self.fits(publish) {
+            return;
+        }
+        let alias = if dup { None } else { self.alias_for(publish) };
+        let Some(name) = world.topics.name(&publish.topic) else { return };
+        let packet = packets::publish(publish, name, id, dup, alias, self.version);
+        let asked = PublishAsked {
+            message: publish.message,
+            topic: publish.topic.clone(),
+            qos: publish.qos,
+            id: id.map(PacketId::get),
+            dup,
+            retain: publish.retain,
+            alias: alias.map(|(number, _)| number),
+            expiry_s: publish.expiry_s.filter(|_| self.version.is_v5()),
+            bytes: packet.payload.len(),
+            packet_bytes: packets::bytes_of(&packet, self.version),
+        };
+        self.ask(Asked::Publish(asked), Packet::Publish(packet), world);
+        if id.is_none() {
+            self.know(publish.message, Outcome::Sent, world);
+        }
+    }
+
+    /// The alias of a topic, and whether the topic must go along because the alias is new.
+    fn alias_for(&mut self, publish: &Publish) -> Option<(u16, bool)> {
+        let link = self.link.as_mut()?;
+        if !self.manners.aliases || link.aliases_max == 0 {
+            return None;
+        }
+        let known = link.aliases_out.iter().position(|topic| *topic == publish.topic);
+        if let Some(place) = known {
+            return u16::try_from(place + 1).ok().map(|number| (number, false));
+        }
+        let number = u16::try_from(link.aliases_out.len() + 1).ok()?;
+        if number > link.aliases_max.min(3) {
+            // Takes an alias over for another topic now and then.
+            link.aliases_out[0] = publish.topic.clone();
+            return Some((1, true));
+        }
+        link.aliases_out.push(publish.topic.clone());
+        Some((number, true))
+    }
+
+    /// Takes its session up again, which the broker has kept.
+    pub(super) fn resume(&mut self, world: &mut World<'_>) {
+        Client::hit(Mark::SessionResumed, world);
+        if !self.manners.resends {
+            self.lose_flights(|_| true, world);
+        }
+        self.flights.iter_mut().for_each(|flight| flight.is_sent = false);
+        self.go_on(world);
+    }
+
+    /// Begins anew: the broker has kept nothing.
+    pub(super) fn begin(&mut self, world: &mut World<'_>) {
+        self.taken.clear();
+        self.lose_flights(|_| true, world);
+        self.go_on(world);
+    }
+
+    /// Forgets flights; of those that were not taken nothing more will be known.
+    pub(super) fn lose_flights(
+        &mut self,
+        is_lost: impl Fn(&Flight) -> bool,
+        world: &mut World<'_>,
+    ) {
+        for flight in std::mem::take(&mut self.flights) {
+            if !is_lost(&flight) {
+                self.flights.push_back(flight);
+            } else if !flight.is_taken() {
+                Client::hit(Mark::OutcomeUnknown, world);
+                self.know(flight.publish.message, Outcome::Unknown, world);
+            }
+        }
+    }
+
+    /// PUBACK, PUBREC or PUBCOMP. [MQTT-4.3.2-3], [MQTT-4.3.3-4]
+    pub(super) fn take_ack(
+        &mut self,
+        kind: AckKind,
+        id: PacketId,
+        reason: Reason,
+        world: &mut World<'_>,
+    ) {
+        let place = self.flights.iter().position(|flight| flight.id == id);
+        let stage = place.map(|place| self.flights[place].stage);
+        match (kind, place, stage) {
+            (AckKind::PubAck, Some(place), Some(Stage::AwaitPubAck)) => {
+                self.end_flight(place, Some(reason), world);
+            }
+            (AckKind::PubRec, Some(place), Some(Stage::AwaitPubRec)) if reason.is_error() => {
+                self.end_flight(place, Some(reason), world);
+            }
+            (AckKind::PubRec, Some(place), Some(Stage::AwaitPubRec)) => {
+                self.flights[place].stage = Stage::AwaitPubComp;
+                let message = self.flights[place].publish.message;
+                self.know_reason(message, reason, world);
+                self.release(id, Reason::Success, world);
+            }
+            (AckKind::PubRec, _, Some(Stage::AwaitPubComp)) => {
+                self.release(id, Reason::Success, world);
+            }
+            (AckKind::PubRec, None, _) if !reason.is_error() => {
+                let unknown =
+                    if self.version.is_v5() { Reason::PacketIdNotFound } else { Reason::Success };
+                self.release(id, unknown, world);
+            }
+            (AckKind::PubComp, Some(place), Some(Stage::AwaitPubComp)) => {
+                self.end_flight(place, None, world);
+            }
+            _ => {}
+        }
+    }
+
+    fn release(&mut self, id: PacketId, reason: Reason, world: &mut World<'_>) {
+        self.ask_ack(packets::ack(AckKind::PubRel, id, reason), world);
+    }
+
+    fn end_flight(&mut self, place: usize, reason: Option<Reason>, world: &mut World<'_>) {
+        let Some(flight) = self.flights.remove(place) else { return };
+        if let Some(reason) = reason {
+            self.know_reason(flight.publish.message, reason, world);
+        }
+        self.go_on(world);
+    }
+
+    fn know_reason(&self, message: u64, reason: Reason, world: &mut World<'_>) {
+        let code = reason.code();
+        if reason.is_error() {
+            Client::hit(Mark::PublishDenied, world);
+            return self.know(message, Outcome::Denied { reason: code }, world);
+        }
+        if reason == Reason::NoMatchingSubscribers {
+            Client::hit(Mark::NobodySubscribed, world);
+        }
+        self.know(message, Outcome::Acked { reason: code }, world);
+    }
+
+    fn know(&self, message: u64, outcome: Outcome, world: &mut World<'_>) {
+        self.note(What::Published { message, outcome }, world);
+    }
+}

@@ -1,0 +1,132 @@
+//! What goes wrong: the broker dies, and parts of the network do.
+
+use stormpetrel::machine::{Input, Remaining};
+
+use super::links::{ToBroker, ToClient};
+use super::stage::{Due, Stage};
+use crate::history::{ClosedBy, What};
+use crate::marks::Mark;
+use crate::scenario::{Fault, FaultKind};
+
+impl Stage<'_> {
+    pub(super) fn apply(&mut self, fault: Fault) {
+        self.note(What::Fault { kind: fault.kind });
+        match fault.kind {
+            FaultKind::Crash { down_ms } => self.crash(down_ms),
+            FaultKind::Stop { down_ms } => self.stop(down_ms),
+            FaultKind::Hold { zone, for_ms } if zone < self.zones.len() => {
+                let until = self.now + for_ms;
+                let held_until = &mut self.zones[zone].held_until;
+                *held_until = until.max(*held_until);
+                self.queue_at(until, Due::Heal(zone));
+            }
+            FaultKind::Partition { zone, for_ms } if zone < self.zones.len() => {
+                let until = self.now + for_ms;
+                let partitioned_until = &mut self.zones[zone].partitioned_until;
+                *partitioned_until = until.max(*partitioned_until);
+                let links = self.links.iter_mut().filter(|link| link.zone == zone);
+                links.for_each(super::links::Link::die);
+                self.queue_at(until, Due::Heal(zone));
+            }
+            FaultKind::Cut { zone } => self.cut_zone(zone),
+            FaultKind::Hold { .. } | FaultKind::Partition { .. } => {}
+        }
+    }
+
+    /// A hold or a partition of a zone is over, if no other goes on.
+    pub(super) fn heal(&mut self, zone: usize) {
+        let state = self.zones[zone];
+        if state.held_until <= self.now && state.partitioned_until <= self.now {
+            self.note(What::Healed { zone });
+        }
+    }
+
+    fn crash(&mut self, down_ms: u64) {
+        if self.machine.take().is_none() {
+            return;
+        }
+        if self.links.iter().any(|link| link.is_open) {
+            self.marks.hit(Mark::Crashed);
+        }
+        self.note(What::BrokerCrashed);
+        self.lose_broker(down_ms);
+    }
+
+    /// The broker is told to stop; it says goodbye to everybody, and is gone.
+    fn stop(&mut self, down_ms: u64) {
+        if self.machine.is_none() {
+            return;
+        }
+        if self.links.iter().any(|link| link.is_open) {
+            self.marks.hit(Mark::Stopped);
+        }
+        self.note(What::BrokerStopped);
+        self.tell(Input::ShutDown);
+        for connection in 0..self.links.len() {
+            let link = &self.links[connection];
+            if link.is_open && !link.has_ended {
+                while self.pull_bytes(connection, usize::MAX) == Remaining::More {}
+            }
+        }
+        self.machine = None;
+        self.lose_broker(down_ms);
+    }
+
+    /// What was on its way to the broker is lost; what it had sent still comes.
+    fn lose_broker(&mut self, down_ms: u64) {
+        for connection in 0..self.links.len() {
+            let link = &mut self.links[connection];
+            link.is_open = false;
+            link.to_broker.clear();
+            if link.has_client && !std::mem::replace(&mut link.has_ended, true) {
+                self.reply(connection, ToClient::End(ClosedBy::Network));
+            }
+        }
+        self.queue_at(self.now + down_ms, Due::Restart);
+    }
+
+    /// Every connection of a zone ends, and both sides hear of it.
+    fn cut_zone(&mut self, zone: usize) {
+        for connection in 0..self.links.len() {
+            let link = &self.links[connection];
+            if link.zone == zone && !link.is_dead && (link.has_client || link.is_open) {
+                self.cut_link(connection);
+            }
+        }
+    }
+
+    fn cut_link(&mut self, connection: usize) {
+        let (loses_requests, loses_answers) = (self.dice.chance(500), self.dice.chance(500));
+        let link = &mut self.links[connection];
+        if loses_requests {
+            link.to_broker.clear();
+        }
+        if loses_answers {
+            link.to_client.clear();
+        }
+        self.send(connection, ToBroker::End);
+        if !std::mem::replace(&mut self.links[connection].has_ended, true) || loses_answers {
+            self.reply(connection, ToClient::End(ClosedBy::Network));
+        }
+    }
+
+    /// Every connection that is dead or that its client has left is found out, at both ends.
+    pub(super) fn bury_the_dead(&mut self) {
+        for connection in 0..self.links.len() {
+            let link = &mut self.links[connection];
+            if !link.is_dead && link.has_client {
+                continue;
+            }
+            let is_client_there = link.has_client && link.is_dead;
+            link.is_dead = false;
+            // Even its beginning may still be on its way.
+            if link.is_open || !link.to_broker.is_empty() {
+                self.send(connection, ToBroker::End);
+            }
+            if is_client_there {
+                self.links[connection].has_ended = true;
+                self.reply(connection, ToClient::End(ClosedBy::Network));
+            }
+        }
+    }
+}

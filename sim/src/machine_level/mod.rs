@@ -1,0 +1,43 @@
+//! The machine level: the state machine alone, driven by a queue of events.
+//!
+//! No sockets, no bytes, no tasks: packets travel with latencies drawn from the scenario's seed,
+//! and time is the queue's. Fast, so breadth belongs here; the shell is the network level's.
+//! `stage.rs` plays, `faults.rs` is what goes wrong, `liveness.rs` the phase after; `links.rs`
+//! is the network, `broker.rs` the machine at the other end of it.
+
+mod broker;
+mod faults;
+mod links;
+mod liveness;
+mod stage;
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::panics::Watch;
+use crate::scenario::Scenario;
+use crate::verdict::{Promise, Run, Violation};
+use stage::Stage;
+
+/// Plays the scenario on this thread.
+pub fn run(scenario: &Scenario) -> Run {
+    let watch = Watch::start();
+    let mut stage = Stage::new(scenario);
+    let played = catch_unwind(AssertUnwindSafe(|| stage.play()));
+    let failure = played.is_err().then(|| panicked(&watch));
+    Run { elapsed_ms: stage.now(), history: stage.history, failure, marks: stage.marks }
+}
+
+/// What a panic breaks: an assertion about counts is the ledger's, any other is nobody's fault
+/// but the broker's.
+fn panicked(watch: &Watch) -> Violation {
+    let words = watch.first().unwrap_or_else(|| "a panic that nobody saw".to_owned());
+    let place = words.split(": ").next().unwrap_or_default().to_owned();
+    Violation {
+        promise: Promise::I16,
+        rule: Cow::Owned(format!("panic at {place}")),
+        client: None,
+        words,
+        events: Vec::new(),
+    }
+}
