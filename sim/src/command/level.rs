@@ -1,6 +1,6 @@
 //! The two levels, and a run at either with all that is wrong with it.
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use stormpetrel_sim::{Plan, Run, Scenario, Violation, machine_level, report};
 
 use super::{Chosen, Origin, commit};
@@ -40,6 +40,43 @@ impl Level {
     }
 }
 
+/// Where and on what a scenario is played.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Ground {
+    /// On the machine alone, or on the whole broker.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) level: Level,
+    /// With this fault planted into the broker.
+    #[cfg(feature = "plants")]
+    #[arg(long, value_parser = super::plants::named)]
+    pub(crate) plant: Option<stormpetrel::plant::Plant>,
+}
+
+impl Ground {
+    /// Plays a scenario: see [`Level::play`].
+    pub(crate) fn play(self, scenario: &Scenario) -> (Run, Vec<Violation>) {
+        #[cfg(feature = "plants")]
+        let _planted = self.plant.map(stormpetrel_sim::plants::Planted::new);
+        self.level.play(scenario)
+    }
+
+    /// Only what is wrong with it.
+    pub(crate) fn check(self, scenario: &Scenario) -> Vec<Violation> {
+        self.play(scenario).1
+    }
+
+    /// The options that say so on the command line.
+    pub(crate) fn options(self) -> String {
+        let level = format!("--level {}", self.level.name());
+        #[cfg(feature = "plants")]
+        let level = match self.plant {
+            Some(plant) => format!("{level} --plant {plant:?}"),
+            None => level,
+        };
+        level
+    }
+}
+
 impl Chosen {
     /// The scenario, and the plan that it was made from if it was.
     pub(crate) fn scenario(&self) -> anyhow::Result<(Option<Plan>, Scenario)> {
@@ -59,13 +96,13 @@ impl Chosen {
     /// Plays it, for people.
     pub(crate) fn report(&self) -> anyhow::Result<report::Report> {
         let (plan, scenario) = self.scenario()?;
-        let (run, violations) = self.level.play(&scenario);
+        let (run, violations) = self.ground.play(&scenario);
         let (origin, argument) = match &self.origin {
             Origin::Seed(seed) => (format!("seed {seed}"), seed.to_string()),
             Origin::File(path) => (path.display().to_string(), path.display().to_string()),
         };
-        let level = self.level.name().to_owned();
-        let replay = format!("cargo sim replay {argument} --level {level} --trace");
+        let level = self.ground.level.name().to_owned();
+        let replay = format!("cargo sim replay {argument} {} --trace", self.ground.options());
         let commit = commit();
         Ok(report::Report { origin, level, commit, plan, scenario, run, violations, replay })
     }

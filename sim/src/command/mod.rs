@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use clap::{Args, Subcommand};
-use level::Level;
+use level::Ground;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,9 +89,8 @@ struct Chosen {
     /// A seed, or a scenario in YAML.
     #[arg(value_name = "SEED|FILE", value_parser = origin)]
     origin: Origin,
-    /// On the machine alone, or on the whole broker.
-    #[arg(long, value_enum, default_value_t)]
-    level: Level,
+    #[command(flatten)]
+    ground: Ground,
 }
 
 fn origin(text: &str) -> Result<Origin, String> {

@@ -21,8 +21,9 @@ use super::{Ending, seeds};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Plants only this one, by name.
-    name: Option<String>,
+    /// Plants only these.
+    #[arg(value_parser = named)]
+    names: Vec<Plant>,
     /// At this level; the default is the fastest one that can find the fault.
     #[arg(long, value_enum)]
     level: Option<Level>,
@@ -34,6 +35,12 @@ pub(crate) struct Arguments {
     jobs: Option<usize>,
 }
 
+/// The plant of that name.
+pub(super) fn named(name: &str) -> Result<Plant, String> {
+    let is_it = |plant: &&Plant| format!("{plant:?}").eq_ignore_ascii_case(name);
+    Plant::ALL.iter().find(is_it).copied().ok_or_else(|| "`sim plants` names them".to_owned())
+}
+
 /// What came of one of them.
 struct Hunted {
     plant: Plant,
@@ -43,12 +50,8 @@ struct Hunted {
 }
 
 pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let is_meant = |plant: &&Plant| {
-        arguments.name.as_ref().is_none_or(|name| format!("{plant:?}").eq_ignore_ascii_case(name))
-    };
-    let plants: Vec<Plant> = Plant::ALL.iter().filter(is_meant).copied().collect();
-    anyhow::ensure!(!plants.is_empty(), "there is no such plant");
-    let escaped = hunt_all(arguments, &plants)?;
+    let plants = if arguments.names.is_empty() { Plant::ALL } else { &arguments.names };
+    let escaped = hunt_all(arguments, plants)?;
     let mut out = io::stdout().lock();
     writeln!(out, "{} of {} planted faults are found", plants.len() - escaped, plants.len())?;
     Ok(if escaped == 0 { Ending::Fine } else { Ending::Violated })

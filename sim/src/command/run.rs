@@ -9,15 +9,14 @@ use std::time::Duration;
 use clap::Args;
 use stormpetrel_sim::Marks;
 
-use super::level::Level;
+use super::level::Ground;
 use super::sweep::{Sweep, Swept, sweep};
 use super::{Chosen, Ending, Origin, seeds};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// On the machine alone, or on the whole broker.
-    #[arg(long, value_enum, default_value_t)]
-    level: Level,
+    #[command(flatten)]
+    ground: Ground,
     /// Which seeds: from A to before B.
     #[arg(long, value_name = "A..B", default_value = "0..1000", value_parser = seeds)]
     seeds: Range<u64>,
@@ -39,7 +38,7 @@ pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
     let time_max = arguments.minutes.map(|minutes| Duration::from_secs_f64(60.0 * minutes));
     let end = if time_max.is_some() { u64::MAX } else { arguments.seeds.end };
     let swept = sweep(&Sweep {
-        level: arguments.level,
+        ground: arguments.ground,
         seeds: arguments.seeds.start..end,
         time_max,
         jobs: arguments.jobs.unwrap_or_else(cores),
@@ -47,10 +46,10 @@ pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
     let mut out = io::stdout().lock();
     write_summary(&swept, &mut out)?;
     if let Some(seed) = swept.failed {
-        let chosen = Chosen { origin: Origin::Seed(seed), level: arguments.level };
+        let chosen = Chosen { origin: Origin::Seed(seed), ground: arguments.ground };
         let report = chosen.report()?;
         write!(out, "\n{report}")?;
-        writeln!(out, "Smaller: cargo sim shrink {seed} --level {}", arguments.level.name())?;
+        writeln!(out, "Smaller: cargo sim shrink {seed} {}", arguments.ground.options())?;
         if let Some(path) = &arguments.html {
             std::fs::write(path, report.page())?;
         }

@@ -19,9 +19,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let (level, mut out) = (arguments.chosen.level, io::stdout().lock());
+    let (ground, mut out) = (arguments.chosen.ground, io::stdout().lock());
     let (_, scenario) = arguments.chosen.scenario()?;
-    let Some(violation) = level.check(&scenario).into_iter().next() else {
+    let Some(violation) = ground.check(&scenario).into_iter().next() else {
         writeln!(out, "all is well: there is nothing to make smaller")?;
         return Ok(Ending::Fine);
     };
@@ -31,7 +31,7 @@ pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
         runs += 1;
         bar.set_message(format!("{runs} runs"));
         bar.tick();
-        level.check(scenario)
+        ground.check(scenario)
     });
     let secs = bar.elapsed().as_secs_f64();
     bar.finish_and_clear();
@@ -48,12 +48,12 @@ pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
     match &arguments.out {
         Some(path) => {
             std::fs::write(path, small.to_yaml())?;
-            let chosen = Chosen { origin: Origin::File(path.clone()), level };
+            let chosen = Chosen { origin: Origin::File(path.clone()), ground };
             write!(out, "\n{}", chosen.report()?)?;
         }
         None => writeln!(out, "\n{}", small.to_yaml())?,
     }
-    let still = level.check(&small).iter().any(|violation| violation.class() == class);
+    let still = ground.check(&small).iter().any(|violation| violation.class() == class);
     anyhow::ensure!(still, "the small scenario does not fail: the simulator is not deterministic");
     Ok(Ending::Violated)
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stormpetrel_sim::{Marks, Plan};
 
-use super::level::Level;
+use super::level::Ground;
 
 /// What to sweep over.
 #[derive(Clone, Debug)]
 pub(crate) struct Sweep {
-    pub(crate) level: Level,
+    pub(crate) ground: Ground,
     pub(crate) seeds: Range<u64>,
     /// At most for so long.
     pub(crate) time_max: Option<Duration>,
@@ -78,7 +78,7 @@ fn work(sweep: &Sweep, shared: &Shared) {
         if seed >= sweep.seeds.end {
             break;
         }
-        let (run, wrong) = sweep.level.play(&Plan::drawn(seed).scenario());
+        let (run, wrong) = sweep.ground.play(&Plan::drawn(seed).scenario());
         marks.add(&run.marks);
         shared.bar.inc(1);
         if !wrong.is_empty() {
