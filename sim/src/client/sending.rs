@@ -14,24 +14,18 @@ use crate::scenario::{Publish, Qos};
 pub(super) struct Flight {
     id: PacketId,
     publish: Publish,
-    stage: Stage,
+    /// PUBACK, PUBREC or PUBCOMP.
+    awaits: AckKind,
     /// Whether it was sent on this connection.
     is_sent: bool,
     /// Whether its topic may go as an alias: not when it is sent again.
     was_sent: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    AwaitPubAck,
-    AwaitPubRec,
-    AwaitPubComp,
-}
-
 impl Flight {
     /// Whether the broker has it.
     pub(super) fn is_taken(&self) -> bool {
-        self.stage == Stage::AwaitPubComp
+        self.awaits == AckKind::PubComp
     }
 }
 
@@ -76,15 +70,15 @@ impl Client {
 
     /// Whether it takes part of the quota.
     fn start_flight(&mut self, publish: Publish, world: &mut World<'_>) -> bool {
-        let stage = match publish.qos {
-            Qos::ExactlyOnce => Stage::AwaitPubRec,
-            _ => Stage::AwaitPubAck,
+        let awaits = match publish.qos {
+            Qos::ExactlyOnce => AckKind::PubRec,
+            _ => AckKind::PubAck,
         };
         let id = self.take_id();
         if !self.fits(&publish) {
             return false;
         }
-        self.flights.push_back(Flight { id, publish, stage, is_sent: false, was_sent: false });
+        self.flights.push_back(Flight { id, publish, awaits, is_sent: false, was_sent: false });
         self.send_flight(self.flights.len() - 1, world);
         true
     }
@@ -102,7 +96,7 @@ impl Client {
         let (id, is_again) = (flight.id, flight.was_sent);
         flight.is_sent = true;
         flight.was_sent = true;
-        if flight.stage == Stage::AwaitPubComp {
+        if flight.awaits == AckKind::PubComp {
             Client::hit(Mark::ResentRelease, world);
             return self.ask_ack(packets::ack(AckKind::PubRel, id, Reason::Success), world);
         }
@@ -209,21 +203,21 @@ impl Client {
         world: &mut World<'_>,
     ) {
         let place = self.flights.iter().position(|flight| flight.id == id);
-        let stage = place.map(|place| self.flights[place].stage);
-        match (kind, place, stage) {
-            (AckKind::PubAck, Some(place), Some(Stage::AwaitPubAck)) => {
+        let awaits = place.map(|place| self.flights[place].awaits);
+        match (kind, place, awaits) {
+            (AckKind::PubAck, Some(place), Some(AckKind::PubAck)) => {
                 self.end_flight(place, Some(reason), world);
             }
-            (AckKind::PubRec, Some(place), Some(Stage::AwaitPubRec)) if reason.is_error() => {
+            (AckKind::PubRec, Some(place), Some(AckKind::PubRec)) if reason.is_error() => {
                 self.end_flight(place, Some(reason), world);
             }
-            (AckKind::PubRec, Some(place), Some(Stage::AwaitPubRec)) => {
-                self.flights[place].stage = Stage::AwaitPubComp;
+            (AckKind::PubRec, Some(place), Some(AckKind::PubRec)) => {
+                self.flights[place].awaits = AckKind::PubComp;
                 let message = self.flights[place].publish.message;
                 self.know_reason(message, reason, world);
                 self.release(id, Reason::Success, world);
             }
-            (AckKind::PubRec, _, Some(Stage::AwaitPubComp)) => {
+            (AckKind::PubRec, _, Some(AckKind::PubComp)) => {
                 self.release(id, Reason::Success, world);
             }
             (AckKind::PubRec, None, _) if !reason.is_error() => {
@@ -231,7 +225,7 @@ impl Client {
                     if self.version.is_v5() { Reason::PacketIdNotFound } else { Reason::Success };
                 self.release(id, unknown, world);
             }
-            (AckKind::PubComp, Some(place), Some(Stage::AwaitPubComp)) => {
+            (AckKind::PubComp, Some(place), Some(AckKind::PubComp)) => {
                 self.end_flight(place, None, world);
             }
             _ => {}
