@@ -7,12 +7,15 @@
 //! [`Chaos`]. Bytes that were read ahead are lost to the peer's knowledge: a drop then ends the
 //! connection with FIN where turmoil alone would reset it.
 
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use crate::dice::Dice;
 
@@ -32,6 +35,10 @@ pub struct Chaos {
     pub short_writes: u16,
     /// Reads and writes that are not ready, though they could be.
     pub pending: u16,
+    /// Arrivals that are delayed by up to `spike_ms`.
+    pub spikes: u16,
+    /// Milliseconds.
+    pub spike_ms: u64,
 }
 
 /// A stream in chaos.
@@ -42,6 +49,8 @@ pub struct Chaotic<S> {
     dice: Dice,
     /// What arrived and was not given yet.
     arrived: BytesMut,
+    /// Until then it is not given.
+    delay: Option<Pin<Box<Sleep>>>,
     /// Where the network puts what arrives.
     scratch: Box<[u8]>,
 }
@@ -58,6 +67,8 @@ impl Chaos {
             joined_reads: rate(),
             short_writes: rate(),
             pending: rate().min(300),
+            spikes: 0,
+            spike_ms: 0,
         }
     }
 }
@@ -66,7 +77,12 @@ impl<S> Chaotic<S> {
     /// The stream in chaos.
     pub fn new(stream: S, chaos: Chaos, dice: Dice) -> Chaotic<S> {
         let scratch = vec![0; READ_BYTES].into_boxed_slice();
-        Chaotic { stream, chaos, dice, arrived: BytesMut::new(), scratch }
+        Chaotic { stream, chaos, dice, arrived: BytesMut::new(), delay: None, scratch }
+    }
+
+    /// The stream itself.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
     }
 
     /// Whether to be late. Then the caller is woken at once.
@@ -99,6 +115,15 @@ impl<S: AsyncRead + Unpin> Chaotic<S> {
         polled.map(|result| result.map(|()| bytes))
     }
 
+    /// Waits until what arrived may be given.
+    fn poll_delay(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(delay) = &mut self.delay {
+            ready!(delay.as_mut().poll(context));
+            self.delay = None;
+        }
+        Poll::Ready(())
+    }
+
     /// Takes all that arrived. An end or an error is met again by the read after the last byte.
     fn join_arrivals(&mut self, context: &mut Context<'_>) {
         while self.arrived.len() < READ_BYTES {
@@ -125,7 +150,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Chaotic<S> {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {}
                 polled => return polled.map(|result| result.map(drop)),
             }
+            if this.dice.chance(this.chaos.spikes) {
+                let delay = Duration::from_millis(this.dice.between(1, this.chaos.spike_ms.max(1)));
+                this.delay = Some(Box::pin(tokio::time::sleep(delay)));
+            }
         }
+        ready!(this.poll_delay(context));
         if this.dice.chance(this.chaos.joined_reads) {
             this.join_arrivals(context);
         }

@@ -27,15 +27,19 @@ pub mod client;
 mod dice;
 mod generate;
 mod history;
+mod lanes;
+mod link;
 pub mod machine_level;
 mod marks;
 mod network;
+pub mod network_level;
 mod panics;
 mod plan;
 #[cfg(feature = "plants")]
 pub mod plants;
 pub mod report;
 mod scenario;
+pub mod scenarios;
 pub mod script;
 pub mod shrink;
 pub mod sweep;
@@ -47,8 +51,10 @@ pub use history::{
     Ack, AckKind, Asked, ClosedBy, Digest, Event, Granted, History, Outcome, PublishAsked,
     PublishSaw, Saw, What,
 };
+pub use lanes::lanes;
+pub use link::Linked;
 pub use marks::{Mark, Marks};
-pub use network::SimNetwork;
+pub use network::{SimNetwork, SimStream};
 pub use plan::{Actions, FaultWeights, Plan};
 pub use scenario::{
     AckPolicy, Action, Breach, Broker, Client, ClientIndex, Connect, Fault, FaultKind, Manners,

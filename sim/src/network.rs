@@ -1,8 +1,8 @@
 //! The network in simulation: turmoil's, in chaos, in the place of TCP.
 //!
 //! The broker gets it as its `Network`; clients connect through it. Counts connections, so that
-//! each has its own dice. What the links do to bytes is turmoil's; what happens to links, the
-//! scenario's.
+//! each has its own dice. What hosts do to bytes between them is turmoil's; how much is on its
+//! way, and what ends a connection, is in `link.rs`; what streams do to bytes, in `chaos.rs`.
 
 use std::future::Future;
 use std::io;
@@ -17,41 +17,74 @@ use turmoil::net::{TcpListener, TcpStream};
 
 use crate::chaos::{Chaos, Chaotic};
 use crate::dice::Dice;
+use crate::link::{End, Linked, Links};
+
+/// A connection of the simulation.
+pub type SimStream = Chaotic<Linked<TcpStream>>;
 
 /// The network of one side. Clones count their connections together.
 #[derive(Clone, Debug)]
 pub struct SimNetwork {
     seed: u64,
-    side: &'static str,
+    end: End,
     chaos: Chaos,
     connections: Arc<AtomicU64>,
+    links: Links,
 }
 
 impl SimNetwork {
-    /// The network of that side: each side has dice of its own.
-    pub fn new(seed: u64, side: &'static str, chaos: Chaos) -> SimNetwork {
-        SimNetwork { seed, side, chaos, connections: Arc::new(AtomicU64::new(0)) }
+    /// The broker's side.
+    pub fn new(seed: u64, chaos: Chaos) -> SimNetwork {
+        SimNetwork {
+            seed,
+            end: End::Broker,
+            chaos,
+            connections: Arc::new(AtomicU64::new(0)),
+            links: Links::new(seed),
+        }
+    }
+
+    /// The clients' side of the same network, with dice of its own.
+    #[must_use]
+    pub fn of_clients(&self) -> SimNetwork {
+        SimNetwork {
+            end: End::Client,
+            connections: Arc::new(AtomicU64::new(0)),
+            links: self.links.clone(),
+            ..*self
+        }
+    }
+
+    /// All its connections.
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Connects to a host of the simulation. Safe to cancel.
     ///
     /// # Errors
     /// Nobody listens there, or the link is cut.
-    pub async fn connect(&self, host: &str, port: u16) -> io::Result<Chaotic<TcpStream>> {
+    pub async fn connect(&self, host: &str, port: u16) -> io::Result<SimStream> {
         let stream = TcpStream::connect((host, port)).await?;
-        Ok(self.in_chaos(stream))
+        let address = stream.local_addr()?;
+        Ok(self.in_chaos(stream, address))
     }
 
-    fn in_chaos(&self, stream: TcpStream) -> Chaotic<TcpStream> {
+    fn in_chaos(&self, stream: TcpStream, client: SocketAddr) -> SimStream {
         let ordinal = self.connections.fetch_add(1, Ordering::Relaxed);
-        Chaotic::new(stream, self.chaos, Dice::new(self.seed, self.side, ordinal))
+        let purpose = match self.end {
+            End::Client => "chaos of clients",
+            End::Broker => "chaos of the broker",
+        };
+        let linked = Linked::new(stream, self.links.of(client), self.end, self.links.clone());
+        Chaotic::new(linked, self.chaos, Dice::new(self.seed, purpose, ordinal))
     }
 }
 
 impl Network for SimNetwork {
     type Listener = TcpListener;
     type Accepted = TcpStream;
-    type Stream = Chaotic<TcpStream>;
+    type Stream = SimStream;
 
     async fn bind(&self, bind: &Bind) -> io::Result<Vec<TcpListener>> {
         let address = match &bind.host {
@@ -70,8 +103,9 @@ impl Network for SimNetwork {
         listener.accept().await
     }
 
-    fn adopt(&self, accepted: TcpStream) -> io::Result<Chaotic<TcpStream>> {
-        Ok(self.in_chaos(accepted))
+    fn adopt(&self, accepted: TcpStream) -> io::Result<SimStream> {
+        let client = accepted.peer_addr()?;
+        Ok(self.in_chaos(accepted, client))
     }
 
     /// On the host's own list of local tasks. `tokio::spawn` would keep them in an order that

@@ -1,47 +1,45 @@
-//! The named scenarios, played: one run of each as a snapshot, and others that must go well.
-//!
-//! What must come of a scenario is checked beside it, in `src/scenarios/`.
+//! The named scenarios, played on the whole broker: one run of each is a snapshot, and others
+//! must go well.
 
 use std::path::Path;
 
-use stormpetrel_sim::script::scenarios::{self, Named};
+use stormpetrel_sim::scenarios::{ALL, Named};
+use stormpetrel_sim::{Run, Scenario, lanes, network_level};
 
-fn named(name: &str) -> &'static Named {
-    scenarios::find(name).expect("one of the named scenarios")
+/// Seeds of latencies and chaos that every scenario is played with.
+const SEEDS: std::ops::Range<u64> = 0..8;
+
+/// A run that did not fail whatever its history says.
+fn play(scenario: &Scenario, name: &str) -> Run {
+    let run = network_level::run(scenario);
+    assert_eq!(run.failure, None, "{name} {}:\n{}", scenario.seed, lanes(scenario, &run.history));
+    run
 }
 
-/// What each client asked and saw, against the snapshot of that name.
-fn assert_snapshot(named: &Named, seed: u64) {
-    let (run, wrong) = named.play(seed);
-    assert_eq!(wrong, [""; 0]);
+fn assert_snapshot(named: &Named) {
+    let scenario = (named.scenario)(1);
+    let run = play(&scenario, named.name);
     let mut settings = insta::Settings::clone_current();
     settings.set_snapshot_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../snapshots"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.set_description(named.about);
-    let lanes = run.history.lanes();
-    settings.bind(|| insta::assert_snapshot!(format!("sim-{}", named.name), lanes));
+    let lanes = lanes(&scenario, &run.history);
+    settings.bind(|| insta::assert_snapshot!(format!("network-{}", named.name), lanes));
 }
 
-fn assert_goes_well(named: &Named, seeds: std::ops::Range<u64>) {
-    for seed in seeds {
-        let (run, wrong) = named.play(seed);
-        assert!(wrong.is_empty(), "{} {seed}: {wrong:#?}\n{}", named.name, run.history);
+#[test]
+fn one_run_of_each_is_as_it_was() {
+    ALL.iter().for_each(assert_snapshot);
+}
+
+#[test]
+fn every_scenario_goes_well_in_every_weather() {
+    for named in ALL {
+        for seed in SEEDS {
+            let mut scenario = (named.scenario)(seed);
+            scenario.weather.chaos = [0, 100, 800][seed as usize % 3];
+            play(&scenario, named.name);
+        }
     }
-}
-
-#[test]
-fn clients_of_both_versions_deliver_to_each_other_at_every_qos() {
-    assert_snapshot(named("delivery"), 1);
-}
-
-#[test]
-fn chaos_and_held_links_lose_nothing() {
-    assert_goes_well(named("delivery-in-storms"), 0..20);
-}
-
-#[test]
-fn a_crashed_broker_is_found_again_and_a_stopped_one_says_so() {
-    assert_snapshot(named("restart"), 2);
-    assert_goes_well(named("restart"), 0..12);
 }

@@ -6,15 +6,14 @@ use bytes::{Bytes, BytesMut};
 use stormpetrel::mqtt::types::Version;
 use stormpetrel::mqtt::wire::{Decoder, PACKET_BYTES_MAX, Packet, Sender, encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use turmoil::net::TcpStream;
 
-use crate::chaos::Chaotic;
+use crate::network::SimStream;
 use crate::script::history::Loss;
 
 /// A connection to the broker.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: Chaotic<TcpStream>,
+    stream: SimStream,
     version: Version,
     decoder: Decoder,
     /// The beginning of what is not decoded yet.
@@ -22,7 +21,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Chaotic<TcpStream>, version: Version) -> Connection {
+    pub(crate) fn new(stream: SimStream, version: Version) -> Connection {
         let decoder = Decoder::with_version(Sender::Broker, version, PACKET_BYTES_MAX);
         Connection { stream, version, decoder, received: BytesMut::new() }
     }

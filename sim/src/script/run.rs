@@ -88,8 +88,9 @@ impl Stage {
         let mut sim = builder(scenario).build();
         let recorder = Recorder::default();
         let brokers = Brokers::default();
-        add_broker(&mut sim, scenario, &brokers);
-        let network = SimNetwork::new(scenario.noise, "chaos of clients", scenario.weather.chaos);
+        let network = SimNetwork::new(scenario.noise, scenario.weather.chaos);
+        add_broker(&mut sim, scenario, &brokers, network.clone());
+        let network = network.of_clients();
         let stages = Rc::new(Stages::of(scenario));
         for (number, scripts) in scenario.zones.iter().enumerate() {
             let (scripts, network) = (scripts.clone(), network.clone());
@@ -204,9 +205,8 @@ fn epoch() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(EPOCH)
 }
 
-fn add_broker(sim: &mut Sim<'static>, scenario: &Scenario, brokers: &Brokers) {
+fn add_broker(sim: &mut Sim<'static>, scenario: &Scenario, brokers: &Brokers, network: SimNetwork) {
     let (noise, config, brokers) = (scenario.noise, scenario.config.clone(), brokers.clone());
-    let network = SimNetwork::new(noise, "chaos of the broker", scenario.weather.chaos);
     let starts = Cell::new(0);
     sim.host(BROKER, move || {
         let seed = Dice::new(noise, "machine", starts.get()).seed();

@@ -1,0 +1,327 @@
+//! What the two ends of a connection share beside turmoil's stream: how much is on its way, and
+//! whether the connection is dead, reset, or torn at a byte.
+//!
+//! Turmoil's own flow control counts writes, and what it calls a partition kills streams only
+//! if something was sent meanwhile. Here a window of bytes bounds what nobody has read, as TCP's
+//! does; a dead connection takes bytes until its window is full and says nothing; a reset is
+//! heard by both ends at once. `network.rs` makes links; faults reach them through [`Links`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::dice::Dice;
+use crate::history::Digest;
+
+/// Bytes that may be on their way to one end.
+const WINDOWS: [usize; 3] = [2 << 10, 16 << 10, 256 << 10];
+/// Writes that may be on their way: fewer than turmoil takes, because there a FIN that finds no
+/// room is lost, and a writer that waits for room is not woken by a reset.
+const SEGMENTS_MAX: usize = 3_000;
+
+/// The two ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Client,
+    Broker,
+}
+
+/// A connection, as its ends and the faults see it.
+#[derive(Clone, Debug)]
+pub(crate) struct Link(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    window: usize,
+    is_dead: bool,
+    is_reset: bool,
+    /// What is on its way to the client, and to the broker.
+    lanes: [Lane; 2],
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    /// Written and not read.
+    bytes: usize,
+    segments: usize,
+    /// Read since the beginning.
+    read: usize,
+    /// When so many bytes are read, the connection is reset.
+    torn_at: Option<usize>,
+    /// Nobody will read any more.
+    is_unread: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+/// All connections of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Links(Arc<Mutex<Table>>);
+
+#[derive(Debug)]
+struct Table {
+    dice: Dice,
+    /// By the client's address.
+    links: BTreeMap<SocketAddr, Weak<Mutex<State>>>,
+    /// Hosts that nothing reaches and that reach nobody.
+    cut_off: BTreeSet<IpAddr>,
+    /// Everything that left the broker.
+    sent: Digest,
+}
+
+/// A stream whose other end is known.
+#[derive(Debug)]
+pub struct Linked<S> {
+    stream: S,
+    link: Link,
+    end: End,
+    links: Links,
+}
+
+impl Links {
+    /// Those of a run with this seed.
+    pub(crate) fn new(seed: u64) -> Links {
+        Links(Arc::new(Mutex::new(Table {
+            dice: Dice::new(seed, "windows", 0),
+            links: BTreeMap::new(),
+            cut_off: BTreeSet::new(),
+            sent: Digest::default(),
+        })))
+    }
+
+    /// The link of the connection from that address. Dead from the start if its host is cut off.
+    pub(crate) fn of(&self, client: SocketAddr) -> Link {
+        let mut table = self.table();
+        if let Some(link) = table.links.get(&client).and_then(Weak::upgrade) {
+            return Link(link);
+        }
+        let choice = usize::try_from(table.dice.below(WINDOWS.len() as u64)).expect("a few");
+        let state = State {
+            window: WINDOWS[choice],
+            is_dead: table.cut_off.contains(&client.ip()),
+            is_reset: false,
+            lanes: [Lane::default(), Lane::default()],
+        };
+        let link = Arc::new(Mutex::new(state));
+        table.links.insert(client, Arc::downgrade(&link));
+        Link(link)
+    }
+
+    /// Everything from and to that host is lost from now on, and every connection it has is dead.
+    pub(crate) fn cut_off(&self, host: IpAddr) {
+        self.table().cut_off.insert(host);
+        self.of_host(host).iter().for_each(Link::kill);
+    }
+
+    /// The host can be reached again. Its old connections stay dead.
+    pub(crate) fn rejoin(&self, host: IpAddr) {
+        self.table().cut_off.remove(&host);
+    }
+
+    /// Whether nothing reaches the host.
+    pub(crate) fn is_cut_off(&self, host: IpAddr) -> bool {
+        self.table().cut_off.contains(&host)
+    }
+
+    /// Ends all connections of the host; both ends hear of it.
+    pub(crate) fn reset(&self, host: IpAddr) {
+        self.of_host(host).iter().for_each(Link::reset);
+    }
+
+    /// Every connection that is dead is found out, at both ends.
+    pub(crate) fn bury_the_dead(&self) {
+        let table = self.table();
+        for link in table.links.values().filter_map(|link| link.upgrade().map(Link)) {
+            let mut state = link.state();
+            if std::mem::take(&mut state.is_dead) {
+                state.is_reset = true;
+                state.lanes.iter_mut().for_each(Lane::wake);
+            }
+        }
+    }
+
+    /// Of everything that left the broker, in order.
+    pub(crate) fn sent(&self) -> u64 {
+        self.table().sent.finish()
+    }
+
+    fn of_host(&self, host: IpAddr) -> Vec<Link> {
+        let table = self.table();
+        let own = table.links.iter().filter(|(address, _)| address.ip() == host);
+        own.filter_map(|(_, link)| link.upgrade().map(Link)).collect()
+    }
+
+    /// Nothing that can panic runs under this lock.
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Link {
+    /// Nothing passes any more, and neither end hears of it.
+    pub(crate) fn kill(&self) {
+        self.state().is_dead = true;
+    }
+
+    /// Whether nothing passes any more.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state().is_dead
+    }
+
+    /// The connection ends, and both ends hear of it unless it is dead.
+    pub(crate) fn reset(&self) {
+        let mut state = self.state();
+        state.is_reset = true;
+        state.lanes.iter_mut().for_each(Lane::wake);
+    }
+
+    /// Resets the connection as soon as that end has read so many bytes, and no more.
+    pub(crate) fn tear(&self, end: End, bytes: usize) {
+        self.state().lanes[end as usize].torn_at = Some(bytes);
+    }
+
+    /// Nothing that can panic runs under this lock.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lane {
+    fn wake(&mut self) {
+        let wakers = [self.reader.take(), self.writer.take()];
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    fn free(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.segments = self.segments.saturating_sub(1);
+        if let Some(writer) = self.writer.take() {
+            writer.wake();
+        }
+    }
+}
+
+fn remember(waker: &mut Option<Waker>, context: &Context<'_>) {
+    match waker {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *waker = Some(context.waker().clone()),
+    }
+}
+
+impl<S> Linked<S> {
+    /// One end of the connection.
+    pub(crate) fn new(stream: S, link: Link, end: End, links: Links) -> Linked<S> {
+        Linked { stream, link, end, links }
+    }
+
+    /// What it shares with the other end.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The lane that the other end reads.
+    fn out(&self) -> usize {
+        1 - self.end as usize
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let mut state = this.link.state();
+        let (is_dead, is_reset) = (state.is_dead, state.is_reset);
+        let lane = &mut state.lanes[this.end as usize];
+        remember(&mut lane.reader, context);
+        if is_dead {
+            return Poll::Pending;
+        }
+        if is_reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let before = out.filled().len();
+        let polled = Pin::new(&mut this.stream).poll_read(context, out);
+        let mut bytes = out.filled().len() - before;
+        if bytes > 0 {
+            lane.free(bytes);
+        }
+        if let Some(most) = lane.torn_at.map(|at| at.saturating_sub(lane.read))
+            && bytes >= most
+        {
+            bytes = most;
+            out.set_filled(before + most);
+            state.is_reset = true;
+            state.lanes.iter_mut().for_each(Lane::wake);
+            if most == 0 {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        }
+        state.lanes[this.end as usize].read += bytes;
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Linked<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let out = self.out();
+        let this = &mut *self;
+        let mut state = this.link.state();
+        let (is_dead, is_reset, window) = (state.is_dead, state.is_reset, state.window);
+        if is_reset && !is_dead {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let lane = &mut state.lanes[out];
+        let room = window.saturating_sub(lane.bytes);
+        if !lane.is_unread && (room == 0 || lane.segments >= SEGMENTS_MAX) {
+            remember(&mut lane.writer, context);
+            return Poll::Pending;
+        }
+        let most = if lane.is_unread { bytes.len() } else { bytes.len().min(room) };
+        let polled = if is_dead {
+            Poll::Ready(Ok(most))
+        } else {
+            Pin::new(&mut this.stream).poll_write(context, &bytes[..most])
+        };
+        if let Poll::Ready(Ok(taken)) = &polled {
+            lane.bytes += taken;
+            lane.segments += 1;
+            if this.end == End::Broker {
+                bytes[..*taken].hash(&mut this.links.table().sent);
+            }
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl<S> Drop for Linked<S> {
+    /// Who reads no more keeps nobody from writing: the stream itself says that it is over.
+    fn drop(&mut self) {
+        let mut state = self.link.state();
+        if !state.is_dead {
+            let lane = &mut state.lanes[self.end as usize];
+            lane.is_unread = true;
+            lane.wake();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The broker's host: its configuration from a scenario, and its life from start to stop.
+//!
+//! The broker is built inside its host's future, so that nothing of it survives a crash by
+//! accident.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+
+use stormpetrel::config::{Bind, Config, Listener};
+use stormpetrel::machine::{Limits, Seed, Timestamp};
+use stormpetrel::mqtt::types::QoS;
+use stormpetrel::server::{self, Clock, Network, Shared};
+use turmoil::Sim;
+
+use super::violation;
+use crate::dice::Dice;
+use crate::network::{SimNetwork, unix_millis};
+use crate::scenario::{Broker, Qos};
+use crate::verdict::{Promise, Violation};
+
+/// Its name on the network.
+pub(super) const HOST: &str = "broker";
+
+type SimShared = Shared<<SimNetwork as Network>::Accepted>;
+
+/// The brokers that one run started, one after the other. Holds none of them in memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Brokers(Rc<RefCell<Vec<Weak<SimShared>>>>);
+
+impl Brokers {
+    /// Tells the last one to stop, if there is one.
+    pub(super) fn stop(&self) {
+        let last = self.0.borrow().last().and_then(Weak::upgrade);
+        last.inspect(|shared| shared.stop());
+    }
+
+    /// Whether all are gone, now that their tasks are.
+    pub(super) fn leaked(&self) -> Result<(), Violation> {
+        match self.0.borrow().iter().filter(|shared| shared.strong_count() > 0).count() {
+            0 => Ok(()),
+            some => {
+                let words = format!("{some} brokers are gone and still held in memory");
+                Err(violation(Promise::I17, "broker-leaked", words))
+            }
+        }
+    }
+}
+
+/// Adds the broker's host.
+pub(super) fn add(
+    sim: &mut Sim<'static>,
+    seed: u64,
+    broker: &Broker,
+    network: &SimNetwork,
+    brokers: &Brokers,
+) {
+    let (config, network, brokers) = (config(broker), network.clone(), brokers.clone());
+    let starts = Cell::new(0);
+    sim.host(HOST, move || {
+        let seed = Dice::new(seed, "machine", starts.get()).seed();
+        starts.set(starts.get() + 1);
+        serve(network.clone(), config.clone(), seed, brokers.clone())
+    });
+}
+
+/// The broker, from its start to its end.
+async fn serve(
+    network: SimNetwork,
+    config: Config,
+    seed: Seed,
+    brokers: Brokers,
+) -> turmoil::Result {
+    let clock = Clock::starting_at(Timestamp(unix_millis()));
+    let shared = server::shared(&config, seed, clock, 1);
+    brokers.0.borrow_mut().push(Arc::downgrade(&shared));
+    Ok(server::run(network, &config, shared).await?)
+}
+
+fn config(broker: &Broker) -> Config {
+    let listener = Listener {
+        name: "default".to_owned(),
+        bind: Bind { host: None, port: Bind::DEFAULT_PORT },
+        connections_max: usize::MAX,
+    };
+    Config {
+        listeners: vec![listener],
+        sys_interval: broker.sys_interval_s,
+        session_expiry: broker.session_expiry_s,
+        disconnect_delay: None,
+        max_qos: match broker.max_qos {
+            Some(Qos::AtMostOnce) => QoS::AtMostOnce,
+            Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
+            Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
+        },
+        limits: limits(broker),
+    }
+}
+
+fn limits(broker: &Broker) -> Limits {
+    let defaults = Limits::default();
+    Limits {
+        connections: broker.connections.unwrap_or(defaults.connections),
+        packet_bytes: broker.packet_bytes.unwrap_or(defaults.packet_bytes),
+        connect_timeout: broker.connect_timeout_ms.unwrap_or(defaults.connect_timeout),
+        keep_alive_max: broker.keep_alive_max_s.unwrap_or(defaults.keep_alive_max),
+        inflight: broker.inflight.unwrap_or(defaults.inflight),
+        queue_messages: broker.queue_messages.unwrap_or(defaults.queue_messages),
+        queue_bytes: broker.queue_bytes.unwrap_or(defaults.queue_bytes),
+        total_bytes: broker.total_bytes.unwrap_or(defaults.total_bytes),
+        subscriptions: broker.subscriptions.unwrap_or(defaults.subscriptions),
+        topic_levels: broker.topic_levels.unwrap_or(defaults.topic_levels),
+        retained_messages: broker.retained_messages.unwrap_or(defaults.retained_messages),
+        retained_bytes: broker.retained_bytes.unwrap_or(defaults.retained_bytes),
+        session_expiry_max: broker.session_expiry_max_s.unwrap_or(defaults.session_expiry_max),
+        ..defaults
+    }
+}

@@ -1,0 +1,115 @@
+//! What goes wrong: the broker dies, and parts of the network do.
+
+use super::broker;
+use super::stage::{Stage, zone_name};
+use super::wire::Leave;
+use crate::history::{ClosedBy, What};
+use crate::marks::Mark;
+use crate::scenario::{Fault, FaultKind};
+
+/// How the broker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broker {
+    Up,
+    /// It was told to stop, or is gone; started again at that time, at the earliest.
+    Down {
+        until: u64,
+    },
+}
+
+impl Stage<'_> {
+    pub(super) fn apply(&mut self, fault: Fault) {
+        self.note(What::Fault { kind: fault.kind });
+        match fault.kind {
+            FaultKind::Crash { down_ms } => self.crash(down_ms),
+            FaultKind::Stop { down_ms } => self.tell_to_stop(down_ms),
+            FaultKind::Hold { zone, for_ms } if zone < self.zones.len() => {
+                self.sim.hold(zone_name(zone), broker::HOST);
+                let held = &mut self.zones[zone].held_until;
+                *held = (*held).max(Some(self.now + for_ms));
+            }
+            FaultKind::Partition { zone, for_ms } if zone < self.zones.len() => {
+                let zone = &mut self.zones[zone];
+                self.links.cut_off(zone.host);
+                zone.partitioned_until = zone.partitioned_until.max(Some(self.now + for_ms));
+            }
+            FaultKind::Cut { zone } if zone < self.zones.len() => self.cut_zone(zone),
+            FaultKind::Hold { .. } | FaultKind::Partition { .. } | FaultKind::Cut { .. } => {}
+        }
+    }
+
+    /// Ends what is over by now, or everything.
+    pub(super) fn heal(&mut self, is_all: bool) {
+        for number in 0..self.zones.len() {
+            let zone = &mut self.zones[number];
+            let is_over = |until: &mut u64| is_all || *until <= self.now;
+            let was_held = zone.held_until.take_if(is_over).is_some();
+            let was_partitioned = zone.partitioned_until.take_if(is_over).is_some();
+            if was_partitioned {
+                self.links.rejoin(zone.host);
+            }
+            let is_whole = zone.held_until.is_none() && zone.partitioned_until.is_none();
+            if was_held {
+                self.sim.release(zone_name(number), broker::HOST);
+            }
+            if (was_held || was_partitioned) && is_whole {
+                self.note(What::Healed { zone: number });
+            }
+        }
+        if let Broker::Down { until } = self.broker
+            && (is_all || until <= self.now)
+            && !self.sim.is_host_running(broker::HOST)
+        {
+            self.start_broker();
+        }
+    }
+
+    /// Connections of a zone end, and both sides hear of it: some after what was sent, some at
+    /// once.
+    fn cut_zone(&mut self, zone: usize) {
+        let is_at_once = self.dice.chance(500);
+        if is_at_once {
+            self.links.reset(self.zones[zone].host);
+        }
+        for index in 0..self.clients.len() {
+            if self.scenario.clients[index].zone != zone {
+                continue;
+            }
+            let Some(wire) = self.wires[index].take() else { continue };
+            wire.leave(Leave::Cut(self.dice.below(wire.unsent() as u64 + 1) as usize));
+            self.with_client(index, |client, world| client.closed(ClosedBy::Network, world));
+            self.ended(index, ClosedBy::Network);
+        }
+    }
+
+    fn crash(&mut self, down_ms: u64) {
+        if !self.sim.is_host_running(broker::HOST) {
+            return;
+        }
+        self.mark_connected(Mark::Crashed);
+        self.note(What::BrokerCrashed);
+        self.sim.crash(broker::HOST);
+        self.broker = Broker::Down { until: self.now + down_ms };
+    }
+
+    fn tell_to_stop(&mut self, down_ms: u64) {
+        if self.broker == Broker::Up {
+            self.mark_connected(Mark::Stopped);
+            self.note(What::BrokerStopped);
+            self.brokers().stop();
+            self.broker = Broker::Down { until: self.now + down_ms };
+        }
+    }
+
+    fn mark_connected(&mut self, mark: Mark) {
+        if self.clients.iter().any(crate::client::Client::has_connection) {
+            self.marks.hit(mark);
+        }
+    }
+
+    pub(super) fn start_broker(&mut self) {
+        self.sim.bounce(broker::HOST);
+        self.broker = Broker::Up;
+        self.note(What::BrokerStarted);
+    }
+}

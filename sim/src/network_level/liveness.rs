@@ -1,0 +1,137 @@
+//! The liveness phase: nothing goes wrong any more, everybody comes back and takes what waits.
+//!
+//! The same rules as at the machine level: over when nothing but signs of life was sent for a
+//! while and nobody waits to be let in; where there are fewer places than clients, a client that
+//! is done makes room.
+
+use super::stage::Stage;
+use crate::history::{ClosedBy, What};
+use crate::scenario::{ClientIndex, Scenario};
+use crate::verdict::Violation;
+
+/// Milliseconds of silence after which all is quiet.
+const QUIET_MS: u64 = 2_000;
+/// Milliseconds between two looks.
+const LOOK_MS: u64 = 500;
+/// Milliseconds until a client tries again, at least.
+const BACK_OFF_MS: u64 = 300;
+/// After so many connections that the broker closed, a client gives up what it publishes.
+const CLOSED_MAX: u32 = 3;
+
+/// What the phase needs to know.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    is_on: bool,
+    /// When something was last sent that is more than a sign of life.
+    pub(super) last_activity: u64,
+    next_look: u64,
+    turns: Vec<Turn>,
+}
+
+/// How far a client is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Turn {
+    /// It does not take part: another has its client id, or it has made room.
+    is_done: bool,
+    closed: u32,
+    /// When it comes back.
+    back_at: u64,
+}
+
+impl Liveness {
+    pub(super) fn of(scenario: &Scenario) -> Liveness {
+        let clients = &scenario.clients;
+        let turn = |index: ClientIndex| {
+            let id = &clients[index].client_id;
+            let is_first = !clients[..index].iter().any(|other| other.client_id == *id);
+            Turn { is_done: !is_first && !id.is_empty(), ..Turn::default() }
+        };
+        let turns = (0..clients.len()).map(turn).collect();
+        Liveness { is_on: false, last_activity: 0, next_look: 0, turns }
+    }
+}
+
+impl Stage<'_> {
+    /// Plays the phase; whether all was quiet in time.
+    pub(super) fn play_liveness(&mut self) -> Result<bool, Violation> {
+        self.heal(true);
+        self.note(What::LivenessBegan);
+        self.liveness.is_on = true;
+        self.liveness.last_activity = self.now;
+        self.liveness.next_look = self.now + LOOK_MS;
+        self.links.bury_the_dead();
+        for index in 0..self.clients.len() {
+            self.with_client(index, |client, world| {
+                client.become_honest();
+                client.cut(world);
+            });
+            self.plan_return(index);
+        }
+        let end = self.scenario.safety_ms + self.scenario.liveness_ms;
+        while self.now < end {
+            self.heal(true);
+            for index in 0..self.clients.len() {
+                if self.liveness.turns[index].back_at <= self.now {
+                    self.come_back(index);
+                }
+            }
+            if self.now >= self.liveness.next_look {
+                self.liveness.next_look = self.now + LOOK_MS;
+                if self.is_over() {
+                    return Ok(true);
+                }
+            }
+            self.step()?;
+        }
+        Ok(false)
+    }
+
+    fn plan_return(&mut self, index: ClientIndex) {
+        self.liveness.turns[index].back_at = self.now + BACK_OFF_MS + self.dice.below(200);
+    }
+
+    fn come_back(&mut self, index: ClientIndex) {
+        if self.liveness.turns[index].is_done || self.clients[index].has_connection() {
+            return;
+        }
+        let keep_alive = self.scenario.broker.keep_alive_max_s.unwrap_or(0);
+        self.with_client(index, |client, world| client.come_back(keep_alive, world));
+    }
+
+    /// A client's connection has ended.
+    pub(super) fn ended(&mut self, index: ClientIndex, by: ClosedBy) {
+        if !self.liveness.is_on {
+            return;
+        }
+        let turn = &mut self.liveness.turns[index];
+        if by == ClosedBy::Broker {
+            turn.closed += 1;
+        }
+        if turn.closed >= CLOSED_MAX {
+            self.with_client(index, |client, world| client.give_up(world));
+        }
+        self.plan_return(index);
+    }
+
+    /// Whether all is quiet. If some still wait, one that is done makes room.
+    fn is_over(&mut self) -> bool {
+        let is_quiet = self.now >= self.liveness.last_activity + QUIET_MS;
+        let turns = self.liveness.turns.iter().zip(&self.clients);
+        let waits = turns.clone().any(|(turn, client)| !turn.is_done && !client.is_accepted());
+        let is_finished = turns.clone().all(|(turn, client)| turn.is_done || client.is_finished());
+        if is_quiet && !waits && is_finished {
+            return true;
+        }
+        let seated = turns.clone().position(|(turn, client)| {
+            !turn.is_done && client.is_accepted() && client.is_finished()
+        });
+        // Those who are refused again and again are no reason to go on waiting.
+        let is_nearly_quiet = self.now >= self.scenario.safety_ms + QUIET_MS;
+        if let Some(index) = seated.filter(|_| waits && is_nearly_quiet) {
+            self.liveness.turns[index].is_done = true;
+            self.liveness.last_activity = self.now;
+            self.with_client(index, |client, world| client.leave(world));
+        }
+        false
+    }
+}

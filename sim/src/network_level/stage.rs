@@ -1,0 +1,353 @@
+//! A run under way: the loop around turmoil.
+//!
+//! Each turn applies what is due, lets turmoil take one step, and gives the clients what came.
+//! Clients decide here, between steps, always in the same order; only bytes travel on hosts.
+//! After each step the loop looks for panics, which turmoil does not report. At the end the
+//! broker is told to stop, and must.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::iter::Peekable;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::slice;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use stormpetrel::mqtt::wire::Packet;
+use tokio::sync::Notify;
+use turmoil::Sim;
+
+use super::broker::{self, Brokers};
+use super::faults;
+use super::liveness::Liveness;
+use super::wire::{Leave, Shared, Wire, carry};
+use super::{Tear, panicked, violation};
+use crate::chaos::Chaos;
+use crate::client::{Client, Effect, Topics, World};
+use crate::dice::Dice;
+use crate::history::{ClosedBy, History, Saw, What};
+use crate::link::Links;
+use crate::marks::Marks;
+use crate::network::SimNetwork;
+use crate::panics::Watch;
+use crate::scenario::{ClientIndex, Fault, Op, Scenario};
+use crate::verdict::{Promise, Run, Violation};
+
+/// Simulated time at the beginning of every run, in seconds since the Unix epoch.
+const EPOCH_S: u64 = 1_700_000_000;
+/// Simulated milliseconds of one step. MQTT's timers are in seconds, so this is fine enough.
+const TICK_MS: u64 = 5;
+/// Segments on their way in one connection. Small numbers meet faults of turmoil's: a FIN that
+/// finds the buffer full is lost. `link.rs` bounds what is on its way.
+const TCP_CAPACITY: usize = 4_096;
+/// Simulated milliseconds that the broker has to stop: more than it gives its clients.
+const STOP_TIMEOUT_MS: u64 = 10_000;
+/// What is no packet, whatever came before.
+const GARBAGE: [&[u8]; 4] =
+    [b"\x00\x00", b"\x30\xFF\xFF\xFF\xFF\x7F", b"\x36\x04\x00\x01ax", b"\xC1\x00"];
+
+/// A run under way.
+pub(super) struct Stage<'s> {
+    pub(super) scenario: &'s Scenario,
+    watch: &'s Watch,
+    pub(super) sim: Sim<'static>,
+    pub(super) now: u64,
+    ops: Peekable<slice::Iter<'s, Op>>,
+    faults: Peekable<slice::Iter<'s, Fault>>,
+    pub(super) history: History,
+    pub(super) marks: Marks,
+    topics: Topics,
+    pub(super) clients: Vec<Client>,
+    /// The connection that each client is on.
+    pub(super) wires: Vec<Option<Wire>>,
+    next_connection: u64,
+    tear: Option<Tear>,
+    effects: Vec<Effect>,
+    pub(super) zones: Vec<Zone>,
+    pub(super) links: Links,
+    brokers: Brokers,
+    pub(super) broker: faults::Broker,
+    pub(super) liveness: Liveness,
+    pub(super) dice: Dice,
+}
+
+/// A part of the network: a host with clients' connections.
+pub(super) struct Zone {
+    pub(super) host: IpAddr,
+    arrivals: Rc<Arrivals>,
+    pub(super) held_until: Option<u64>,
+    pub(super) partitioned_until: Option<u64>,
+}
+
+/// Connections that a zone's host is to open.
+#[derive(Debug, Default)]
+struct Arrivals {
+    queue: RefCell<VecDeque<Rc<RefCell<Shared>>>>,
+    came: Notify,
+}
+
+impl<'s> Stage<'s> {
+    pub(super) fn new(scenario: &'s Scenario, tear: Option<Tear>, watch: &'s Watch) -> Stage<'s> {
+        let mut sim = builder(scenario).build();
+        let (brokers, network) =
+            (Brokers::default(), SimNetwork::new(scenario.seed, chaos(scenario)));
+        broker::add(&mut sim, scenario.seed, &scenario.broker, &network, &brokers);
+        let zones = scenario.clients.iter().map(|client| client.zone + 1).max().unwrap_or(0);
+        let of_clients = network.of_clients();
+        let zones = (0..zones).map(|number| add_zone(&mut sim, number, &of_clients)).collect();
+        let clients = scenario.clients.iter().enumerate();
+        Stage {
+            scenario,
+            watch,
+            sim,
+            now: 0,
+            ops: scenario.ops.iter().peekable(),
+            faults: scenario.faults.iter().peekable(),
+            history: History::default(),
+            marks: Marks::default(),
+            topics: Topics::of(scenario),
+            clients: clients.map(|(index, client)| Client::new(index, client)).collect(),
+            wires: scenario.clients.iter().map(|_| None).collect(),
+            next_connection: 0,
+            tear,
+            effects: Vec::new(),
+            zones,
+            links: network.links().clone(),
+            brokers,
+            broker: faults::Broker::Up,
+            liveness: Liveness::of(scenario),
+            dice: Dice::new(scenario.seed, "network", 0),
+        }
+    }
+
+    pub(super) fn play(&mut self) -> Result<(), Violation> {
+        self.note(What::BrokerStarted);
+        while self.now < self.scenario.safety_ms {
+            self.heal(false);
+            let now = self.now;
+            while let Some(fault) = self.faults.next_if(|fault| fault.at_ms <= now) {
+                self.apply(*fault);
+            }
+            while let Some(op) = self.ops.next_if(|op| op.at_ms <= now) {
+                if op.client < self.clients.len() {
+                    self.with_client(op.client, |client, world| client.act(&op.action, world));
+                }
+            }
+            self.step()?;
+        }
+        let is_quiet = self.play_liveness()?;
+        for index in 0..self.clients.len() {
+            self.with_client(index, Client::finish);
+        }
+        self.note(What::Ended { is_quiet });
+        self.stop()
+    }
+
+    /// Tells the broker to stop, and waits until it has. The history is over: clients are gone.
+    fn stop(&mut self) -> Result<(), Violation> {
+        self.brokers.stop();
+        let late = self.now + STOP_TIMEOUT_MS;
+        while self.sim.is_host_running(broker::HOST) {
+            if self.now >= late {
+                return Err(violation(Promise::I17, "did-not-stop", "the broker did not stop"));
+            }
+            self.step_network()?;
+        }
+        Ok(())
+    }
+
+    /// Lets simulated time pass.
+    pub(super) fn step(&mut self) -> Result<(), Violation> {
+        for index in 0..self.clients.len() {
+            if self.clients[index].next_due().is_some_and(|due| due <= self.now) {
+                self.with_client(index, Client::handle_deadline);
+            }
+            if let Some(wire) = &self.wires[index] {
+                wire.pause(self.clients[index].is_paused());
+            }
+        }
+        self.step_network()?;
+        (0..self.clients.len()).for_each(|index| self.read(index));
+        Ok(())
+    }
+
+    fn step_network(&mut self) -> Result<(), Violation> {
+        let stepped = self.sim.step();
+        self.now += TICK_MS;
+        panicked(self.watch)?;
+        stepped.map(drop).map_err(|error| violation(Promise::I16, "host-failed", error.to_string()))
+    }
+
+    /// Gives a client what came.
+    fn read(&mut self, index: ClientIndex) {
+        while let Some(wire) = &mut self.wires[index] {
+            match wire.next() {
+                Ok(Some(packet)) => self.take(index, &packet),
+                Err(error) => {
+                    let packet = Saw::Nonsense { words: error.to_string() };
+                    self.history.note(self.now, Some(index), What::Saw { packet });
+                    self.with_client(index, Client::cut);
+                }
+                Ok(None) => {
+                    let Some(by) = wire.ended() else { return };
+                    let by = match (by, self.broker) {
+                        (ClosedBy::Broker, faults::Broker::Down { .. }) => ClosedBy::Network,
+                        _ => by,
+                    };
+                    self.wires[index] = None;
+                    self.with_client(index, |client, world| client.closed(by, world));
+                    return self.ended(index, by);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, index: ClientIndex, packet: &Packet) {
+        if !matches!(packet, Packet::PingResp) {
+            self.liveness.last_activity = self.now;
+        }
+        self.with_client(index, |client, world| client.take(packet, world));
+    }
+
+    /// Lets a client act, and does what it wants then.
+    pub(super) fn with_client(
+        &mut self,
+        index: ClientIndex,
+        act: impl FnOnce(&mut Client, &mut World<'_>),
+    ) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let mut world = World {
+            now: self.now,
+            history: &mut self.history,
+            marks: &mut self.marks,
+            topics: &self.topics,
+            next_connection: &mut self.next_connection,
+            effects: &mut effects,
+        };
+        act(&mut self.clients[index], &mut world);
+        for effect in effects.drain(..) {
+            self.take_effect(index, effect);
+        }
+        self.effects = effects;
+    }
+
+    fn take_effect(&mut self, index: ClientIndex, effect: Effect) {
+        if let Effect::Open { .. } = effect {
+            return self.open(index);
+        }
+        let Some(wire) = &self.wires[index] else { return };
+        match effect {
+            Effect::Open { .. } => {}
+            Effect::Send { packet, .. } => {
+                if packet != Packet::PingReq {
+                    self.liveness.last_activity = self.now;
+                }
+                wire.send(&packet);
+            }
+            Effect::Garble { .. } => {
+                let choice = self.dice.below(GARBAGE.len() as u64) as usize;
+                wire.send_bytes(GARBAGE[choice]);
+            }
+            Effect::Close => self.leave(index, Leave::Close),
+            Effect::Cut => {
+                let bytes = self.dice.below(wire.unsent() as u64 + 1) as usize;
+                self.leave(index, Leave::Cut(bytes));
+            }
+            Effect::Abandon => self.leave(index, Leave::Abandon),
+        }
+    }
+
+    fn leave(&mut self, index: ClientIndex, how: Leave) {
+        if let Some(wire) = self.wires[index].take() {
+            wire.leave(how);
+        }
+    }
+
+    fn open(&mut self, index: ClientIndex) {
+        let client = &self.scenario.clients[index];
+        let tear = self.tear.take_if(|tear| tear.client == index);
+        let wire = Wire::new(client.version, tear);
+        let arrivals = &self.zones[client.zone].arrivals;
+        arrivals.queue.borrow_mut().push_back(wire.shared());
+        arrivals.came.notify_one();
+        self.wires[index] = Some(wire);
+    }
+
+    pub(super) fn note(&mut self, what: What) {
+        self.history.note(self.now, None, what);
+    }
+
+    pub(super) fn brokers(&self) -> Brokers {
+        self.brokers.clone()
+    }
+
+    /// Takes the simulation down. What it came to.
+    pub(super) fn end(self) -> Run {
+        let Stage { mut history, marks, links, now, sim, .. } = self;
+        drop(sim);
+        history.count(&links.sent());
+        Run { history, elapsed_ms: now, failure: None, marks }
+    }
+}
+
+/// The name of a zone's host.
+pub(super) fn zone_name(number: usize) -> String {
+    format!("zone-{number}")
+}
+
+fn add_zone(sim: &mut Sim<'static>, number: usize, network: &SimNetwork) -> Zone {
+    let arrivals = Rc::new(Arrivals::default());
+    let (waiting, network) = (Rc::clone(&arrivals), network.clone());
+    sim.host(zone_name(number), move || serve(number, Rc::clone(&waiting), network.clone()));
+    let host = sim.lookup(zone_name(number));
+    Zone { host, arrivals, held_until: None, partitioned_until: None }
+}
+
+/// A zone's host: opens connections for its clients.
+async fn serve(number: usize, arrivals: Rc<Arrivals>, network: SimNetwork) -> turmoil::Result {
+    let host = turmoil::lookup(zone_name(number));
+    loop {
+        let next = arrivals.queue.borrow_mut().pop_front();
+        match next {
+            Some(shared) => drop(tokio::task::spawn_local(carry(network.clone(), host, shared))),
+            None => arrivals.came.notified().await,
+        }
+    }
+}
+
+fn chaos(scenario: &Scenario) -> Chaos {
+    let weather = &scenario.weather;
+    let rate = weather.chaos.min(900);
+    Chaos {
+        short_reads: rate,
+        joined_reads: rate,
+        short_writes: rate,
+        pending: rate.min(300),
+        spikes: weather.spikes,
+        spike_ms: 10 * weather.latency_max_ms,
+    }
+}
+
+fn builder(scenario: &Scenario) -> turmoil::Builder {
+    let weather = &scenario.weather;
+    let latency_min = weather.latency_min_ms.max(TICK_MS);
+    let latency_max = weather.latency_max_ms.max(latency_min);
+    let mut dice = Dice::new(scenario.seed, "latencies", 0);
+    let mut builder = turmoil::Builder::new();
+    builder
+        .epoch(epoch())
+        .tick_duration(Duration::from_millis(TICK_MS))
+        .tcp_capacity(TCP_CAPACITY)
+        .simulation_duration(Duration::MAX)
+        .min_message_latency(Duration::from_millis(latency_min))
+        .max_message_latency(Duration::from_millis(latency_max))
+        .rng_seed(dice.below(u64::MAX));
+    if dice.chance(500) {
+        builder.enable_random_order();
+    }
+    builder
+}
+
+fn epoch() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(EPOCH_S)
+}

@@ -1,0 +1,265 @@
+//! One connection as its client's host has it: bytes both ways, and no thoughts about them.
+//!
+//! The loop around turmoil ([`Wire`]'s methods) leaves here what is to be sent and takes what
+//! came; a task of the zone's host ([`carry`]) brings it to the network and back. So a client's
+//! decisions are made between steps, always in the same order.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::IpAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use stormpetrel::config::Bind;
+use stormpetrel::mqtt::wire::{DecodeError, Decoder, PACKET_BYTES_MAX, Packet, Sender, encode};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{Tear, broker};
+use crate::history::ClosedBy;
+use crate::network::{SimNetwork, SimStream};
+use crate::scenario::ProtocolVersion;
+
+/// Time to be let in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the broker to close when its client has left.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes taken from the stream at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// A connection, for the loop.
+#[derive(Debug)]
+pub(super) struct Wire {
+    version: ProtocolVersion,
+    decoder: Decoder,
+    /// The beginning of what is not decoded yet.
+    undecoded: Bytes,
+    shared: Rc<RefCell<Shared>>,
+}
+
+/// A connection, for its task.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    outgoing: BytesMut,
+    incoming: BytesMut,
+    leaves: Option<Leave>,
+    is_paused: bool,
+    ended: Option<ClosedBy>,
+    tear: Option<Tear>,
+    waker: Option<Waker>,
+}
+
+/// How a client leaves a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// When all is sent.
+    Close,
+    /// Now; so many bytes of what is not sent still go.
+    Cut(usize),
+    /// Without the broker's hearing of it.
+    Abandon,
+}
+
+impl Wire {
+    pub(super) fn new(version: ProtocolVersion, tear: Option<Tear>) -> Wire {
+        let decoder = Decoder::with_version(Sender::Broker, version.into(), PACKET_BYTES_MAX);
+        let shared = Rc::new(RefCell::new(Shared { tear, ..Shared::default() }));
+        Wire { version, decoder, undecoded: Bytes::new(), shared }
+    }
+
+    /// What its task needs.
+    pub(super) fn shared(&self) -> Rc<RefCell<Shared>> {
+        Rc::clone(&self.shared)
+    }
+
+    pub(super) fn send(&self, packet: &Packet) {
+        let mut shared = self.shared.borrow_mut();
+        encode(packet, self.version.into(), &mut shared.outgoing)
+            .expect("no scenario has a packet above 256 MiB");
+        shared.wake();
+    }
+
+    pub(super) fn send_bytes(&self, bytes: &[u8]) {
+        let mut shared = self.shared.borrow_mut();
+        shared.outgoing.extend_from_slice(bytes);
+        shared.wake();
+    }
+
+    /// Bytes that are not sent yet.
+    pub(super) fn unsent(&self) -> usize {
+        self.shared.borrow().outgoing.len()
+    }
+
+    pub(super) fn leave(&self, how: Leave) {
+        let mut shared = self.shared.borrow_mut();
+        shared.leaves = Some(how);
+        shared.wake();
+    }
+
+    /// Whether what comes stays in the network.
+    pub(super) fn pause(&self, is_paused: bool) {
+        let mut shared = self.shared.borrow_mut();
+        if shared.is_paused != is_paused {
+            shared.is_paused = is_paused;
+            shared.wake();
+        }
+    }
+
+    /// The next packet that came.
+    pub(super) fn next(&mut self) -> Result<Option<Packet>, DecodeError> {
+        let arrived = self.shared.borrow_mut().incoming.split();
+        if !arrived.is_empty() {
+            let before = std::mem::take(&mut self.undecoded);
+            self.undecoded = if before.is_empty() {
+                arrived.freeze()
+            } else {
+                Bytes::from([&before[..], &arrived[..]].concat())
+            };
+        }
+        if self.undecoded.is_empty() {
+            return Ok(None);
+        }
+        self.decoder.decode(&mut self.undecoded)
+    }
+
+    /// Who ended it; none: it is not over, as far as the client's host knows.
+    pub(super) fn ended(&self) -> Option<ClosedBy> {
+        self.shared.borrow().ended
+    }
+}
+
+impl Shared {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.waker = Some(context.waker().clone());
+        if self.leaves.is_some() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Carries bytes both ways. Ready when it is over.
+    fn poll(&mut self, stream: &mut SimStream, context: &mut Context<'_>) -> Poll<()> {
+        self.waker = Some(context.waker().clone());
+        match self.leaves {
+            Some(Leave::Abandon) => {
+                stream.stream().link().kill();
+                return Poll::Ready(());
+            }
+            Some(Leave::Cut(bytes)) => {
+                self.outgoing.truncate(bytes);
+                // What the network does not take now is lost with the connection.
+                let _ = self.poll_write(stream, context);
+                return Poll::Ready(());
+            }
+            Some(Leave::Close) | None => {}
+        }
+        let written = self.poll_write(stream, context);
+        if self.leaves == Some(Leave::Close) && self.outgoing.is_empty() {
+            return Poll::Ready(());
+        }
+        if written.is_err() && self.leaves.is_some() {
+            return Poll::Ready(());
+        }
+        if self.is_paused {
+            return Poll::Pending;
+        }
+        self.poll_read(stream, context)
+    }
+
+    fn poll_write(&mut self, stream: &mut SimStream, context: &mut Context<'_>) -> io::Result<()> {
+        while !self.outgoing.is_empty() {
+            match Pin::new(&mut *stream).poll_write(context, &self.outgoing) {
+                Poll::Ready(Ok(bytes)) => drop(self.outgoing.split_to(bytes)),
+                Poll::Ready(Err(error)) => {
+                    // What came before is read first: the broker may have said why.
+                    self.outgoing.clear();
+                    return Err(error);
+                }
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_read(&mut self, stream: &mut SimStream, context: &mut Context<'_>) -> Poll<()> {
+        let mut buffer = [0; READ_BYTES];
+        loop {
+            let mut buffer = ReadBuf::new(&mut buffer);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.incoming.extend_from_slice(buffer.filled());
+                }
+                Poll::Ready(_) => {
+                    self.ended = Some(ClosedBy::Broker);
+                    return Poll::Ready(());
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// Opens the connection of a host with that address and carries its bytes until it is over.
+pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<Shared>>) {
+    let mut stream = {
+        let mut connect = pin!(tokio::time::timeout(CONNECT_TIMEOUT, connect(&network, host)));
+        let connected = poll_fn(|context| {
+            if shared.borrow_mut().poll_left(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            connect.as_mut().poll(context).map(Some)
+        });
+        match connected.await {
+            Some(Ok(Ok(stream))) => stream,
+            Some(_) => {
+                shared.borrow_mut().ended = Some(ClosedBy::Unreachable);
+                return;
+            }
+            None => return,
+        }
+    };
+    if let Some(tear) = shared.borrow().tear {
+        stream.stream().link().tear(tear.end(), tear.bytes);
+    }
+    poll_fn(|context| shared.borrow_mut().poll(&mut stream, context)).await;
+    if shared.borrow().leaves == Some(Leave::Close) {
+        // Late or not, there is nothing more to do.
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, leave(&mut stream)).await;
+    }
+}
+
+async fn connect(network: &SimNetwork, host: IpAddr) -> io::Result<SimStream> {
+    if network.links().is_cut_off(host) {
+        return std::future::pending().await;
+    }
+    let stream = network.connect(broker::HOST, Bind::DEFAULT_PORT).await?;
+    if stream.stream().link().is_dead() {
+        // The network was lost while the connection was being opened.
+        return std::future::pending().await;
+    }
+    Ok(stream)
+}
+
+/// Closes its half and waits for the broker to close its own: a close with bytes unread is a
+/// reset, which could take the last ones away from the broker.
+async fn leave(stream: &mut SimStream) {
+    let _ = poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context)).await;
+    let mut buffer = [0; READ_BYTES];
+    poll_fn(|context| {
+        loop {
+            let mut buffer = ReadBuf::new(&mut buffer);
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
