@@ -1,7 +1,7 @@
 //! The two levels, and a run at either with all that is wrong with it.
 
 use clap::{Args, ValueEnum};
-use stormpetrel_sim::{Plan, Run, Scenario, Violation, machine_level, report};
+use stormpetrel_sim::{Plan, Run, Scenario, Violation, machine_level, network_level, report};
 
 use super::{Chosen, Origin, commit};
 
@@ -28,7 +28,7 @@ impl Level {
     pub(crate) fn play(self, scenario: &Scenario) -> (Run, Vec<Violation>) {
         let run = match self {
             Level::Machine => machine_level::run(scenario),
-            Level::Network => not_there_yet(scenario),
+            Level::Network => network_level::run(scenario),
         };
         let wrong: Vec<Violation> = run.failure.iter().cloned().collect();
         (run, wrong)
@@ -106,9 +106,4 @@ impl Chosen {
         let commit = commit();
         Ok(report::Report { origin, level, commit, plan, scenario, run, violations, replay })
     }
-}
-
-/// Until the levels can be played.
-fn not_there_yet(_: &Scenario) -> Run {
-    Run::default()
 }

@@ -18,6 +18,9 @@ const MARGIN: f64 = 330.0;
 /// Letters in a line of what is wrong.
 const LINE_LETTERS: usize = 100;
 
+/// Letters of an event.
+const WORDS_LETTERS: usize = 56;
+
 /// All that is drawn.
 pub(super) struct Timeline {
     pub(super) width: f64,
@@ -188,12 +191,12 @@ impl<'a> Drawing<'a> {
 
     fn row(&self, event: &Event, is_new: bool) -> Row {
         let said = words::what(&event.what);
-        let said = said.trim_start_matches("-> ").trim_start_matches("<- ").to_owned();
+        let said = said.trim_start_matches("-> ").trim_start_matches("<- ");
         Row {
             x: event.client.map_or(BROKER_X, |client| self.lane_x(client)),
             y: self.bottom,
             time: if is_new { seconds(event.at_ms) } else { String::new() },
-            words: said,
+            words: shortened(said),
             title: words::line(self.scenario, event),
             is_world: event.client.is_none(),
             is_publish: super::message_of(event).is_some(),
@@ -327,6 +330,14 @@ fn has_row(event: &Event) -> bool {
 
 fn seconds(ms: u64) -> String {
     format!("{}.{:03} s", ms / 1_000, ms % 1_000)
+}
+
+/// The beginning, if it is too long for the page's edge.
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(WORDS_LETTERS) {
+        Some((end, _)) => format!("{}\u{2026}", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// Text in lines of bounded length.

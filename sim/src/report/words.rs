@@ -96,7 +96,7 @@ pub(super) fn asked(packet: &Asked) -> String {
         Asked::Ping => "PINGREQ".to_owned(),
         Asked::Disconnect { reason, expiry_s } => {
             let mut words = format!("DISCONNECT{}", code(*reason));
-            put(&mut words, "session expiry", expiry_s);
+            put(&mut words, "session expiry", &expiry_s.map(expiry));
             words
         }
         Asked::Garbage => "what breaks the protocol".to_owned(),
@@ -124,7 +124,7 @@ pub(super) fn saw(packet: &Saw) -> String {
 fn connect_words(connect: &Connect) -> String {
     let mut words = "CONNECT".to_owned();
     flag(&mut words, connect.clean_start, "clean start");
-    put(&mut words, "session expiry", &connect.expiry_s);
+    put(&mut words, "session expiry", &connect.expiry_s.map(expiry));
     put(&mut words, "keep alive", &Some(connect.keep_alive_s).filter(|secs| *secs > 0));
     put(&mut words, "receive maximum", &connect.receive_maximum);
     put(&mut words, "maximum packet size", &connect.packet_bytes_max);
@@ -180,13 +180,18 @@ fn subscription(subscription: &Subscription) -> String {
 
 fn granted_words(granted: &Granted) -> String {
     let mut words = String::new();
-    put(&mut words, "session expiry", &granted.expiry_s);
+    put(&mut words, "session expiry", &granted.expiry_s.map(expiry));
     put(&mut words, "keep alive", &granted.keep_alive_s);
     put(&mut words, "receive maximum", &granted.receive_maximum);
     put(&mut words, "maximum packet size", &granted.packet_bytes_max);
     put(&mut words, "maximum QoS", &granted.max_qos);
     put(&mut words, "client id", &granted.client_id);
     words
+}
+
+/// The seconds that a session outlives its connection.
+fn expiry(secs: u32) -> String {
+    if secs == u32::MAX { "never".to_owned() } else { secs.to_string() }
 }
 
 /// A reason, if it is not plain success.
