@@ -33,6 +33,7 @@ pub mod machine_level;
 mod marks;
 mod network;
 pub mod network_level;
+pub mod oracle;
 mod panics;
 mod plan;
 #[cfg(feature = "plants")]

@@ -1,7 +1,9 @@
 //! The two levels, and a run at either with all that is wrong with it.
 
 use clap::{Args, ValueEnum};
-use stormpetrel_sim::{Plan, Run, Scenario, Violation, machine_level, network_level, report};
+use stormpetrel_sim::{
+    Plan, Run, Scenario, Violation, machine_level, network_level, oracle, report,
+};
 
 use super::{Chosen, Origin, commit};
 
@@ -30,7 +32,8 @@ impl Level {
             Level::Machine => machine_level::run(scenario),
             Level::Network => network_level::run(scenario),
         };
-        let wrong: Vec<Violation> = run.failure.iter().cloned().collect();
+        let mut wrong: Vec<Violation> = run.failure.iter().cloned().collect();
+        wrong.extend(oracle::check(scenario, &run.history));
         (run, wrong)
     }
 

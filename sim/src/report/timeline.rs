@@ -15,9 +15,13 @@ const ROW: f64 = 22.0;
 const BROKER_X: f64 = 120.0;
 /// From the last lane to the edge: room for its words.
 const MARGIN: f64 = 330.0;
+/// Room for what is wrong, even if there are few lanes.
+const WIDTH_MIN: f64 = 1_000.0;
 /// Letters in a line of what is wrong.
 const LINE_LETTERS: usize = 100;
 
+/// A letter's width, at most.
+const LETTER: f64 = 8.0;
 /// Letters of an event.
 const WORDS_LETTERS: usize = 56;
 
@@ -104,7 +108,7 @@ impl Timeline {
         drawing.draw_spans();
         drawing.draw_bands();
         let clients = scenario.clients.len();
-        let width = drawing.lane_x(clients.saturating_sub(1)) + MARGIN;
+        let width = (drawing.lane_x(clients.saturating_sub(1)) + MARGIN).max(WIDTH_MIN);
         let height = drawing.bottom + ROW;
         let lanes = (0..clients).map(|client| drawing.lane(client)).collect();
         let Drawing { bands, spans, arrows, rows, verdict, .. } = drawing;
@@ -159,6 +163,8 @@ impl<'a> Drawing<'a> {
         let client = &self.scenario.clients[index];
         let name = words::name(self.scenario, index);
         let about = format!("client {name}: {:?}, zone {}", client.version, client.zone);
+        let has_room = name.len() as f64 * LETTER < self.step;
+        let name = if has_room { name } else { index.to_string() };
         Lane { x: self.lane_x(index), name, about }
     }
 
