@@ -38,16 +38,18 @@ impl Drop for Planted {
     }
 }
 
-/// Plays the scenarios of those seeds, in order, with a fault planted, until one is violated.
-/// `check` plays one on this thread, and says all that is wrong with it.
+/// Plays the scenarios of those seeds, in order, with a fault planted, until one is violated that
+/// is not without it. `check` plays one on this thread, and says all that is wrong with it.
 pub fn hunt(
     plant: Plant,
     seeds: Range<u64>,
     check: &mut dyn FnMut(&Scenario) -> Vec<Violation>,
 ) -> Option<Found> {
-    let _planted = Planted::new(plant);
     seeds.into_iter().find_map(|seed| {
-        let violation = check(&Plan::drawn(seed).scenario()).into_iter().next()?;
-        Some(Found { seed, violation })
+        let scenario = Plan::drawn(seed).scenario();
+        let planted = Planted::new(plant);
+        let violation = check(&scenario).into_iter().next()?;
+        drop(planted);
+        check(&scenario).is_empty().then_some(Found { seed, violation })
     })
 }

@@ -93,6 +93,7 @@ impl Chosen {
                 let text = std::fs::read_to_string(path)?;
                 Ok((None, Scenario::from_yaml(&text)?))
             }
+            Origin::Named(named, seed) => Ok((None, (named.scenario)(*seed))),
         }
     }
 
@@ -100,12 +101,19 @@ impl Chosen {
     pub(crate) fn report(&self) -> anyhow::Result<report::Report> {
         let (plan, scenario) = self.scenario()?;
         let (run, violations) = self.ground.play(&scenario);
-        let (origin, argument) = match &self.origin {
-            Origin::Seed(seed) => (format!("seed {seed}"), seed.to_string()),
-            Origin::File(path) => (path.display().to_string(), path.display().to_string()),
+        let (origin, command) = match &self.origin {
+            Origin::Seed(seed) => (format!("seed {seed}"), format!("replay {seed} --trace")),
+            Origin::File(path) => {
+                let path = path.display();
+                (path.to_string(), format!("replay {path} --trace"))
+            }
+            Origin::Named(named, seed) => {
+                let name = named.name;
+                (format!("{name}, seed {seed}"), format!("scenario {name} --seed {seed}"))
+            }
         };
         let level = self.ground.level.name().to_owned();
-        let replay = format!("cargo sim replay {argument} {} --trace", self.ground.options());
+        let replay = format!("cargo sim {command} {}", self.ground.options());
         let commit = commit();
         Ok(report::Report { origin, level, commit, plan, scenario, run, violations, replay })
     }

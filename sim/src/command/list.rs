@@ -1,20 +1,31 @@
 //! `list` and `scenario`: the named scenarios.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
-use stormpetrel_sim::script::scenarios;
+use stormpetrel_sim::{lanes, scenarios};
 
-use super::Ending;
+use super::level::Ground;
+use super::{Chosen, Ending, Origin};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Its name.
-    name: String,
-    /// What it is drawn from.
+    #[arg(value_parser = named)]
+    name: &'static scenarios::Named,
+    /// What its latencies are drawn from.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    #[command(flatten)]
+    ground: Ground,
+    /// Writes the run as a page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
+fn named(name: &str) -> Result<&'static scenarios::Named, String> {
+    scenarios::find(name).ok_or_else(|| "there is no such scenario: `list` names them".to_owned())
 }
 
 pub(crate) fn list() -> anyhow::Result<Ending> {
@@ -26,14 +37,12 @@ pub(crate) fn list() -> anyhow::Result<Ending> {
 }
 
 pub(crate) fn play(arguments: &Arguments) -> anyhow::Result<Ending> {
-    let name = &arguments.name;
-    let named = scenarios::find(name)
-        .with_context(|| format!("there is no scenario '{name}': `list` names them"))?;
-    let (run, wrong) = named.play(arguments.seed);
+    let origin = Origin::Named(arguments.name, arguments.seed);
+    let report = Chosen { origin, ground: arguments.ground }.report()?;
     let mut out = io::stdout().lock();
-    write!(out, "{}", run.history)?;
-    for each in &wrong {
-        writeln!(out, "wrong: {each}")?;
+    write!(out, "{}\n{report}", lanes(&report.scenario, &report.run.history))?;
+    if let Some(path) = &arguments.html {
+        std::fs::write(path, report.page())?;
     }
-    Ok(if wrong.is_empty() { Ending::Fine } else { Ending::Violated })
+    Ok(if report.violations.is_empty() { Ending::Fine } else { Ending::Violated })
 }

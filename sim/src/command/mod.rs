@@ -19,6 +19,7 @@ use std::process::{Command, ExitCode};
 
 use clap::{Args, Subcommand};
 use level::Ground;
+use stormpetrel_sim::scenarios::Named;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,11 +77,12 @@ impl Task {
     }
 }
 
-/// What is played: a seed, or a scenario in a file.
+/// What is played: a seed, a scenario in a file, or one with a name and its seed.
 #[derive(Clone, Debug)]
 enum Origin {
     Seed(u64),
     File(PathBuf),
+    Named(&'static Named, u64),
 }
 
 /// What is played, and where.

@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Threads; the default is one for each core.
     #[arg(long)]
     jobs: Option<usize>,
+    /// Plays all seeds whatever fails, and prints in which ways they do.
+    #[arg(long)]
+    keep_going: bool,
     /// Prints how often each rare situation was met, and fails if one never was.
     #[arg(long)]
     marks: bool,
@@ -42,10 +45,11 @@ pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
         seeds: arguments.seeds.start..end,
         time_max,
         jobs: arguments.jobs.unwrap_or_else(cores),
+        keeps_going: arguments.keep_going,
     });
     let mut out = io::stdout().lock();
     write_summary(&swept, &mut out)?;
-    if let Some(seed) = swept.failed {
+    if let Some(seed) = swept.failed() {
         let chosen = Chosen { origin: Origin::Seed(seed), ground: arguments.ground };
         let report = chosen.report()?;
         write!(out, "\n{report}")?;
@@ -66,13 +70,16 @@ pub(crate) fn cores() -> usize {
 }
 
 fn write_summary(swept: &Swept, out: &mut impl Write) -> io::Result<()> {
-    let found = match swept.failed {
+    let found = match swept.failed() {
         Some(seed) => format!("seed {seed} fails"),
         None => "all is well".to_owned(),
     };
     let (played, rate) = (swept.played, swept.seeds_a_second());
     let secs = swept.time.as_secs_f64();
-    writeln!(out, "{played} seeds in {secs:.1} s ({rate:.0} a second): {found}")
+    writeln!(out, "{played} seeds in {secs:.1} s ({rate:.0} a second): {found}")?;
+    swept.failures.iter().try_for_each(|(class, (smallest, count))| {
+        writeln!(out, "{count:>8} fail, the first is seed {smallest}: {class}")
+    })
 }
 
 fn write_marks(marks: &Marks, out: &mut impl Write) -> anyhow::Result<Ending> {

@@ -3,6 +3,7 @@
 //! The seed that is found is the same however many threads there are: every smaller one was begun
 //! before it, and is finished. Prints only a progress bar.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use stormpetrel_sim::{Marks, Plan};
+use stormpetrel_sim::{Class, Marks, Plan};
 
 use super::level::Ground;
 
@@ -22,6 +23,8 @@ pub(crate) struct Sweep {
     /// At most for so long.
     pub(crate) time_max: Option<Duration>,
     pub(crate) jobs: usize,
+    /// Whether to go on after a failure.
+    pub(crate) keeps_going: bool,
 }
 
 /// What came of it.
@@ -31,11 +34,18 @@ pub(crate) struct Swept {
     pub(crate) played: u64,
     pub(crate) time: Duration,
     pub(crate) marks: Marks,
-    /// The smallest seed that failed.
-    pub(crate) failed: Option<u64>,
+    pub(crate) failures: Failures,
 }
 
+/// How runs failed: for each way, the smallest seed that did, and how many.
+pub(crate) type Failures = BTreeMap<Class, (u64, u64)>;
+
 impl Swept {
+    /// The smallest seed that failed.
+    pub(crate) fn failed(&self) -> Option<u64> {
+        self.failures.values().map(|(seed, _)| *seed).min()
+    }
+
     pub(crate) fn seeds_a_second(&self) -> f64 {
         self.played as f64 / self.time.as_secs_f64().max(1e-9)
     }
@@ -45,7 +55,7 @@ struct Shared {
     next: AtomicU64,
     is_over: AtomicBool,
     marks: Mutex<Marks>,
-    failed: Mutex<Option<u64>>,
+    failures: Mutex<Failures>,
     bar: ProgressBar,
 }
 
@@ -55,7 +65,7 @@ pub(crate) fn sweep(sweep: &Sweep) -> Swept {
         next: AtomicU64::new(sweep.seeds.start),
         is_over: AtomicBool::new(false),
         marks: Mutex::default(),
-        failed: Mutex::default(),
+        failures: Mutex::default(),
         bar: bar(sweep),
     };
     thread::scope(|scope| {
@@ -65,7 +75,7 @@ pub(crate) fn sweep(sweep: &Sweep) -> Swept {
         played: shared.bar.position(),
         time: shared.bar.elapsed(),
         marks: shared.marks.into_inner().expect("no thread panicked: the scope would have"),
-        failed: shared.failed.into_inner().expect("no thread panicked: the scope would have"),
+        failures: shared.failures.into_inner().expect("no thread panicked: the scope would have"),
     };
     shared.bar.finish_and_clear();
     swept
@@ -81,10 +91,12 @@ fn work(sweep: &Sweep, shared: &Shared) {
         let (run, wrong) = sweep.ground.play(&Plan::drawn(seed).scenario());
         marks.add(&run.marks);
         shared.bar.inc(1);
-        if !wrong.is_empty() {
-            shared.is_over.store(true, Ordering::Relaxed);
-            let mut failed = shared.failed.lock().expect("held without a panic");
-            *failed = Some(failed.map_or(seed, |other| other.min(seed)));
+        if let Some(first) = wrong.first() {
+            shared.is_over.store(!sweep.keeps_going, Ordering::Relaxed);
+            let mut failures = shared.failures.lock().expect("held without a panic");
+            let (smallest, count) = failures.entry(first.class()).or_insert((seed, 0));
+            *smallest = seed.min(*smallest);
+            *count += 1;
         }
     }
     shared.marks.lock().expect("held without a panic").add(&marks);
