@@ -48,6 +48,10 @@ mod broker;
 pub mod config;
 pub mod machine;
 pub mod mqtt;
+#[cfg(not(feature = "plants"))]
+mod plant;
+#[cfg(feature = "plants")]
+pub mod plant;
 pub mod server;
 
 pub use broker::{Broker, Builder, PublishError, SubscribeError, Subscription};

@@ -36,8 +36,12 @@ pub mod network_level;
 pub mod oracle;
 mod panics;
 mod plan;
+#[cfg(feature = "plants")]
+pub mod plants;
+pub mod report;
 mod scenario;
 pub mod scenarios;
+pub mod shrink;
 pub mod sweep;
 mod verdict;
 

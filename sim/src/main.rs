@@ -1,60 +1,44 @@
-//! The simulator's command: lists scenarios and plays them.
+//! The simulator's command: plays seeds and scenarios, and says what is wrong with them.
 //!
-//! What a scenario is and how it is played is the library's. Exit codes: 0, all is well; 1, a
-//! run failed or the command did.
+//! What a run is, is the library's; what each command does is in `command/`. Exit codes: 0, all
+//! is well; 1, a promise was broken; 2, the command could not be carried out.
 
-use std::io::{self, Write};
+mod command;
+
+use std::panic;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use clap::{Parser, Subcommand};
-use stormpetrel_sim::{lanes, scenarios};
+use clap::Parser;
+use command::Task;
 
 /// Plays Stormpetrel on a simulated network: the same seed, the same run.
 #[derive(Debug, Parser)]
 #[command(name = "sim", version)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    task: Task,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Lists the named scenarios.
-    List,
-    /// Plays a named scenario and prints what every client asked and saw.
-    Scenario {
-        /// Its name.
-        name: String,
-        /// What it is drawn from.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-    },
-}
-
-fn main() -> anyhow::Result<ExitCode> {
-    match Arguments::parse().command {
-        Command::List => list(),
-        Command::Scenario { name, seed } => play(&name, seed),
+#[expect(clippy::print_stderr, reason = "it is how a command says that it could not")]
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    print_own_panics_only();
+    match arguments.task.perform() {
+        Ok(ending) => ending.into(),
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
+        }
     }
 }
 
-fn list() -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    for named in scenarios::ALL {
-        writeln!(out, "{:<20} {}", named.name, named.about)?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn play(name: &str, seed: u64) -> anyhow::Result<ExitCode> {
-    let named = scenarios::find(name)
-        .with_context(|| format!("there is no scenario '{name}': `list` names them"))?;
-    let (scenario, run) = named.play(seed);
-    let mut out = io::stdout().lock();
-    write!(out, "{}", lanes(&scenario, &run.history))?;
-    if let Some(wrong) = &run.failure {
-        writeln!(out, "wrong: {wrong}")?;
-    }
-    Ok(if run.failure.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+/// A panic of the broker's is a finding, which is reported, and comes a hundred times while that
+/// is made smaller: only those of the simulator itself are printed.
+fn print_own_panics_only() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if info.location().is_some_and(|place| place.file().starts_with("sim/")) {
+            print(info);
+        }
+    }));
 }

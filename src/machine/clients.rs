@@ -24,6 +24,7 @@ use crate::mqtt::wire::{
     ConnAck, ConnAckProperties, Connect, Details, Disconnect, PACKET_BYTES_MAX, Packet, Will,
     encoded_bytes,
 };
+use crate::plant::{self, Plant};
 
 /// Where a session is kept. Used again after it ended: whoever keeps a key forgets it then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,8 +127,9 @@ impl Machine {
         }
         self.leave_to(&client_id, connect.clean_start, now);
         let resumed = self.clients.find(&client_id); // [MQTT-3.1.2-5]
-        answer.session_present = resumed.is_some(); // [MQTT-3.2.2-3]
+        answer.session_present = resumed.is_some() && !plant::is_on(Plant::SessionPresentNever); // [MQTT-3.2.2-3]
         let key = resumed.unwrap_or_else(|| self.begin_session(client_id, expiry)); // [MQTT-3.1.2-6]
+        answer.session_present |= !connect.clean_start && plant::is_on(Plant::SessionPresentLies);
         self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
         self.attach(slot, key, connect, expiry, now);
     }
@@ -215,12 +217,18 @@ impl Machine {
     fn leave_to(&mut self, client_id: &str, clean_start: bool, now: Timestamp) {
         let Some(key) = self.clients.find(client_id) else { return };
         if let Some(old) = self.clients.get(key).connection {
+            if plant::is_on(Plant::WillLost) {
+                self.drop_will(key);
+            }
             self.violate(old, Reason::SessionTakenOver, now);
         } else if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
             // A moment too late is late, whoever is handled first.
             self.handle_session_due(key, now);
         }
-        if clean_start && let Some(key) = self.clients.find(client_id) {
+        if clean_start
+            && !plant::is_on(Plant::SessionKeptOnCleanStart)
+            && let Some(key) = self.clients.find(client_id)
+        {
             self.end_session(key, now);
         }
     }
@@ -244,6 +252,8 @@ impl Machine {
             None => keep_alive / 2, // [MQTT-3.1.2-22]
         };
         let is_inside = self.connections.get(slot).is_none_or(|c| c.listener.is_none());
+        let grace = if plant::is_on(Plant::KeepAliveTwice) { keep_alive } else { grace };
+        let grace = if plant::is_on(Plant::KeepAliveExact) { 0 } else { grace };
         let silence_max = (keep_alive > 0 && !is_inside).then_some(keep_alive + grace);
         let mut attachment =
             Box::new(Attachment::new(&connect, &self.settings.limits, silence_max, now));
@@ -251,6 +261,9 @@ impl Machine {
             let at = now.after_millis(silence_max);
             self.deadlines.arm(at, Due::KeepAlive(slot));
             attachment.keep_alive_armed = Some(at);
+        }
+        if plant::is_on(Plant::WillAfterReturn) {
+            self.publish_will(key, now);
         }
         self.drop_will(key); // [MQTT-3.1.3-9]
         self.ledger.hold_bytes(connect.will.as_deref().map_or(0, Will::bytes));
@@ -327,7 +340,9 @@ impl Machine {
     ) {
         let Some((_, attachment)) = self.connections.attachment(slot) else { return };
         let had_expiry = attachment.connected_with_expiry;
-        if let Some(asked) = disconnect.session_expiry {
+        if let Some(asked) = disconnect.session_expiry
+            && !plant::is_on(Plant::GoodbyeExpiryIgnored)
+        {
             if asked != 0 && !had_expiry {
                 return self.violate(slot, Reason::ProtocolError, now);
             }
@@ -366,7 +381,9 @@ impl Machine {
     pub(super) fn disconnect_packet(&mut self, slot: Slot, reason: Reason) -> Option<Packet> {
         let version = version_of(self.connections.get(slot)?)?;
         let (_, attachment) = self.connections.attachment(slot)?;
-        if !version.is_v5() {
+        if !version.is_v5()
+            || (reason == Reason::SessionTakenOver && plant::is_on(Plant::TakeoverSilent))
+        {
             return None;
         }
         let mut disconnect = Disconnect::new(reason);
@@ -397,13 +414,20 @@ impl Machine {
         assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
         session.connection = None;
         session.outbound.detach(&mut self.ledger, &mut session.drops);
-        if parting == Parting::Graceful {
+        if plant::is_on(Plant::Qos2Forgotten) {
+            self.ledger.inflight_in -= std::mem::take(&mut session.inbound).len() as u64;
+        }
+        if parting == Parting::Graceful && !plant::is_on(Plant::WillOnGoodbye) {
             self.drop_will(key); // [MQTT-3.1.2-10]
         }
         let session = self.clients.get_mut(key);
         let delay = session.will.as_ref().map(|will| u64::from(will.delay));
+        let delay = delay.map(|delay| if plant::is_on(Plant::WillAtOnce) { 0 } else { delay });
         session.will_due = delay.map(|delay| now.after_secs(delay));
         session.ends_at = session.expiry.due(now); // [MQTT-3.1.2-23]
+        if plant::is_on(Plant::SessionNeverEnds) {
+            session.ends_at = session.ends_at.filter(|at| *at == now);
+        }
         self.arm_session(key);
         if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
             self.handle_session_due(key, now);

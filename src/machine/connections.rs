@@ -14,6 +14,7 @@ use super::session::Attachment;
 use super::{Closing, ConnectionId, ListenerId, Outgoing};
 use crate::mqtt::types::Version;
 use crate::mqtt::wire::Packet;
+use crate::plant::{self, Plant};
 
 /// A map whose keys clients may choose: hashed with a key of our own.
 pub(super) type Map<K, V> = hashbrown::HashMap<K, V, FixedState>;
@@ -98,6 +99,7 @@ impl Connections {
         let connection = &mut self.slots[slot.0];
         let Some(listener) = connection.listener else { return true };
         let here = &mut self.admitted_by_listener[listener.0];
+        let max = max.saturating_add(usize::from(plant::is_on(Plant::ConnectionsOneMore)));
         if !connection.is_admitted && self.admitted < max && *here < listener_max {
             connection.is_admitted = true;
             self.admitted += 1;
@@ -108,7 +110,10 @@ impl Connections {
 
     /// Forgets one and gives its place back.
     pub(super) fn close(&mut self, slot: Slot) -> Connection {
-        self.release(slot);
+        let is_greeted = !matches!(self.slots[slot.0].phase, Phase::AwaitConnect);
+        if is_greeted || !plant::is_on(Plant::SlotLeaked) {
+            self.release(slot);
+        }
         let mut connection = self.slots.remove(slot.0);
         self.by_id.remove(&connection.id);
         self.keep_spare(std::mem::take(&mut connection.answers));
@@ -189,7 +194,7 @@ impl Connections {
     /// one that closes already goes on to do so.
     pub(super) fn hang_up(&mut self, slot: Slot, last: Option<Packet>, why: Closing) -> Phase {
         let phase = std::mem::replace(&mut self.slots[slot.0].phase, Phase::Closing);
-        if !matches!(phase, Phase::Closing) {
+        if !matches!(phase, Phase::Closing) && !plant::is_on(Plant::CloseForgotten) {
             if let Some(packet) = last {
                 self.push(slot, Outgoing::Packet(packet));
             }

@@ -47,6 +47,7 @@ pub use sys::Readings;
 
 use crate::mqtt::types::{PacketId, QoS, Reason, Version};
 use crate::mqtt::wire::{Ack, DecodeError, Packet};
+use crate::plant::{self, Plant};
 
 /// What a machine is built with.
 #[derive(Clone, Debug)]
@@ -240,7 +241,9 @@ impl Machine {
                     _ => self.violate(slot, Reason::ProtocolError, now), // [MQTT-3.1.0-1]
                 },
                 Phase::Attached(key, attachment) => {
-                    attachment.last_received = now;
+                    if !plant::is_on(Plant::KeepAliveNotHeld) || matches!(packet, Packet::PingReq) {
+                        attachment.last_received = now;
+                    }
                     let key = *key;
                     self.handle_packet(slot, key, packet, now);
                 }
@@ -305,6 +308,9 @@ impl Machine {
     fn handle_pubrel(&mut self, slot: Slot, key: SessionKey, id: PacketId) {
         let was_held = self.clients.get_mut(key).inbound.release(id);
         self.ledger.inflight_in -= u64::from(was_held);
+        if !was_held && plant::is_on(Plant::LostPubComp) {
+            return;
+        }
         let reason = if was_held { Reason::Success } else { Reason::PacketIdNotFound };
         let ack = self.ack(slot, id, reason);
         self.connections.answer(slot, Packet::PubComp(ack));

@@ -12,6 +12,7 @@ use super::{Limits, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::tree::{NameTree, Progress};
 use crate::mqtt::topic::{TopicFilter, TopicName};
+use crate::plant::{self, Plant};
 
 /// A retained message.
 #[derive(Debug)]
@@ -65,8 +66,17 @@ impl Retained {
         expires_at: Option<Timestamp>,
         ledger: &mut Ledger,
     ) {
+        let expires_at = expires_at.filter(|_| !plant::is_on(Plant::RetainedNeverExpires));
+        let is_clear = message.payload.is_empty();
+        if (is_clear && plant::is_on(Plant::RetainedNotCleared))
+            || (!is_clear
+                && self.names.get(&message.topic).is_some()
+                && plant::is_on(Plant::RetainedStale))
+        {
+            return;
+        }
         self.remove(&message.topic, ledger);
-        if message.payload.is_empty() {
+        if is_clear && !plant::is_on(Plant::RetainedEmptyKept) {
             return;
         }
         self.sequence += 1;

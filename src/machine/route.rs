@@ -16,6 +16,7 @@ use crate::mqtt::message::{Holders, Message, MessageProperties};
 use crate::mqtt::topic::TopicName;
 use crate::mqtt::types::{PacketId, QoS, Reason};
 use crate::mqtt::wire::{Ack, Delivery, Packet, Publish, Will};
+use crate::plant::{self, Plant};
 
 impl Machine {
     /// PUBLISH from a client.
@@ -34,7 +35,7 @@ impl Machine {
         self.ledger.publishes_received += 1;
         if let Delivery::ExactlyOnce { id, .. } = delivery {
             let inbound = &self.clients.get(key).inbound;
-            if inbound.has(id) {
+            if inbound.has(id) && !plant::is_on(Plant::Qos2Doubled) {
                 return self.acknowledge(slot, delivery, Reason::Success); // [MQTT-4.3.3-10]
             }
             if inbound.len() >= usize::from(self.settings.limits.inflight) && self.is_v5(slot) {
@@ -147,9 +148,15 @@ impl Machine {
     ) -> usize {
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.collect(&message.topic, &mut matches);
-        matches.own.retain(|s| !(s.no_local && origin == Some(s.session))); // [MQTT-3.8.3-3]
+        matches.own.retain(|s| {
+            !(s.no_local && origin == Some(s.session)) // [MQTT-3.8.3-3]
+                || plant::is_on(Plant::NoLocalIgnored)
+        });
         let mut sessions = 0;
-        for subscriptions in matches.own.chunk_by(|a, b| a.session == b.session) {
+        for subscriptions in matches
+            .own
+            .chunk_by(|a, b| a.session == b.session && !plant::is_on(Plant::OverlapDoubled))
+        {
             let queued = queued(message, subscriptions, expires_at);
             self.deliver(subscriptions[0].session, queued, now);
             sessions += 1;
@@ -175,6 +182,7 @@ impl Machine {
         let outcome =
             match session.connection {
                 None if queued.qos == QoS::AtMostOnce => Err(DropReason::Offline),
+                None if plant::is_on(Plant::OfflineLost) => Err(DropReason::Offline),
                 _ => session.outbound.enqueue(queued, limits, &mut self.ledger).map_err(|full| {
                     match full {
                         Full::Messages => DropReason::QueueMessages,
@@ -185,6 +193,7 @@ impl Machine {
         match (outcome, session.connection) {
             (Ok(()), Some(slot)) => self.connections.wake(slot),
             (Ok(()), None) => {}
+            (Err(_), _) if plant::is_on(Plant::DropUncounted) => {}
             (Err(reason), _) => {
                 self.ledger.drops.count(reason);
                 session.drops.count(reason);
@@ -218,7 +227,9 @@ impl Machine {
     pub(super) fn pass_on_shared(&mut self, key: SessionKey, now: Timestamp) {
         let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
         for queued in taken {
-            let Some(group) = queued.share else { continue };
+            let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
+                continue;
+            };
             match self.choose_member(group) {
                 Some(member) if self.clients.get(member.session).connection.is_some() => {
                     self.deliver_shared(queued, group, member, now);
@@ -245,7 +256,7 @@ impl Machine {
             topic: will.topic,
             payload: will.payload,
             qos: will.qos,
-            retain: will.retain,
+            retain: will.retain && !plant::is_on(Plant::WillNotRetained),
             properties,
             holders: Holders::default(),
         };
@@ -275,6 +286,7 @@ impl Machine {
     fn acknowledge(&mut self, slot: Slot, delivery: Delivery, reason: Reason) {
         match delivery {
             Delivery::AtMostOnce => {}
+            _ if plant::is_on(Plant::LostPubAck) && reason == Reason::NoMatchingSubscribers => {}
             Delivery::AtLeastOnce { id, .. } => {
                 let ack = self.ack(slot, id, reason);
                 self.connections.answer(slot, Packet::PubAck(ack));
@@ -311,10 +323,13 @@ fn queued(
     expires_at: Option<Timestamp>,
 ) -> Queued {
     let granted = subscriptions.iter().map(|s| s.qos).max().unwrap_or_default();
+    let granted = if plant::is_on(Plant::QosNotLowered) { QoS::ExactlyOnce } else { granted };
+    let as_published =
+        subscriptions.iter().any(|s| s.retain_as_published) || plant::is_on(Plant::RetainForwarded);
     Queued {
         message: Arc::clone(message),
         qos: message.qos.min(granted), // [MQTT-3.8.4-8]
-        retain: message.retain && subscriptions.iter().any(|s| s.retain_as_published), // [MQTT-3.3.1-12]
+        retain: message.retain && as_published && !plant::is_on(Plant::RetainAsPublishedIgnored), // [MQTT-3.3.1-12]
         subscription_ids: ids_of(subscriptions),
         expires_at,
         share: None,
@@ -325,5 +340,6 @@ fn ids_of(subscriptions: &[Subscriber]) -> SubscriptionIds {
     if subscriptions.iter().all(|s| s.id.is_none()) {
         return None;
     }
-    Some(subscriptions.iter().filter_map(|s| s.id).collect())
+    let ids_max = if plant::is_on(Plant::SubscriptionIdLost) { 1 } else { subscriptions.len() };
+    Some(subscriptions.iter().filter_map(|s| s.id).take(ids_max).collect())
 }

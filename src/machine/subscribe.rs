@@ -14,6 +14,7 @@ use crate::mqtt::wire::{
     Answers, Details, Packet, RetainHandling, Subscribe, SubscriptionId, SubscriptionRequest,
     Unsubscribe,
 };
+use crate::plant::{self, Plant};
 
 /// The bytes that a subscription is charged with.
 pub(super) fn subscription_bytes(filter: &str) -> usize {
@@ -59,10 +60,15 @@ impl Machine {
             return Reason::TopicFilterInvalid;
         }
         let mut options = request.options;
-        options.qos = options.qos.min(self.settings.max_qos);
+        if !plant::is_on(Plant::QosGrantedTooHigh) {
+            options.qos = options.qos.min(self.settings.max_qos);
+        }
         let text = filter.to_string();
         let bytes = subscription_bytes(&text);
         let session = self.clients.get_mut(key);
+        if plant::is_on(Plant::SubscribeForgotten) && session.subscriptions.len() > 1 {
+            return Reason::granted(options.qos);
+        }
         if !session.subscriptions.contains(text.as_str()) {
             let limits = &self.settings.limits;
             if session.subscriptions.len() >= limits.subscriptions
@@ -75,9 +81,9 @@ impl Machine {
         }
         let is_new = self.subscriptions.insert(&filter, Subscriber::new(key, options, id));
         let wants_retained = match options.retain_handling {
-            RetainHandling::Send => true,        // [MQTT-3.3.1-9]
-            RetainHandling::SendIfNew => is_new, // [MQTT-3.3.1-10]
-            RetainHandling::DoNotSend => false,  // [MQTT-3.3.1-11]
+            RetainHandling::Send => true, // [MQTT-3.3.1-9]
+            RetainHandling::SendIfNew => is_new || plant::is_on(Plant::RetainHandlingIgnored), // [MQTT-3.3.1-10]
+            RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
         };
         if let (true, Filter::Plain(filter)) = (wants_retained, filter) {
             let until = self.retained.newest();
@@ -116,9 +122,13 @@ impl Machine {
         let text = filter.to_string();
         let session = self.clients.get_mut(key);
         if !session.subscriptions.remove(text.as_str()) {
-            return Reason::NoSubscriptionExisted;
+            let lies = plant::is_on(Plant::UnsubscribeSaysNone);
+            return if lies { Reason::Success } else { Reason::NoSubscriptionExisted };
         }
         self.ledger.release_bytes(subscription_bytes(&text));
+        if plant::is_on(Plant::UnsubscribeIgnored) {
+            return Reason::Success;
+        }
         if let Filter::Plain(filter) = &filter {
             session.outbound.forget_retained(filter);
         }

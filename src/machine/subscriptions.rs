@@ -16,6 +16,7 @@ use crate::mqtt::topic::tree::FilterTree;
 use crate::mqtt::topic::{Filter, SharedFilter, TopicFilter, TopicName};
 use crate::mqtt::types::QoS;
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
+use crate::plant::{self, Plant};
 
 /// One session's subscription to one filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,12 @@ impl Members {
         match self {
             Members::Few(few) => {
                 if let Some(old) = few.iter_mut().find(|old| old.session == subscriber.session) {
-                    *old = subscriber;
+                    let id = if plant::is_on(Plant::SubscriptionIdStale) {
+                        old.id
+                    } else {
+                        subscriber.id
+                    };
+                    *old = Subscriber { id, ..subscriber };
                     return false;
                 }
                 few.push(subscriber);
@@ -247,6 +253,9 @@ impl Subscriptions {
             subscribers.own.for_each(|subscriber| matches.own.push(*subscriber));
             matches.groups.extend(subscribers.groups.iter().flat_map(|groups| groups.iter()));
         });
+        if plant::is_on(Plant::ShareToTwo) {
+            matches.groups.extend_from_within(..);
+        }
         if filters > 1 {
             matches.own.sort_by_key(|subscriber| subscriber.session);
         }
@@ -261,7 +270,7 @@ impl Subscriptions {
         rank: impl Fn(SessionKey) -> R,
     ) -> Option<Subscriber> {
         let group = self.groups.get_mut(&id)?;
-        let count = group.members.len();
+        let count = if plant::is_on(Plant::ShareSticks) { 1 } else { group.members.len() };
         let mut best: Option<(R, usize)> = None;
         for step in 0..count.min(ASKED_MAX) {
             let index = (group.turn + step) % count;

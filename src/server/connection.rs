@@ -30,6 +30,7 @@ use super::worker::Worker;
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
 use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::Packet;
+use crate::plant::{self, Plant};
 
 /// Time after which a peer that takes nothing is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -257,7 +258,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Says whether the machine has more than was pulled.
     pub(crate) fn set_has_more(&mut self, has_more: bool) {
-        self.has_more = has_more;
+        self.has_more = has_more && !plant::is_on(Plant::WakeLost);
     }
 
     /// Sends what was pulled. Called from any task of the worker.
@@ -351,7 +352,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn is_over(&self) -> bool {
-        let may_go = |closed: Closed| self.output.is_empty() || !closed.is_orderly();
+        let may_go = |closed: Closed| {
+            self.output.is_empty() || !closed.is_orderly() || plant::is_on(Plant::CloseBeforeFlush)
+        };
         self.is_cut || self.closed.is_some_and(may_go)
     }
 

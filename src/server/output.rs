@@ -16,6 +16,7 @@ use tokio::io::AsyncWrite;
 use crate::machine::Deliver;
 use crate::mqtt::types::Version;
 use crate::mqtt::wire::{Packet, PublishHead, TooLarge, encode};
+use crate::plant::{self, Plant};
 
 /// Payloads from this size on are shared instead of copied.
 const SHARED_BYTES_MIN: usize = 16 * 1024;
@@ -152,7 +153,9 @@ impl Output {
     fn advance(&mut self, mut bytes: usize) {
         while let Some(first) = self.pending.front_mut() {
             if bytes < first.len() {
-                first.advance(bytes);
+                if !plant::is_on(Plant::ShortWriteRepeated) {
+                    first.advance(bytes);
+                }
                 return;
             }
             bytes -= first.len();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 
 use crate::mqtt::topic::TopicName;
+use crate::plant::{self, Plant};
 
 use super::super::Alias;
 
@@ -37,6 +38,9 @@ impl InboundAliases {
         let index = index_of(alias)?;
         if self.topics.len() <= index {
             self.topics.resize(index + 1, None);
+        }
+        if self.topics[index].is_some() && plant::is_on(Plant::AliasWrongTopic) {
+            return Ok(());
         }
         self.topics[index] = Some(topic.detached());
         Ok(())

@@ -22,6 +22,7 @@ use super::ledger::Drops;
 use super::{Limits, Timestamp};
 use crate::mqtt::types::Version;
 use crate::mqtt::wire::{Connect, PACKET_BYTES_MAX, Packet, Will, encoded_bytes};
+use crate::plant::{self, Plant};
 
 /// How long a session lives without a connection. In place of clean session past the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,9 @@ impl SessionExpiry {
     pub(super) fn due(self, now: Timestamp) -> Option<Timestamp> {
         match self {
             SessionExpiry::AtDisconnect => Some(now),
+            SessionExpiry::After(_) if plant::is_on(Plant::SessionEndsSoon) => {
+                Some(now.after_secs(1))
+            }
             SessionExpiry::After(secs) => Some(now.after_secs(secs.get().into())),
             SessionExpiry::Never => None,
         }

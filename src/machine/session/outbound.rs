@@ -15,6 +15,7 @@ use crate::mqtt::message::Message;
 use crate::mqtt::topic::{TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason};
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
+use crate::plant::{self, Plant};
 
 /// A message that waits for one session.
 #[derive(Clone, Debug)]
@@ -139,13 +140,17 @@ impl Outbound {
         if let Some(at) = queued.expires_at {
             self.next_expiry = self.next_expiry.min(at);
         }
+        if plant::is_on(Plant::QueueBackwards) {
+            self.queue.push_front(Item::Message(queued));
+            return Ok(());
+        }
         self.queue.push_back(Item::Message(queued));
         Ok(())
     }
 
     /// Whether this message finds room.
     pub(in super::super) fn fits(&self, queued: &Queued, limits: &Limits) -> Result<(), Full> {
-        if self.queue.len() >= limits.queue_messages {
+        if self.queue.len() >= limits.queue_messages && !plant::is_on(Plant::QueueUnbounded) {
             return Err(Full::Messages);
         }
         if self.queue_bytes.saturating_add(queued.bytes()) > limits.queue_bytes {
@@ -195,6 +200,9 @@ impl Outbound {
     pub(in super::super) fn detach(&mut self, ledger: &mut Ledger, drops: &mut Drops) {
         self.resent = 0;
         self.in_window = 0;
+        if plant::is_on(Plant::ResentBackwards) {
+            self.inflight.make_contiguous().reverse();
+        }
         self.drop_queued(DropReason::Offline, ledger, drops, |queued| {
             queued.qos == QoS::AtMostOnce
         });

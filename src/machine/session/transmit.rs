@@ -20,6 +20,7 @@ use super::outbound::{
 use crate::mqtt::message::Message;
 use crate::mqtt::types::{QoS, Reason};
 use crate::mqtt::wire::{Ack, Delivery, Packet, PublishHead};
+use crate::plant::{self, Plant};
 
 /// One pull of a connection: what it may use, and where the packets go.
 pub(in super::super) struct Transmission<'a> {
@@ -71,7 +72,8 @@ impl Outbound {
     }
 
     fn has_window(&self, attachment: &Attachment) -> bool {
-        self.in_window < attachment.receive_maximum // [MQTT-3.3.4-9]
+        let one_more = u16::from(plant::is_on(Plant::ReceiveMaximumOneMore));
+        self.in_window < attachment.receive_maximum.saturating_add(one_more) // [MQTT-3.3.4-9]
     }
 
     fn resend_next(&mut self, pull: &mut Transmission<'_>) -> Step {
@@ -79,22 +81,25 @@ impl Outbound {
             self.resent += 1;
             return Step::GoOn;
         }
-        if !self.has_window(pull.attachment) {
+        if !self.has_window(pull.attachment) && !plant::is_on(Plant::WindowAfterResume) {
             return Step::Rest;
         }
         let len = u16::try_from(self.inflight.len() - self.resent).expect("bounded by the ids");
         let id = self.next_id.back_by(len);
+        let dup = !plant::is_on(Plant::ResentWithoutDup);
         let (queued, delivery) = match &self.inflight[self.resent] {
-            Inflight::AwaitPubAck(queued) => (queued, Delivery::AtLeastOnce { id, dup: true }),
-            Inflight::AwaitPubRec(queued) => (queued, Delivery::ExactlyOnce { id, dup: true }),
+            Inflight::AwaitPubAck(queued) => (queued, Delivery::AtLeastOnce { id, dup }),
+            Inflight::AwaitPubRec(queued) => (queued, Delivery::ExactlyOnce { id, dup }),
             Inflight::AwaitPubComp | Inflight::Done => {
-                pull.answer(Packet::PubRel(Ack::new(id, Reason::Success)));
+                if !plant::is_on(Plant::ReleaseNotResent) {
+                    pull.answer(Packet::PubRel(Ack::new(id, Reason::Success)));
+                }
                 self.resent += 1;
                 self.in_window += 1;
                 return Step::GoOn;
             }
         };
-        let is_sent = pull.deliver(queued, delivery); // [MQTT-3.3.1-1]
+        let is_sent = plant::is_on(Plant::NothingResent) || pull.deliver(queued, delivery); // [MQTT-3.3.1-1]
         if !is_sent {
             drop_waiting(queued, DropReason::TooLarge, pull.ledger, pull.drops);
         }
@@ -117,7 +122,7 @@ impl Outbound {
         }
         let Some(Item::Message(queued)) = self.queue.pop_front() else { return Step::Rest };
         self.queue_bytes -= queued.bytes();
-        if queued.is_expired(pull.now) {
+        if queued.is_expired(pull.now) && !plant::is_on(Plant::ExpiredDelivered) {
             drop_waiting(&queued, DropReason::Expired, pull.ledger, pull.drops); // [MQTT-3.3.2-5]
         } else {
             self.send(queued, pull);
@@ -151,9 +156,14 @@ impl Outbound {
             QoS::AtLeastOnce => Inflight::AwaitPubAck(queued),
             QoS::ExactlyOnce => Inflight::AwaitPubRec(queued),
         };
+        if matches!(entry, Inflight::AwaitPubRec(_)) && plant::is_on(Plant::ReleaseTooSoon) {
+            pull.answer(Packet::PubRel(Ack::new(id, Reason::Success)));
+        }
         self.inflight.push_back(entry);
         pull.ledger.inflight_out += 1;
-        self.next_id = self.next_id.next();
+        if self.inflight.len() < 3 || !plant::is_on(Plant::PacketIdReused) {
+            self.next_id = self.next_id.next();
+        }
         self.resent += 1;
         self.in_window += 1;
     }
@@ -209,7 +219,7 @@ impl RetainedCursor {
         Queued {
             message: Arc::clone(message),
             qos,
-            retain: true, // [3.1.1 MQTT-3.3.1-8]
+            retain: !plant::is_on(Plant::RetainedUnmarked), // [3.1.1 MQTT-3.3.1-8]
             subscription_ids: self.subscription_id.map(|id| Arc::from([id])),
             expires_at,
             share: None,
@@ -234,18 +244,21 @@ impl Transmission<'_> {
             subscription_ids: queued.subscription_ids.clone(),
             expiry: queued.expires_at.map(|at| secs_left(at, self.now)),
         };
+        if plant::is_on(Plant::ExpiryNotReduced) {
+            deliver.expiry = message.expiry();
+        }
         let bytes_max = self.attachment.packet_bytes_max;
         let mut bytes = encoded_bytes(&deliver, self.attachment);
         if bytes > bytes_max
             && let Some(alias) = deliver.alias.take()
         {
             // It may take more bytes than it saves.
-            if alias.is_new {
+            if alias.is_new && !plant::is_on(Plant::AliasOutlives) {
                 self.attachment.aliases_out.take_back(&message.topic);
             }
             bytes = encoded_bytes(&deliver, self.attachment);
         }
-        if bytes > bytes_max {
+        if bytes > bytes_max && !plant::is_on(Plant::PacketTooLarge) {
             return false; // [MQTT-3.1.2-24]
         }
         self.budget = self.budget.saturating_sub(bytes);

@@ -7,11 +7,13 @@ use bytes::BytesMut;
 
 use crate::mqtt::types::Text;
 use crate::mqtt::wire::frame::REMAINING_LENGTH_MAX;
+use crate::plant::{self, Plant};
 
 /// Bytes that a variable byte integer takes: 1 to 4.
 pub(super) fn varint_bytes(number: usize) -> usize {
     match number {
         0..=0x7F => 1,
+        0x80 if plant::is_on(Plant::VarintBoundary) => 1,
         0x80..=0x3FFF => 2,
         0x4000..=0x1F_FFFF => 3,
         _ => 4,

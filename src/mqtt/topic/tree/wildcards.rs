@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::filters::room_after_removal;
 use crate::mqtt::topic::{TopicFilter, TopicName};
+use crate::plant::{self, Plant};
 
 /// Wildcard filters and a value for each.
 ///
@@ -114,7 +115,12 @@ impl<T> Wildcards<T> {
         while let Some((id, levels)) = open.pop() {
             let node = &self.nodes[id];
             let may_be_wild = id != ROOT || !name.is_reserved(); // [MQTT-4.7.2-1]
-            if may_be_wild && let Some(rest) = node.rest {
+            let may_be_wild = may_be_wild || plant::is_on(Plant::DollarMatchesWildcard);
+            let may_be_parent = levels.is_some() || !plant::is_on(Plant::HashNotParent);
+            if may_be_wild
+                && may_be_parent
+                && let Some(rest) = node.rest
+            {
                 self.nodes[rest.get()].value.iter().for_each(&mut visit);
             }
             let Some(levels) = levels else {
@@ -125,7 +131,9 @@ impl<T> Wildcards<T> {
                 Some((level, below)) => (level, Some(below)),
                 None => (levels, None),
             };
-            if may_be_wild && let Some(any) = node.any {
+            let may_be_any =
+                may_be_wild && !(level.is_empty() && plant::is_on(Plant::PlusNotEmpty));
+            if may_be_any && let Some(any) = node.any {
                 open.push((any.get(), below));
             }
             if node.literals > 0

@@ -1,0 +1,218 @@
+//! Events in words: one line each, for people.
+//!
+//! Only words: which events matter is `mod.rs`'s to know.
+
+use std::fmt::Write;
+
+use crate::history::{
+    Ack, Asked, ClosedBy, Event, Granted, Outcome, PublishAsked, PublishSaw, Saw, What,
+};
+use crate::scenario::{ClientIndex, Connect, FaultKind, Publish, Scenario, Subscription};
+
+/// An event as a line of a trace.
+pub(super) fn line(scenario: &Scenario, event: &Event) -> String {
+    let who = event.client.map_or_else(|| "-".to_owned(), |client| name(scenario, client));
+    format!("{:>6}  {:>9} ms  {who:<12} {}", event.ordinal, event.at_ms, what(&event.what))
+}
+
+/// A client: its number, and its id if that says more.
+pub(super) fn name(scenario: &Scenario, client: ClientIndex) -> String {
+    match scenario.clients.get(client).map(|client| &*client.client_id) {
+        None | Some("") => format!("{client}"),
+        Some(id) => format!("{client}:{id}"),
+    }
+}
+
+/// What happened, seen from the client; the arrows say which way a packet goes.
+pub(super) fn what(what: &What) -> String {
+    match what {
+        What::Opened { connection } => format!("opens connection {connection}"),
+        What::Asked { packet } => format!("-> {}", asked(packet)),
+        What::Saw { packet } => format!("<- {}", saw(packet)),
+        What::Closed { by } => closed(*by).to_owned(),
+        What::HalfOpened => "goes without a word".to_owned(),
+        What::Published { message, outcome } => format!("message {message}: {}", became(*outcome)),
+        What::Arrived { asked: Some(asked), connection } => {
+            format!("event {asked} arrived on connection {connection}")
+        }
+        What::Arrived { asked: None, connection } => {
+            format!("the end of connection {connection} arrived")
+        }
+        What::Fault { kind } => format!("fault: {}", fault(kind)),
+        What::Healed { zone } => format!("zone {zone} is healed"),
+        What::BrokerCrashed => "the broker crashed".to_owned(),
+        What::BrokerStopped => "the broker is told to stop".to_owned(),
+        What::BrokerStarted => "the broker starts".to_owned(),
+        What::LivenessBegan => "faults are over, clients are honest".to_owned(),
+        What::Ended { is_quiet: true } => "all is quiet".to_owned(),
+        What::Ended { is_quiet: false } => "the run ends, and not all is quiet".to_owned(),
+    }
+}
+
+/// A fault in words.
+pub(super) fn fault(kind: &FaultKind) -> String {
+    match kind {
+        FaultKind::Crash { down_ms } => format!("the broker is killed, for {down_ms} ms"),
+        FaultKind::Stop { down_ms } => format!("the broker is stopped, for {down_ms} ms"),
+        FaultKind::Hold { zone, for_ms } => format!("zone {zone} is held for {for_ms} ms"),
+        FaultKind::Cut { zone } => format!("the connections of zone {zone} are cut"),
+        FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),
+    }
+}
+
+fn closed(by: ClosedBy) -> &'static str {
+    match by {
+        ClosedBy::Client => "closes the connection",
+        ClosedBy::Broker => "sees the broker close the connection",
+        ClosedBy::Network => "loses the connection",
+        ClosedBy::Unreachable => "cannot reach the broker",
+    }
+}
+
+fn became(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Sent => "sent".to_owned(),
+        Outcome::Acked { reason } => format!("acknowledged{}", code(reason)),
+        Outcome::Denied { reason } => format!("denied{}", code(reason)),
+        Outcome::Unknown => "nobody knows".to_owned(),
+    }
+}
+
+/// A packet of a client's.
+pub(super) fn asked(packet: &Asked) -> String {
+    match packet {
+        Asked::Connect { connect } => connect_words(connect),
+        Asked::Publish(publish) => publish_asked(publish),
+        Asked::Ack(packet) => ack(packet),
+        Asked::Subscribe { id, subscription_id, filters } => {
+            let mut words = format!("SUBSCRIBE id {id}");
+            put(&mut words, "subscription", subscription_id);
+            filters.iter().for_each(|filter| words.push_str(&subscription(filter)));
+            words
+        }
+        Asked::Unsubscribe { id, filters } => {
+            format!("UNSUBSCRIBE id {id} {}", filters.join(" "))
+        }
+        Asked::Ping => "PINGREQ".to_owned(),
+        Asked::Disconnect { reason, expiry_s } => {
+            let mut words = format!("DISCONNECT{}", code(*reason));
+            put(&mut words, "session expiry", &expiry_s.map(expiry));
+            words
+        }
+        Asked::Garbage => "what breaks the protocol".to_owned(),
+        Asked::Harmless => "an acknowledgement of nothing".to_owned(),
+    }
+}
+
+/// A packet of the broker's.
+pub(super) fn saw(packet: &Saw) -> String {
+    match packet {
+        Saw::ConnAck { reason, session_present, granted } => {
+            let present = if *session_present { " session present" } else { "" };
+            format!("CONNACK{}{present}{}", code(*reason), granted_words(granted))
+        }
+        Saw::Publish(publish) => publish_saw(publish),
+        Saw::Ack(packet) => ack(packet),
+        Saw::SubAck { id, reasons } => format!("SUBACK id {id} {}", codes(reasons)),
+        Saw::UnsubAck { id, reasons } => format!("UNSUBACK id {id} {}", codes(reasons)),
+        Saw::Pong => "PINGRESP".to_owned(),
+        Saw::Disconnect { reason } => format!("DISCONNECT{}", code(*reason)),
+        Saw::Nonsense { words } => format!("nonsense: {words}"),
+    }
+}
+
+fn connect_words(connect: &Connect) -> String {
+    let mut words = "CONNECT".to_owned();
+    flag(&mut words, connect.clean_start, "clean start");
+    put(&mut words, "session expiry", &connect.expiry_s.map(expiry));
+    put(&mut words, "keep alive", &Some(connect.keep_alive_s).filter(|secs| *secs > 0));
+    put(&mut words, "receive maximum", &connect.receive_maximum);
+    put(&mut words, "maximum packet size", &connect.packet_bytes_max);
+    put(&mut words, "aliases", &Some(connect.topic_alias_maximum).filter(|most| *most > 0));
+    if let Some(will) = &connect.will {
+        let Publish { message, topic, qos, retain, .. } = &will.message;
+        let _ = write!(words, " will #{message} to {topic} QoS {qos}");
+        flag(&mut words, *retain, "RETAIN");
+        put(&mut words, "delay", &Some(will.delay_s).filter(|secs| *secs > 0));
+    }
+    words
+}
+
+fn publish_asked(publish: &PublishAsked) -> String {
+    let PublishAsked { message, topic, qos, .. } = publish;
+    let mut words = format!("PUBLISH #{message} to {topic} QoS {qos}");
+    put(&mut words, "id", &publish.id);
+    flag(&mut words, publish.dup, "DUP");
+    flag(&mut words, publish.retain, "RETAIN");
+    put(&mut words, "alias", &publish.alias);
+    put(&mut words, "expiry", &publish.expiry_s);
+    words
+}
+
+fn publish_saw(publish: &PublishSaw) -> String {
+    let mut words = match publish.message {
+        Some(message) => format!("PUBLISH #{message}"),
+        None => "PUBLISH of unknown content".to_owned(),
+    };
+    let topic = publish.topic.as_deref().unwrap_or("(an alias for nothing)");
+    let _ = write!(words, " to {topic} QoS {}", publish.qos);
+    put(&mut words, "id", &publish.id);
+    flag(&mut words, publish.dup, "DUP");
+    flag(&mut words, publish.retain, "RETAIN");
+    put(&mut words, "alias", &publish.alias);
+    put(&mut words, "expiry", &publish.expiry_s);
+    publish.subscription_ids.iter().for_each(|id| put(&mut words, "subscription", &Some(id)));
+    words
+}
+
+fn ack(ack: &Ack) -> String {
+    let kind = format!("{:?}", ack.kind).to_uppercase();
+    format!("{kind} id {}{}", ack.id, code(ack.reason))
+}
+
+fn subscription(subscription: &Subscription) -> String {
+    let mut words = format!(" {} QoS {}", subscription.filter, subscription.qos);
+    flag(&mut words, subscription.no_local, "no local");
+    flag(&mut words, subscription.retain_as_published, "retain as published");
+    put(&mut words, "retain handling", &Some(subscription.retain_handling).filter(|how| *how > 0));
+    words
+}
+
+fn granted_words(granted: &Granted) -> String {
+    let mut words = String::new();
+    put(&mut words, "session expiry", &granted.expiry_s.map(expiry));
+    put(&mut words, "keep alive", &granted.keep_alive_s);
+    put(&mut words, "receive maximum", &granted.receive_maximum);
+    put(&mut words, "maximum packet size", &granted.packet_bytes_max);
+    put(&mut words, "maximum QoS", &granted.max_qos);
+    put(&mut words, "client id", &granted.client_id);
+    words
+}
+
+/// The seconds that a session outlives its connection.
+fn expiry(secs: u32) -> String {
+    if secs == u32::MAX { "never".to_owned() } else { secs.to_string() }
+}
+
+/// A reason, if it is not plain success.
+fn code(reason: u8) -> String {
+    if reason == 0 { String::new() } else { format!(" 0x{reason:02X}") }
+}
+
+fn codes(reasons: &[u8]) -> String {
+    let codes: Vec<String> = reasons.iter().map(|reason| format!("0x{reason:02X}")).collect();
+    codes.join(" ")
+}
+
+fn put<T: std::fmt::Display>(words: &mut String, name: &str, value: &Option<T>) {
+    if let Some(value) = value {
+        let _ = write!(words, " {name} {value}");
+    }
+}
+
+fn flag(words: &mut String, is_set: bool, name: &str) {
+    if is_set {
+        words.push(' ');
+        words.push_str(name);
+    }
+}

@@ -1,0 +1,163 @@
+//! Faults to plant into the broker: what brokers really get wrong, each a single line where it
+//! would be made. `cargo sim plants` turns on one at a time and counts the seeds that find it; one
+//! that is not found is a hole in the simulator.
+//!
+//! Only with the feature `plants`, which no build without debug assertions can have; else
+//! [`is_on`] is a constant, and nothing is left of any of it. The one exception to the rule that
+//! the pure folders see nothing of the world: which fault is on is kept for each thread, because
+//! it is no state of the broker and no input of its.
+
+#[cfg(all(feature = "plants", not(debug_assertions)))]
+compile_error!("a broker with planted faults is for the simulator only");
+
+/// Declares [`Plant`] with the words of each.
+macro_rules! plants {
+    ($($name:ident $layer:ident $words:literal,)+) => {
+        /// A fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(not(feature = "plants"), allow(unreachable_pub, reason = "the simulator's"))]
+        pub enum Plant {
+            $(#[doc = $words] $name,)+
+        }
+
+        #[cfg(feature = "plants")]
+        impl Plant {
+            /// All of them.
+            pub const ALL: &'static [Plant] = &[$(Plant::$name,)+];
+
+            /// What is wrong with the broker, in words.
+            pub fn words(self) -> &'static str {
+                match self {
+                    $(Plant::$name => $words,)+
+                }
+            }
+
+            /// Where it is.
+            pub fn layer(self) -> Layer {
+                match self {
+                    $(Plant::$name => Layer::$layer,)+
+                }
+            }
+        }
+    };
+}
+
+/// Where a fault is.
+#[cfg(feature = "plants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layer {
+    /// In the machine, or in what it is made of.
+    Machine,
+    /// In the codec: not met where packets are not encoded.
+    Wire,
+    /// In the shell: met on a network only.
+    Server,
+}
+
+plants! {
+    LostPubAck Machine "no PUBACK for a message that nobody is subscribed to",
+    LostPubComp Machine "no PUBCOMP for a packet id that is not in use",
+    Qos2Doubled Machine "a QoS 2 message that comes again before PUBREL is taken again",
+    Qos2Forgotten Machine "unreleased QoS 2 ids are forgotten when the connection ends",
+    ReleaseNotResent Machine "PUBREL is not sent again",
+    ResentBackwards Machine "what is in flight is resent in reverse order",
+    QueueBackwards Machine "the newest message that waits is sent first",
+    ResentWithoutDup Machine "what is sent again does not say DUP",
+    ReleaseTooSoon Machine "PUBREL follows PUBLISH at once, without waiting for PUBREC",
+    NothingResent Machine "what is in flight is not sent again",
+    PacketIdReused Machine "packet ids are given again while in flight",
+    RetainedStale Machine "the first retained message of a topic is never replaced",
+    RetainedNotCleared Machine "an empty retained message does not remove the last one",
+    RetainedEmptyKept Machine "an empty retained message is kept as one",
+    RetainedNeverExpires Machine "expired retained messages are delivered",
+    RetainHandlingIgnored Machine "retained messages are sent again though the subscription is not new",
+    RetainedUnmarked Machine "retained messages go to new subscriptions without RETAIN",
+    WillOnGoodbye Machine "the will is published after DISCONNECT",
+    WillLost Machine "no will when a connection is taken over",
+    WillAtOnce Machine "the will's delay is ignored",
+    WillAfterReturn Machine "a delayed will is published when the client comes back in time",
+    WillNotRetained Machine "RETAIN of a will is ignored",
+    ConnectionsOneMore Machine "one connection above the limit is let in",
+    SlotLeaked Machine "a connection that never sent CONNECT keeps its place",
+    SessionKeptOnCleanStart Machine "Clean Start does not end the session",
+    SessionPresentLies Machine "Session Present is said to whoever does not start clean",
+    SessionPresentNever Machine "Session Present is never said",
+    SessionNeverEnds Machine "sessions that outlive their connection never end",
+    SessionEndsSoon Machine "sessions that outlive their connection end after a second",
+    TakeoverSilent Machine "a connection that is taken over is not told why",
+    CloseForgotten Machine "a connection that the broker gives up is not closed",
+    GoodbyeExpiryIgnored Machine "the session expiry in DISCONNECT is ignored",
+    NoLocalIgnored Machine "No Local is ignored",
+    RetainAsPublishedIgnored Machine "Retain As Published is ignored",
+    RetainForwarded Machine "RETAIN is always forwarded as published",
+    SubscriptionIdLost Machine "the subscription id of the second match is left out",
+    SubscriptionIdStale Machine "a subscription that is replaced keeps its subscription id",
+    QosNotLowered Machine "a message is delivered with a higher QoS than the one granted",
+    QosGrantedTooHigh Machine "the broker's highest QoS does not lower what is granted",
+    OverlapDoubled Machine "a session with two matching subscriptions gets the message twice",
+    ExpiredDelivered Machine "expired messages are delivered",
+    ExpiryNotReduced Machine "the expiry that is forwarded is not reduced by the time waited",
+    KeepAliveTwice Machine "a client is given 2 times its keep alive",
+    KeepAliveExact Machine "a client is given no more than its keep alive",
+    KeepAliveNotHeld Machine "only PINGREQ counts for the keep alive",
+    ReceiveMaximumOneMore Machine "one message above the client's Receive Maximum is in flight",
+    WindowAfterResume Machine "Receive Maximum is ignored for what is sent again",
+    ShareToTwo Machine "a shared subscription's message goes to two members",
+    ShareSticks Machine "a shared subscription only knows its first member, connected or not",
+    ShareLost Machine "what a shared subscription's member did not get is lost when it leaves",
+    AliasWrongTopic Machine "a topic alias that is set again keeps its first topic",
+    AliasOutlives Machine "an alias that did not fit counts as known to the client",
+    UnsubscribeIgnored Machine "UNSUBSCRIBE has no effect",
+    UnsubscribeSaysNone Machine "UNSUBACK says success where there was no subscription",
+    SubscribeForgotten Machine "the third subscription of a session is acknowledged and forgotten",
+    QueueUnbounded Machine "the limit of messages that wait in a session is ignored",
+    DropUncounted Machine "messages that do not fit are dropped without being counted",
+    OfflineLost Machine "QoS 1 messages do not wait for a session that is not connected",
+    DollarMatchesWildcard Machine "topics that begin with $ match #",
+    HashNotParent Machine "a/# does not match a",
+    PlusNotEmpty Machine "+ does not match an empty level",
+    PacketTooLarge Machine "a packet is sent that is larger than the client takes",
+    VarintBoundary Wire "a length of 128 is written in one byte",
+    ReadIsPacket Server "what is read in one go is taken to be whole packets",
+    CloseBeforeFlush Server "a connection closes before its last bytes are sent",
+    ShortWriteRepeated Server "what a short write left over is sent from its beginning",
+    WakeLost Server "a connection that has more to send is not asked again",
+}
+
+/// Whether this fault is on.
+#[cfg(not(feature = "plants"))]
+#[inline]
+pub(crate) const fn is_on(_: Plant) -> bool {
+    false
+}
+
+/// Whether this fault is on.
+#[cfg(feature = "plants")]
+#[inline]
+pub(crate) fn is_on(plant: Plant) -> bool {
+    chosen::get() == Some(plant)
+}
+
+#[cfg(feature = "plants")]
+pub use chosen::choose;
+
+#[cfg(feature = "plants")]
+mod chosen {
+    use std::cell::Cell;
+
+    use super::Plant;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Plant>> = const { Cell::new(None) };
+    }
+
+    /// Plants a fault into every broker of this thread, in place of the one before; none: into
+    /// none.
+    pub fn choose(plant: Option<Plant>) {
+        CHOSEN.set(plant);
+    }
+
+    pub(super) fn get() -> Option<Plant> {
+        CHOSEN.get()
+    }
+}
