@@ -38,8 +38,9 @@ pub(super) struct Message<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Effect {
     pub(super) span: Span,
-    /// In the publisher's session: a message of QoS 2 is published once in each.
-    session: Option<usize>,
+    /// The publisher's session, and how often it may have been replaced by then: a message of
+    /// QoS 2 is published once in each.
+    session: Option<(usize, usize)>,
 }
 
 impl Message<'_> {
@@ -93,7 +94,10 @@ impl<'a> Messages<'a> {
             let is_denied = request.answer.is_some_and(|(_, reason)| reason >= 0x80)
                 || topic::is_the_brokers(&publish.topic);
             let span = request.span.filter(|_| !is_denied);
-            let session = sessions.of[place];
+            let session = sessions.of[place].map(|session| {
+                let doubts = sessions.all[session].doubts.iter();
+                (session, doubts.filter(|doubt| doubt.from < request.asked).count())
+            });
             self.all.push(Message {
                 number: publish.message,
                 topic: &publish.topic,
@@ -221,7 +225,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32)
     let from = if delay_min == 0 {
         end.from
     } else {
-        facts.first_at(facts.ms(end.from) + delay_min).min(next_from)
+        facts.not_before(facts.ms(end.from) + delay_min).min(next_from)
     };
     let mut to = life.to;
     let delay_max = u64::from(delay_s.min(if most == FOR_EVER { delay_s } else { most })) * 1_000;
