@@ -30,6 +30,7 @@ mod history;
 pub mod machine_level;
 mod marks;
 mod network;
+pub mod oracle;
 mod panics;
 mod plan;
 mod scenario;

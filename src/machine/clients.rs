@@ -302,7 +302,8 @@ impl Machine {
             answer.properties.reason_string = None; // [MQTT-3.2.2-19]
         }
         let packet = Packet::ConnAck(Box::new(answer));
-        self.connections.hang_up(slot, Some(packet), Closing::Because(reason));
+        let packet = (encoded_bytes(&packet, version) <= max).then_some(packet); // [MQTT-3.1.2-24]
+        self.connections.hang_up(slot, packet, Closing::Because(reason));
     }
 
     /// DISCONNECT from the client.

@@ -169,7 +169,7 @@ impl Machine {
         let session = self.clients.get_mut(key);
         let limits = &self.settings.limits;
         self.ledger.matched += 1;
-        if session.outbound.room(limits) == Room::Full {
+        if session.outbound.fits(&queued, limits).is_err() {
             session.outbound.drop_expired(&mut self.ledger, &mut session.drops, now);
         }
         let outcome =

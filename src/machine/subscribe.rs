@@ -81,10 +81,14 @@ impl Machine {
         };
         if let (true, Filter::Plain(filter)) = (wants_retained, filter) {
             let until = self.retained.newest();
+            let outbound = &mut self.clients.get_mut(key).outbound;
+            if !is_new {
+                outbound.forget_retained(&filter); // they come again from the first one on
+            }
             if self.retained.may_match(&filter) {
                 let cursor =
                     RetainedCursor { filter, options, subscription_id: id, after: None, until };
-                self.clients.get_mut(key).outbound.enqueue_retained(cursor);
+                outbound.enqueue_retained(cursor);
             }
         }
         Reason::granted(options.qos) // [MQTT-3.8.4-7]

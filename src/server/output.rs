@@ -110,7 +110,10 @@ impl Output {
         if self.pending.is_empty() && encoded.shared.is_empty() {
             while written < encoded.copied.len() {
                 match Pin::new(&mut *stream).poll_write(context, &encoded.copied[written..]) {
-                    Poll::Ready(result) => written += taken(result)?,
+                    // What is left here would go to the next connection of the worker.
+                    Poll::Ready(result) => {
+                        written += taken(result).inspect_err(|_| encoded.clear())?;
+                    }
                     Poll::Pending => break,
                 }
             }
@@ -213,6 +216,27 @@ mod tests {
         }
     }
 
+    /// A stream whose peer is gone.
+    struct Fails;
+
+    impl AsyncWrite for Fails {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+            _bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
     /// Heads of 10 bytes, each with a payload of that size.
     fn encoded(sizes: &[usize]) -> (Encoded, Vec<u8>) {
         let mut encoded = Encoded::default();
@@ -259,6 +283,19 @@ mod tests {
             encoded.payload(&payload);
             let shared = encoded.shared.first().map(|(_, bytes)| bytes.as_ptr());
             assert_eq!(shared, is_shared.then_some(payload.as_ptr()), "{size}");
+        }
+    }
+
+    #[test]
+    fn what_a_failed_stream_did_not_take_is_for_nobody_else() {
+        for sizes in [&[1, 2][..], &[SHARED_BYTES_MIN]] {
+            let context = &mut Context::from_waker(Waker::noop());
+            let (mut encoded, _) = encoded(sizes);
+            let mut failed = Output::default();
+            assert!(failed.send(&mut encoded, &mut Fails, context).is_err());
+            let mut other = Takes { script: VecDeque::new(), taken: Vec::new() };
+            let taken = Output::default().send(&mut encoded, &mut other, context);
+            assert_eq!(taken.expect("open"), 0, "{:?}", other.taken);
         }
     }
 

@@ -15,6 +15,9 @@ pub(crate) fn statements_exist(source: &Source) -> Vec<Breach> {
         for (opening, version, statements) in CITATIONS {
             for (at, _) in line.match_indices(opening) {
                 let cited = line[at + opening.len()..].split(']').next().unwrap_or_default();
+                if !cited.starts_with(|first: char| first.is_ascii_digit()) {
+                    continue; // speaks of citations
+                }
                 let id = format!("MQTT-{cited}");
                 if !statements.lines().any(|statement| statement == id) {
                     let what = format!("{version} has no statement `{id}`: cite the right one");

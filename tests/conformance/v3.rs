@@ -24,7 +24,7 @@ use crate::table::Coverage;
 /// Every statement of 3.1.1.
 pub(crate) const COVERAGE: Coverage = Coverage {
     version: "3.1.1",
-    opening: "[3.1.1 MQTT-",
+    opening: concat!("[3.1.1 ", "MQTT-"),
     statements: include_str!("../mqtt-3.1.1-ids.txt"),
     sources: &[
         ("connect", include_str!("v3/connect.rs")),

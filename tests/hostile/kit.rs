@@ -152,7 +152,9 @@ impl Peer {
 
     fn decode(&mut self) -> Option<Packet> {
         let mut input = Bytes::copy_from_slice(&self.received);
-        let packet = self.decoder.decode(&mut input).expect("the broker sends packets")?;
+        let decoded = self.decoder.decode(&mut input);
+        let received = &self.received;
+        let packet = decoded.unwrap_or_else(|error| panic!("{error}: {received:02X?}"))?;
         let taken = self.received.len() - input.len();
         self.received.drain(..taken);
         Some(packet)

@@ -7,6 +7,8 @@
 //! `resources.rs` about what a client can use up; `process.rs` runs the broker's binary where
 //! memory, processor time and descriptors are measured.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 mod kit;
 mod meaning;
 mod parsing;

@@ -133,12 +133,7 @@ impl Outbound {
         limits: &Limits,
         ledger: &mut Ledger,
     ) -> Result<(), Full> {
-        if self.queue.len() >= limits.queue_messages {
-            return Err(Full::Messages);
-        }
-        if self.queue_bytes.saturating_add(queued.bytes()) > limits.queue_bytes {
-            return Err(Full::Bytes);
-        }
+        self.fits(&queued, limits)?;
         ledger.hold(&queued.message);
         ledger.waiting += 1;
         self.queue_bytes += queued.bytes();
@@ -146,6 +141,17 @@ impl Outbound {
             self.next_expiry = self.next_expiry.min(at);
         }
         self.queue.push_back(Item::Message(queued));
+        Ok(())
+    }
+
+    /// Whether this message finds room.
+    pub(in super::super) fn fits(&self, queued: &Queued, limits: &Limits) -> Result<(), Full> {
+        if self.queue.len() >= limits.queue_messages {
+            return Err(Full::Messages);
+        }
+        if self.queue_bytes.saturating_add(queued.bytes()) > limits.queue_bytes {
+            return Err(Full::Bytes);
+        }
         Ok(())
     }
 

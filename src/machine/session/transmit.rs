@@ -227,24 +227,26 @@ impl Transmission<'_> {
     /// Gives out a PUBLISH, unless the client takes no packet that large.
     fn deliver(&mut self, queued: &Queued, delivery: Delivery) -> bool {
         let message = &queued.message;
-        let alias = self.attachment.aliases_out.assign(&message.topic);
-        let deliver = Deliver {
+        let mut deliver = Deliver {
             message: Arc::clone(message),
             delivery,
             retain: queued.retain,
-            alias,
+            alias: self.attachment.aliases_out.assign(&message.topic),
             subscription_ids: queued.subscription_ids.clone(),
             expiry: queued.expires_at.map(|at| secs_left(at, self.now)),
         };
-        let bytes = if self.attachment.packet_bytes_max == usize::MAX {
-            message.topic.len() + message.payload.len() + 8
-        } else {
-            encoded_bytes(&deliver, self.attachment)
-        };
-        if bytes > self.attachment.packet_bytes_max {
-            if alias.is_some_and(|alias| alias.is_new) {
+        let bytes_max = self.attachment.packet_bytes_max;
+        let mut bytes = encoded_bytes(&deliver, self.attachment);
+        if bytes > bytes_max
+            && let Some(alias) = deliver.alias.take()
+        {
+            // It may take more bytes than it saves.
+            if alias.is_new {
                 self.attachment.aliases_out.take_back(&message.topic);
             }
+            bytes = encoded_bytes(&deliver, self.attachment);
+        }
+        if bytes > bytes_max {
             return false; // [MQTT-3.1.2-24]
         }
         self.budget = self.budget.saturating_sub(bytes);
@@ -254,9 +256,13 @@ impl Transmission<'_> {
     }
 }
 
+/// About as many bytes as it takes; exactly, if the client bounds them.
 fn encoded_bytes(deliver: &Deliver, attachment: &Attachment) -> usize {
-    let payload_bytes = deliver.message.payload.len();
-    PublishHead::from(deliver).encoded_bytes(attachment.version, payload_bytes) + payload_bytes
+    let payload = deliver.message.payload.len();
+    if attachment.packet_bytes_max == usize::MAX {
+        return deliver.message.topic.len() + payload + 8;
+    }
+    PublishHead::from(deliver).encoded_bytes(attachment.version, payload) + payload
 }
 
 /// What is left of an expiry interval, in whole seconds, rounded up; at least one, because a

@@ -4,10 +4,16 @@
 //! say. Each other file has one subject; `table.rs` shows every state against every packet, and
 //! `random.rs` holds any sequence of inputs to the machine's invariants.
 
+mod accounts;
+mod connections;
 mod harness;
 mod packets;
+mod publishing;
+mod queues;
 mod random;
 mod resending;
+mod retained;
 mod sessions;
+mod shared;
 mod table;
 mod wills;

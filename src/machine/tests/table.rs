@@ -1,7 +1,9 @@
 //! Every state of a connection and its session, against every packet that a client can send: a
 //! snapshot, to be checked against the standard line by line.
 //!
-//! Knows nothing of what is right: the snapshots were read against the standard.
+//! Of a state that answers most packets alike only the others are listed; of the rest, the
+//! packets that are answered otherwise than in the idle state. Knows nothing of what is right:
+//! the snapshots were read against the standard, section by section.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -147,21 +149,49 @@ fn outcome(joining: &Joining, reach: Reach, packet: Packet) -> String {
         write!(seen, " | others see {others}").expect("a String takes everything");
     }
     if is_closing {
-        seen.insert_str(0, "(ignored) ");
+        seen.insert_str(0, "(closing) ");
     }
     seen
 }
 
-fn table(joining: &Joining) -> String {
+/// What every packet leads to in one state, in order.
+fn outcomes(joining: &Joining, reach: Reach) -> Vec<(&'static str, String)> {
     let is_v5 = joining.0.version.is_v5();
+    packets(joining.clone())
+        .into_iter()
+        .filter(|(_, v5_only, _)| is_v5 || !v5_only)
+        .map(|(name, _, packet)| (name, outcome(joining, reach, packet)))
+        .collect()
+}
+
+/// The outcome that more than half of the packets lead to, if there is one.
+fn usual(outcomes: &[(&'static str, String)]) -> Option<String> {
+    outcomes.iter().map(|(_, outcome)| outcome).find_map(|outcome| {
+        let count = outcomes.iter().filter(|(_, other)| other == outcome).count();
+        (count * 2 > outcomes.len()).then(|| outcome.clone())
+    })
+}
+
+fn table(joining: &Joining) -> String {
+    let in_idle = outcomes(joining, idle);
     let mut shown = String::new();
     for (state, reach) in STATES {
+        let outcomes = outcomes(joining, *reach);
+        let usual = usual(&outcomes);
+        let mut as_idle = 0;
         writeln!(shown, "{state}").expect("a String takes everything");
-        for (name, v5_only, packet) in packets(joining.clone()) {
-            if is_v5 || !v5_only {
-                let outcome = outcome(joining, *reach, packet);
-                writeln!(shown, "    {name:<30} {outcome}").expect("a String takes everything");
+        for (line, before) in outcomes.iter().zip(&in_idle) {
+            if *state != "idle" && usual.is_none() && line == before {
+                as_idle += 1;
+            } else if usual.as_ref() != Some(&line.1) {
+                writeln!(shown, "    {:<30} {}", line.0, line.1).expect("a String takes it");
             }
+        }
+        if let Some(usual) = usual {
+            writeln!(shown, "    {:<30} {usual}", "every other packet").expect("a String takes it");
+        } else if as_idle > 0 {
+            writeln!(shown, "    every other packet             as in idle")
+                .expect("a String takes it");
         }
         shown.push('\n');
     }

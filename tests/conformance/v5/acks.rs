@@ -2,6 +2,8 @@
 
 use std::num::{NonZeroU16, NonZeroU32};
 
+use stormpetrel::config::Config;
+use stormpetrel::machine::Limits;
 use stormpetrel::mqtt::types::{QoS, Reason, Version::V5};
 use stormpetrel::mqtt::wire::{Ack, Delivery, Packet, Publish};
 
@@ -197,11 +199,8 @@ async fn a_client_that_exceeds_the_receive_maximum_is_disconnected() {
 /// QoS 1 and what was released do not count. [MQTT-4.9.0-1]
 #[tokio::test]
 async fn what_was_acknowledged_is_no_longer_open() {
-    let broker = broker::start().await;
-    let limits = stormpetrel::machine::Limits { inflight: 2, ..Default::default() };
-    let config = stormpetrel::config::Config { limits, ..Default::default() };
-    drop(broker);
-    let broker = broker::start_with(config).await;
+    let limits = Limits { inflight: 2, ..Limits::default() };
+    let broker = broker::start_with(Config { limits, ..Config::default() }).await;
     let (mut client, answer) = Client::connect_answered(&broker, connect(V5, "a")).await;
     assert_eq!(answer.properties.receive_maximum, NonZeroU16::new(2));
     for number in 1..=10 {
@@ -389,18 +388,39 @@ async fn a_waiting_message_too_large_for_the_next_connection_is_dropped() {
     subscriber.expect_nothing().await;
 }
 
-/// A SUBACK with more reasons than the client takes bytes cannot be sent. [MQTT-3.1.2-24]
+/// A SUBACK with more reasons than the client takes bytes is discarded. [MQTT-3.1.2-24]
+/// [MQTT-3.1.2-25]
 #[tokio::test]
-async fn a_suback_that_the_client_does_not_take_is_not_sent() {
+async fn an_answer_that_the_client_does_not_take_is_not_sent() {
     let broker = broker::start().await;
+    let filters: Vec<_> = (0..50).map(|number| number.to_string()).collect();
+    let filters: Vec<_> = filters.iter().map(String::as_str).collect();
+    let requests = filters.iter().map(|filter| request(filter, QoS::AtMostOnce)).collect();
     let mut connect = connect(V5, "a");
     connect.properties.packet_bytes_max = NonZeroU32::new(20);
     let mut client = Client::connect(&broker, connect).await;
-    let requests = (0..50).map(|number| request(&number.to_string(), QoS::AtMostOnce));
-    client.send(subscribe(1, requests.collect())).await;
-    client.send(Packet::PingReq).await;
-    let bytes = client.receive_bytes().await;
-    assert!(bytes.len() <= 20, "{} bytes: {bytes:?}", bytes.len());
+    client.send(subscribe(1, requests)).await;
+    client.expect_nothing().await;
+    client.send(unsubscribe(1, &filters)).await;
+    client.expect_nothing().await;
+}
+
+/// [MQTT-3.1.2-24]
+#[tokio::test]
+async fn a_client_that_takes_no_connack_of_ours_is_refused() {
+    let broker = broker::start().await;
+    let (old, answer) = Client::connect_answered(&broker, resume(V5, "a")).await;
+    drop((old, answer));
+    for (bytes_max, is_told) in [(1, false), (4, false), (5, true), (10, true)] {
+        let mut connect = resume(V5, "a");
+        connect.properties.packet_bytes_max = NonZeroU32::new(bytes_max);
+        let mut client = Client::open(&broker, V5).await;
+        client.send(connect).await;
+        if is_told {
+            client.expect_bytes(&[0x20, 3, 0, Reason::PacketTooLarge.code(), 0]).await;
+        }
+        client.expect_closed().await;
+    }
 }
 
 /// [MQTT-3.12.4-1]

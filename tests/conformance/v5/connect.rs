@@ -6,7 +6,7 @@ use bytes::Bytes;
 use stormpetrel::config::Config;
 use stormpetrel::machine::Limits;
 use stormpetrel::mqtt::types::{QoS, Reason, Version::V5};
-use stormpetrel::mqtt::wire::{Auth, Details, Packet};
+use stormpetrel::mqtt::wire::{Auth, Connect, Details, Packet};
 use tokio::time::{Duration, Instant};
 
 use super::{client, connect_bytes, expect_refusal};
@@ -195,8 +195,6 @@ async fn clean_start_decides_whether_a_session_goes_on() {
         client.expect_closed().await;
     }
 }
-
-use stormpetrel::mqtt::wire::Connect;
 
 /// [MQTT-3.1.3-2] [MQTT-3.1.2-23]
 #[tokio::test]

@@ -225,14 +225,15 @@ async fn messages_arrive_in_the_order_in_which_they_were_published() {
             };
             publisher.send(message).await;
         }
+        let mut deliveries = Vec::new();
         for number in 1..=200u16 {
-            let message = subscriber.expect_payload(&number.to_string()).await;
-            match message.delivery {
+            deliveries.push(subscriber.expect_payload(&number.to_string()).await.delivery);
+        }
+        for delivery in deliveries {
+            match delivery {
                 Delivery::AtMostOnce => {}
                 Delivery::AtLeastOnce { id, .. } => subscriber.send(puback(id.get())).await,
-                Delivery::ExactlyOnce { id, .. } => {
-                    subscriber.send(pubrec(id.get())).await;
-                }
+                Delivery::ExactlyOnce { id, .. } => subscriber.send(pubrec(id.get())).await,
             }
         }
         // Acknowledged in order, and released in order.

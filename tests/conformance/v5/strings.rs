@@ -3,7 +3,7 @@
 use stormpetrel::mqtt::types::{QoS, Reason, Version::V5};
 
 use super::{
-    client, connect_bytes, expect_offence, expect_refusal, publish_bytes, subscribe_bytes,
+    client, connect_bytes, expect_offence, expect_refusal, publish_bytes, subscribe_bytes, trying,
 };
 use crate::broker;
 use crate::client::Client;
@@ -157,7 +157,7 @@ async fn packet_id_0_is_refused() {
         ("UNSUBSCRIBE", raw(0xA2, &[&[0, 0, 0], &field("t")])),
     ] {
         // Malformed or a protocol error: the standard does not say which.
-        println!("{what}");
+        trying(what);
         let mut client = client(&broker, "offender").await;
         client.send_bytes(&bytes).await;
         let reason = client.receive_disconnect().await.reason;

@@ -17,8 +17,8 @@ fn frame(decoder: &Decoder, received: &[u8]) -> End {
 
 #[test]
 fn a_packet_s_end_is_known_with_its_header() {
-    let decoder = client(Version::V311, u32::MAX);
-    let cases: [(&[u8], End); 7] = [
+    let decoder = client(Version::V5, u32::MAX);
+    let cases: [(&[u8], End); 8] = [
         (b"", Ok(None)),
         (b"\x30", Ok(None)),
         (b"\x30\x80", Ok(None)),
@@ -26,15 +26,35 @@ fn a_packet_s_end_is_known_with_its_header() {
         (b"\x30\x80\x01", Ok(Some(131))),
         (b"\x30\xff\xff\xff\x7f", Ok(Some(268_435_460))),
         (b"\x30\xff\xff\xff\xff", Err(Fault::VarintTooLong)),
+        (b"\x30\x80\x00", Err(Fault::VarintNotShortest)), // [MQTT-1.5.5-1]
     ];
     for (received, want) in cases {
         assert_eq!(frame(&decoder, received), want, "{received:x?}");
     }
-    // Only 5.0 wants the fewest bytes. [MQTT-1.5.5-1]
-    let not_shortest = b"\x30\x80\x00";
-    assert_eq!(frame(&decoder, not_shortest), Ok(Some(3)));
-    let strict = client(Version::V5, u32::MAX);
-    assert_eq!(frame(&strict, not_shortest), Err(Fault::VarintNotShortest));
+}
+
+#[test]
+fn only_5_0_wants_the_shortest_length() {
+    for version in [Version::V31, Version::V311] {
+        let decoder = client(version, u32::MAX);
+        for received in [b"\x30\x80\x00".as_slice(), b"\x30\x80\x80\x80\x00"] {
+            assert_eq!(frame(&decoder, received), Ok(Some(received.len())), "{received:x?}");
+        }
+        assert_eq!(frame(&decoder, b"\x30\x80\x80\x80\x80"), Err(Fault::VarintTooLong));
+    }
+    let unknown = Decoder::new(Sender::Client, BYTES_MAX);
+    assert_eq!(frame(&unknown, b"\x10\x80\x00"), Err(Fault::VarintNotShortest));
+}
+
+#[test]
+fn only_3_1_has_dup_in_requests() {
+    for first in [0x6A, 0x8A, 0xAA] {
+        assert_eq!(frame(&client(Version::V31, u32::MAX), &[first]), Ok(None), "{first:#x}");
+        for version in [Version::V311, Version::V5] {
+            let refused = frame(&client(version, u32::MAX), &[first]);
+            assert_eq!(refused, Err(Fault::HeaderFlags), "{first:#x}");
+        }
+    }
 }
 
 #[test]

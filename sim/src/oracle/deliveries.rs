@@ -1,0 +1,239 @@
+//! Every PUBLISH that a session was sent: a first copy, or one sent again; and which of the
+//! session's subscriptions explain it.
+//!
+//! Explains one delivery at a time. How many there may be is counted by `copies.rs`.
+
+use super::Case;
+use super::facts::{Facts, Ordinal, Span};
+use super::messages::{Message, Messages};
+use super::sessions::Sessions;
+use super::subscriptions::{Change, Granted, states};
+use crate::history::{AckKind, PublishSaw, Saw, What};
+use crate::scenario::{MessageNumber, Qos};
+
+/// A PUBLISH that a client saw.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivery<'a> {
+    pub(super) at: Ordinal,
+    pub(super) connection: usize,
+    pub(super) session: usize,
+    pub(super) saw: &'a PublishSaw,
+    /// The message, if it is known by its number.
+    pub(super) message: Option<usize>,
+    /// The delivery that it repeats.
+    pub(super) repeats: Option<usize>,
+}
+
+/// Every delivery, in order.
+#[derive(Debug)]
+pub(super) struct Deliveries<'a> {
+    pub(super) all: Vec<Delivery<'a>>,
+}
+
+/// What a session was sent last under a packet id.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    session: usize,
+    id: u16,
+    delivery: usize,
+    number: Option<MessageNumber>,
+    is_released: bool,
+}
+
+impl<'a> Deliveries<'a> {
+    pub(super) fn of(facts: &Facts<'a>, sessions: &Sessions, messages: &Messages<'_>) -> Self {
+        let mut all: Vec<Delivery<'a>> = Vec::with_capacity(facts.events.len() / 4);
+        let mut sent: Vec<Sent> = Vec::new();
+        for event in facts.events {
+            let What::Saw { packet } = &event.what else { continue };
+            let connection = facts.connection_at[event.ordinal];
+            let Some(session) = sessions.of.get(connection).copied().flatten() else { continue };
+            let mut known = sent.iter_mut().rev();
+            match packet {
+                Saw::Publish(saw) => {
+                    let known = known.find(|s| s.session == session && Some(s.id) == saw.id);
+                    let repeats = known.and_then(|known| {
+                        let is_later = all[known.delivery].connection != connection;
+                        let is_same = saw.dup && known.number == saw.message;
+                        (is_later && is_same && !known.is_released).then_some(known.delivery)
+                    });
+                    if let Some(id) = saw.id {
+                        let delivery = repeats.unwrap_or(all.len());
+                        let number = saw.message;
+                        sent.push(Sent { session, id, delivery, number, is_released: false });
+                    }
+                    let message = saw.message.and_then(|number| messages.find(number));
+                    let at = event.ordinal;
+                    all.push(Delivery { at, connection, session, saw, message, repeats });
+                }
+                Saw::Ack(ack) if ack.kind == AckKind::PubRel => {
+                    if let Some(known) = known.find(|s| s.session == session && s.id == ack.id) {
+                        known.is_released = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Deliveries { all }
+    }
+}
+
+/// Why a delivery is as it is: which way it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// By subscriptions of the session's own.
+    Own,
+    /// By a group.
+    Shared,
+    /// As the retained message, for a new subscription.
+    Retained,
+}
+
+/// What explains a delivery, or what comes nearest to that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Explanation {
+    pub(super) own: bool,
+    pub(super) shared: bool,
+    pub(super) retained: bool,
+    /// Something would explain it but for this.
+    pub(super) but_for: Option<Difference>,
+}
+
+/// What is wrong with a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Difference {
+    Retain,
+    SubscriptionIds,
+    Qos,
+}
+
+impl Explanation {
+    pub(super) fn is_found(self) -> bool {
+        self.own || self.shared || self.retained
+    }
+
+    fn note(&mut self, way: Way, difference: Option<Difference>) {
+        match (way, difference) {
+            (Way::Own, None) => self.own = true,
+            (Way::Shared, None) => self.shared = true,
+            (Way::Retained, None) => self.retained = true,
+            (_, Some(difference)) => {
+                self.but_for = Some(self.but_for.map_or(difference, |known| known.min(difference)));
+            }
+        }
+    }
+}
+
+/// Combinations of states that are tried; with more, any is taken for right.
+const COMBINATIONS_MAX: usize = 64;
+
+impl<'a> Case<'a> {
+    /// What explains a first copy of this message.
+    pub(super) fn explain(&self, delivery: &Delivery<'_>, message: &Message<'_>) -> Explanation {
+        let mut explanation = Explanation::default();
+        let Some(topic) = self.subscriptions.topic(message.topic) else { return explanation };
+        let session = delivery.session;
+        let is_v5 = self.facts.is_v5(delivery.connection);
+        let expected = |subscriptions: &[Granted], retain: bool| {
+            difference(delivery.saw, message.qos, subscriptions, retain, is_v5)
+        };
+        let before = message.effects.iter().filter(|effect| effect.span.from < delivery.at);
+        for effect in before {
+            self.own_ways(session, topic, message, effect.span, |subscriptions| {
+                let retain = message.retain && subscriptions.iter().any(|s| s.retain_as_published);
+                explanation.note(Way::Own, expected(subscriptions, retain));
+            });
+            let since = Span { to: delivery.at, ..effect.span };
+            for (filter, changes) in self.subscriptions.matching(session, topic) {
+                if filter.is_shared {
+                    for granted in states(changes, since).flatten() {
+                        let retain = message.retain && granted.retain_as_published;
+                        explanation.note(Way::Shared, expected(&[granted], retain));
+                    }
+                } else if message.retain {
+                    for granted in retained_ways(changes, effect.span, delivery.at) {
+                        explanation.note(Way::Retained, expected(&[granted], true));
+                    }
+                }
+            }
+        }
+        explanation
+    }
+
+    /// Shows every set of own subscriptions that a message may have matched, none of them empty.
+    pub(super) fn own_ways(
+        &self,
+        session: usize,
+        topic: usize,
+        message: &Message<'_>,
+        during: Span,
+        mut show: impl FnMut(&[Granted]),
+    ) {
+        let is_own = self.sessions.all[session].identity == message.publisher;
+        let mut ways: Vec<Vec<Granted>> = vec![Vec::new()];
+        for (filter, changes) in self.subscriptions.matching(session, topic) {
+            if filter.is_shared || ways.len() > COMBINATIONS_MAX {
+                continue;
+            }
+            let counts = |state: Option<Granted>| state.filter(|s| !(s.no_local && is_own));
+            let mut states = states(changes, during).map(counts);
+            let first = states.next().flatten();
+            let known = ways.len();
+            for other in states {
+                for place in 0..known {
+                    let mut way = ways[place].clone();
+                    way.extend(other);
+                    ways.push(way);
+                }
+            }
+            if let Some(first) = first {
+                ways[..known].iter_mut().for_each(|way| way.push(first));
+            }
+        }
+        ways.iter().filter(|way| !way.is_empty()).for_each(|way| show(way));
+    }
+}
+
+/// The subscriptions that would have a message sent because it was retained: made after that,
+/// and before it was seen.
+pub(super) fn retained_ways(
+    changes: &[Change],
+    published: Span,
+    seen: Ordinal,
+) -> impl Iterator<Item = Granted> {
+    changes.iter().enumerate().filter_map(move |(place, change)| {
+        let granted = change.to.filter(|granted| granted.retain_handling != 2)?;
+        let is_in_time = change.span.from < seen && published.may_precede(change.span);
+        let is_new = states(&changes[..place], change.span).any(|state| state.is_none());
+        (is_in_time && (granted.retain_handling == 0 || is_new)).then_some(granted)
+    })
+}
+
+/// What is wrong with a delivery, if it came by these subscriptions.
+fn difference(
+    saw: &PublishSaw,
+    published: Qos,
+    subscriptions: &[Granted],
+    retain: bool,
+    is_v5: bool,
+) -> Option<Difference> {
+    let granted = subscriptions.iter().map(|each| each.qos).max().unwrap_or_default();
+    if saw.qos != published.min(granted) {
+        return Some(Difference::Qos);
+    }
+    let has_same_ids = match (subscriptions, &saw.subscription_ids[..]) {
+        (_, seen) if !is_v5 => seen.is_empty(),
+        ([one], seen) => one.id.as_slice() == seen,
+        (several, seen) => {
+            let mut expected: Vec<u32> = several.iter().filter_map(|each| each.id).collect();
+            let mut seen = seen.to_vec();
+            expected.sort_unstable();
+            seen.sort_unstable();
+            expected == seen
+        }
+    };
+    if !has_same_ids {
+        return Some(Difference::SubscriptionIds);
+    }
+    (saw.retain != retain).then_some(Difference::Retain)
+}

@@ -1,0 +1,440 @@
+//! What a history says at first sight: the broker's lives, connections, what was asked on each
+//! and how it was answered, and between which two events each request took effect.
+//!
+//! A request takes effect after it was asked and before its answer was seen. Where the history
+//! says when it arrived at the broker, it took effect exactly then. Knows nothing of sessions
+//! (`sessions.rs`) or of what requests mean.
+
+use crate::history::{
+    Ack, AckKind, Asked, ClosedBy, Event, Granted, History, PublishAsked, Saw, What,
+};
+use crate::scenario::{ClientIndex, Connect, Scenario, Subscription};
+use std::sync::Arc;
+
+/// The place of an event in its history.
+pub(super) type Ordinal = usize;
+
+/// After all events.
+pub(super) const NEVER: Ordinal = usize::MAX;
+
+/// Milliseconds that a broker and its clock may be late for what is due.
+pub(super) const SLACK_MS: u64 = 100;
+
+/// When something took effect at the broker: strictly after `from` or at it, and before `to` or
+/// at it, if it did at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) from: Ordinal,
+    pub(super) to: Ordinal,
+    pub(super) is_sure: bool,
+}
+
+impl Span {
+    /// It took effect, and this was over before the other could begin.
+    pub(super) fn surely_precedes(self, other: Span) -> bool {
+        self.is_sure && self.to < other.from
+    }
+
+    /// It may have taken effect before the other.
+    pub(super) fn may_precede(self, other: Span) -> bool {
+        self.from <= other.to
+    }
+}
+
+/// A broker, from its start to its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    pub(super) from: Ordinal,
+    pub(super) to: Ordinal,
+    /// Told to stop, rather than killed.
+    pub(super) is_stopped: bool,
+}
+
+/// A CONNACK.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer<'a> {
+    pub(super) at: Ordinal,
+    pub(super) reason: u8,
+    pub(super) session_present: bool,
+    pub(super) granted: &'a Granted,
+}
+
+/// What the client knows of the end of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    By(ClosedBy),
+    /// It left it to itself.
+    Left,
+}
+
+/// One connection.
+#[derive(Clone, Debug)]
+pub(super) struct Connection<'a> {
+    pub(super) client: ClientIndex,
+    pub(super) number: u64,
+    pub(super) opened: Ordinal,
+    /// Which broker it was opened to; none: nobody was there.
+    pub(super) life: Option<usize>,
+    pub(super) connect: Option<&'a Connect>,
+    /// When CONNECT took effect; none: it never arrived.
+    pub(super) entry: Option<Span>,
+    pub(super) answer: Option<Answer<'a>>,
+    pub(super) ending: Option<(Ordinal, Ending)>,
+    /// A DISCONNECT from the broker.
+    pub(super) sent_away: Option<(Ordinal, u8)>,
+    /// Its requests, in order.
+    pub(super) requests: Vec<Request<'a>>,
+    /// The broker was told that it has ended.
+    pub(super) told_closed: Option<Ordinal>,
+    /// When the broker's side of it ended: not before `from`, and not after `to`.
+    pub(super) end: Span,
+}
+
+/// What a client asked, beyond CONNECT.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish<'a> {
+    Publish(&'a PublishAsked),
+    Subscribe { id: u16, subscription_id: Option<u32>, filters: &'a [Subscription] },
+    Unsubscribe { id: u16, filters: &'a [Arc<str>] },
+    Ack(Ack),
+    Ping,
+    Disconnect { reason: u8, expiry_s: Option<u32> },
+    Garbage,
+    Harmless,
+}
+
+/// A request and what became of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request<'a> {
+    pub(super) asked: Ordinal,
+    pub(super) wish: Wish<'a>,
+    /// Its answer, and the reason of that if it is one acknowledgement.
+    pub(super) answer: Option<(Ordinal, u8)>,
+    /// The reasons of a SUBACK.
+    pub(super) reasons: &'a [u8],
+    /// None: it never took effect.
+    pub(super) span: Option<Span>,
+}
+
+/// All of it.
+#[derive(Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) events: &'a [Event],
+    /// Whether the history says when requests arrived.
+    pub(super) has_arrivals: bool,
+    pub(super) lives: Vec<Life>,
+    pub(super) connections: Vec<Connection<'a>>,
+    /// By event: the connection that it is on; `NEVER` if on none.
+    pub(super) connection_at: Vec<usize>,
+    pub(super) liveness_from: Ordinal,
+    /// When the run ended, and whether all was quiet.
+    pub(super) ended: Option<(Ordinal, bool)>,
+    /// By event: when the request arrived at the broker.
+    arrived: Vec<Ordinal>,
+    /// By client: the connection that it is on.
+    on: Vec<Option<usize>>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn of(scenario: &'a Scenario, history: &'a History) -> Facts<'a> {
+        let events = history.events();
+        let mut facts = Facts {
+            scenario,
+            events,
+            has_arrivals: false,
+            lives: Vec::new(),
+            connections: Vec::with_capacity(32),
+            connection_at: vec![NEVER; events.len()],
+            liveness_from: NEVER,
+            ended: None,
+            arrived: vec![NEVER; events.len()],
+            on: vec![None; scenario.clients.len()],
+        };
+        for event in events {
+            facts.read(event);
+        }
+        facts.find_spans();
+        facts
+    }
+
+    /// Milliseconds of an event; of the end if there is no such event.
+    pub(super) fn ms(&self, at: Ordinal) -> u64 {
+        if at == NEVER { u64::MAX } else { self.events[at].at_ms }
+    }
+
+    /// The first event that is not before that time.
+    pub(super) fn first_at(&self, ms: u64) -> Ordinal {
+        let place = self.events.partition_point(|event| event.at_ms < ms);
+        if place == self.events.len() { NEVER } else { place }
+    }
+
+    /// Whether the client of this connection speaks 5.0.
+    pub(super) fn is_v5(&self, connection: usize) -> bool {
+        self.scenario.clients[self.connections[connection].client].version.is_v5()
+    }
+
+    fn read(&mut self, event: &'a Event) {
+        match &event.what {
+            What::BrokerStarted => {
+                self.lives.push(Life { from: event.ordinal, to: NEVER, is_stopped: false });
+            }
+            What::BrokerCrashed => self.end_life(event.ordinal, false),
+            What::BrokerStopped => self.end_life(event.ordinal, true),
+            What::LivenessBegan => self.liveness_from = event.ordinal,
+            What::Ended { is_quiet } => self.ended = Some((event.ordinal, *is_quiet)),
+            What::Arrived { asked, connection } => {
+                self.has_arrivals = true;
+                match asked {
+                    Some(asked) => self.arrived[*asked] = event.ordinal,
+                    None => self.told_closed(*connection, event.ordinal),
+                }
+            }
+            _ => {
+                if let Some(client) = event.client {
+                    self.read_of_client(event, client);
+                }
+            }
+        }
+    }
+
+    fn end_life(&mut self, at: Ordinal, is_stopped: bool) {
+        if let Some(life) = self.lives.last_mut().filter(|life| life.to == NEVER) {
+            *life = Life { to: at, is_stopped, ..*life };
+        }
+    }
+
+    fn told_closed(&mut self, number: u64, at: Ordinal) {
+        let place = self.connections.binary_search_by_key(&number, |c| c.number);
+        if let Ok(place) = place {
+            self.connections[place].told_closed.get_or_insert(at);
+        }
+    }
+
+    fn read_of_client(&mut self, event: &'a Event, client: ClientIndex) {
+        if let What::Opened { connection } = event.what {
+            let life = self.lives.len().checked_sub(1).filter(|&at| self.lives[at].to == NEVER);
+            self.on[client] = Some(self.connections.len());
+            self.connections.push(Connection::new(client, connection, event.ordinal, life));
+        }
+        let Some(on) = self.on[client] else { return };
+        self.connection_at[event.ordinal] = on;
+        let connection = &mut self.connections[on];
+        match &event.what {
+            What::Asked { packet } => connection.ask(packet, event.ordinal),
+            What::Saw { packet } => connection.see(packet, event.ordinal),
+            What::Closed { by } => {
+                connection.ending = Some((event.ordinal, Ending::By(*by)));
+                self.on[client] = None;
+            }
+            What::HalfOpened => {
+                connection.ending = Some((event.ordinal, Ending::Left));
+                self.on[client] = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// When each CONNECT and each request took effect.
+    fn find_spans(&mut self) {
+        for place in 0..self.connections.len() {
+            self.find_entry(place);
+        }
+        for place in 0..self.connections.len() {
+            self.find_end(place);
+            self.find_requests(place);
+        }
+    }
+
+    /// If a request took effect, when: as far as its own connection says.
+    fn span(&self, asked: Ordinal, answered: Option<Ordinal>, life_to: Ordinal) -> Option<Span> {
+        let arrived = self.arrived[asked];
+        if self.has_arrivals && arrived != NEVER {
+            return Some(Span { from: arrived, to: arrived, is_sure: answered.is_some() });
+        }
+        if self.has_arrivals && answered.is_none() {
+            return None;
+        }
+        let to = answered.unwrap_or(NEVER).min(life_to);
+        (asked < to).then_some(Span { from: asked, to, is_sure: answered.is_some() })
+    }
+
+    fn find_entry(&mut self, place: usize) {
+        let connection = &self.connections[place];
+        let (Some(life), true) = (connection.life, connection.connect.is_some()) else { return };
+        let asked = connection.end.from;
+        let answered = connection.answer.map(|answer| answer.at);
+        self.connections[place].entry = self.span(asked, answered, self.lives[life].to);
+    }
+
+    /// When the broker's side of a connection ended.
+    fn find_end(&mut self, place: usize) {
+        let connection = &self.connections[place];
+        let mut to = connection.life.map_or(NEVER, |life| self.lives[life].to);
+        if let (Some(entry), true) = (connection.entry, self.has_name(place)) {
+            let same = self.connections.iter().filter(|other| self.is_same_id(other, connection));
+            let entries = same.filter(|other| other.is_accepted()).filter_map(|other| other.entry);
+            to = entries
+                .filter(|other| other.from > entry.to)
+                .map(|e| e.to)
+                .min()
+                .unwrap_or(to)
+                .min(to);
+        }
+        to = to.min(connection.told_closed.unwrap_or(NEVER));
+        to = to.min(connection.sent_away.map_or(NEVER, |(at, _)| at));
+        if let Some((at, Ending::By(ClosedBy::Broker))) = connection.ending {
+            to = to.min(at);
+        }
+        let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage));
+        if let (Some(garbage), true) = (garbage, self.has_arrivals) {
+            to = to.min(self.arrived[garbage.asked]);
+        }
+        let answered = connection.requests.iter().rev().find(|request| request.answer.is_some());
+        let alive = answered.map(|request| match self.arrived[request.asked] {
+            NEVER => request.asked,
+            arrived => arrived,
+        });
+        let from = alive.or(connection.entry.map(|entry| entry.from)).unwrap_or(connection.opened);
+        self.connections[place].end = Span { from, to, is_sure: to != NEVER };
+    }
+
+    fn find_requests(&mut self, place: usize) {
+        let end = self.connections[place].end.to;
+        let mut requests = std::mem::take(&mut self.connections[place].requests);
+        let is_in = self.connections[place].is_accepted();
+        // What is answered later was handled later, so this was handled too.
+        let mut answered = None;
+        for request in requests.iter_mut().rev() {
+            if let Some((at, _)) = request.answer {
+                answered = Some(answered.map_or(at, |later: Ordinal| later.min(at)));
+            }
+            let span = self.span(request.asked, answered, end);
+            request.span = span.filter(|span| is_in && (span.from <= end));
+        }
+        self.connections[place].requests = requests;
+    }
+
+    fn has_name(&self, place: usize) -> bool {
+        !self.scenario.clients[self.connections[place].client].client_id.is_empty()
+    }
+
+    fn is_same_id(&self, one: &Connection<'_>, other: &Connection<'_>) -> bool {
+        let clients = &self.scenario.clients;
+        one.client == other.client
+            || clients[one.client].client_id == clients[other.client].client_id
+    }
+}
+
+impl<'a> Connection<'a> {
+    fn new(client: ClientIndex, number: u64, opened: Ordinal, life: Option<usize>) -> Self {
+        Connection {
+            client,
+            number,
+            opened,
+            life,
+            connect: None,
+            entry: None,
+            answer: None,
+            ending: None,
+            sent_away: None,
+            requests: Vec::with_capacity(16),
+            told_closed: None,
+            end: Span { from: opened, to: NEVER, is_sure: false },
+        }
+    }
+
+    /// Whether the client saw that it was let in.
+    pub(super) fn is_accepted(&self) -> bool {
+        self.answer.is_some_and(|answer| answer.reason == 0)
+    }
+
+    fn ask(&mut self, packet: &'a Asked, at: Ordinal) {
+        let wish = match packet {
+            Asked::Connect { connect } => {
+                self.connect = Some(connect);
+                self.end.from = at;
+                return;
+            }
+            Asked::Publish(publish) => Wish::Publish(publish),
+            Asked::Ack(ack) => Wish::Ack(*ack),
+            Asked::Subscribe { id, subscription_id, filters } => {
+                Wish::Subscribe { id: *id, subscription_id: *subscription_id, filters }
+            }
+            Asked::Unsubscribe { id, filters } => Wish::Unsubscribe { id: *id, filters },
+            Asked::Ping => Wish::Ping,
+            Asked::Disconnect { reason, expiry_s } => {
+                Wish::Disconnect { reason: *reason, expiry_s: *expiry_s }
+            }
+            Asked::Garbage => Wish::Garbage,
+            Asked::Harmless => Wish::Harmless,
+        };
+        self.requests.push(Request { asked: at, wish, answer: None, reasons: &[], span: None });
+    }
+
+    fn see(&mut self, packet: &'a Saw, at: Ordinal) {
+        match packet {
+            Saw::ConnAck { reason, session_present, granted } => {
+                self.answer.get_or_insert(Answer {
+                    at,
+                    reason: *reason,
+                    session_present: *session_present,
+                    granted,
+                });
+            }
+            Saw::Ack(ack) => self.answered(at, ack.reason, &[], |wish| wish.is_answered_by(*ack)),
+            Saw::SubAck { id, reasons } => self.answered(
+                at,
+                0,
+                reasons,
+                |wish| matches!(wish, Wish::Subscribe { id: asked, .. } if asked == id),
+            ),
+            Saw::UnsubAck { id, reasons } => self.answered(
+                at,
+                0,
+                reasons,
+                |wish| matches!(wish, Wish::Unsubscribe { id: asked, .. } if asked == id),
+            ),
+            Saw::Pong => self.answered(at, 0, &[], |wish| matches!(wish, Wish::Ping)),
+            Saw::Disconnect { reason } => {
+                self.sent_away.get_or_insert((at, *reason));
+            }
+            Saw::Publish(_) | Saw::Nonsense { .. } => {}
+        }
+    }
+
+    fn answered(
+        &mut self,
+        at: Ordinal,
+        reason: u8,
+        reasons: &'a [u8],
+        is_meant: impl Fn(&Wish<'_>) -> bool,
+    ) {
+        let mut open = self.requests.iter_mut().filter(|request| request.answer.is_none());
+        if let Some(request) = open.find(|request| is_meant(&request.wish)) {
+            request.answer = Some((at, reason));
+            request.reasons = reasons;
+        }
+    }
+}
+
+impl Wish<'_> {
+    fn is_answered_by(&self, answer: Ack) -> bool {
+        use crate::scenario::Qos::{AtLeastOnce, ExactlyOnce};
+        match (self, answer.kind) {
+            (Wish::Publish(publish), AckKind::PubAck) => {
+                publish.qos == AtLeastOnce && publish.id == Some(answer.id)
+            }
+            (Wish::Publish(publish), AckKind::PubRec) => {
+                publish.qos == ExactlyOnce && publish.id == Some(answer.id)
+            }
+            (Wish::Ack(asked), AckKind::PubComp) => {
+                asked.kind == AckKind::PubRel && asked.id == answer.id
+            }
+            (Wish::Ack(asked), AckKind::PubRel) => {
+                asked.kind == AckKind::PubRec && asked.id == answer.id && asked.reason < 0x80
+            }
+            _ => false,
+        }
+    }
+}

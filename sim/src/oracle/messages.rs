@@ -1,0 +1,246 @@
+//! Every message of a run: who published it, how often it was sent, when each of these took
+//! effect, and what its publisher knows. Wills too.
+//!
+//! Knows nothing of who gets it.
+
+use super::facts::{Ending, Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
+use super::sessions::{FOR_EVER, Identity, Sessions, expiry_s};
+use super::topic;
+use crate::history::{ClosedBy, Outcome, What};
+use crate::scenario::{ClientIndex, MessageNumber, Qos, Will};
+
+/// A message: a number, or one of those without.
+#[derive(Clone, Debug)]
+pub(super) struct Message<'a> {
+    /// 0: it clears what is retained, and there may be more of them.
+    pub(super) number: MessageNumber,
+    pub(super) topic: &'a str,
+    pub(super) qos: Qos,
+    pub(super) retain: bool,
+    pub(super) expiry_s: Option<u32>,
+    pub(super) bytes: usize,
+    pub(super) client: ClientIndex,
+    pub(super) publisher: Identity,
+    /// The connection whose will it is.
+    pub(super) will_of: Option<usize>,
+    /// When it was first asked.
+    pub(super) asked: Ordinal,
+    /// When it was last asked.
+    pub(super) asked_last: Ordinal,
+    /// How often it was asked, whether or not that took effect.
+    pub(super) times: usize,
+    /// When the broker may have published it: each of them gives every subscriber a copy.
+    pub(super) effects: Vec<Effect>,
+    pub(super) outcome: Option<Outcome>,
+}
+
+/// One publication of a message.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Effect {
+    pub(super) span: Span,
+    /// In the publisher's session: a message of QoS 2 is published once in each.
+    session: Option<usize>,
+}
+
+impl Message<'_> {
+    /// Whether the broker said that it took it.
+    pub(super) fn is_acked(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Acked { .. }))
+    }
+
+    /// Whether all that was sent of it was surely published.
+    pub(super) fn is_sure(&self) -> bool {
+        !self.effects.is_empty() && self.effects.iter().all(|effect| effect.span.is_sure)
+    }
+}
+
+/// All messages, by rising number; those of number 0 by when they were asked.
+#[derive(Debug)]
+pub(super) struct Messages<'a> {
+    pub(super) all: Vec<Message<'a>>,
+}
+
+impl<'a> Messages<'a> {
+    pub(super) fn of(facts: &Facts<'a>, sessions: &Sessions) -> Messages<'a> {
+        let mut messages = Messages { all: Vec::with_capacity(64) };
+        for place in 0..facts.connections.len() {
+            messages.read(facts, sessions, place);
+        }
+        messages.all.sort_by_key(|message| (message.number, message.asked));
+        messages.merge();
+        messages.note_outcomes(facts);
+        messages
+    }
+
+    /// The message of that number: not 0.
+    pub(super) fn find(&self, number: MessageNumber) -> Option<usize> {
+        if number == 0 {
+            return None;
+        }
+        self.all.binary_search_by_key(&number, |message| message.number).ok()
+    }
+
+    /// Messages of number 0.
+    pub(super) fn clearing(&self) -> &[Message<'a>] {
+        &self.all[..self.all.partition_point(|message| message.number == 0)]
+    }
+
+    fn read(&mut self, facts: &Facts<'a>, sessions: &Sessions, place: usize) {
+        let connection = &facts.connections[place];
+        let publisher = sessions.identities[place];
+        for request in &connection.requests {
+            let Wish::Publish(publish) = request.wish else { continue };
+            let is_denied = request.answer.is_some_and(|(_, reason)| reason >= 0x80)
+                || topic::is_the_brokers(&publish.topic);
+            let span = request.span.filter(|_| !is_denied);
+            let session = sessions.of[place];
+            self.all.push(Message {
+                number: publish.message,
+                topic: &publish.topic,
+                qos: publish.qos,
+                retain: publish.retain,
+                expiry_s: publish.expiry_s,
+                bytes: publish.bytes,
+                client: connection.client,
+                publisher,
+                will_of: None,
+                asked: request.asked,
+                asked_last: request.asked,
+                times: 1,
+                effects: span.iter().map(|&span| Effect { span, session }).collect(),
+                outcome: None,
+            });
+        }
+        if let Some(will) = connection.connect.and_then(|connect| connect.will.as_ref())
+            && let Some(entry) = connection.entry
+        {
+            self.all.push(of_will(facts, sessions, place, will, entry));
+        }
+    }
+
+    /// What was sent more than once is one message.
+    fn merge(&mut self) {
+        self.all.dedup_by(|later, message| {
+            if later.number != message.number || later.number == 0 {
+                return false;
+            }
+            message.asked_last = later.asked_last;
+            message.times += later.times;
+            for effect in &later.effects {
+                message.add(*effect);
+            }
+            true
+        });
+    }
+
+    fn note_outcomes(&mut self, facts: &Facts<'_>) {
+        for event in facts.events {
+            if let What::Published { message, outcome } = event.what
+                && let Some(place) = self.find(message)
+            {
+                self.all[place].outcome = Some(outcome);
+            }
+        }
+    }
+}
+
+impl Message<'_> {
+    /// At QoS 2 the broker takes what comes twice in one session only once.
+    fn add(&mut self, effect: Effect) {
+        let same = |known: &&mut Effect| known.session == effect.session;
+        if self.qos == Qos::ExactlyOnce
+            && let Some(known) = self.effects.iter_mut().find(same)
+        {
+            let (a, b) = (known.span, effect.span);
+            known.span = Span {
+                from: a.from.min(b.from),
+                to: if a.is_sure { a.to } else { a.to.max(b.to) },
+                is_sure: a.is_sure || b.is_sure,
+            };
+            return;
+        }
+        self.effects.push(effect);
+    }
+}
+
+fn of_will<'a>(
+    facts: &Facts<'a>,
+    sessions: &Sessions,
+    place: usize,
+    will: &'a Will,
+    entry: Span,
+) -> Message<'a> {
+    let connection = &facts.connections[place];
+    let is_v5 = facts.is_v5(place);
+    let message = &will.message;
+    let span = will_span(facts, sessions, place, if is_v5 { will.delay_s } else { 0 });
+    Message {
+        number: message.message,
+        topic: &message.topic,
+        qos: message.qos,
+        retain: message.retain,
+        expiry_s: message.expiry_s.filter(|_| is_v5),
+        bytes: message.bytes,
+        client: connection.client,
+        publisher: sessions.identities[place],
+        will_of: Some(place),
+        asked: entry.from,
+        asked_last: entry.from,
+        times: 1,
+        effects: span
+            .filter(|_| !topic::is_the_brokers(&message.topic))
+            .iter()
+            .map(|&span| Effect { span, session: None })
+            .collect(),
+        outcome: None,
+    }
+}
+
+/// When a will was published, if it was: after the end of its connection and the delay, or when
+/// the session ended, if that is earlier. Sure only if nothing could take it back.
+fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32) -> Option<Span> {
+    let connection = &facts.connections[place];
+    let life = facts.lives[connection.life?];
+    let end = connection.end;
+    let (least, most) = expiry_s(facts, place);
+    let mut after = sessions
+        .attempts
+        .iter()
+        .find(|attempts| {
+            attempts.life == connection.life.unwrap_or(NEVER)
+                && attempts.identity == sessions.identities[place]
+        })?
+        .connections
+        .iter()
+        .skip_while(|&&other| other != place)
+        .skip(1)
+        .filter_map(|&other| Some((other, facts.connections[other].entry?)));
+    let next = after.next();
+    let next_from = next.map_or(NEVER, |(_, entry)| entry.from);
+    let delay_min = u64::from(delay_s.min(least)) * 1_000;
+    let from = if delay_min == 0 {
+        end.from
+    } else {
+        facts.first_at(facts.ms(end.from) + delay_min).min(next_from)
+    };
+    let mut to = life.to;
+    let delay_max = u64::from(delay_s.min(if most == FOR_EVER { delay_s } else { most })) * 1_000;
+    if end.to != NEVER {
+        let slack = if delay_max == 0 { 0 } else { SLACK_MS };
+        let due = facts.ms(end.to) + delay_max + slack;
+        to = to.min(if delay_max == 0 { end.to } else { facts.first_at(due) });
+    }
+    if from > to || from == NEVER {
+        return None;
+    }
+    let is_taken_back = connection.requests.iter().any(|request| {
+        matches!(request.wish, Wish::Disconnect { reason: 0, .. }) && request.span.is_some()
+    });
+    let is_ended = end.to != NEVER && to != NEVER && to != life.to;
+    let is_resumed = next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
+    let is_limited = super::limits_bite(facts.scenario);
+    let is_ours = connection.is_accepted();
+    let is_known = !matches!(connection.ending, Some((_, Ending::By(ClosedBy::Unreachable))));
+    let is_sure = is_ended && !is_taken_back && !is_resumed && !is_limited && is_ours && is_known;
+    Some(Span { from, to, is_sure })
+}

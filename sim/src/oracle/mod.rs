@@ -1,0 +1,129 @@
+//! The oracle: what is wrong with a history, by MQTT's rules and the broker's promises.
+//!
+//! It knows MQTT and nothing of the broker: its topic matching, its sessions and its
+//! subscriptions are its own, made of what clients asked and saw. Where the history leaves open
+//! what happened (a request took effect between its sending and its answer; a CONNECT that was
+//! never answered may have done anything) it takes every possibility for right, so what it
+//! reports is wrong for certain.
+//!
+//! First the model, each on top of the one before: `topic.rs` (matching), `facts.rs`
+//! (connections, requests, between which events each took effect), `sessions.rs`, `messages.rs`,
+//! `subscriptions.rs`, `deliveries.rs` (what explains a PUBLISH that was seen). Then the
+//! checkers, one file for each promise or part of one:
+//!
+//! | file | promises |
+//! |---|---|
+//! | `invented.rs` | I1 |
+//! | `subscribed.rs` | I2, I3, C5, C10 |
+//! | `copies.rs` | C2, I4 |
+//! | `order.rs` | C3, I5 |
+//! | `packet_ids.rs` | I6, C11 |
+//! | `session_present.rs` | C7, I7 |
+//!
+//! What it cannot see: the broker's own counters and memory (the machine asserts those), and
+//! messages that nobody was there to miss.
+
+mod copies;
+mod deliveries;
+mod facts;
+mod invented;
+mod messages;
+mod order;
+mod packet_ids;
+mod session_present;
+mod sessions;
+mod subscribed;
+mod subscriptions;
+#[cfg(test)]
+mod tale;
+mod topic;
+
+use std::borrow::Cow;
+
+use crate::history::History;
+use crate::scenario::{ClientIndex, Scenario};
+use crate::verdict::{Promise, Violation};
+use deliveries::Deliveries;
+use facts::{Facts, Ordinal};
+use messages::Messages;
+use sessions::Sessions;
+use subscriptions::Subscriptions;
+
+/// Everything that is wrong with a history, in the order of the checkers.
+pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
+    let case = Case::of(scenario, history);
+    let mut wrong = Wrong(Vec::new());
+    for checker in CHECKERS {
+        checker(&case, &mut wrong);
+    }
+    wrong.0
+}
+
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 6] = [
+    invented::check,
+    subscribed::check,
+    copies::check,
+    order::check,
+    packet_ids::check,
+    session_present::check,
+];
+
+/// What the checkers judge.
+#[derive(Debug)]
+struct Case<'a> {
+    facts: Facts<'a>,
+    sessions: Sessions,
+    messages: Messages<'a>,
+    subscriptions: Subscriptions<'a>,
+    deliveries: Deliveries<'a>,
+}
+
+impl<'a> Case<'a> {
+    fn of(scenario: &'a Scenario, history: &'a History) -> Case<'a> {
+        let facts = Facts::of(scenario, history);
+        let sessions = Sessions::of(&facts);
+        let messages = Messages::of(&facts, &sessions);
+        let mut topics: Vec<&str> = messages.all.iter().map(|message| message.topic).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let subscriptions = Subscriptions::of(&facts, &sessions, topics);
+        let deliveries = Deliveries::of(&facts, &sessions, &messages);
+        Case { facts, sessions, messages, subscriptions, deliveries }
+    }
+
+    /// The client on a connection.
+    fn client(&self, connection: usize) -> ClientIndex {
+        self.facts.connections[connection].client
+    }
+}
+
+/// The violations found so far.
+#[derive(Debug)]
+struct Wrong(Vec<Violation>);
+
+impl Wrong {
+    fn add(
+        &mut self,
+        promise: Promise,
+        rule: &'static str,
+        client: impl Into<Option<ClientIndex>>,
+        words: String,
+        events: &[Ordinal],
+    ) {
+        let mut events = events.to_vec();
+        events.sort_unstable();
+        events.dedup();
+        let client = client.into();
+        self.0.push(Violation { promise, rule: Cow::Borrowed(rule), client, words, events });
+    }
+}
+
+/// Whether messages may be refused for reasons that no answer tells at QoS 0 or of a will.
+fn limits_bite(scenario: &Scenario) -> bool {
+    let broker = &scenario.broker;
+    broker.total_bytes.is_some()
+        || broker.packet_bytes.is_some()
+        || broker.topic_levels.is_some()
+        || broker.retained_messages.is_some()
+        || broker.retained_bytes.is_some()
+}

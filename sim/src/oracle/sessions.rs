@@ -1,0 +1,221 @@
+//! Which connections belong to the same session, and when sessions begin and end (MQTT 5.0,
+//! section 4.1).
+//!
+//! A session is what CONNACKs say it is: whether they say the truth is checked by
+//! `session_present.rs`. A CONNECT whose answer nobody saw may have done anything: what it
+//! leaves behind is a doubt.
+
+use super::facts::{Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
+
+/// A client id, as a number: clients with the same one share it, a connection without one has
+/// its own.
+pub(super) type Identity = usize;
+
+/// For ever, in seconds.
+pub(super) const FOR_EVER: u32 = u32::MAX;
+
+/// A session.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub(super) identity: Identity,
+    pub(super) life: usize,
+    /// Its connections, in order.
+    pub(super) connections: Vec<usize>,
+    /// When its first CONNECT took effect.
+    pub(super) begun: Span,
+    /// When it ended: not before `from`, and surely at `to`.
+    pub(super) ended: Span,
+    /// CONNECTs that may have put another session in its place.
+    pub(super) doubts: Vec<Span>,
+}
+
+/// The connections of one client id to one broker, by the order in which they took effect.
+#[derive(Clone, Debug)]
+pub(super) struct Attempts {
+    pub(super) identity: Identity,
+    pub(super) life: usize,
+    /// Those that are not known to be refused.
+    pub(super) connections: Vec<usize>,
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    pub(super) all: Vec<Session>,
+    pub(super) attempts: Vec<Attempts>,
+    /// By connection: its session.
+    pub(super) of: Vec<Option<usize>>,
+    /// By connection.
+    pub(super) identities: Vec<Identity>,
+}
+
+impl Sessions {
+    pub(super) fn of(facts: &Facts<'_>) -> Sessions {
+        let connections = 0..facts.connections.len();
+        let mut sessions = Sessions {
+            all: Vec::with_capacity(facts.connections.len()),
+            attempts: Vec::new(),
+            of: vec![None; facts.connections.len()],
+            identities: connections.map(|connection| identity(facts, connection)).collect(),
+        };
+        sessions.find_attempts(facts);
+        for place in 0..sessions.attempts.len() {
+            sessions.find_sessions(facts, place);
+        }
+        sessions
+    }
+
+    fn find_attempts(&mut self, facts: &Facts<'_>) {
+        let mut all: Vec<(Identity, usize, Ordinal, usize)> = Vec::new();
+        for (place, connection) in facts.connections.iter().enumerate() {
+            let is_refused = connection.answer.is_some_and(|answer| answer.reason != 0);
+            if let (Some(entry), Some(life), false) =
+                (connection.entry, connection.life, is_refused)
+            {
+                all.push((self.identities[place], life, entry.from, place));
+            }
+        }
+        all.sort_unstable();
+        for same in all.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+            self.attempts.push(Attempts {
+                identity: same[0].0,
+                life: same[0].1,
+                connections: same.iter().map(|(_, _, _, place)| *place).collect(),
+            });
+        }
+    }
+
+    fn find_sessions(&mut self, facts: &Facts<'_>, place: usize) {
+        let Attempts { identity, life, ref connections } = self.attempts[place];
+        let connections = connections.clone();
+        let mut current: Option<usize> = None;
+        let mut doubts: Vec<Span> = Vec::new();
+        // The first CONNECT without an answer since the last one with one.
+        let mut unseen = NEVER;
+        for (index, &on) in connections.iter().enumerate() {
+            let connection = &facts.connections[on];
+            let (Some(entry), Some(connect)) = (connection.entry, connection.connect) else {
+                continue;
+            };
+            let is_tangled = index > 0 && overlaps(facts, connections[index - 1], on);
+            let Some(answer) = connection.answer else {
+                let may_be_over = current.is_none_or(|at| {
+                    let last = self.all[at].connections.last().copied().unwrap_or(on);
+                    let end = facts.connections[last].end.from;
+                    after(facts, end, expiry_s(facts, last).0) <= entry.to
+                });
+                if connect.clean_start || is_tangled || may_be_over {
+                    doubts.push(Span { is_sure: false, ..entry });
+                } else {
+                    unseen = unseen.min(entry.from);
+                }
+                continue;
+            };
+            if is_tangled {
+                doubts.push(Span { is_sure: false, ..entry });
+            }
+            let session = match current.filter(|_| answer.session_present) {
+                Some(session) => session,
+                None => {
+                    self.all.push(Session {
+                        identity,
+                        life,
+                        connections: Vec::new(),
+                        begun: entry,
+                        ended: Span { from: NEVER, to: NEVER, is_sure: false },
+                        doubts: Vec::new(),
+                    });
+                    self.all.len() - 1
+                }
+            };
+            if current.is_some_and(|current| current != session) {
+                self.end(facts, current, Some(entry), unseen, &mut doubts);
+            }
+            unseen = NEVER;
+            self.all[session].doubts.append(&mut doubts);
+            self.all[session].connections.push(on);
+            self.of[on] = Some(session);
+            current = Some(session);
+        }
+        self.end(facts, current, None, unseen, &mut doubts);
+    }
+
+    /// When a session ended: replaced by that CONNECT, if any. A CONNECT that nobody saw answered
+    /// may have given it another expiry.
+    fn end(
+        &mut self,
+        facts: &Facts<'_>,
+        session: Option<usize>,
+        replaced: Option<Span>,
+        unseen: Ordinal,
+        doubts: &mut Vec<Span>,
+    ) {
+        let Some(session) = session.map(|at| &mut self.all[at]) else { return };
+        let Some(&last) = session.connections.last() else { return };
+        let life = facts.lives[session.life];
+        let (least, most) = expiry_s(facts, last);
+        let end = facts.connections[last].end;
+        let mut from = life.to.min(after(facts, end.from, least)).min(unseen);
+        let mut to = life.to;
+        if most != FOR_EVER && unseen == NEVER && end.to != NEVER {
+            let gone = facts.ms(end.to) + u64::from(most) * 1_000 + SLACK_MS;
+            to = to.min(facts.first_at(gone));
+        }
+        if let Some(replaced) = replaced {
+            from = from.min(replaced.from);
+            to = to.min(replaced.to);
+        }
+        from = doubts.iter().fold(from, |from, doubt| from.min(doubt.from));
+        session.ended = Span { from: from.min(to), to, is_sure: to != NEVER };
+        session.doubts.append(doubts);
+    }
+}
+
+/// The first event so many seconds after the earliest end of a connection.
+fn after(facts: &Facts<'_>, end: Ordinal, secs: u32) -> Ordinal {
+    match secs {
+        FOR_EVER => NEVER,
+        0 => end,
+        secs => facts.first_at(facts.ms(end) + u64::from(secs) * 1_000),
+    }
+}
+
+fn identity(facts: &Facts<'_>, connection: usize) -> Identity {
+    let clients = &facts.scenario.clients;
+    let id = &clients[facts.connections[connection].client].client_id;
+    if id.is_empty() {
+        return clients.len() + connection;
+    }
+    clients.iter().position(|client| client.client_id == *id).unwrap_or(0)
+}
+
+/// Whether nobody knows which of the two came first.
+fn overlaps(facts: &Facts<'_>, one: usize, other: usize) -> bool {
+    match (facts.connections[one].entry, facts.connections[other].entry) {
+        (Some(one), Some(other)) => one.to >= other.from,
+        _ => false,
+    }
+}
+
+/// Seconds that the session of a connection outlives it: at least, and at most.
+pub(super) fn expiry_s(facts: &Facts<'_>, connection: usize) -> (u32, u32) {
+    let broker = &facts.scenario.broker;
+    let max = broker.session_expiry_max_s.unwrap_or(FOR_EVER);
+    let Some(connect) = facts.connections[connection].connect else { return (0, FOR_EVER) };
+    let asked = match (facts.is_v5(connection), connect.clean_start) {
+        (true, _) => connect.expiry_s.unwrap_or(0),
+        (false, true) => 0,
+        (false, false) => broker.session_expiry_s.unwrap_or(FOR_EVER),
+    };
+    let asked = asked.min(max);
+    let mut bounds = (asked, asked);
+    for request in &facts.connections[connection].requests {
+        if let Wish::Disconnect { expiry_s: Some(other), .. } = request.wish
+            && connect.expiry_s.unwrap_or(0) != 0
+        {
+            let other = other.min(max);
+            bounds = (bounds.0.min(other), bounds.1.max(other));
+        }
+    }
+    bounds
+}

@@ -1,0 +1,169 @@
+//! What is counted and bounded over everything: bytes, subscriptions, `$SYS` (contracts C4, C12).
+
+use super::super::*;
+use super::harness::{Broker, settings};
+use super::packets::*;
+
+#[test]
+fn bytes_are_held_once_for_a_message_however_many_wait_for_it() {
+    let mut broker = Broker::plain();
+    for name in ["a", "b", "c"] {
+        let client = broker.connect(v5(name).expiry(100));
+        broker.ask(client, subscribe("t", Q1));
+        broker.close(client);
+    }
+    let publisher = broker.connect(v5("p"));
+    let before = broker.machine.ledger().held_bytes();
+    broker.send(publisher, retained(qos1(1, "t", &"x".repeat(10_000))));
+    let held = broker.machine.ledger().held_bytes() - before;
+    assert!((10_000..10_500).contains(&held), "{held}");
+    for name in ["a", "b", "c"] {
+        let client = broker.connect(v5(name));
+        broker.see(client);
+        broker.send(client, puback(1));
+    }
+    assert_eq!(broker.machine.ledger().held_bytes() - before, held, "it is still retained");
+    broker.send(publisher, retained(qos1(1, "t", "")));
+    for name in ["a", "b", "c"] {
+        let client = broker.connect(v5(name).clean());
+        broker.close(client);
+    }
+    assert!(broker.machine.ledger().held_bytes() < before);
+}
+
+#[test]
+fn all_bytes_together_are_bounded() {
+    let mut broker = Broker::plain();
+    broker.connect(v5("p"));
+    let room = broker.machine.ledger().held_bytes() + 5_000;
+    let mut broker = Broker::with_limits(Limits { total_bytes: room, ..Limits::default() });
+    let publisher = broker.connect(v5("p"));
+    let large = "x".repeat(4_000);
+    assert_eq!(
+        broker.ask(publisher, retained(qos1(1, "t", &large))),
+        "PUBACK 1 NoMatchingSubscribers"
+    );
+    assert_eq!(broker.ask(publisher, qos1(1, "t", &large)), "PUBACK 1 QuotaExceeded");
+    broker.send(publisher, qos0("t", &large));
+    assert_eq!(broker.machine.ledger().refused, 1);
+    let mut answers = Vec::new();
+    for number in 0..30 {
+        answers.push(broker.ask(publisher, subscribe(&format!("filter/{number}"), Q0)));
+    }
+    assert_eq!(answers[0], "SUBACK 9 Success");
+    assert_eq!(answers[29], "SUBACK 9 QuotaExceeded");
+    let refused = broker.try_connect(v5("another"));
+    assert_eq!(broker.see(refused), "CONNACK QuotaExceeded; close for QuotaExceeded");
+    let again = broker.try_connect(v5("p").clean());
+    assert_eq!(broker.see(again), "CONNACK", "its old session makes room");
+}
+
+#[test]
+fn subscriptions_of_a_session_are_bounded_and_replacing_one_takes_no_room() {
+    let limits = Limits { subscriptions: 2, topic_levels: 2, topic_bytes: 12, ..Limits::default() };
+    let mut broker = Broker::with_limits(limits);
+    let (client, old) = (broker.connect(v5("c")), broker.connect(v311("old")));
+    for (filter, expected) in [
+        ("a", "SUBACK 9 Success"),
+        ("$share/g/a", "SUBACK 9 Success"),
+        ("b", "SUBACK 9 QuotaExceeded"),
+        ("a", "SUBACK 9 Success"),
+        ("a/b/c", "SUBACK 9 TopicFilterInvalid"),
+        ("1234567890123", "SUBACK 9 TopicFilterInvalid"),
+    ] {
+        assert_eq!(broker.ask(client, subscribe(filter, Q0)), expected, "{filter}");
+    }
+    assert_eq!(broker.ask(client, unsubscribe("a")), "UNSUBACK 9");
+    assert_eq!(broker.ask(client, subscribe("b", Q0)), "SUBACK 9 Success");
+    let seen = broker.ask(old, subscribe("a/b/c", Q0)); // [3.1.1 MQTT-3.9.3-2]
+    assert_eq!(seen, "SUBACK 9 UnspecifiedError");
+}
+
+#[test]
+fn every_matched_message_is_delivered_waiting_or_dropped() {
+    let limits = Limits { queue_messages: 2, ..Limits::default() };
+    let mut broker = Broker::with_limits(limits);
+    let away = broker.connect(v5("away").expiry(100));
+    broker.ask(away, subscribe("t", Q1));
+    broker.close(away);
+    let here = broker.connect(v5("here"));
+    broker.ask(here, subscribe("t", Q1));
+    let publisher = broker.connect(v5("p"));
+    for packet in [qos0("t", "m"), qos1(1, "t", "m"), qos1(2, "t", "m"), qos1(3, "t", "m")] {
+        broker.send(publisher, packet);
+        broker.see(here);
+    }
+    broker.send(here, puback(1));
+    broker.send(publisher, qos0("$SYS/t", "m"));
+    let ledger = broker.machine.ledger();
+    assert_eq!((ledger.matched, ledger.delivered, ledger.waiting), (8, 2, 4));
+    assert_eq!((ledger.drops.total(), ledger.refused), (2, 1));
+    assert_eq!(broker.dropped("away", DropReason::Offline), 1);
+    assert_eq!(broker.dropped("away", DropReason::QueueMessages), 1);
+}
+
+#[test]
+fn the_version_is_retained_and_the_rest_is_published_at_each_interval() {
+    let mut broker = Broker::new(Settings { sys_interval: Some(20), ..settings() });
+    let away = broker.connect(v5("away").expiry(1_000));
+    broker.close(away);
+    let client = broker.connect(v5("c"));
+    assert_eq!(
+        broker.ask(client, subscribe("$SYS/broker/version", Q0)),
+        concat!(
+            "SUBACK 9 Success; $SYS/broker/version=Stormpetrel version ",
+            env!("CARGO_PKG_VERSION"),
+            " retain"
+        )
+    );
+    broker.ask(client, subscribe_with("$SYS/#", live_only(Q0), None));
+    broker.handle(Input::Measured(Readings {
+        bytes_received: 1_234,
+        bytes_sent: 4_321,
+        memory_bytes: 3 << 20,
+        cpu_millis: 5_000,
+    }));
+    broker.pass_millis(19_999);
+    assert_eq!(broker.see(client), "");
+    broker.pass_millis(1);
+    let seen = broker.see(client);
+    let said: Vec<&str> = seen.split("; ").collect();
+    for expected in [
+        "load/bytes/received=1234",
+        "load/bytes/sent=4321",
+        "messages/received=4",
+        "time=1020",
+        "uptime=20",
+        "uptime/formatted=0:00:20",
+        "uptime/formated=0:00:20",
+        "clients/connected=1",
+        "clients/disconnected=1",
+        "clients/maximum=1",
+        "clients/total=2",
+        "messages/publish/received=0",
+        "messages/retained/count=1",
+        "messages/subscriptions/count=2",
+        "messages/dropped=0",
+        "messages/refused=0",
+        "messages/dropped/queue-bytes=0",
+        "heap/size=3.000",
+        "heap/maximum=3.000",
+        "cpu/percent=25.000",
+        "cpu/maximum=25.000",
+    ] {
+        let expected = format!("$SYS/broker/{expected}");
+        assert!(said.contains(&expected.as_str()), "{expected} in {said:#?}");
+    }
+    broker.pass(20);
+    assert_eq!(broker.see(client).split("; ").count(), said.len());
+    assert_eq!(broker.ask(client, subscribe("$SYS/broker/uptime", Q0)), "SUBACK 9 Success");
+}
+
+#[test]
+fn without_an_interval_only_the_version_is_there() {
+    let mut broker = Broker::new(Settings { sys_interval: None, ..settings() });
+    assert_eq!(broker.machine.poll_deadline(), None);
+    let client = broker.connect(v5("c"));
+    let seen = broker.ask(client, subscribe("$SYS/#", Q0));
+    assert_eq!(seen.split("; ").count(), 2, "{seen}");
+}

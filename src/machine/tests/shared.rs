@@ -1,0 +1,121 @@
+//! Shared subscriptions (MQTT 5.0, section 4.8.2).
+
+use super::super::*;
+use super::harness::Broker;
+use super::packets::*;
+
+/// Members `m1`, `m2`, ... of the group `g` on `t`, and a publisher.
+fn group(broker: &mut Broker, count: usize) -> (Vec<ConnectionId>, ConnectionId) {
+    let mut members = Vec::new();
+    for number in 1..=count {
+        members.push(join(broker, number));
+    }
+    (members, broker.connect(v5("p")))
+}
+
+fn join(broker: &mut Broker, number: usize) -> ConnectionId {
+    let member = broker.connect(v5(&format!("m{number}")).expiry(100));
+    broker.ask(member, subscribe("$share/g/t", Q2));
+    member
+}
+
+fn seen(broker: &mut Broker, members: &[ConnectionId]) -> Vec<String> {
+    members.iter().map(|member| broker.see(*member)).collect()
+}
+
+#[test]
+fn members_take_turns_and_other_subscriptions_get_their_own() {
+    let mut broker = Broker::plain();
+    let (mut members, publisher) = group(&mut broker, 2);
+    members.push(broker.connect(v5("other group")));
+    broker.ask(members[2], subscribe("$share/h/t", Q0));
+    members.push(broker.connect(v5("alone")));
+    broker.ask(members[3], subscribe("t", Q0));
+    for payload in ["1", "2", "3"] {
+        broker.send(publisher, qos0("t", payload));
+    }
+    let expected = ["t=1; t=3", "t=2", "t=1; t=2; t=3", "t=1; t=2; t=3"];
+    assert_eq!(seen(&mut broker, &members), expected);
+}
+
+#[test]
+fn members_that_are_away_are_skipped_unless_all_are() {
+    let mut broker = Broker::plain();
+    let (members, publisher) = group(&mut broker, 2);
+    broker.close(members[0]);
+    for number in 1..=2 {
+        broker.send(publisher, qos1(number, "t", &number.to_string()));
+    }
+    assert_eq!(broker.see(members[1]), "t=1 q1#1; t=2 q1#2");
+    broker.close(members[1]);
+    broker.send(publisher, qos1(3, "t", "3"));
+    broker.send(publisher, qos1(4, "t", "4"));
+    let again = ["m1", "m2"].map(|name| broker.connect(v5(name).expiry(100)));
+    let [first, second] = again.map(|member| broker.see(member));
+    assert_eq!(first, "t=3 q1#1");
+    assert_eq!(second, "t=1 q1#1 dup; t=2 q1#2 dup; t=4 q1#3");
+}
+
+#[test]
+fn what_was_not_sent_goes_to_a_member_that_is_there() {
+    let mut broker = Broker::plain();
+    let (members, publisher) = group(&mut broker, 2);
+    for number in 1..=2 {
+        broker.send(publisher, qos2(number, "t", &number.to_string()));
+    }
+    broker.close(members[0]);
+    assert_eq!(broker.see(members[1]), "t=2 q2#1; t=1 q2#2");
+    assert_eq!(broker.machine.ledger().matched, 2);
+}
+
+#[test]
+fn what_was_sent_goes_to_another_only_when_its_session_ends_and_never_at_qos_2() {
+    let mut broker = Broker::plain();
+    let (members, publisher) = group(&mut broker, 2);
+    broker.close(members[1]);
+    broker.send(publisher, qos1(1, "t", "1"));
+    broker.send(publisher, qos2(2, "t", "2"));
+    assert_eq!(broker.see(members[0]), "t=1 q1#1; t=2 q2#2");
+    let other = join(&mut broker, 2);
+    broker.close(members[0]);
+    assert_eq!(broker.see(other), "");
+    broker.pass(100);
+    assert_eq!(broker.see(other), "t=1 q1#1"); // [MQTT-4.8.2-4], [MQTT-4.8.2-5]
+    assert_eq!(broker.machine.ledger().drops.get(DropReason::SessionEnded), 1);
+}
+
+#[test]
+fn a_message_that_a_member_rejects_goes_to_nobody_else() {
+    let mut broker = Broker::plain();
+    let (members, publisher) = group(&mut broker, 2);
+    broker.send(publisher, qos2(1, "t", "m"));
+    assert_eq!(broker.see(members[0]), "t=m q2#1");
+    assert_eq!(broker.ask(members[0], pubrec_error(1)), "");
+    broker.close(members[0]);
+    broker.pass(1_000);
+    assert_eq!(broker.see(members[1]), ""); // [MQTT-4.8.2-6]
+}
+
+#[test]
+fn a_member_that_unsubscribes_gets_no_more() {
+    let mut broker = Broker::plain();
+    let (members, publisher) = group(&mut broker, 2);
+    assert_eq!(broker.ask(members[0], unsubscribe("$share/g/t")), "UNSUBACK 9");
+    assert_eq!(broker.ask(members[0], unsubscribe("t")), "UNSUBACK 9 NoSubscriptionExisted");
+    for payload in ["1", "2"] {
+        broker.send(publisher, qos0("t", payload));
+    }
+    assert_eq!(seen(&mut broker, &members), ["", "t=1; t=2"]);
+}
+
+#[test]
+fn a_member_with_a_full_queue_is_skipped() {
+    let mut broker = Broker::with_limits(Limits { queue_messages: 1, ..Limits::default() });
+    let (members, publisher) = group(&mut broker, 2);
+    broker.send(publisher, qos0("t", "1"));
+    broker.send(publisher, qos0("t", "2"));
+    assert_eq!(broker.see(members[1]), "t=2");
+    broker.send(publisher, qos0("t", "3"));
+    assert_eq!(seen(&mut broker, &members), ["t=1", "t=3"]);
+    assert_eq!(broker.machine.ledger().drops.total(), 0);
+}
