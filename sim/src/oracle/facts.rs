@@ -359,6 +359,11 @@ impl<'a> Connection<'a> {
         self.answer.is_some_and(|answer| answer.reason == 0)
     }
 
+    /// Whether the client acknowledged packet ids by guess.
+    pub(super) fn has_guessed(&self) -> bool {
+        self.requests.iter().any(|request| matches!(request.wish, Wish::Harmless))
+    }
+
     fn ask(&mut self, packet: &'a Asked, at: Ordinal) {
         let wish = match packet {
             Asked::Connect { connect } => {
@@ -392,6 +397,8 @@ impl<'a> Connection<'a> {
                     granted,
                 });
             }
+            // It may answer an acknowledgement that was a guess.
+            Saw::Ack(ack) if ack.kind == AckKind::PubRel && self.has_guessed() => {}
             Saw::Ack(ack) => self.answered(at, ack.reason, &[], |wish| wish.is_answered_by(*ack)),
             Saw::SubAck { id, reasons } => self.answered(
                 at,

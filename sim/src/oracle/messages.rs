@@ -49,6 +49,16 @@ impl Message<'_> {
         matches!(self.outcome, Some(Outcome::Acked { .. }))
     }
 
+    /// From its first publication to its last, if there was any.
+    pub(super) fn span(&self) -> Option<Span> {
+        let first = self.effects.first()?.span;
+        Some(self.effects.iter().fold(first, |all, effect| Span {
+            from: all.from.min(effect.span.from),
+            to: all.to.max(effect.span.to),
+            is_sure: all.is_sure && effect.span.is_sure,
+        }))
+    }
+
     /// Whether all that was sent of it was surely published.
     pub(super) fn is_sure(&self) -> bool {
         !self.effects.is_empty() && self.effects.iter().all(|effect| effect.span.is_sure)

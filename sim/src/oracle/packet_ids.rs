@@ -24,13 +24,16 @@ struct Flights<'c, 'a> {
     open: Vec<Flight>,
     /// The ids of all PUBRECs that were ever sent.
     received: Vec<u16>,
+    /// Its client acknowledged what it may not have been sent.
+    has_guessed: bool,
 }
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let mut flights = Flights { case, open: Vec::new(), received: Vec::new() };
+    let mut flights = Flights { case, open: Vec::new(), received: Vec::new(), has_guessed: false };
     for (session, facts) in case.sessions.all.iter().enumerate() {
         flights.open.clear();
         flights.received.clear();
+        flights.has_guessed = facts.has_guessed;
         for &place in &facts.connections {
             for event in &case.facts.connections[place].events {
                 flights.read(session, place, event, wrong);
@@ -109,7 +112,7 @@ impl Flights<'_, '_> {
         let max = asked.min(self.case.facts.scenario.broker.inflight.unwrap_or(u16::MAX));
         let on_this = |open: &&Flight| open.connection == place;
         let count = self.open.iter().filter(on_this).count();
-        if count > usize::from(max) {
+        if count > usize::from(max) && !self.has_guessed {
             let words = format!("{count} messages in flight, and {max} are allowed");
             let mut events: Vec<Ordinal> =
                 self.open.iter().filter(on_this).map(|open| open.at).collect();
@@ -122,15 +125,11 @@ impl Flights<'_, '_> {
         let facts = &self.case.facts;
         let is_known = self.received.contains(&ack.id);
         let sessions = &self.case.sessions.all[session];
-        let has_guessed = sessions.connections.iter().any(|&on| {
-            let mut requests = facts.connections[on].requests.iter();
-            requests.any(|request| matches!(request.wish, Wish::Harmless))
-        });
         let is_new = sessions.doubts.is_empty()
             && !facts.connections[sessions.connections[0]]
                 .answer
                 .is_some_and(|a| a.session_present);
-        if !is_known && !has_guessed && is_new {
+        if !is_known && !sessions.has_guessed && is_new {
             let words = format!("PUBREL for packet {}, which was never received", ack.id);
             wrong.add(
                 Promise::I6,
@@ -181,8 +180,7 @@ fn check_unasked(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let mut answers: Vec<Ordinal> =
         connection.requests.iter().filter_map(|request| Some(request.answer?.0)).collect();
     answers.sort_unstable();
-    let has_guessed =
-        connection.requests.iter().any(|request| matches!(request.wish, Wish::Harmless));
+    let has_guessed = connection.has_guessed();
     for event in &connection.events {
         let What::Saw { packet } = &event.what else { continue };
         if answers.binary_search(&event.ordinal).is_ok() {
