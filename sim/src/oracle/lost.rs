@@ -69,10 +69,18 @@ fn is_drained(case: &Case<'_>, session: usize) -> bool {
         && facts.ended.from >= ended
 }
 
+/// Whether some connection of a session takes only small packets.
+fn is_small(case: &Case<'_>, session: usize) -> bool {
+    case.sessions.all[session].connections.iter().any(|&on| {
+        let connect = case.facts.connections[on].connect;
+        connect.is_some_and(|connect| connect.packet_bytes_max.is_some())
+    })
+}
+
 impl Account<'_, '_> {
     fn check(&self, wrong: &mut Wrong) {
         let session = &self.case.sessions.all[self.session];
-        if session.has_guessed || self.is_small() {
+        if session.has_guessed || is_small(self.case, self.session) {
             return;
         }
         for (place, message) in self.case.messages.all.iter().enumerate() {
@@ -86,15 +94,6 @@ impl Account<'_, '_> {
         }
     }
 
-    /// Whether some connection of the session takes only small packets.
-    fn is_small(&self) -> bool {
-        let connections = &self.case.sessions.all[self.session].connections;
-        connections.iter().any(|&on| {
-            let connect = self.case.facts.connections[on].connect;
-            connect.is_some_and(|connect| connect.packet_bytes_max.is_some())
-        })
-    }
-
     /// The QoS at which the session should have got a message, if it surely should have, and the
     /// request that subscribed it.
     fn owed(&self, message: &Message<'_>) -> Option<(Qos, Ordinal)> {
@@ -103,7 +102,10 @@ impl Account<'_, '_> {
         let topic = self.case.subscriptions.topic(message.topic)?;
         let during = message.span()?;
         let is_certain = message.is_acked() || (message.is_sure() && !limits_bite(self.case.facts.scenario));
-        if !is_certain || during.to >= session.ended.from || session.begun.to > during.from {
+        // What replaced the session has none of what waited for it.
+        let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
+        let is_there = session.begun.to <= during.from && during.to < session.ended.from;
+        if !is_certain || may_be_replaced || !is_there {
             return None;
         }
         let plain = self.case.subscriptions.matching(self.session, topic);
@@ -205,7 +207,11 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
             let takes_all = states(changes, since)
                 .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));
             is_owed |= is_sure(changes, during) && session.begun.to <= during.from;
-            has_doubts |= !takes_all || session.has_guessed || !is_drained(case, place);
+            has_doubts |= !takes_all
+                || session.has_guessed
+                || !session.doubts.is_empty()
+                || is_small(case, place)
+                || !is_drained(case, place);
         }
     }
     if !is_owed || has_doubts {
