@@ -114,6 +114,8 @@ pub(super) struct Request<'a> {
     pub(super) answer: Option<(Ordinal, u8)>,
     /// The reasons of a SUBACK.
     pub(super) reasons: &'a [u8],
+    /// When it arrived at the broker, if the history says so.
+    pub(super) arrived: Option<Ordinal>,
     /// None: it never took effect.
     pub(super) span: Option<Span>,
 }
@@ -318,6 +320,7 @@ impl<'a> Facts<'a> {
             if let Some((at, _)) = request.answer {
                 answered = Some(answered.map_or(at, |later: Ordinal| later.min(at)));
             }
+            request.arrived = Some(self.arrived[request.asked]).filter(|at| *at != NEVER);
             let span = self.span(request.asked, answered, end);
             request.span = span.filter(|span| is_in && (span.from <= end));
         }
@@ -384,7 +387,7 @@ impl<'a> Connection<'a> {
             Asked::Garbage => Wish::Garbage,
             Asked::Harmless => Wish::Harmless,
         };
-        self.requests.push(Request { asked: at, wish, answer: None, reasons: &[], span: None });
+        self.requests.push(Request { asked: at, wish, answer: None, reasons: &[], arrived: None, span: None });
     }
 
     fn see(&mut self, packet: &'a Saw, at: Ordinal) {

@@ -57,20 +57,18 @@ fn may_drop(case: &Case<'_>) -> bool {
 }
 
 /// Whether a session was connected when all was quiet at the end.
-fn is_drained(case: &Case<'_>, session: usize) -> bool {
+pub(super) fn is_drained(case: &Case<'_>, session: usize) -> bool {
     let Some((ended, true)) = case.facts.ended else { return false };
-    let weather = case.facts.scenario.weather;
-    let slowest = weather.latency_max_ms * if weather.spikes > 0 { 10 } else { 1 };
     let facts = &case.sessions.all[session];
     let Some(&last) = facts.connections.last() else { return false };
-    slowest < QUIET_MS
+    case.calm.slowest_ms < QUIET_MS
         && case.facts.connections[last].ending.is_none()
         && case.facts.connections[last].opened > case.facts.liveness_from
         && facts.ended.from >= ended
 }
 
 /// Whether some connection of a session takes only small packets.
-fn is_small(case: &Case<'_>, session: usize) -> bool {
+pub(super) fn is_small(case: &Case<'_>, session: usize) -> bool {
     case.sessions.all[session].connections.iter().any(|&on| {
         let connect = case.facts.connections[on].connect;
         connect.is_some_and(|connect| connect.packet_bytes_max.is_some())
