@@ -10,6 +10,8 @@
 mod packets;
 mod receiving;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -117,6 +119,9 @@ pub struct World<'a> {
 /// each other's.
 const IDS_EACH: u16 = 4_096;
 
+/// No run is so long that the broker sends this many messages to one client.
+const UNUSED_ID: u16 = 65_000;
+
 impl Client {
     /// The client at that place of a scenario. Its client id is text of MQTT's, or it has none.
     pub fn new(index: ClientIndex, client: &scenario::Client) -> Client {
@@ -182,10 +187,15 @@ impl Client {
     /// Opens a connection and asks to be let in.
     pub fn connect(&mut self, connect: Arc<Connect>, world: &mut World<'_>) {
         self.open(world);
+        let connect = packets::as_said(connect, self.version);
         let packet = packets::connect(&self.client_id, self.version, &connect);
         let Some(link) = &mut self.link else { return };
         link.keep_alive_ms = u64::from(connect.keep_alive_s) * 1_000;
         self.connect = Arc::clone(&connect);
+        if connect.clean_start {
+            // It may never hear that the broker has done the same.
+            self.forget(world);
+        }
         self.ask(Asked::Connect { connect }, packet, world);
     }
 
@@ -230,6 +240,7 @@ impl Client {
     pub fn closed(&mut self, by: ClosedBy, world: &mut World<'_>) {
         if self.link.take().is_some() {
             self.note(What::Closed { by }, world);
+            self.part(world);
         }
     }
 
@@ -319,6 +330,19 @@ impl Client {
         self.link = None;
         self.note(what, world);
         world.effects.push(effect);
+        self.part(world);
+    }
+
+    /// It has lost a connection. Its session may have ended with that, even if it never heard
+    /// that it was let in.
+    fn part(&mut self, world: &mut World<'_>) {
+        let ends = match self.version.is_v5() {
+            true => self.connect.expiry_s.unwrap_or(0) == 0,
+            false => self.connect.clean_start,
+        };
+        if ends {
+            self.forget(world);
+        }
     }
 
     fn disconnect(&mut self, reason: u8, expiry_s: Option<u32>, world: &mut World<'_>) {
@@ -350,7 +374,8 @@ impl Client {
             Breach::SubAck => garbage(packets::suback(id)),
             Breach::UnknownAcks => {
                 let kinds = [AckKind::PubAck, AckKind::PubRec, AckKind::PubComp];
-                let acks = kinds.map(|kind| packets::ack(kind, id.back_by(7), Reason::Success));
+                let id = PacketId::new(UNUSED_ID).expect("not 0");
+                let acks = kinds.map(|kind| packets::ack(kind, id, Reason::Success));
                 (Asked::Harmless, acks.to_vec())
             }
             Breach::UnknownRelease => {

@@ -173,9 +173,14 @@ impl Client {
 
     /// Begins anew: the broker has kept nothing.
     pub(super) fn begin(&mut self, world: &mut World<'_>) {
+        self.forget(world);
+        self.go_on(world);
+    }
+
+    /// Ends its half of the session.
+    pub(super) fn forget(&mut self, world: &mut World<'_>) {
         self.taken.clear();
         self.lose_flights(|_| true, world);
-        self.go_on(world);
     }
 
     /// Forgets flights; of those that were not taken nothing more will be known.

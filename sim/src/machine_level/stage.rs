@@ -372,9 +372,14 @@ impl<'s> Stage<'s> {
         self.tell(Input::Opened { connection, listener: Some(ListenerId(0)) });
     }
 
-    /// What came up to here and arrived together is handed in together.
+    /// The shell hands in what comes until it has sent the machine's last word.
+    fn is_read(&self, connection: usize) -> bool {
+        let link = &self.links[connection];
+        link.is_open && !link.has_ended
+    }
+
     fn receive(&mut self, connection: usize, asked: usize, packet: Packet) {
-        if !self.links[connection].is_open {
+        if !self.is_read(connection) {
             return;
         }
         self.is_activity(&packet);
@@ -396,7 +401,7 @@ impl<'s> Stage<'s> {
     }
 
     fn receive_garbage(&mut self, connection: usize, asked: usize, error: DecodeError) {
-        if self.links[connection].is_open {
+        if self.is_read(connection) {
             self.arrived(connection, Some(asked));
             self.tell(Input::Undecodable { connection: id_of(connection), error });
             // Nothing after it can be understood.
