@@ -16,6 +16,7 @@
 //! | `invented.rs` | I1 |
 //! | `subscribed.rs` | I2, I3, C5, C10 |
 //! | `copies.rs` | C2, I4 |
+//! | `lost.rs` | C1, C2, C4, C5 |
 //! | `order.rs` | C3, I5 |
 //! | `packet_ids.rs` | I6, C11 |
 //! | `session_present.rs` | C7, I7 |
@@ -27,6 +28,7 @@ mod copies;
 mod deliveries;
 mod facts;
 mod invented;
+mod lost;
 mod messages;
 mod order;
 mod packet_ids;
@@ -59,10 +61,11 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 6] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 7] = [
     invented::check,
     subscribed::check,
     copies::check,
+    lost::check,
     order::check,
     packet_ids::check,
     session_present::check,
