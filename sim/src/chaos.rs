@@ -1,5 +1,5 @@
 //! A stream that delivers bytes as badly as TCP may: short, split and joined reads, short
-//! writes, and now and then "not yet".
+//! writes, late arrivals, and now and then "not yet".
 //!
 //! Needed because turmoil hands one write over as exactly one read, so that a broker that takes
 //! a read for a packet would pass every test. Loses nothing, changes no order and resets
@@ -53,24 +53,6 @@ pub struct Chaotic<S> {
     delay: Option<Pin<Box<Sleep>>>,
     /// Where the network puts what arrives.
     scratch: Box<[u8]>,
-}
-
-impl Chaos {
-    /// Chaos of all kinds, rarely to very often.
-    pub fn drawn(dice: &mut Dice) -> Chaos {
-        let mut rate = || {
-            let rates = [0, 10, 100, 300, 800];
-            rates[usize::try_from(dice.below(5)).expect("below 5")]
-        };
-        Chaos {
-            short_reads: rate(),
-            joined_reads: rate(),
-            short_writes: rate(),
-            pending: rate().min(300),
-            spikes: 0,
-            spike_ms: 0,
-        }
-    }
 }
 
 impl<S> Chaotic<S> {

@@ -20,7 +20,7 @@
 //! is wrong), then `machine_level.rs`. Below them: `plan.rs`, `generate.rs`, `marks.rs` (rare
 //! situations), `dice.rs` (all randomness), `network.rs` and `chaos.rs` (what takes the place of
 //! TCP), `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
-//! itself. `script/` is an older form with scenarios of its own.
+//! itself.
 
 mod chaos;
 pub mod client;
@@ -41,7 +41,6 @@ pub mod plants;
 pub mod report;
 mod scenario;
 pub mod scenarios;
-pub mod script;
 pub mod shrink;
 pub mod sweep;
 mod verdict;

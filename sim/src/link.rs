@@ -325,3 +325,102 @@ impl<S> Drop for Linked<S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    use super::*;
+
+    const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7);
+
+    /// The client's end and the broker's.
+    fn pair(links: &Links) -> (Linked<DuplexStream>, Linked<DuplexStream>) {
+        let (client, broker) = tokio::io::duplex(1 << 20);
+        let end = |stream, end| Linked::new(stream, links.of(CLIENT), end, links.clone());
+        (end(client, End::Client), end(broker, End::Broker))
+    }
+
+    fn poll_write(stream: &mut Linked<DuplexStream>, bytes: usize) -> Poll<io::Result<usize>> {
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(stream).poll_write(&mut context, &vec![7; bytes])
+    }
+
+    fn poll_read(stream: &mut Linked<DuplexStream>) -> Poll<io::Result<usize>> {
+        let mut context = Context::from_waker(Waker::noop());
+        let mut buffer = [0; 64];
+        let mut buffer = ReadBuf::new(&mut buffer);
+        let polled = Pin::new(stream).poll_read(&mut context, &mut buffer);
+        polled.map_ok(|()| buffer.filled().len())
+    }
+
+    #[tokio::test]
+    async fn what_nobody_reads_fills_the_window() {
+        let links = Links::new(1);
+        let (mut client, mut broker) = pair(&links);
+        let Poll::Ready(Ok(window)) = poll_write(&mut broker, 1 << 20) else { panic!("empty") };
+        assert!(WINDOWS.contains(&window), "{window}");
+        assert!(poll_write(&mut broker, 1).is_pending());
+        let mut buffer = vec![0; 100];
+        client.read_exact(&mut buffer).await.expect("it is there");
+        assert!(matches!(poll_write(&mut broker, 1_000), Poll::Ready(Ok(100))));
+    }
+
+    #[tokio::test]
+    async fn many_small_writes_fill_it_too() {
+        let (_client, mut broker) = pair(&Links::new(1));
+        let writes = (0..SEGMENTS_MAX + 1).filter(|_| poll_write(&mut broker, 1).is_ready());
+        assert!(writes.count() <= SEGMENTS_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_dead_connection_takes_bytes_and_says_nothing() {
+        let links = Links::new(1);
+        let (client, mut broker) = pair(&links);
+        links.cut_off(CLIENT.ip());
+        drop(client);
+        assert!(poll_read(&mut broker).is_pending(), "no end is heard");
+        assert!(matches!(poll_write(&mut broker, 1), Poll::Ready(Ok(1))));
+        while poll_write(&mut broker, 1 << 20).is_ready() {}
+        links.bury_the_dead();
+        assert!(matches!(poll_read(&mut broker), Poll::Ready(Err(_))), "it is found out");
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_cut_off_has_only_dead_connections() {
+        let links = Links::new(1);
+        links.cut_off(CLIENT.ip());
+        assert!(links.is_cut_off(CLIENT.ip()) && links.of(CLIENT).is_dead());
+        links.rejoin(CLIENT.ip());
+        assert!(!links.is_cut_off(CLIENT.ip()) && !links.of(CLIENT).is_dead());
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_heard_by_both() {
+        let links = Links::new(1);
+        let (mut client, mut broker) = pair(&links);
+        client.write_all(b"lost").await.expect("open");
+        links.reset(CLIENT.ip());
+        for end in [&mut client, &mut broker] {
+            assert!(matches!(poll_read(end), Poll::Ready(Err(_))));
+            assert!(matches!(poll_write(end, 1), Poll::Ready(Err(_))));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_torn_connection_gives_so_many_bytes_and_no_more() {
+        for bytes in [0, 1, 4] {
+            let (mut client, mut broker) = pair(&Links::new(1));
+            broker.link().tear(End::Broker, bytes);
+            client.write_all(b"four and more").await.expect("open");
+            let mut read = 0;
+            while let Poll::Ready(Ok(some)) = poll_read(&mut broker) {
+                read += some;
+            }
+            assert_eq!(read, bytes);
+            assert!(matches!(poll_write(&mut client, 1), Poll::Ready(Err(_))));
+        }
+    }
+}

@@ -9,7 +9,6 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use stormpetrel::config::Bind;
 use stormpetrel::server::Network;
@@ -114,12 +113,6 @@ impl Network for SimNetwork {
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task);
     }
-}
-
-/// Simulated time since the run began. On a host of the simulation only: elsewhere it would
-/// silently be the real clock.
-pub(crate) fn elapsed() -> Duration {
-    turmoil::sim_elapsed().expect("called by a task of a host")
 }
 
 /// Simulated time since the Unix epoch, in milliseconds. On a host of the simulation only.

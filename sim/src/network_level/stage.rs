@@ -351,3 +351,61 @@ fn builder(scenario: &Scenario) -> turmoil::Builder {
 fn epoch() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(EPOCH_S)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a run with nobody in it came to.
+    fn play(prepare: impl FnOnce(&mut Stage<'_>)) -> Result<(), Violation> {
+        let scenario = Scenario { safety_ms: 100, ..Scenario::default() };
+        let watch = Watch::start();
+        let mut stage = Stage::new(&scenario, None, &watch);
+        prepare(&mut stage);
+        stage.play()
+    }
+
+    #[test]
+    fn nobody_comes_and_all_is_well() {
+        assert_eq!(play(|_| {}), Ok(()));
+    }
+
+    #[test]
+    fn a_panic_that_tokio_caught_fails_the_run() {
+        let failure = play(|stage| {
+            stage.sim.host("bad", || async {
+                // Nobody waits for it, so that nobody hears of it.
+                drop(tokio::task::spawn_local(async { panic!("nobody hears this") }));
+                std::future::pending().await
+            });
+        });
+        let violation = failure.expect_err("a panic is heard");
+        assert_eq!(violation.promise, Promise::I16);
+        assert!(violation.words.contains("nobody hears this"), "{violation}");
+    }
+
+    #[test]
+    fn a_broker_that_cannot_start_fails_the_run() {
+        let failure = play(|stage| {
+            stage.sim.host("bad", || async { Err("cannot listen".into()) });
+        });
+        let violation = failure.expect_err("a host that fails is heard");
+        assert_eq!(violation.rule, "host-failed");
+    }
+
+    #[test]
+    fn a_broker_that_is_still_held_is_a_leak() {
+        let scenario = Scenario { safety_ms: 10, ..Scenario::default() };
+        let watch = Watch::start();
+        let mut stage = Stage::new(&scenario, None, &watch);
+        let brokers = stage.brokers();
+        assert_eq!(stage.play(), Ok(()));
+        assert_eq!(brokers.leaked(), Ok(()));
+        stage.start_broker();
+        assert_eq!(stage.step(), Ok(()));
+        let leaked = brokers.leaked().expect_err("it runs");
+        assert_eq!(leaked.rule, "broker-leaked");
+        drop(stage.end());
+        assert_eq!(brokers.leaked(), Ok(()));
+    }
+}

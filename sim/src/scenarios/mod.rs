@@ -12,7 +12,9 @@ mod sessions;
 mod swarm;
 mod wills;
 
+use crate::network_level;
 use crate::scenario::Scenario;
+use crate::verdict::Run;
 
 pub use delivery::torn;
 
@@ -25,6 +27,15 @@ pub struct Named {
     pub about: &'static str,
     /// Writes it down; latencies, chaos and the broker's own randomness are of this seed.
     pub scenario: fn(u64) -> Scenario,
+}
+
+impl Named {
+    /// Plays it on the whole broker.
+    pub fn play(&self, seed: u64) -> (Scenario, Run) {
+        let scenario = (self.scenario)(seed);
+        let run = network_level::run(&scenario);
+        (scenario, run)
+    }
 }
 
 /// Declares [`ALL`].
