@@ -258,10 +258,12 @@ impl Transmission<'_> {
 /// Larger payloads may come near to the largest packet that there is.
 const ESTIMATED_BYTES_MAX: usize = 1 << 20;
 
-/// About as many bytes as it takes; exactly, if it may be too large for the client.
+/// About as many bytes as it takes; exactly, if it may be too large for the client, or if
+/// properties make up most of it: they are copied for each client, so the budget must see them.
 fn encoded_bytes(deliver: &Deliver, attachment: &Attachment) -> usize {
     let payload = deliver.message.payload.len();
-    if attachment.takes_any() && payload < ESTIMATED_BYTES_MAX {
+    let is_plain = deliver.message.properties.is_none() && deliver.subscription_ids.is_none();
+    if attachment.takes_any() && is_plain && payload < ESTIMATED_BYTES_MAX {
         return deliver.message.topic.len() + payload + 8;
     }
     PublishHead::from(deliver).encoded_bytes(attachment.version, payload) + payload
