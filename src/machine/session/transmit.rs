@@ -30,6 +30,8 @@ pub(in super::super) struct Transmission<'a> {
     pub(in super::super) out: &'a mut Vec<Outgoing>,
     /// Bytes still to give out.
     pub(in super::super) budget: usize,
+    /// Cursors that found nothing in this pull.
+    pub(in super::super) fruitless: usize,
     pub(in super::super) now: Timestamp,
 }
 
@@ -45,6 +47,8 @@ enum Step {
 /// How many retained messages one pull looks at, so that a filter that few of them match does
 /// not hold up everybody else.
 const RETAINED_EXAMINED_MAX: usize = 1_000;
+/// And at how many subscriptions it looks in vain.
+const FRUITLESS_MAX: usize = 16;
 
 impl Outbound {
     /// Gives out what the client may get: first again what was sent on an earlier connection,
@@ -160,7 +164,8 @@ impl Outbound {
 
     /// Sends what the cursor at the front of the queue stands for, as far as it may.
     fn send_retained(&mut self, pull: &mut Transmission<'_>) -> Step {
-        let Some(Item::Retained(mut cursor)) = self.queue.pop_front() else { return Step::Rest };
+        let Some(mut cursor) = self.take_cursor() else { return Step::GoOn };
+        let given_out = pull.out.len();
         let retained = pull.retained;
         let mut after = cursor.after.take();
         let mut step = Step::GoOn;
@@ -189,7 +194,12 @@ impl Outbound {
             },
         );
         match (step, progress) {
-            (Step::GoOn, None) => return Step::GoOn,
+            (Step::GoOn, None) => {
+                self.finish_cursor(&cursor);
+                pull.fruitless += usize::from(pull.out.len() == given_out);
+                let is_enough = pull.fruitless >= FRUITLESS_MAX;
+                return if is_enough { Step::Pause } else { Step::GoOn };
+            }
             (Step::GoOn, Some(last)) => {
                 cursor.after = Some(last);
                 step = Step::Pause;
