@@ -129,7 +129,14 @@ const STALE_CURSORS_MAX: usize = 64;
 
 impl Queued {
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Item>() + self.message.bytes()
+        self.own_bytes() + self.message.bytes()
+    }
+
+    /// Beside the message, which others may hold too. A session may have thousands of filters
+    /// that match, each with an identifier.
+    fn own_bytes(&self) -> usize {
+        let ids = self.subscription_ids.as_deref().unwrap_or_default();
+        size_of::<Item>() + size_of_val(ids)
     }
 
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
@@ -146,7 +153,7 @@ impl Outbound {
         ledger: &mut Ledger,
     ) -> Result<(), Full> {
         self.fits(&queued, limits)?;
-        start_waiting(&queued.message, ledger);
+        start_waiting(&queued, ledger);
         self.queue_bytes += queued.bytes();
         if let Some(at) = queued.expires_at {
             self.next_expiry = self.next_expiry.min(at);
@@ -448,15 +455,15 @@ pub(super) fn drop_waiting(
 }
 
 /// One more session has a message that is neither delivered nor dropped.
-pub(super) fn start_waiting(message: &Arc<Message>, ledger: &mut Ledger) {
+pub(super) fn start_waiting(queued: &Queued, ledger: &mut Ledger) {
     ledger.waiting += 1;
-    ledger.hold(message);
-    ledger.hold_bytes(size_of::<Item>());
+    ledger.hold(&queued.message);
+    ledger.hold_bytes(queued.own_bytes());
 }
 
 /// And one fewer.
 pub(super) fn forget_waiting(queued: &Queued, ledger: &mut Ledger) {
     ledger.waiting -= 1;
     ledger.release(&queued.message);
-    ledger.release_bytes(size_of::<Item>());
+    ledger.release_bytes(queued.own_bytes());
 }

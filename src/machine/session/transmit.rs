@@ -187,8 +187,9 @@ impl Outbound {
                 after = Some(name.clone());
                 if entry.sequence <= cursor.until && !entry.is_expired(pull.now) {
                     pull.ledger.matched += 1;
-                    start_waiting(&entry.message, pull.ledger);
-                    self.send(cursor.queued(&entry.message, qos, entry.expires_at), pull);
+                    let queued = cursor.queued(&entry.message, qos, entry.expires_at);
+                    start_waiting(&queued, pull.ledger);
+                    self.send(queued, pull);
                 }
                 ControlFlow::Continue(())
             },

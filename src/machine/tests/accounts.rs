@@ -204,3 +204,22 @@ fn a_pull_counts_the_properties_against_its_budget() {
     assert_eq!(broker.pull_once(client, 64 * 1024, &mut out), Remaining::More);
     assert_eq!(out.len(), 4, "20,000 bytes each");
 }
+
+#[test]
+fn the_identifiers_of_all_that_matches_are_bytes_of_the_queue() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c").expiry(100));
+    for (id, filter) in (1..).zip(["a/b/c", "a/b/+", "a/+/c", "+/b/c", "a/#", "+/#", "a/b/#", "#"])
+    {
+        broker.ask(client, subscribe_with(filter, options(Q1), Some(id)));
+    }
+    broker.close(client);
+    let publisher = broker.connect(v5("p"));
+    let held = |broker: &Broker| broker.machine.ledger().held_bytes();
+    let before = held(&broker);
+    broker.send(publisher, qos1(1, "a/b/c", "m"));
+    let with_eight = held(&broker) - before;
+    let before = held(&broker);
+    broker.send(publisher, qos1(1, "x/y/z", "m"));
+    assert_eq!(with_eight - (held(&broker) - before), 6 * 4, "two match the other");
+}
