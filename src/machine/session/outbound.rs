@@ -97,6 +97,8 @@ pub(in super::super) struct Outbound {
     stale_cursors: usize,
     /// No queued message expires before this.
     next_expiry: Timestamp,
+    /// Nor is one looked for before this.
+    next_sweep: Timestamp,
     pub(super) inflight: VecDeque<Inflight>,
     pub(super) next_id: PacketId,
     /// `inflight` up to here was sent on this connection; the rest waits to be sent again.
@@ -114,6 +116,7 @@ impl Default for Outbound {
             next_cursor: 0,
             stale_cursors: 0,
             next_expiry: Timestamp(u64::MAX),
+            next_sweep: Timestamp::default(),
             inflight: VecDeque::new(),
             next_id: PacketId::FIRST,
             resent: 0,
@@ -124,6 +127,8 @@ impl Default for Outbound {
 
 /// An emptied queue larger than this is given back to the allocator.
 pub(super) const IDLE_CAPACITY_MAX: usize = 32;
+/// How many queued messages may be looked at for expired ones in each millisecond.
+const SWEPT_EACH_MILLI: u64 = 100;
 /// So many stale cursors may stay in any queue; in a large one, as many as half of it.
 const STALE_CURSORS_MAX: usize = 64;
 
@@ -191,16 +196,19 @@ impl Outbound {
         if is_full { Room::Full } else { Room::Some }
     }
 
-    /// Drops queued messages that have expired, so that they keep no room.
+    /// Drops queued messages that have expired, so that they keep no room. The longer the queue,
+    /// the more seldom: a full one in which something expires all the time would otherwise be
+    /// looked through for each message that is published.
     pub(in super::super) fn drop_expired(
         &mut self,
         ledger: &mut Ledger,
         drops: &mut Drops,
         now: Timestamp,
     ) {
-        if self.next_expiry > now {
+        if self.next_expiry > now || self.next_sweep > now {
             return;
         }
+        self.next_sweep = now.after_millis(self.queue.len() as u64 / SWEPT_EACH_MILLI);
         self.drop_queued(DropReason::Expired, ledger, drops, |queued| queued.is_expired(now));
         let expiries = self.queue.iter().filter_map(|item| match item {
             Item::Message(queued) => queued.expires_at,
