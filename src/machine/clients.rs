@@ -152,11 +152,14 @@ impl Machine {
         if let Some(will) = &connect.will {
             self.may_leave_will(will)?;
         }
-        let is_known = self.clients.find(&connect.client_id).is_some();
-        let bytes = self.ledger.held_bytes()
-            + Session::base_bytes(&connect.client_id)
-            + connect.will.as_deref().map_or(0, Will::bytes);
-        if !is_known && bytes > self.settings.limits.total_bytes {
+        let known = self.clients.find(&connect.client_id).map(|key| self.clients.get(key));
+        let will = connect.will.as_deref().map_or(0, Will::bytes);
+        // What is known comes back whatever the broker holds, unless it brings more along.
+        let bytes = match known {
+            Some(session) => will.saturating_sub(session.will.as_deref().map_or(0, Will::bytes)),
+            None => will + Session::base_bytes(&connect.client_id),
+        };
+        if bytes > 0 && self.ledger.held_bytes() + bytes > self.settings.limits.total_bytes {
             return Err(Reason::QuotaExceeded);
         }
         Ok(())

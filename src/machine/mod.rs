@@ -166,6 +166,7 @@ impl Machine {
                 drops: &mut session.drops,
                 out,
                 budget,
+                fruitless: 0,
                 now,
             };
             remaining = session.outbound.transmit(&mut pull);

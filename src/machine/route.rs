@@ -223,7 +223,7 @@ impl Machine {
     }
 
     /// A member of a group lost its connection: what was never sent to it goes to members that
-    /// are connected; without any, it waits for this one.
+    /// are connected and have room; without any, it waits for this one.
     pub(super) fn pass_on_shared(&mut self, key: SessionKey, now: Timestamp) {
         let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
         for queued in taken {
@@ -231,7 +231,7 @@ impl Machine {
                 continue;
             };
             match self.choose_member(group) {
-                Some(member) if self.clients.get(member.session).connection.is_some() => {
+                Some(member) if self.has_room_now(member.session, &queued) => {
                     self.deliver_shared(queued, group, member, now);
                 }
                 _ => {
@@ -240,6 +240,12 @@ impl Machine {
                 }
             }
         }
+    }
+
+    fn has_room_now(&self, key: SessionKey, queued: &Queued) -> bool {
+        let session = self.clients.get(key);
+        let fits = session.outbound.fits(queued, &self.settings.limits).is_ok();
+        session.connection.is_some() && fits
     }
 
     fn deliver_shared(&mut self, old: Queued, group: GroupId, member: Subscriber, now: Timestamp) {

@@ -92,9 +92,14 @@ impl Machine {
                 outbound.forget_retained(&filter); // they come again from the first one on
             }
             if self.retained.may_match(&filter) {
-                let cursor =
-                    RetainedCursor { filter, options, subscription_id: id, after: None, until };
-                outbound.enqueue_retained(cursor);
+                outbound.enqueue_retained(RetainedCursor {
+                    filter,
+                    options,
+                    subscription_id: id,
+                    after: None,
+                    until,
+                    number: 0,
+                });
             }
         }
         Reason::granted(options.qos) // [MQTT-3.8.4-7]

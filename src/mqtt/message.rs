@@ -110,7 +110,7 @@ impl Eq for Holders {}
 
 /// Payloads up to this size are copied out of the buffer that they were read into, so that a
 /// message that is kept never keeps more than a small multiple of its own size.
-const COPIED_BYTES_MAX: usize = 16 * 1024;
+pub(crate) const COPIED_BYTES_MAX: usize = 16 * 1024;
 
 impl Message {
     /// Bytes that the message keeps in memory.
@@ -132,12 +132,11 @@ impl Message {
     /// The same message, its small parts in allocations of their own: it no longer keeps the
     /// read buffer that it came in.
     pub fn detached(self) -> Message {
-        if self.payload.len() > COPIED_BYTES_MAX {
-            return self;
-        }
+        let is_large = self.payload.len() > COPIED_BYTES_MAX;
+        let payload = if is_large { self.payload } else { Bytes::copy_from_slice(&self.payload) };
         Message {
             topic: self.topic.detached(),
-            payload: Bytes::copy_from_slice(&self.payload),
+            payload,
             qos: self.qos,
             retain: self.retain,
             properties: self.properties.map(|properties| Box::new(properties.detached())),

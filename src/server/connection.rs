@@ -43,6 +43,8 @@ const ROUNDS_PER_TURN: usize = 4;
 /// Packets taken from a peer that does not take what we owe it. Enough to see its
 /// acknowledgements and pings while it is slow; beyond it, it must read first.
 const UNANSWERED_MAX: usize = 1_024;
+/// Bytes of answers that count as one packet more: that to a SUBSCRIBE may be very large.
+const ANSWER_BYTES: usize = 256;
 /// Bytes pulled from the machine at once.
 const PULL_BYTES: usize = 64 * 1024;
 
@@ -292,6 +294,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return encoded.clear();
         }
         let was_empty = self.output.is_empty();
+        if !was_empty {
+            self.unanswered += encoded.copied_bytes() / ANSWER_BYTES;
+        }
         let context = &mut Context::from_waker(&self.waker);
         let result = self.output.send(encoded, &mut self.stream, context);
         if was_empty && !self.output.is_empty() {

@@ -7,6 +7,7 @@
 
 use bytes::{Bytes, BytesMut};
 
+use crate::mqtt::message::COPIED_BYTES_MAX;
 use crate::mqtt::types::Version;
 use crate::mqtt::wire::{DecodeError, Decoder, Packet, Sender};
 use crate::plant::{self, Plant};
@@ -21,6 +22,8 @@ pub(crate) struct Input {
     decoder: Decoder,
     /// The beginning of a packet whose rest has not come. Owns no memory while it is empty.
     partial: BytesMut,
+    /// Of the allocation that is decoded now.
+    buffer_bytes: usize,
 }
 
 /// What decoding came to.
@@ -37,7 +40,8 @@ pub(crate) enum Decoded {
 impl Input {
     /// Of a client. No packet may be larger than `packet_bytes_max`.
     pub(crate) fn new(packet_bytes_max: u32) -> Input {
-        Input { decoder: Decoder::new(Sender::Client, packet_bytes_max), partial: BytesMut::new() }
+        let decoder = Decoder::new(Sender::Client, packet_bytes_max);
+        Input { decoder, partial: BytesMut::new(), buffer_bytes: 0 }
     }
 
     /// What the client speaks, once it has said so.
@@ -49,6 +53,7 @@ impl Input {
     /// known to be incomplete.
     pub(crate) fn take(&mut self, received: &[u8]) -> Bytes {
         if self.partial.is_empty() {
+            self.buffer_bytes = received.len();
             return Bytes::copy_from_slice(received);
         }
         // The buffer doubles as it grows: the bytes of a large packet are copied a few times,
@@ -56,7 +61,10 @@ impl Input {
         self.partial.extend_from_slice(received);
         match self.decoder.frame_bytes(&self.partial) {
             Ok(Some(bytes)) if self.partial.len() < bytes => Bytes::new(),
-            _ => std::mem::take(&mut self.partial).freeze(),
+            _ => {
+                self.buffer_bytes = self.partial.len();
+                std::mem::take(&mut self.partial).freeze()
+            }
         }
     }
 
@@ -65,7 +73,10 @@ impl Input {
     pub(crate) fn decode(&mut self, input: &mut Bytes, packets: &mut Vec<Packet>) -> Decoded {
         while packets.len() < PACKETS_MAX {
             match self.decoder.decode(input) {
-                Ok(Some(packet)) => packets.push(packet),
+                Ok(Some(mut packet)) => {
+                    self.detach(&mut packet);
+                    packets.push(packet);
+                }
                 Ok(None) => {
                     self.keep(input);
                     return Decoded::All;
@@ -74,6 +85,17 @@ impl Input {
             }
         }
         Decoded::More
+    }
+
+    /// A payload that a message keeps as it is must not keep a much larger buffer: a packet that
+    /// came behind a very large one is in that one's.
+    fn detach(&self, packet: &mut Packet) {
+        if let Packet::Publish(publish) = packet
+            && publish.payload.len() > COPIED_BYTES_MAX
+            && publish.payload.len() < self.buffer_bytes / 4
+        {
+            publish.payload = Bytes::copy_from_slice(&publish.payload);
+        }
     }
 
     fn keep(&mut self, input: &mut Bytes) {
@@ -142,6 +164,22 @@ mod tests {
             assert!(input.take(&[0; 100]).is_empty(), "nothing to decode yet");
             assert!(input.partial.capacity() <= 64 + received * 100 * 2);
         }
+    }
+
+    #[test]
+    fn a_payload_behind_a_very_large_packet_does_not_keep_its_buffer() {
+        let mut input = connected();
+        let bytes = [publish(&[1; 900_000]), publish(&[2; 20_000])].concat();
+        assert!(packets_of(&mut input, &bytes[..500_000]).is_empty());
+        let packets = packets_of(&mut input, &bytes[500_000..]);
+        let payload = |packet: &Packet| match packet {
+            Packet::Publish(publish) => publish.payload.clone(),
+            packet => panic!("{packet:?}"),
+        };
+        let ends = |payload: Bytes| (payload.as_ptr() as usize, payload.len());
+        let (large, small) = (ends(payload(&packets[0])), ends(payload(&packets[1])));
+        assert_eq!((large.1, small.1), (900_000, 20_000));
+        assert!(small.0.abs_diff(large.0 + large.1) > 16, "it is right behind the other");
     }
 
     #[test]

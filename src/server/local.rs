@@ -9,7 +9,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::shared::Shared;
-use crate::machine::{ConnectionId, Input, Outgoing};
+use crate::machine::{ConnectionId, Input, Outgoing, Remaining};
 use crate::mqtt::types::{Text, Version};
 use crate::mqtt::wire::{Connect, ConnectProperties, Packet};
 
@@ -61,15 +61,15 @@ impl<A> Local<A> {
         }
     }
 
-    /// Pulls from the machine. Returns whether there was anything.
+    /// Pulls from the machine. Returns whether there was anything, or may be at the next pull:
+    /// while something remains, the machine wakes nobody.
     fn pull(&mut self) -> bool {
         let mut out = Vec::from(std::mem::take(&mut self.pulled));
-        self.shared.visit_from_outside(|machine, now| {
-            // What remains is pulled when this is consumed.
-            let _ = machine.poll_transmit(self.id, PULL_BYTES, &mut out, now);
+        let remaining = self.shared.visit_from_outside(|machine, now| {
+            machine.poll_transmit(self.id, PULL_BYTES, &mut out, now)
         });
         self.pulled = VecDeque::from(out);
-        !self.pulled.is_empty()
+        !self.pulled.is_empty() || remaining == Remaining::More
     }
 }
 
@@ -92,5 +92,70 @@ fn connect() -> Connect {
         username: None,
         password: None,
         properties: ConnectProperties::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::machine::Timestamp;
+    use crate::mqtt::topic::{Filter, TopicName};
+    use crate::mqtt::types::PacketId;
+    use crate::mqtt::wire::{
+        Delivery, Publish, Subscribe, SubscriptionOptions, SubscriptionRequest,
+    };
+    use crate::server::{Clock, shared};
+
+    fn retained(topic: &str) -> Packet {
+        Packet::Publish(Publish {
+            delivery: Delivery::AtMostOnce,
+            retain: true,
+            topic: Some(TopicName::try_from(topic).expect("a valid name")),
+            topic_alias: None,
+            subscription_ids: Vec::new(),
+            properties: None,
+            payload: Bytes::from_static(b"x"),
+        })
+    }
+
+    /// The next without waiting, if there is one.
+    fn next(local: &mut Local<()>) -> Option<Outgoing> {
+        let mut context = Context::from_waker(Waker::noop());
+        match pin!(local.next()).poll(&mut context) {
+            Poll::Ready(outgoing) => outgoing,
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn a_retained_message_behind_many_that_do_not_match_comes() {
+        let clock = Clock::starting_at(Timestamp(1_000_000));
+        let shared: Arc<Shared<()>> = shared(&Config::default(), [7; 32], clock, 1);
+        let publisher = Local::open(shared.clone());
+        for number in 0..5_000 {
+            publisher.hand_in(retained(&format!("a{number}/no")));
+        }
+        publisher.hand_in(retained("z/yes"));
+        let mut local = Local::open(shared);
+        let filter = Filter::try_from("+/yes");
+        local.hand_in(Packet::Subscribe(Box::new(Subscribe {
+            id: PacketId::FIRST,
+            subscription_id: None,
+            user_properties: Vec::new(),
+            requests: vec![SubscriptionRequest {
+                filter: Ok(filter.expect("a valid filter")),
+                options: SubscriptionOptions::default(),
+            }],
+        })));
+        assert!(matches!(next(&mut local), Some(Outgoing::Packet(Packet::ConnAck(_)))));
+        assert!(matches!(next(&mut local), Some(Outgoing::Packet(Packet::SubAck(_)))));
+        assert!(matches!(next(&mut local), Some(Outgoing::Deliver(_))), "nobody would wake it");
     }
 }

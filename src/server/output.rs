@@ -64,6 +64,11 @@ impl Encoded {
         }
     }
 
+    /// Bytes but for the shared payloads.
+    pub(crate) fn copied_bytes(&self) -> usize {
+        self.copied.len()
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         self.copied.clear();

@@ -23,7 +23,7 @@ use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason, Text, Version};
 use crate::mqtt::wire::{
     Ack, Connect, ConnectProperties, Decoder, Delivery, Disconnect, Packet, Publish, Sender,
-    Subscribe, SubscriptionOptions, SubscriptionRequest, Will, encode,
+    Subscribe, SubscriptionOptions, SubscriptionRequest, Unsubscribe, Will, encode,
 };
 
 /// A network whose connections are pipes.
@@ -459,5 +459,26 @@ fn an_acknowledged_publish_is_answered_in_the_same_order() {
                 "{answer:?}"
             );
         }
+    });
+}
+
+#[test]
+fn a_client_that_takes_no_answers_is_not_read_for_long_however_large_they_are() {
+    with_broker(|world| async move {
+        let mut client = world.connect("c", 4_096).await;
+        let filters = (0..5_000).map(|_| Filter::try_from("a").map_err(|_| text(""))).collect();
+        let unsubscribe = Packet::Unsubscribe(Box::new(Unsubscribe {
+            id: PacketId::FIRST,
+            user_properties: Vec::new(),
+            filters,
+        }));
+        let bytes = bytes_of(&unsubscribe);
+        let mut taken = 0;
+        while taken < 300
+            && timeout(Duration::from_secs(1), client.stream.write_all(&bytes)).await.is_ok()
+        {
+            taken += 1;
+        }
+        assert!(taken < 100, "5,000 bytes of answer wait for each of {taken}");
     });
 }

@@ -5,7 +5,7 @@
 //! take more (`transmit.rs`). Knows nothing of who published. `retained.rs` has the retained
 //! messages that a cursor in the queue stands for.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::super::ledger::{DropReason, Drops, Ledger};
@@ -40,6 +40,8 @@ pub(in super::super) struct RetainedCursor {
     pub(in super::super) after: Option<TopicName>,
     /// What was retained later than this was delivered as it came.
     pub(in super::super) until: u64,
+    /// Given when it is queued: a cursor with another number than its filter's is stale.
+    pub(in super::super) number: u64,
 }
 
 #[derive(Debug)]
@@ -89,8 +91,15 @@ pub(in super::super) enum Room {
 pub(in super::super) struct Outbound {
     pub(super) queue: VecDeque<Item>,
     pub(super) queue_bytes: usize,
+    /// The number of each filter's cursor in the queue.
+    cursors: BTreeMap<TopicFilter, u64>,
+    next_cursor: u64,
+    /// Cursors in the queue that are to be skipped.
+    stale_cursors: usize,
     /// No queued message expires before this.
     next_expiry: Timestamp,
+    /// Nor is one looked for before this.
+    next_sweep: Timestamp,
     pub(super) inflight: VecDeque<Inflight>,
     pub(super) next_id: PacketId,
     /// `inflight` up to here was sent on this connection; the rest waits to be sent again.
@@ -104,7 +113,11 @@ impl Default for Outbound {
         Outbound {
             queue: VecDeque::new(),
             queue_bytes: 0,
+            cursors: BTreeMap::new(),
+            next_cursor: 0,
+            stale_cursors: 0,
             next_expiry: Timestamp(u64::MAX),
+            next_sweep: Timestamp::default(),
             inflight: VecDeque::new(),
             next_id: PacketId::FIRST,
             resent: 0,
@@ -115,10 +128,21 @@ impl Default for Outbound {
 
 /// An emptied queue larger than this is given back to the allocator.
 pub(super) const IDLE_CAPACITY_MAX: usize = 32;
+/// How many queued messages may be looked at for expired ones in each millisecond.
+const SWEPT_EACH_MILLI: u64 = 100;
+/// So many stale cursors may stay in any queue; in a large one, as many as half of it.
+const STALE_CURSORS_MAX: usize = 64;
 
 impl Queued {
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Item>() + self.message.bytes()
+        self.own_bytes() + self.message.bytes()
+    }
+
+    /// Beside the message, which others may hold too. A session may have thousands of filters
+    /// that match, each with an identifier.
+    fn own_bytes(&self) -> usize {
+        let ids = self.subscription_ids.as_deref().unwrap_or_default();
+        size_of::<Item>() + size_of_val(ids)
     }
 
     pub(super) fn is_expired(&self, now: Timestamp) -> bool {
@@ -135,7 +159,7 @@ impl Outbound {
         ledger: &mut Ledger,
     ) -> Result<(), Full> {
         self.fits(&queued, limits)?;
-        start_waiting(&queued.message, ledger);
+        start_waiting(&queued, ledger);
         self.queue_bytes += queued.bytes();
         if let Some(at) = queued.expires_at {
             self.next_expiry = self.next_expiry.min(at);
@@ -148,9 +172,20 @@ impl Outbound {
         Ok(())
     }
 
+    /// How many messages are queued.
+    fn messages(&self) -> usize {
+        self.queue.len() - self.cursors.len() - self.stale_cursors
+    }
+
+    /// How many messages and cursors are queued, stale ones too.
+    #[cfg(test)]
+    pub(in super::super) fn queue_len(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Whether this message finds room.
     pub(in super::super) fn fits(&self, queued: &Queued, limits: &Limits) -> Result<(), Full> {
-        if self.queue.len() >= limits.queue_messages && !plant::is_on(Plant::QueueUnbounded) {
+        if self.messages() >= limits.queue_messages && !plant::is_on(Plant::QueueUnbounded) {
             return Err(Full::Messages);
         }
         if self.queue_bytes.saturating_add(queued.bytes()) > limits.queue_bytes {
@@ -162,20 +197,23 @@ impl Outbound {
     /// Whether a message would find room.
     pub(in super::super) fn room(&self, limits: &Limits) -> Room {
         let is_full =
-            self.queue.len() >= limits.queue_messages || self.queue_bytes >= limits.queue_bytes;
+            self.messages() >= limits.queue_messages || self.queue_bytes >= limits.queue_bytes;
         if is_full { Room::Full } else { Room::Some }
     }
 
-    /// Drops queued messages that have expired, so that they keep no room.
+    /// Drops queued messages that have expired, so that they keep no room. The longer the queue,
+    /// the more seldom: a full one in which something expires all the time would otherwise be
+    /// looked through for each message that is published.
     pub(in super::super) fn drop_expired(
         &mut self,
         ledger: &mut Ledger,
         drops: &mut Drops,
         now: Timestamp,
     ) {
-        if self.next_expiry > now {
+        if self.next_expiry > now || self.next_sweep > now {
             return;
         }
+        self.next_sweep = now.after_millis(self.queue.len() as u64 / SWEPT_EACH_MILLI);
         self.drop_queued(DropReason::Expired, ledger, drops, |queued| queued.is_expired(now));
         let expiries = self.queue.iter().filter_map(|item| match item {
             Item::Message(queued) => queued.expires_at,
@@ -184,15 +222,49 @@ impl Outbound {
         self.next_expiry = expiries.min().unwrap_or(Timestamp(u64::MAX));
     }
 
-    /// Queues the retained messages of a new subscription.
-    pub(in super::super) fn enqueue_retained(&mut self, cursor: RetainedCursor) {
+    /// Queues the retained messages of a new subscription, in place of those that another to
+    /// the same filter is still to be sent.
+    pub(in super::super) fn enqueue_retained(&mut self, mut cursor: RetainedCursor) {
+        self.forget_retained(&cursor.filter);
+        self.next_cursor += 1;
+        cursor.number = self.next_cursor;
+        self.cursors.insert(cursor.filter.clone(), cursor.number);
         self.queue.push_back(Item::Retained(Box::new(cursor)));
     }
 
     /// Forgets the retained messages that a subscription is still to be sent.
     /// [MQTT-3.10.4-2]
+    ///
+    /// The cursor stays as a stale one, so that thousands of filters in one packet do not each
+    /// look through the queue.
     pub(in super::super) fn forget_retained(&mut self, filter: &TopicFilter) {
-        self.queue.retain(|item| !matches!(item, Item::Retained(c) if c.filter == *filter));
+        if self.cursors.remove(filter).is_none() {
+            return;
+        }
+        self.stale_cursors += 1;
+        if self.stale_cursors > STALE_CURSORS_MAX.max(self.queue.len() / 2) {
+            let cursors = &self.cursors;
+            self.queue.retain(|item| match item {
+                Item::Message(_) => true,
+                Item::Retained(cursor) => cursors.get(&cursor.filter) == Some(&cursor.number),
+            });
+            self.stale_cursors = 0;
+        }
+    }
+
+    /// Takes the cursor at the front of the queue out; none if it is stale, or is no cursor.
+    pub(super) fn take_cursor(&mut self) -> Option<Box<RetainedCursor>> {
+        let Some(Item::Retained(cursor)) = self.queue.pop_front() else { return None };
+        if self.cursors.get(&cursor.filter) == Some(&cursor.number) {
+            return Some(cursor);
+        }
+        self.stale_cursors -= 1;
+        None
+    }
+
+    /// A cursor that was taken out is at its end.
+    pub(super) fn finish_cursor(&mut self, cursor: &RetainedCursor) {
+        self.cursors.remove(&cursor.filter);
     }
 
     /// The connection is gone: what was sent is to be sent again on the next one, and what
@@ -264,6 +336,8 @@ impl Outbound {
             }
         }
         self.queue_bytes = 0;
+        self.cursors.clear();
+        self.stale_cursors = 0;
         drained.iter().for_each(|(queued, _)| forget_waiting(queued, ledger));
         drained
     }
@@ -366,6 +440,7 @@ impl Outbound {
         assert_eq!(sent, usize::from(self.in_window), "the window is miscounted");
         assert!(self.resent <= self.inflight.len(), "more was sent than there is");
         let queued = self.queue.iter().filter(|item| matches!(item, Item::Message(_))).count();
+        assert_eq!(queued, self.messages(), "the cursors in the queue are miscounted");
         let awaits = |entry: &&Inflight| {
             matches!(entry, Inflight::AwaitPubAck(_) | Inflight::AwaitPubRec(_))
         };
@@ -396,15 +471,15 @@ pub(super) fn drop_waiting(
 }
 
 /// One more session has a message that is neither delivered nor dropped.
-pub(super) fn start_waiting(message: &Arc<Message>, ledger: &mut Ledger) {
+pub(super) fn start_waiting(queued: &Queued, ledger: &mut Ledger) {
     ledger.waiting += 1;
-    ledger.hold(message);
-    ledger.hold_bytes(size_of::<Item>());
+    ledger.hold(&queued.message);
+    ledger.hold_bytes(queued.own_bytes());
 }
 
 /// And one fewer.
 pub(super) fn forget_waiting(queued: &Queued, ledger: &mut Ledger) {
     ledger.waiting -= 1;
     ledger.release(&queued.message);
-    ledger.release_bytes(size_of::<Item>());
+    ledger.release_bytes(queued.own_bytes());
 }

@@ -31,6 +31,8 @@ pub(in super::super) struct Transmission<'a> {
     pub(in super::super) out: &'a mut Vec<Outgoing>,
     /// Bytes still to give out.
     pub(in super::super) budget: usize,
+    /// Cursors that found nothing in this pull.
+    pub(in super::super) fruitless: usize,
     pub(in super::super) now: Timestamp,
 }
 
@@ -46,6 +48,8 @@ enum Step {
 /// How many retained messages one pull looks at, so that a filter that few of them match does
 /// not hold up everybody else.
 const RETAINED_EXAMINED_MAX: usize = 1_000;
+/// And at how many subscriptions it looks in vain.
+const FRUITLESS_MAX: usize = 16;
 
 impl Outbound {
     /// Gives out what the client may get: first again what was sent on an earlier connection,
@@ -170,7 +174,8 @@ impl Outbound {
 
     /// Sends what the cursor at the front of the queue stands for, as far as it may.
     fn send_retained(&mut self, pull: &mut Transmission<'_>) -> Step {
-        let Some(Item::Retained(mut cursor)) = self.queue.pop_front() else { return Step::Rest };
+        let Some(mut cursor) = self.take_cursor() else { return Step::GoOn };
+        let given_out = pull.out.len();
         let retained = pull.retained;
         let mut after = cursor.after.take();
         let mut step = Step::GoOn;
@@ -192,14 +197,20 @@ impl Outbound {
                 after = Some(name.clone());
                 if entry.sequence <= cursor.until && !entry.is_expired(pull.now) {
                     pull.ledger.matched += 1;
-                    start_waiting(&entry.message, pull.ledger);
-                    self.send(cursor.queued(&entry.message, qos, entry.expires_at), pull);
+                    let queued = cursor.queued(&entry.message, qos, entry.expires_at);
+                    start_waiting(&queued, pull.ledger);
+                    self.send(queued, pull);
                 }
                 ControlFlow::Continue(())
             },
         );
         match (step, progress) {
-            (Step::GoOn, None) => return Step::GoOn,
+            (Step::GoOn, None) => {
+                self.finish_cursor(&cursor);
+                pull.fruitless += usize::from(pull.out.len() == given_out);
+                let is_enough = pull.fruitless >= FRUITLESS_MAX;
+                return if is_enough { Step::Pause } else { Step::GoOn };
+            }
             (Step::GoOn, Some(last)) => {
                 cursor.after = Some(last);
                 step = Step::Pause;
@@ -271,10 +282,12 @@ impl Transmission<'_> {
 /// Larger payloads may come near to the largest packet that there is.
 const ESTIMATED_BYTES_MAX: usize = 1 << 20;
 
-/// About as many bytes as it takes; exactly, if it may be too large for the client.
+/// About as many bytes as it takes; exactly, if it may be too large for the client, or if
+/// properties make up most of it: they are copied for each client, so the budget must see them.
 fn encoded_bytes(deliver: &Deliver, attachment: &Attachment) -> usize {
     let payload = deliver.message.payload.len();
-    if attachment.takes_any() && payload < ESTIMATED_BYTES_MAX {
+    let is_plain = deliver.message.properties.is_none() && deliver.subscription_ids.is_none();
+    if attachment.takes_any() && is_plain && payload < ESTIMATED_BYTES_MAX {
         return deliver.message.topic.len() + payload + 8;
     }
     PublishHead::from(deliver).encoded_bytes(attachment.version, payload) + payload

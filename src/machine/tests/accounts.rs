@@ -168,3 +168,58 @@ fn without_an_interval_only_the_version_is_there() {
     let seen = broker.ask(client, subscribe("$SYS/#", Q0));
     assert_eq!(seen.split("; ").count(), 2, "{seen}");
 }
+
+#[test]
+fn a_known_client_brings_no_will_that_finds_no_room() {
+    let mut broker = Broker::plain();
+    broker.connect(v5("c").expiry(100));
+    let room = broker.machine.ledger().held_bytes() + 5_000;
+    let mut broker = Broker::with_limits(Limits { total_bytes: room, ..Limits::default() });
+    broker.connect(v5("c").expiry(100));
+    let mut joining = v5("c").expiry(100).will("t", 100);
+    let will = joining.0.will.as_mut().expect("it has one");
+    will.payload = bytes::Bytes::from(vec![b'x'; 60_000]);
+    let refused = broker.try_connect(joining);
+    assert_eq!(broker.see(refused), "CONNACK QuotaExceeded; close for QuotaExceeded");
+    let small = broker.try_connect(v5("c").expiry(100).will("t", 100));
+    assert_eq!(broker.see(small), "CONNACK session present");
+}
+
+#[test]
+fn a_pull_counts_the_properties_against_its_budget() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c"));
+    broker.ask(client, subscribe("t", Q0));
+    let publisher = broker.connect(v5("p"));
+    let text = crate::mqtt::types::Text::try_from("x".repeat(10_000).as_str()).expect("text");
+    for _ in 0..20 {
+        let mut packet = expiring(qos0("t", ""), 100);
+        if let Packet::Publish(publish) = &mut packet {
+            let properties = publish.properties.as_mut().expect("it has an expiry");
+            properties.user_properties.push((text.clone(), text.clone()));
+        }
+        broker.send(publisher, packet);
+    }
+    let mut out = Vec::new();
+    assert_eq!(broker.pull_once(client, 64 * 1024, &mut out), Remaining::More);
+    assert_eq!(out.len(), 4, "20,000 bytes each");
+}
+
+#[test]
+fn the_identifiers_of_all_that_matches_are_bytes_of_the_queue() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c").expiry(100));
+    for (id, filter) in (1..).zip(["a/b/c", "a/b/+", "a/+/c", "+/b/c", "a/#", "+/#", "a/b/#", "#"])
+    {
+        broker.ask(client, subscribe_with(filter, options(Q1), Some(id)));
+    }
+    broker.close(client);
+    let publisher = broker.connect(v5("p"));
+    let held = |broker: &Broker| broker.machine.ledger().held_bytes();
+    let before = held(&broker);
+    broker.send(publisher, qos1(1, "a/b/c", "m"));
+    let with_eight = held(&broker) - before;
+    let before = held(&broker);
+    broker.send(publisher, qos1(1, "x/y/z", "m"));
+    assert_eq!(with_eight - (held(&broker) - before), 6 * 4, "two match the other");
+}

@@ -175,3 +175,18 @@ fn what_was_sent_may_be_too_large_for_the_next_connection() {
     assert_eq!(broker.see(client), "t=m q2#2 dup");
     assert_eq!(broker.dropped("c", DropReason::TooLarge), 1);
 }
+
+#[test]
+fn a_full_queue_is_not_looked_through_for_every_message() {
+    let (mut broker, publisher) = away(Limits { queue_messages: 500, ..Limits::default() });
+    for _ in 0..500 {
+        broker.ask(publisher, expiring(qos1(1, "t", "m"), 5));
+        broker.now = broker.now.after_millis(1);
+    }
+    broker.now = broker.now.after_millis(4_500); // the first has expired
+    for _ in 0..20 {
+        broker.ask(publisher, qos1(1, "t", "m"));
+        broker.now = broker.now.after_millis(1);
+    }
+    assert_eq!(broker.dropped("c", DropReason::QueueMessages), 4, "looked through every 5 ms");
+}

@@ -189,3 +189,50 @@ fn what_does_not_fit_is_refused_and_replaces_nothing() {
     let seen = broker.ask(publisher, retained(qos1(1, "c", "m")));
     assert_eq!(seen, "PUBACK 1 NoMatchingSubscribers");
 }
+
+#[test]
+fn cursors_take_no_room_from_messages_and_forgotten_ones_no_memory() {
+    let mut broker = Broker::with_limits(Limits { queue_messages: 2, ..Limits::default() });
+    let publisher = broker.connect(v5("p"));
+    for number in 0..200 {
+        broker.ask(publisher, retained(qos0(&format!("r/{number}"), "m")));
+    }
+    let client = broker.connect(v5("c"));
+    for _ in 0..3 {
+        for number in 0..200 {
+            broker.send(client, subscribe(&format!("r/{number}"), Q0));
+        }
+    }
+    broker.send(client, subscribe("t", Q0));
+    broker.send(publisher, qos0("t", "1"));
+    broker.send(publisher, qos0("t", "2"));
+    broker.send(publisher, qos0("t", "3"));
+    assert_eq!(broker.dropped("c", DropReason::QueueMessages), 1);
+    let key = broker.machine.clients.find("c").expect("it is connected");
+    let queued = broker.machine.clients.get(key).outbound.queue_len();
+    assert!(queued < 500, "{queued} for 200 cursors and 2 messages");
+    for number in 0..199 {
+        broker.send(client, unsubscribe(&format!("r/{number}")));
+    }
+    let seen = broker.see(client);
+    assert!(seen.ends_with("; r/199=m retain; t=1; t=2"), "{seen}");
+    assert_eq!(seen.matches(" retain").count(), 1);
+}
+
+#[test]
+fn a_pull_looks_in_vain_for_a_bounded_number_of_subscriptions() {
+    let (mut broker, publisher) = broker(0);
+    for number in 0..70 {
+        broker.send(publisher, retained(qos0(&format!("r/{number}/x"), "m")));
+    }
+    let client = broker.connect(v5("c"));
+    for number in 0..64 {
+        broker.send(client, subscribe(&format!("r/+/{number}"), Q0));
+    }
+    let mut out = Vec::new();
+    let mut pulls = 1;
+    while broker.pull_once(client, usize::MAX, &mut out) == Remaining::More {
+        pulls += 1;
+    }
+    assert!(pulls >= 4, "{pulls}");
+}

@@ -119,3 +119,16 @@ fn a_member_with_a_full_queue_is_skipped() {
     assert_eq!(seen(&mut broker, &members), ["t=1", "t=3"]);
     assert_eq!(broker.machine.ledger().drops.total(), 0);
 }
+
+#[test]
+fn what_was_not_sent_stays_when_the_other_members_are_full() {
+    let mut broker = Broker::with_limits(Limits { queue_messages: 1, ..Limits::default() });
+    let (members, publisher) = group(&mut broker, 2);
+    broker.send(publisher, qos1(1, "t", "1"));
+    broker.send(publisher, qos1(2, "t", "2"));
+    broker.close(members[0]);
+    assert_eq!(broker.machine.ledger().drops.total(), 0);
+    assert_eq!(broker.see(members[1]), "t=2 q1#1");
+    let again = broker.connect(v5("m1").expiry(100));
+    assert_eq!(broker.see(again), "t=1 q1#1");
+}
