@@ -15,8 +15,10 @@ use crate::plan::Plan;
 use crate::scenario::{ClientIndex, MessageNumber, Scenario};
 use crate::verdict::{Run, Violation};
 
-/// Lines of the trace that are printed.
-const LINES_MAX: usize = 60;
+/// Lines of the trace that are printed before the last one that shows the violation, and after
+/// it: what never came is missed afterwards.
+const LINES_BEFORE_MAX: usize = 60;
+const LINES_AFTER_MAX: usize = 20;
 
 /// All that is known of a run that failed.
 #[derive(Clone, Debug)]
@@ -65,10 +67,11 @@ impl Report {
                     || clients.is_empty()
                     || message_of(event).is_some_and(|message| messages.contains(&message)))
         };
-        let mut found: Vec<&Event> =
-            events[..events.len().min(last + 1)].iter().filter(matters).collect();
-        let surplus = found.len().saturating_sub(LINES_MAX);
+        let (before, after) = events.split_at(events.len().min(last + 1));
+        let mut found: Vec<&Event> = before.iter().filter(matters).collect();
+        let surplus = found.len().saturating_sub(LINES_BEFORE_MAX);
         found.drain(..surplus);
+        found.extend(after.iter().filter(matters).take(LINES_AFTER_MAX));
         // The first of those that it names may be long ago.
         let long_ago = shown
             .into_iter()
