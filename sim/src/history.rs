@@ -69,8 +69,9 @@ pub enum What {
         /// What became of it.
         outcome: Outcome,
     },
-    /// The broker was given what a client asked. At the machine level only: whoever judges may
-    /// use it to know more, and must do without it.
+    /// The broker was given what a client asked; it ignores that if it wants the connection
+    /// closed. At the machine level only: whoever judges may use it to know more, and must do
+    /// without it.
     Arrived {
         /// The ordinal of the event of kind `Asked`; none: the end of the connection.
         asked: Option<usize>,

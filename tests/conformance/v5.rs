@@ -1,6 +1,5 @@
 //! What is tested of MQTT 5.0, and what cannot be.
 
-
 mod acks;
 mod connect;
 mod publish;

@@ -10,6 +10,8 @@
 mod packets;
 mod receiving;
 mod sending;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -185,6 +187,7 @@ impl Client {
     /// Opens a connection and asks to be let in.
     pub fn connect(&mut self, connect: Arc<Connect>, world: &mut World<'_>) {
         self.open(world);
+        let connect = packets::as_said(connect, self.version);
         let packet = packets::connect(&self.client_id, self.version, &connect);
         let Some(link) = &mut self.link else { return };
         link.keep_alive_ms = u64::from(connect.keep_alive_s) * 1_000;
@@ -235,9 +238,9 @@ impl Client {
 
     /// The connection that it is on has ended.
     pub fn closed(&mut self, by: ClosedBy, world: &mut World<'_>) {
-        if let Some(link) = self.link.take() {
+        if self.link.take().is_some() {
             self.note(What::Closed { by }, world);
-            self.part(&link, world);
+            self.part(world);
         }
     }
 
@@ -324,19 +327,20 @@ impl Client {
     }
 
     fn end(&mut self, effect: Effect, what: What, world: &mut World<'_>) {
-        let link = self.link.take();
+        self.link = None;
         self.note(what, world);
         world.effects.push(effect);
-        link.inspect(|link| self.part(link, world));
+        self.part(world);
     }
 
-    /// It has lost a connection: its session may have ended with that.
-    fn part(&mut self, link: &Link, world: &mut World<'_>) {
+    /// It has lost a connection. Its session may have ended with that, even if it never heard
+    /// that it was let in.
+    fn part(&mut self, world: &mut World<'_>) {
         let ends = match self.version.is_v5() {
             true => self.connect.expiry_s.unwrap_or(0) == 0,
             false => self.connect.clean_start,
         };
-        if link.is_accepted && ends {
+        if ends {
             self.forget(world);
         }
     }

@@ -116,6 +116,22 @@ pub(super) fn bytes_of(publish: &wire::Publish, version: ProtocolVersion) -> usi
     publish.head().encoded_bytes(version.into(), publish.payload.len()) + publish.payload.len()
 }
 
+/// What of it a client of this version can say: only that is in the history.
+pub(super) fn as_said(mut connect: Arc<Connect>, version: ProtocolVersion) -> Arc<Connect> {
+    if !version.is_v5() {
+        let connect = Arc::make_mut(&mut connect);
+        connect.expiry_s = None;
+        connect.receive_maximum = None;
+        connect.packet_bytes_max = None;
+        connect.topic_alias_maximum = 0;
+        if let Some(will) = &mut connect.will {
+            will.delay_s = 0;
+            will.message.expiry_s = None;
+        }
+    }
+    connect
+}
+
 pub(super) fn connect(client_id: &Text, version: ProtocolVersion, connect: &Connect) -> Packet {
     let is_v5 = version.is_v5();
     let mut properties = ConnectProperties::default();
@@ -184,6 +200,16 @@ pub(super) fn subscribe(
     version: ProtocolVersion,
 ) -> Option<(Packet, Asked)> {
     let is_v5 = version.is_v5();
+    let said = |subscription: &Subscription| match is_v5 {
+        true => subscription.clone(),
+        false => Subscription {
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: 0,
+            ..subscription.clone()
+        },
+    };
+    let filters: Arc<[Subscription]> = subscribe.filters.iter().map(said).collect();
     let request = |subscription: &Subscription| {
         let filter = text(&subscription.filter);
         let handling = match subscription.retain_handling {
@@ -193,9 +219,9 @@ pub(super) fn subscribe(
         };
         let options = SubscriptionOptions {
             qos: qos(subscription.qos),
-            no_local: subscription.no_local && is_v5,
-            retain_as_published: subscription.retain_as_published && is_v5,
-            retain_handling: if is_v5 { handling } else { RetainHandling::Send },
+            no_local: subscription.no_local,
+            retain_as_published: subscription.retain_as_published,
+            retain_handling: handling,
         };
         SubscriptionRequest { filter: Filter::new(filter.clone()).map_err(|_| filter), options }
     };
@@ -207,9 +233,8 @@ pub(super) fn subscribe(
         id,
         subscription_id: subscription_id.and_then(SubscriptionId::new),
         user_properties: Vec::new(),
-        requests: subscribe.filters.iter().map(request).collect(),
+        requests: filters.iter().map(request).collect(),
     };
-    let filters = subscribe.filters.clone().into();
     let asked = Asked::Subscribe { id: id.get(), subscription_id, filters };
     Some((Packet::Subscribe(Box::new(packet)), asked))
 }

@@ -28,13 +28,13 @@ pub fn run(scenario: &Scenario) -> Run {
     Run { elapsed_ms: stage.now(), history: stage.history, failure, marks: stage.marks }
 }
 
-/// What a panic breaks: an assertion about counts is the ledger's, any other is nobody's fault
-/// but the broker's.
+/// What a panic breaks: those about counts are the ledger's, all others are what no input may do.
 fn panicked(watch: &Watch) -> Violation {
     let words = watch.first().unwrap_or_else(|| "a panic that nobody saw".to_owned());
-    let place = words.split(": ").next().unwrap_or_default().to_owned();
+    let place = words.split(": ").next().unwrap_or_default();
+    let is_count = ["counted", "account", "has no session"].iter().any(|word| words.contains(word));
     Violation {
-        promise: Promise::I16,
+        promise: if is_count { Promise::C4 } else { Promise::I16 },
         rule: Cow::Owned(format!("panic at {place}")),
         client: None,
         words,
