@@ -24,7 +24,7 @@ pub(super) struct Delivery<'a> {
     pub(super) repeats: Option<usize>,
 }
 
-/// Every delivery, in order.
+/// Every delivery: by session, and in the order in which the broker sent them.
 #[derive(Debug)]
 pub(super) struct Deliveries<'a> {
     pub(super) all: Vec<Delivery<'a>>,
@@ -33,9 +33,11 @@ pub(super) struct Deliveries<'a> {
 /// What a session was sent last under a packet id.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
-    session: usize,
     id: u16,
+    /// The first delivery of it.
     delivery: usize,
+    /// The connection that it was sent on last.
+    connection: usize,
     number: Option<MessageNumber>,
     is_released: bool,
 }
@@ -44,38 +46,51 @@ impl<'a> Deliveries<'a> {
     pub(super) fn of(facts: &Facts<'a>, sessions: &Sessions, messages: &Messages<'_>) -> Self {
         let mut all: Vec<Delivery<'a>> = Vec::with_capacity(facts.events.len() / 4);
         let mut sent: Vec<Sent> = Vec::new();
-        for event in facts.events {
-            let What::Saw { packet } = &event.what else { continue };
-            let connection = facts.connection_at[event.ordinal];
-            let Some(session) = sessions.of.get(connection).copied().flatten() else { continue };
-            let mut known = sent.iter_mut().rev();
-            match packet {
-                Saw::Publish(saw) => {
-                    let known = known.find(|s| s.session == session && Some(s.id) == saw.id);
-                    let repeats = known.and_then(|known| {
-                        let is_later = all[known.delivery].connection != connection;
-                        let is_same = saw.dup && known.number == saw.message;
-                        (is_later && is_same && !known.is_released).then_some(known.delivery)
-                    });
-                    if let Some(id) = saw.id {
-                        let delivery = repeats.unwrap_or(all.len());
-                        let number = saw.message;
-                        sent.push(Sent { session, id, delivery, number, is_released: false });
-                    }
-                    let message = saw.message.and_then(|number| messages.find(number));
-                    let at = event.ordinal;
-                    all.push(Delivery { at, connection, session, saw, message, repeats });
-                }
-                Saw::Ack(ack) if ack.kind == AckKind::PubRel => {
-                    if let Some(known) = known.find(|s| s.session == session && s.id == ack.id) {
-                        known.is_released = true;
+        for (session, facts_of) in sessions.all.iter().enumerate() {
+            sent.clear();
+            for &connection in &facts_of.connections {
+                for event in &facts.connections[connection].events {
+                    let What::Saw { packet } = &event.what else { continue };
+                    match packet {
+                        Saw::Publish(saw) => {
+                            let repeats = note_sent(&mut sent, all.len(), connection, saw);
+                            let message = saw.message.and_then(|number| messages.find(number));
+                            let at = event.ordinal;
+                            all.push(Delivery { at, connection, session, saw, message, repeats });
+                        }
+                        Saw::Ack(ack) if ack.kind == AckKind::PubRel => {
+                            let known = sent.iter_mut().find(|known| known.id == ack.id);
+                            known.map(|known| known.is_released = true);
+                        }
+                        _ => {}
                     }
                 }
-                _ => {}
             }
         }
         Deliveries { all }
     }
+}
+
+/// Notes what a session is sent; the delivery that this repeats.
+fn note_sent(
+    sent: &mut Vec<Sent>,
+    delivery: usize,
+    connection: usize,
+    saw: &PublishSaw,
+) -> Option<usize> {
+    let id = saw.id?;
+    let new = Sent { id, delivery, connection, number: saw.message, is_released: false };
+    let Some(known) = sent.iter_mut().find(|known| known.id == id) else {
+        sent.push(new);
+        return None;
+    };
+    let is_later = known.connection != connection;
+    if saw.dup && is_later && known.number == saw.message && !known.is_released {
+        known.connection = connection;
+        return Some(known.delivery);
+    }
+    *known = new;
+    None
 }
 
 /// Why a delivery is as it is: which way it came.

@@ -84,6 +84,8 @@ pub(super) struct Connection<'a> {
     pub(super) sent_away: Option<(Ordinal, u8)>,
     /// Its requests, in order.
     pub(super) requests: Vec<Request<'a>>,
+    /// What was asked and seen on it.
+    pub(super) events: Vec<&'a Event>,
     /// The broker was told that it has ended.
     pub(super) told_closed: Option<Ordinal>,
     /// When the broker's side of it ended: not before `from`, and not after `to`.
@@ -112,6 +114,8 @@ pub(super) struct Request<'a> {
     pub(super) answer: Option<(Ordinal, u8)>,
     /// The reasons of a SUBACK.
     pub(super) reasons: &'a [u8],
+    /// When it arrived at the broker, if the history says so.
+    pub(super) arrived: Option<Ordinal>,
     /// None: it never took effect.
     pub(super) span: Option<Span>,
 }
@@ -125,8 +129,6 @@ pub(super) struct Facts<'a> {
     pub(super) has_arrivals: bool,
     pub(super) lives: Vec<Life>,
     pub(super) connections: Vec<Connection<'a>>,
-    /// By event: the connection that it is on; `NEVER` if on none.
-    pub(super) connection_at: Vec<usize>,
     pub(super) liveness_from: Ordinal,
     /// When the run ended, and whether all was quiet.
     pub(super) ended: Option<(Ordinal, bool)>,
@@ -145,7 +147,6 @@ impl<'a> Facts<'a> {
             has_arrivals: false,
             lives: Vec::new(),
             connections: Vec::with_capacity(32),
-            connection_at: vec![NEVER; events.len()],
             liveness_from: NEVER,
             ended: None,
             arrived: vec![NEVER; events.len()],
@@ -167,6 +168,14 @@ impl<'a> Facts<'a> {
     pub(super) fn first_at(&self, ms: u64) -> Ordinal {
         let place = self.events.partition_point(|event| event.at_ms < ms);
         if place == self.events.len() { NEVER } else { place }
+    }
+
+    /// What happens at that time or later comes after this event, or at it.
+    pub(super) fn not_before(&self, ms: u64) -> Ordinal {
+        match self.first_at(ms) {
+            NEVER => NEVER,
+            first => first.saturating_sub(1),
+        }
     }
 
     /// Whether the client of this connection speaks 5.0.
@@ -218,8 +227,10 @@ impl<'a> Facts<'a> {
             self.connections.push(Connection::new(client, connection, event.ordinal, life));
         }
         let Some(on) = self.on[client] else { return };
-        self.connection_at[event.ordinal] = on;
         let connection = &mut self.connections[on];
+        if matches!(event.what, What::Asked { .. } | What::Saw { .. }) {
+            connection.events.push(event);
+        }
         match &event.what {
             What::Asked { packet } => connection.ask(packet, event.ordinal),
             What::Saw { packet } => connection.see(packet, event.ordinal),
@@ -309,6 +320,7 @@ impl<'a> Facts<'a> {
             if let Some((at, _)) = request.answer {
                 answered = Some(answered.map_or(at, |later: Ordinal| later.min(at)));
             }
+            request.arrived = Some(self.arrived[request.asked]).filter(|at| *at != NEVER);
             let span = self.span(request.asked, answered, end);
             request.span = span.filter(|span| is_in && (span.from <= end));
         }
@@ -339,6 +351,7 @@ impl<'a> Connection<'a> {
             ending: None,
             sent_away: None,
             requests: Vec::with_capacity(16),
+            events: Vec::with_capacity(32),
             told_closed: None,
             end: Span { from: opened, to: NEVER, is_sure: false },
         }
@@ -347,6 +360,11 @@ impl<'a> Connection<'a> {
     /// Whether the client saw that it was let in.
     pub(super) fn is_accepted(&self) -> bool {
         self.answer.is_some_and(|answer| answer.reason == 0)
+    }
+
+    /// Whether the client acknowledged packet ids by guess.
+    pub(super) fn has_guessed(&self) -> bool {
+        self.requests.iter().any(|request| matches!(request.wish, Wish::Harmless))
     }
 
     fn ask(&mut self, packet: &'a Asked, at: Ordinal) {
@@ -369,7 +387,7 @@ impl<'a> Connection<'a> {
             Asked::Garbage => Wish::Garbage,
             Asked::Harmless => Wish::Harmless,
         };
-        self.requests.push(Request { asked: at, wish, answer: None, reasons: &[], span: None });
+        self.requests.push(Request { asked: at, wish, answer: None, reasons: &[], arrived: None, span: None });
     }
 
     fn see(&mut self, packet: &'a Saw, at: Ordinal) {
@@ -382,6 +400,8 @@ impl<'a> Connection<'a> {
                     granted,
                 });
             }
+            // It may answer an acknowledgement that was a guess.
+            Saw::Ack(ack) if ack.kind == AckKind::PubRel && self.has_guessed() => {}
             Saw::Ack(ack) => self.answered(at, ack.reason, &[], |wish| wish.is_answered_by(*ack)),
             Saw::SubAck { id, reasons } => self.answered(
                 at,

@@ -38,14 +38,25 @@ pub(super) struct Message<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Effect {
     pub(super) span: Span,
-    /// In the publisher's session: a message of QoS 2 is published once in each.
-    session: Option<usize>,
+    /// The publisher's session, and how often it may have been replaced by then: a message of
+    /// QoS 2 is published once in each.
+    session: Option<(usize, usize)>,
 }
 
 impl Message<'_> {
     /// Whether the broker said that it took it.
     pub(super) fn is_acked(&self) -> bool {
         matches!(self.outcome, Some(Outcome::Acked { .. }))
+    }
+
+    /// From its first publication to its last, if there was any.
+    pub(super) fn span(&self) -> Option<Span> {
+        let first = self.effects.first()?.span;
+        Some(self.effects.iter().fold(first, |all, effect| Span {
+            from: all.from.min(effect.span.from),
+            to: all.to.max(effect.span.to),
+            is_sure: all.is_sure && effect.span.is_sure,
+        }))
     }
 
     /// Whether all that was sent of it was surely published.
@@ -93,7 +104,10 @@ impl<'a> Messages<'a> {
             let is_denied = request.answer.is_some_and(|(_, reason)| reason >= 0x80)
                 || topic::is_the_brokers(&publish.topic);
             let span = request.span.filter(|_| !is_denied);
-            let session = sessions.of[place];
+            let session = sessions.of[place].map(|session| {
+                let doubts = sessions.all[session].doubts.iter();
+                (session, doubts.filter(|doubt| doubt.from < request.asked).count())
+            });
             self.all.push(Message {
                 number: publish.message,
                 topic: &publish.topic,
@@ -221,7 +235,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32)
     let from = if delay_min == 0 {
         end.from
     } else {
-        facts.first_at(facts.ms(end.from) + delay_min).min(next_from)
+        facts.not_before(facts.ms(end.from) + delay_min).min(next_from)
     };
     let mut to = life.to;
     let delay_max = u64::from(delay_s.min(if most == FOR_EVER { delay_s } else { most })) * 1_000;

@@ -16,20 +16,34 @@
 //! | `invented.rs` | I1 |
 //! | `subscribed.rs` | I2, I3, C5, C10 |
 //! | `copies.rs` | C2, I4 |
+//! | `lost.rs` | C1, C2, C4, C5 |
 //! | `order.rs` | C3, I5 |
 //! | `packet_ids.rs` | I6, C11 |
 //! | `session_present.rs` | C7, I7 |
+//! | `retained.rs` | C6, I12 |
+//! | `wills.rs` | C9, I11 |
+//! | `expiry.rs` | I3 |
+//! | `endings.rs` | C8, I8, I13, I16 |
+//! | `answers.rs` | C10, C11, I9 |
+//! | `liveness.rs` | C13 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
 //! messages that nobody was there to miss.
 
+mod answers;
+mod calm;
 mod copies;
 mod deliveries;
+mod endings;
+mod expiry;
 mod facts;
 mod invented;
+mod liveness;
+mod lost;
 mod messages;
 mod order;
 mod packet_ids;
+mod retained;
 mod session_present;
 mod sessions;
 mod subscribed;
@@ -37,12 +51,14 @@ mod subscriptions;
 #[cfg(test)]
 mod tale;
 mod topic;
+mod wills;
 
 use std::borrow::Cow;
 
 use crate::history::History;
 use crate::scenario::{ClientIndex, Scenario};
 use crate::verdict::{Promise, Violation};
+use calm::Calm;
 use deliveries::Deliveries;
 use facts::{Facts, Ordinal};
 use messages::Messages;
@@ -59,13 +75,20 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 6] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 13] = [
     invented::check,
     subscribed::check,
     copies::check,
+    lost::check,
     order::check,
     packet_ids::check,
     session_present::check,
+    retained::check,
+    wills::check,
+    expiry::check,
+    endings::check,
+    answers::check,
+    liveness::check,
 ];
 
 /// What the checkers judge.
@@ -76,6 +99,7 @@ struct Case<'a> {
     messages: Messages<'a>,
     subscriptions: Subscriptions<'a>,
     deliveries: Deliveries<'a>,
+    calm: Calm,
 }
 
 impl<'a> Case<'a> {
@@ -88,7 +112,8 @@ impl<'a> Case<'a> {
         topics.dedup();
         let subscriptions = Subscriptions::of(&facts, &sessions, topics);
         let deliveries = Deliveries::of(&facts, &sessions, &messages);
-        Case { facts, sessions, messages, subscriptions, deliveries }
+        let calm = Calm::of(&facts);
+        Case { facts, sessions, messages, subscriptions, deliveries, calm }
     }
 
     /// The client on a connection.

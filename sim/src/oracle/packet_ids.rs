@@ -1,50 +1,43 @@
 //! I6, C11: packet ids are not reused while in flight, the client's Receive Maximum and Maximum
 //! Packet Size hold, QoS 2 keeps to its steps, and every answer answers something, in order.
 
-use super::facts::{Connection, Ordinal, Wish};
+use super::facts::{Ordinal, Wish};
 use super::{Case, Wrong};
-use crate::history::{Ack, AckKind, Asked, PublishSaw, Saw, What};
+use crate::history::{Ack, AckKind, Asked, Event, PublishSaw, Saw, What};
 use crate::scenario::{ClientIndex, Qos};
 use crate::verdict::Promise;
 
 /// A message of the broker's that its client has not finished.
 #[derive(Clone, Copy, Debug)]
 struct Flight {
-    session: usize,
     /// The connection that it was sent on last.
     connection: usize,
     id: u16,
     message: Option<u64>,
     at: Ordinal,
-    /// PUBREC was sent.
-    is_received: bool,
 }
 
-/// What is in flight to all sessions.
+/// What is in flight to one session.
 #[derive(Debug)]
 struct Flights<'c, 'a> {
     case: &'c Case<'a>,
     open: Vec<Flight>,
-    /// PUBRECs that were ever sent: session and id.
-    received: Vec<(usize, u16)>,
+    /// The ids of all PUBRECs that were ever sent.
+    received: Vec<u16>,
+    /// Its client acknowledged what it may not have been sent.
+    has_guessed: bool,
 }
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let mut flights = Flights { case, open: Vec::new(), received: Vec::new() };
-    for event in case.facts.events {
-        let place = case.facts.connection_at[event.ordinal];
-        let Some(connection) = case.facts.connections.get(place) else { continue };
-        let Some(session) = case.sessions.of[place] else { continue };
-        match &event.what {
-            What::Saw { packet: Saw::Publish(saw) } => {
-                check_size(connection, saw, event.ordinal, wrong);
-                flights.publish(session, place, saw, event.ordinal, wrong);
+    let mut flights = Flights { case, open: Vec::new(), received: Vec::new(), has_guessed: false };
+    for (session, facts) in case.sessions.all.iter().enumerate() {
+        flights.open.clear();
+        flights.received.clear();
+        flights.has_guessed = facts.has_guessed;
+        for &place in &facts.connections {
+            for event in &case.facts.connections[place].events {
+                flights.read(session, place, event, wrong);
             }
-            What::Saw { packet: Saw::Ack(ack) } if ack.kind == AckKind::PubRel => {
-                flights.release(session, place, *ack, event.ordinal, wrong);
-            }
-            What::Asked { packet: Asked::Ack(ack) } => flights.acknowledge(session, *ack),
-            _ => {}
         }
     }
     for place in 0..case.facts.connections.len() {
@@ -52,8 +45,10 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
 }
 
-fn check_size(connection: &Connection<'_>, saw: &PublishSaw, at: Ordinal, wrong: &mut Wrong) {
-    let max = connection.connect.and_then(|connect| connect.packet_bytes_max);
+fn check_size(case: &Case<'_>, place: usize, saw: &PublishSaw, at: Ordinal, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    let connect = connection.connect.filter(|_| case.facts.is_v5(place));
+    let max = connect.and_then(|connect| connect.packet_bytes_max);
     if let Some(max) = max.filter(|max| saw.packet_bytes > *max as usize) {
         let words = format!("received {} bytes, and takes {max}", saw.packet_bytes);
         wrong.add(Promise::C11, "packet-too-large", connection.client, words, &[at]);
@@ -62,7 +57,7 @@ fn check_size(connection: &Connection<'_>, saw: &PublishSaw, at: Ordinal, wrong:
         let words = format!("packet id {:?} at QoS {}", saw.id, saw.qos);
         wrong.add(Promise::I6, "wrong-packet-id", connection.client, words, &[at]);
     }
-    let max = connection.connect.map_or(0, |connect| connect.topic_alias_maximum);
+    let max = connect.map_or(0, |connect| connect.topic_alias_maximum);
     if let Some(alias) = saw.alias.filter(|alias| *alias == 0 || *alias > max) {
         let words = format!("received topic alias {alias}, and takes up to {max}");
         wrong.add(Promise::C11, "alias-too-high", connection.client, words, &[at]);
@@ -70,6 +65,20 @@ fn check_size(connection: &Connection<'_>, saw: &PublishSaw, at: Ordinal, wrong:
 }
 
 impl Flights<'_, '_> {
+    fn read(&mut self, session: usize, place: usize, event: &Event, wrong: &mut Wrong) {
+        match &event.what {
+            What::Saw { packet: Saw::Publish(saw) } => {
+                check_size(self.case, place, saw, event.ordinal, wrong);
+                self.publish(session, place, saw, event.ordinal, wrong);
+            }
+            What::Saw { packet: Saw::Ack(ack) } if ack.kind == AckKind::PubRel => {
+                self.release(session, place, *ack, event.ordinal, wrong);
+            }
+            What::Asked { packet: Asked::Ack(ack) } => self.acknowledge(*ack),
+            _ => {}
+        }
+    }
+
     fn publish(
         &mut self,
         session: usize,
@@ -81,7 +90,7 @@ impl Flights<'_, '_> {
         let Some(id) = saw.id else { return };
         let client = self.case.client(place);
         let has_doubts = !self.case.sessions.all[session].doubts.is_empty();
-        let known = self.open.iter_mut().find(|open| open.session == session && open.id == id);
+        let known = self.open.iter_mut().find(|open| open.id == id);
         match known {
             Some(known) => {
                 let is_again = saw.dup && known.connection != place && known.message == saw.message;
@@ -91,33 +100,19 @@ impl Flights<'_, '_> {
                 }
                 *known = Flight { connection: place, at, message: saw.message, ..*known };
             }
-            None => self.open.push(Flight {
-                session,
-                connection: place,
-                id,
-                message: saw.message,
-                at,
-                is_received: false,
-            }),
+            None => self.open.push(Flight { connection: place, id, message: saw.message, at }),
         }
-        self.check_window(session, place, client, at, wrong);
+        self.check_window(place, client, at, wrong);
     }
 
-    fn check_window(
-        &self,
-        session: usize,
-        place: usize,
-        client: ClientIndex,
-        at: Ordinal,
-        wrong: &mut Wrong,
-    ) {
+    fn check_window(&self, place: usize, client: ClientIndex, at: Ordinal, wrong: &mut Wrong) {
         let connect = self.case.facts.connections[place].connect;
         let asked = connect.and_then(|connect| connect.receive_maximum);
         let asked = asked.filter(|_| self.case.facts.is_v5(place)).unwrap_or(u16::MAX);
         let max = asked.min(self.case.facts.scenario.broker.inflight.unwrap_or(u16::MAX));
-        let on_this = |open: &&Flight| open.session == session && open.connection == place;
+        let on_this = |open: &&Flight| open.connection == place;
         let count = self.open.iter().filter(on_this).count();
-        if count > usize::from(max) {
+        if count > usize::from(max) && !self.has_guessed {
             let words = format!("{count} messages in flight, and {max} are allowed");
             let mut events: Vec<Ordinal> =
                 self.open.iter().filter(on_this).map(|open| open.at).collect();
@@ -128,17 +123,13 @@ impl Flights<'_, '_> {
 
     fn release(&mut self, session: usize, place: usize, ack: Ack, at: Ordinal, wrong: &mut Wrong) {
         let facts = &self.case.facts;
-        let is_known = self.received.contains(&(session, ack.id));
+        let is_known = self.received.contains(&ack.id);
         let sessions = &self.case.sessions.all[session];
-        let has_guessed = sessions.connections.iter().any(|&on| {
-            let mut requests = facts.connections[on].requests.iter();
-            requests.any(|request| matches!(request.wish, Wish::Harmless))
-        });
         let is_new = sessions.doubts.is_empty()
             && !facts.connections[sessions.connections[0]]
                 .answer
                 .is_some_and(|a| a.session_present);
-        if !is_known && !has_guessed && is_new {
+        if !is_known && !sessions.has_guessed && is_new {
             let words = format!("PUBREL for packet {}, which was never received", ack.id);
             wrong.add(
                 Promise::I6,
@@ -151,14 +142,11 @@ impl Flights<'_, '_> {
     }
 
     /// What a client acknowledges is free for the broker as soon as it hears of it.
-    fn acknowledge(&mut self, session: usize, ack: Ack) {
-        let place = self.open.iter().position(|o| o.session == session && o.id == ack.id);
+    fn acknowledge(&mut self, ack: Ack) {
+        let place = self.open.iter().position(|o| o.id == ack.id);
         match ack.kind {
             AckKind::PubRec if ack.reason < 0x80 => {
-                self.received.push((session, ack.id));
-                if let Some(place) = place {
-                    self.open[place].is_received = true;
-                }
+                self.received.push(ack.id);
             }
             AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => {
                 place.map(|place| self.open.swap_remove(place));
@@ -192,13 +180,10 @@ fn check_unasked(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let mut answers: Vec<Ordinal> =
         connection.requests.iter().filter_map(|request| Some(request.answer?.0)).collect();
     answers.sort_unstable();
-    let has_guessed =
-        connection.requests.iter().any(|request| matches!(request.wish, Wish::Harmless));
-    let end = connection.ending.map_or(case.facts.events.len(), |(at, _)| at);
-    for event in case.facts.events.get(connection.opened..end).unwrap_or_default() {
+    let has_guessed = connection.has_guessed();
+    for event in &connection.events {
         let What::Saw { packet } = &event.what else { continue };
-        let is_here = case.facts.connection_at[event.ordinal] == place;
-        if !is_here || answers.binary_search(&event.ordinal).is_ok() {
+        if answers.binary_search(&event.ordinal).is_ok() {
             continue;
         }
         let words = match packet {

@@ -1,6 +1,6 @@
 //! C7, I7: CONNACK comes first, and Session Present tells the truth.
 
-use super::facts::{Facts, NEVER, Ordinal, SLACK_MS};
+use super::facts::{Connection, Facts, NEVER, Ordinal, SLACK_MS};
 use super::sessions::{Attempts, FOR_EVER, expiry_s};
 use super::{Case, Wrong};
 use crate::history::{Saw, What};
@@ -17,36 +17,34 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 
 /// Nothing comes before CONNACK, nothing after a refusal, and CONNACK comes once.
 fn check_first(case: &Case<'_>, wrong: &mut Wrong) {
-    for event in case.facts.events {
-        let What::Saw { packet } = &event.what else { continue };
-        let Some(connection) = case.facts.connections.get(case.facts.connection_at[event.ordinal])
-        else {
-            continue;
-        };
-        let mut add = |rule, words: &str, other: Ordinal| {
-            let events = [other, event.ordinal];
-            wrong.add(Promise::I7, rule, connection.client, words.to_owned(), &events);
-        };
-        match (packet, connection.answer) {
-            (Saw::ConnAck { reason, session_present: true, .. }, _) if *reason != 0 => {
-                add("refused-with-session", "a refusal says Session Present", event.ordinal);
+    for connection in &case.facts.connections {
+        for event in &connection.events {
+            if let What::Saw { packet } = &event.what {
+                check_packet(connection, packet, event.ordinal, wrong);
             }
-            (_, Some(answer)) if answer.at == event.ordinal => {}
-            (Saw::ConnAck { .. }, Some(answer)) => {
-                add("second-connack", "CONNACK came twice on one connection", answer.at);
-            }
-            // A connection that is not let in may be told why.
-            (Saw::Disconnect { .. }, None) => {}
-            (_, Some(answer)) if answer.at < event.ordinal => {
-                if answer.reason != 0 {
-                    add("packet-after-refusal", "something came after the refusal", answer.at);
-                }
-            }
-            _ => add("packet-before-connack", "something came before CONNACK", event.ordinal),
         }
-        if let Some((at, _)) = connection.sent_away.filter(|(at, _)| *at < event.ordinal) {
-            add("packet-after-disconnect", "something came after the broker's DISCONNECT", at);
+    }
+}
+
+fn check_packet(connection: &Connection<'_>, packet: &Saw, at: Ordinal, wrong: &mut Wrong) {
+    let mut add = |rule, words: &str, other: Ordinal| {
+        wrong.add(Promise::I7, rule, connection.client, words.to_owned(), &[other, at]);
+    };
+    if let Some((told, _)) = connection.sent_away.filter(|(told, _)| *told < at) {
+        add("packet-after-disconnect", "something came after the broker's DISCONNECT", told);
+    }
+    match (packet, connection.answer) {
+        (Saw::ConnAck { reason, session_present: true, .. }, _) if *reason != 0 => {
+            add("refused-with-session", "a refusal says Session Present", at);
         }
+        (Saw::ConnAck { .. }, Some(answer)) if answer.at < at => {
+            add("second-connack", "CONNACK came twice on one connection", answer.at);
+        }
+        (_, Some(answer)) if answer.at < at && answer.reason != 0 => {
+            add("packet-after-refusal", "something came after the refusal", answer.at);
+        }
+        (_, Some(answer)) if answer.at <= at => {}
+        _ => add("packet-before-connack", "something came before CONNACK", at),
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) ended: Span,
     /// CONNECTs that may have put another session in its place.
     pub(super) doubts: Vec<Span>,
+    /// Its client acknowledged packet ids by guess: it may have acknowledged what it never saw.
+    pub(super) has_guessed: bool,
 }
 
 /// The connections of one client id to one broker, by the order in which they took effect.
@@ -99,11 +101,11 @@ impl Sessions {
             };
             let is_tangled = index > 0 && overlaps(facts, connections[index - 1], on);
             let Some(answer) = connection.answer else {
-                let may_be_over = current.is_none_or(|at| {
-                    let last = self.all[at].connections.last().copied().unwrap_or(on);
-                    let end = facts.connections[last].end.from;
-                    after(facts, end, expiry_s(facts, last).0) <= entry.to
-                });
+                let may_be_over = index == 0 || {
+                    let before = connections[index - 1];
+                    let end = facts.connections[before].end.from;
+                    after(facts, end, expiry_s(facts, before).0) <= entry.to
+                };
                 if connect.clean_start || is_tangled || may_be_over {
                     doubts.push(Span { is_sure: false, ..entry });
                 } else {
@@ -124,6 +126,7 @@ impl Sessions {
                         begun: entry,
                         ended: Span { from: NEVER, to: NEVER, is_sure: false },
                         doubts: Vec::new(),
+                        has_guessed: false,
                     });
                     self.all.len() - 1
                 }
@@ -134,6 +137,7 @@ impl Sessions {
             unseen = NEVER;
             self.all[session].doubts.append(&mut doubts);
             self.all[session].connections.push(on);
+            self.all[session].has_guessed |= connection.has_guessed();
             self.of[on] = Some(session);
             current = Some(session);
         }
@@ -176,7 +180,7 @@ fn after(facts: &Facts<'_>, end: Ordinal, secs: u32) -> Ordinal {
     match secs {
         FOR_EVER => NEVER,
         0 => end,
-        secs => facts.first_at(facts.ms(end) + u64::from(secs) * 1_000),
+        secs => facts.not_before(facts.ms(end) + u64::from(secs) * 1_000),
     }
 }
 

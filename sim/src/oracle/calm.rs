@@ -1,0 +1,62 @@
+//! Which connections nothing disturbs: what was sent on these arrives, and within a known time.
+
+use super::facts::{Facts, Ordinal, SLACK_MS};
+use crate::scenario::{AckPolicy, Action, ClientIndex, FaultKind, Manners};
+
+/// Milliseconds that a broker may take to do what it does at once.
+const HANDLING_MS: u64 = 1_000;
+
+/// Who lives in peace.
+#[derive(Clone, Debug)]
+pub(super) struct Calm {
+    /// By client.
+    clients: Vec<bool>,
+    /// Milliseconds that a packet may take.
+    pub(super) slowest_ms: u64,
+}
+
+impl Calm {
+    pub(super) fn of(facts: &Facts<'_>) -> Calm {
+        let scenario = facts.scenario;
+        let weather = scenario.weather;
+        let is_held = |zone: usize| {
+            scenario.faults.iter().any(|fault| match fault.kind {
+                FaultKind::Hold { zone: other, .. } | FaultKind::Partition { zone: other, .. } => {
+                    other == zone
+                }
+                _ => false,
+            })
+        };
+        let mut clients: Vec<bool> = scenario
+            .clients
+            .iter()
+            .map(|client| is_prompt(client.manners) && !is_held(client.zone))
+            .collect();
+        for op in &scenario.ops {
+            let disturbs = match op.action {
+                Action::Pause => true,
+                Action::Behave(manners) => !is_prompt(manners),
+                _ => false,
+            };
+            if let (Some(client), true) = (clients.get_mut(op.client), disturbs) {
+                *client = false;
+            }
+        }
+        let spike = if weather.spikes > 0 { 10 } else { 1 };
+        Calm { clients, slowest_ms: weather.latency_max_ms * spike }
+    }
+
+    /// Whether nothing keeps packets from this client.
+    pub(super) fn has(&self, client: ClientIndex) -> bool {
+        self.clients[client]
+    }
+
+    /// When something that a client asked then has surely been answered, in milliseconds.
+    pub(super) fn answered_by(&self, facts: &Facts<'_>, asked: Ordinal) -> u64 {
+        facts.ms(asked) + 2 * self.slowest_ms + HANDLING_MS + SLACK_MS
+    }
+}
+
+fn is_prompt(manners: Manners) -> bool {
+    manners.acks == AckPolicy::Prompt && manners.ack_delay_ms == 0
+}

@@ -1,0 +1,179 @@
+//! C8, C11, I8, I13, I16: the broker closes a connection only for a reason, says which, and does
+//! close it where it must.
+
+use super::facts::{Connection, Ending, Ordinal, Wish};
+use super::{Case, Wrong};
+use crate::history::ClosedBy;
+use crate::scenario::Qos;
+use crate::verdict::Promise;
+
+const MALFORMED: u8 = 0x81;
+const PROTOCOL_ERROR: u8 = 0x82;
+const SHUTTING_DOWN: u8 = 0x8B;
+const KEEP_ALIVE: u8 = 0x8D;
+const TAKEN_OVER: u8 = 0x8E;
+const RECEIVE_MAXIMUM: u8 = 0x93;
+const TOO_LARGE: u8 = 0x95;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    for place in 0..case.facts.connections.len() {
+        check_reason(case, place, wrong);
+        check_overdue(case, place, wrong);
+    }
+    check_delivered_too_late(case, wrong);
+}
+
+fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    if let Some((at, reason)) = connection.sent_away {
+        if !case.facts.is_v5(place) {
+            let words = "a client of 3.1.1 was sent DISCONNECT".to_owned();
+            wrong.add(Promise::I16, "disconnect-to-3.1.1", connection.client, words, &[at]);
+        } else if !connection.has_guessed() && !is_justified(case, place, at, reason) {
+            let words = format!("disconnected with reason {reason:#04x}, for no such reason");
+            let promise = match reason {
+                KEEP_ALIVE => Promise::I13,
+                TAKEN_OVER => Promise::I8,
+                _ => Promise::I16,
+            };
+            let events = [connection.opened, at];
+            wrong.add(promise, "closed-for-no-reason", connection.client, words, &events);
+        }
+        return;
+    }
+    let is_told = case.facts.is_v5(place) && connection.is_accepted() && case.facts.has_arrivals;
+    if let (Some((at, Ending::By(ClosedBy::Broker))), true) = (connection.ending, is_told) {
+        let words = "closed by the broker without a word".to_owned();
+        let events = [connection.opened, at];
+        wrong.add(Promise::I16, "closed-without-reason", connection.client, words, &events);
+    }
+}
+
+/// Whether something gives the broker that reason to close a connection.
+fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool {
+    let facts = &case.facts;
+    let connection = &facts.connections[place];
+    let broker = &facts.scenario.broker;
+    let mut before = connection.requests.iter().filter(|request| request.asked < at);
+    match reason {
+        MALFORMED => before.any(|request| matches!(request.wish, Wish::Garbage)),
+        PROTOCOL_ERROR => before.any(|request| match request.wish {
+            Wish::Garbage => true,
+            Wish::Disconnect { expiry_s, .. } => expiry_s.is_some_and(|secs| secs != 0),
+            _ => false,
+        }),
+        SHUTTING_DOWN => connection.life.is_some_and(|life| {
+            facts.lives[life].is_stopped && facts.lives[life].to < at
+        }),
+        KEEP_ALIVE => was_silent(case, connection, at),
+        TAKEN_OVER => facts.connections.iter().enumerate().any(|(other, later)| {
+            let is_same = case.sessions.identities[other] == case.sessions.identities[place];
+            other != place && is_same && later.entry.is_some_and(|entry| entry.from < at)
+        }),
+        RECEIVE_MAXIMUM => {
+            let count = before.filter(
+                |request| matches!(request.wish, Wish::Publish(p) if p.qos > Qos::AtMostOnce),
+            );
+            count.count() > usize::from(broker.inflight.unwrap_or(1_024))
+        }
+        TOO_LARGE => before.any(|request| match request.wish {
+            Wish::Publish(publish) => {
+                broker.packet_bytes.is_some_and(|max| publish.packet_bytes > max as usize)
+            }
+            _ => broker.packet_bytes.is_some(),
+        }),
+        _ => false,
+    }
+}
+
+/// Seconds of keep alive that the broker enforces.
+fn keep_alive_s(case: &Case<'_>, connection: &Connection<'_>) -> u16 {
+    let said = connection.answer.and_then(|answer| answer.granted.keep_alive_s);
+    let asked = connection.connect.map_or(0, |connect| connect.keep_alive_s);
+    let asked = said.unwrap_or(asked);
+    match case.facts.scenario.broker.keep_alive_max_s {
+        Some(max) if asked == 0 || asked > max => max,
+        _ => asked,
+    }
+}
+
+/// Whether nothing came from a client for 1.5 times its keep alive.
+fn was_silent(case: &Case<'_>, connection: &Connection<'_>, at: Ordinal) -> bool {
+    let silence_ms = u64::from(keep_alive_s(case, connection)) * 1_500;
+    if silence_ms == 0 {
+        return false;
+    }
+    let Some(entry) = connection.entry else { return true };
+    let mut last = case.facts.ms(entry.from);
+    for request in connection.requests.iter().filter(|request| request.asked < at) {
+        let came = request.arrived.unwrap_or(request.asked);
+        if case.facts.has_arrivals && request.arrived.is_none() {
+            continue;
+        }
+        // Without arrivals nobody knows how long each was under way.
+        let early = if case.facts.has_arrivals { 0 } else { case.calm.slowest_ms };
+        if case.facts.ms(came) + early >= last + silence_ms {
+            return true;
+        }
+        last = case.facts.ms(came);
+    }
+    case.facts.ms(at) >= last + silence_ms
+}
+
+/// What must be closed and is not: after garbage, silence, or a takeover.
+fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    let Some(last_event) = case.facts.events.last().map(|event| event.at_ms) else { return };
+    if !case.calm.has(connection.client) || !connection.is_accepted() {
+        return;
+    }
+    let open_until = connection.ending.map_or(last_event, |(at, _)| case.facts.ms(at));
+    let mut add = |promise, rule, words: &str, event: Ordinal| {
+        let events = [connection.opened, event];
+        wrong.add(promise, rule, connection.client, words.to_owned(), &events);
+    };
+    let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage));
+    if let Some(garbage) = garbage
+        && open_until > case.calm.answered_by(&case.facts, garbage.asked)
+    {
+        let words = "was not disconnected though it broke the protocol";
+        add(Promise::I16, "garbage-tolerated", words, garbage.asked);
+    }
+    let answered = connection.answer.map_or(connection.opened, |answer| answer.at);
+    let last = connection.requests.last().map_or(answered, |request| request.asked);
+    let silence_ms = u64::from(keep_alive_s(case, connection)) * 1_500;
+    if silence_ms > 0 && open_until > case.calm.answered_by(&case.facts, last) + silence_ms {
+        let words = "was not disconnected though it was silent for 1.5 times its keep alive";
+        add(Promise::I13, "keep-alive-not-enforced", words, last);
+    }
+    let taken = case.facts.connections.iter().enumerate().find_map(|(other, later)| {
+        let is_same = case.sessions.identities[other] == case.sessions.identities[place];
+        let entry = later.entry.filter(|_| is_same && other != place && later.is_accepted())?;
+        (entry.from > connection.entry?.to).then_some(later.answer?.at)
+    });
+    if let Some(taken) = taken.filter(|t| open_until > case.calm.answered_by(&case.facts, *t)) {
+        let words = "was not disconnected though another connection has its client id";
+        add(Promise::C8, "taken-over-left-open", words, taken);
+    }
+}
+
+/// Nothing published after a connection ended reaches it.
+fn check_delivered_too_late(case: &Case<'_>, wrong: &mut Wrong) {
+    for delivery in &case.deliveries.all {
+        let end = case.facts.connections[delivery.connection].end;
+        let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else {
+            continue;
+        };
+        let is_too_late = |from: Ordinal| from > end.to && from < delivery.at;
+        let mut effects = message.effects.iter();
+        if !message.effects.is_empty() && effects.all(|effect| is_too_late(effect.span.from)) {
+            let words = format!(
+                "message {} reached a connection that had ended before it was published",
+                message.number
+            );
+            let client = case.client(delivery.connection);
+            let events = [end.to, message.asked, delivery.at];
+            wrong.add(Promise::C8, "delivered-to-old-connection", client, words, &events);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! C13: once faults stop, everything drains and everything is answered.
+
+use super::facts::Wish;
+use super::{Case, Wrong};
+use crate::history::AckKind;
+use crate::scenario::Qos;
+use crate::verdict::Promise;
+
+/// Milliseconds of silence after which a run counts as quiet.
+const QUIET_MS: u64 = 2_000;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    let Some((ended, is_quiet)) = case.facts.ended else { return };
+    if !is_quiet {
+        if case.facts.scenario.liveness_ms > 0 {
+            let words = "not all was quiet in time, though nothing went wrong any more".to_owned();
+            wrong.add(Promise::C13, "never-quiet", None, words, &[ended]);
+        }
+        return;
+    }
+    if case.calm.slowest_ms >= QUIET_MS {
+        return;
+    }
+    for connection in &case.facts.connections {
+        let is_open = connection.ending.is_none() && connection.opened > case.facts.liveness_from;
+        if !is_open || !connection.is_accepted() || connection.has_guessed() {
+            continue;
+        }
+        for request in connection.requests.iter().filter(|request| request.answer.is_none()) {
+            let Some(name) = name(request.wish) else { continue };
+            let words = format!("{name} was never answered, though all was quiet in the end");
+            let events = [request.asked, ended];
+            wrong.add(Promise::C13, "never-answered", connection.client, words, &events);
+        }
+    }
+}
+
+/// The name of a request that must be answered.
+fn name(wish: Wish<'_>) -> Option<String> {
+    match wish {
+        Wish::Publish(publish) if publish.qos > Qos::AtMostOnce => {
+            Some(format!("PUBLISH {:?}", publish.id.unwrap_or(0)))
+        }
+        Wish::Subscribe { id, .. } => Some(format!("SUBSCRIBE {id}")),
+        Wish::Unsubscribe { id, .. } => Some(format!("UNSUBSCRIBE {id}")),
+        Wish::Ack(ack) if ack.kind == AckKind::PubRel => Some(format!("PUBREL {}", ack.id)),
+        Wish::Ack(ack) if ack.kind == AckKind::PubRec && ack.reason < 0x80 => {
+            Some(format!("PUBREC {}", ack.id))
+        }
+        Wish::Ping => Some("PINGREQ".to_owned()),
+        _ => None,
+    }
+}

@@ -1,0 +1,172 @@
+//! C6, I12: a new subscription gets the retained message of each matching topic: the last one,
+//! and not one that was replaced, cleared or had expired.
+
+use super::deliveries::{Delivery, retained_ways};
+use super::facts::{SLACK_MS, Span};
+use super::messages::Message;
+use super::subscriptions::{Change, states};
+use super::{Case, Wrong, limits_bite, lost};
+use crate::scenario::Qos;
+use crate::verdict::Promise;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    for delivery in &case.deliveries.all {
+        let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else {
+            continue;
+        };
+        if delivery.saw.retain && message.retain && delivery.repeats.is_none() {
+            check_delivered(case, delivery, message, wrong);
+        }
+    }
+    if case.messages.all.iter().any(|message| message.retain) {
+        for session in 0..case.sessions.all.len() {
+            check_session(case, session, wrong);
+        }
+    }
+}
+
+/// What came only because it was retained must have been that when the subscription was made.
+fn check_delivered(
+    case: &Case<'_>,
+    delivery: &Delivery<'_>,
+    message: &Message<'_>,
+    wrong: &mut Wrong,
+) {
+    let explanation = case.explain(delivery, message);
+    if !explanation.retained || explanation.own || explanation.shared {
+        return;
+    }
+    let Some(topic) = case.subscriptions.topic(message.topic) else { return };
+    let Some(during) = message.span() else { return };
+    let mut replaced: Option<(&Message<'_>, &Change)> = None;
+    for (filter, changes) in case.subscriptions.matching(delivery.session, topic) {
+        if filter.is_shared {
+            continue;
+        }
+        for change in changes.iter().filter(|change| change.span.from < delivery.at) {
+            let is_meant = change.to.is_some() && during.may_precede(change.span);
+            if !is_meant || retained_ways(changes, during, delivery.at).next().is_none() {
+                continue;
+            }
+            let later = retained_on(case, message.topic)
+                .find(|other| surely_replaces(case, other, during, change.span));
+            match later {
+                Some(later) => replaced = Some((later, change)),
+                None if is_expired(case, message, change.span) => {}
+                None => return,
+            }
+        }
+    }
+    let client = case.client(delivery.connection);
+    let name = format!("retained message {} on '{}'", message.number, message.topic);
+    match replaced {
+        Some((later, change)) => {
+            let words = format!("received the {name}, which was replaced before it subscribed");
+            let events = [message.asked, later.asked, change.asked, delivery.at];
+            wrong.add(Promise::C6, "stale-retained", client, words, &events);
+        }
+        None => {
+            let words = format!("received the {name}, which had expired before it subscribed");
+            let events = [message.asked, delivery.at];
+            wrong.add(Promise::C6, "expired-retained", client, words, &events);
+        }
+    }
+}
+
+fn retained_on<'c, 'a>(
+    case: &'c Case<'a>,
+    topic: &'c str,
+) -> impl Iterator<Item = &'c Message<'a>> {
+    case.messages.all.iter().filter(move |message| message.retain && message.topic == topic)
+}
+
+/// Whether the broker surely took a message.
+fn is_taken(case: &Case<'_>, message: &Message<'_>) -> bool {
+    let is_told = message.number != 0 && message.is_acked();
+    is_told || (message.is_sure() && !limits_bite(case.facts.scenario))
+}
+
+/// Whether another message took the place of one published at `during` before `then`.
+fn surely_replaces(case: &Case<'_>, other: &Message<'_>, during: Span, then: Span) -> bool {
+    let is_between = |span: Span| span.from > during.to && span.to < then.from;
+    is_taken(case, other) && other.effects.iter().all(|effect| is_between(effect.span))
+}
+
+fn is_expired(case: &Case<'_>, message: &Message<'_>, then: Span) -> bool {
+    let (Some(expiry_s), Some(during)) = (message.expiry_s, message.span()) else { return false };
+    let gone = case.facts.ms(during.to).saturating_add(u64::from(expiry_s) * 1_000 + SLACK_MS);
+    gone < case.facts.ms(then.from)
+}
+
+/// What each subscription of a session that was drained should have got.
+fn check_session(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
+    let facts = &case.sessions.all[session];
+    let is_certain = lost::is_drained(case, session)
+        && facts.doubts.is_empty()
+        && !facts.has_guessed
+        && !lost::is_small(case, session);
+    if !is_certain {
+        return;
+    }
+    let mut topics: Vec<&str> = case.messages.all.iter().map(|message| message.topic).collect();
+    topics.sort_unstable();
+    topics.dedup();
+    for topic in topics {
+        let Some(number) = case.subscriptions.topic(topic) else { continue };
+        for (filter, changes) in case.subscriptions.matching(session, number) {
+            if let (false, Some(change)) = (filter.is_shared, changes.last()) {
+                check_owed(case, session, topic, changes, change, wrong);
+            }
+        }
+    }
+}
+
+/// The last change of a subscription: an earlier one may be overtaken by it.
+fn check_owed(
+    case: &Case<'_>,
+    session: usize,
+    topic: &str,
+    changes: &[Change],
+    change: &Change,
+    wrong: &mut Wrong,
+) {
+    let Some(granted) = change.to.filter(|_| change.span.is_sure) else { return };
+    let before = &changes[..changes.len() - 1];
+    let is_new = states(before, change.span).all(|state| state.is_none());
+    let wants = granted.retain_handling == 0 || (granted.retain_handling == 1 && is_new);
+    let Some(message) = current(case, topic, change.span).filter(|_| wants) else { return };
+    if message.qos.min(granted.qos) == Qos::AtMostOnce {
+        return;
+    }
+    let number = case.messages.find(message.number);
+    let came = case.deliveries.all.iter().any(|delivery| {
+        delivery.session == session && delivery.message == number && delivery.at > change.span.from
+    });
+    if !came {
+        let words =
+            format!("the retained message {} on '{topic}' never came", message.number);
+        let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
+        wrong.add(Promise::C6, "retained-lost", client, words, &[message.asked, change.asked]);
+    }
+}
+
+/// The retained message of a topic at that time and ever after, if that is certain.
+fn current<'c, 'a>(case: &'c Case<'a>, topic: &'c str, then: Span) -> Option<&'c Message<'a>> {
+    let mut last: Option<(&Message<'_>, Span)> = None;
+    for message in retained_on(case, topic) {
+        let Some(during) = message.span() else { continue };
+        let is_certain = is_taken(case, message) && during.to < then.from;
+        if !is_certain {
+            return None;
+        }
+        match last {
+            Some((_, other)) if during.to < other.from => {}
+            Some((_, other)) if other.to >= during.from => return None,
+            _ => last = Some((message, during)),
+        }
+    }
+    let (message, during) = last?;
+    let is_same_life = case.facts.lives.last().is_some_and(|life| life.from < during.from);
+    let is_kept = message.number != 0 && message.expiry_s.is_none() && is_same_life;
+    is_kept.then_some(message)
+}

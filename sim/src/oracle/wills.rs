@@ -1,0 +1,31 @@
+//! C9, I11: a will is published after its connection ended without a word and its delay went by,
+//! or its session ended; never before, and never after DISCONNECT with reason 0x00.
+//!
+//! That it comes at all is checked by `lost.rs`, and how often by `copies.rs`: a will is a message.
+
+use super::{Case, Wrong};
+use crate::verdict::Promise;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    for delivery in &case.deliveries.all {
+        let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else {
+            continue;
+        };
+        let Some(connection) = message.will_of.map(|on| &case.facts.connections[on]) else {
+            continue;
+        };
+        if message.effects.iter().any(|effect| effect.span.from < delivery.at) {
+            continue;
+        }
+        let client = case.client(delivery.connection);
+        let number = message.number;
+        let events = [connection.opened, connection.end.from, delivery.at];
+        if message.effects.is_empty() {
+            let words = format!("the will {number} was published after DISCONNECT took it back");
+            wrong.add(Promise::C9, "will-after-disconnect", client, words, &events);
+        } else {
+            let words = format!("the will {number} was published before it was due");
+            wrong.add(Promise::C9, "will-too-early", client, words, &events);
+        }
+    }
+}
