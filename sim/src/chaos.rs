@@ -62,11 +62,6 @@ impl<S> Chaotic<S> {
         Chaotic { stream, chaos, dice, arrived: BytesMut::new(), delay: None, scratch }
     }
 
-    /// The stream itself.
-    pub(crate) fn stream(&self) -> &S {
-        &self.stream
-    }
-
     /// Whether to be late. Then the caller is woken at once.
     fn is_late(&mut self, context: &Context<'_>) -> bool {
         let is_late = self.dice.chance(self.chaos.pending);

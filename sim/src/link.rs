@@ -6,12 +6,12 @@
 //! does; a dead connection takes bytes until its window is full and says nothing; a reset is
 //! heard by both ends at once. `network.rs` makes links; faults reach them through [`Links`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -38,6 +38,10 @@ pub(crate) struct Link(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    /// The number of the connection, once its client has said it.
+    number: Option<u64>,
+    /// The broker has heard of its end, or has ended it.
+    has_ended: bool,
     window: usize,
     is_dead: bool,
     is_reset: bool,
@@ -49,7 +53,8 @@ struct State {
 struct Lane {
     /// Written and not read.
     bytes: usize,
-    segments: usize,
+    /// What is left of each write.
+    segments: VecDeque<usize>,
     /// Read since the beginning.
     read: usize,
     /// When so many bytes are read, the connection is reset.
@@ -67,12 +72,24 @@ pub(crate) struct Links(Arc<Mutex<Table>>);
 #[derive(Debug)]
 struct Table {
     dice: Dice,
-    /// By the client's address.
-    links: BTreeMap<SocketAddr, Weak<Mutex<State>>>,
+    /// By the client's address, until the broker's end is gone: the client's may be gone before
+    /// the broker has accepted.
+    links: BTreeMap<SocketAddr, Link>,
     /// Hosts that nothing reaches and that reach nobody.
     cut_off: BTreeSet<IpAddr>,
     /// Everything that left the broker.
     sent: Digest,
+    /// What the broker read since somebody asked.
+    progress: Vec<Progress>,
+}
+
+/// What the broker's end of a connection came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It has read so many bytes, from the beginning.
+    Read { connection: u64, bytes: usize },
+    /// It is over.
+    Ended { connection: u64 },
 }
 
 /// A stream whose other end is known.
@@ -92,25 +109,28 @@ impl Links {
             links: BTreeMap::new(),
             cut_off: BTreeSet::new(),
             sent: Digest::default(),
+            progress: Vec::new(),
         })))
     }
 
     /// The link of the connection from that address. Dead from the start if its host is cut off.
     pub(crate) fn of(&self, client: SocketAddr) -> Link {
         let mut table = self.table();
-        if let Some(link) = table.links.get(&client).and_then(Weak::upgrade) {
-            return Link(link);
+        if let Some(link) = table.links.get(&client) {
+            return link.clone();
         }
         let choice = usize::try_from(table.dice.below(WINDOWS.len() as u64)).expect("a few");
         let state = State {
+            number: None,
+            has_ended: false,
             window: WINDOWS[choice],
             is_dead: table.cut_off.contains(&client.ip()),
             is_reset: false,
             lanes: [Lane::default(), Lane::default()],
         };
-        let link = Arc::new(Mutex::new(state));
-        table.links.insert(client, Arc::downgrade(&link));
-        Link(link)
+        let link = Link(Arc::new(Mutex::new(state)));
+        table.links.insert(client, link.clone());
+        link
     }
 
     /// Everything from and to that host is lost from now on, and every connection it has is dead.
@@ -136,14 +156,19 @@ impl Links {
 
     /// Every connection that is dead is found out, at both ends.
     pub(crate) fn bury_the_dead(&self) {
-        let table = self.table();
-        for link in table.links.values().filter_map(|link| link.upgrade().map(Link)) {
+        let links: Vec<Link> = self.table().links.values().cloned().collect();
+        for link in links {
             let mut state = link.state();
             if std::mem::take(&mut state.is_dead) {
                 state.is_reset = true;
                 state.lanes.iter_mut().for_each(Lane::wake);
             }
         }
+    }
+
+    /// What the broker's ends came to since the last time, in order.
+    pub(crate) fn take_progress(&self) -> Vec<Progress> {
+        std::mem::take(&mut self.table().progress)
     }
 
     /// Of everything that left the broker, in order.
@@ -154,7 +179,7 @@ impl Links {
     fn of_host(&self, host: IpAddr) -> Vec<Link> {
         let table = self.table();
         let own = table.links.iter().filter(|(address, _)| address.ip() == host);
-        own.filter_map(|(_, link)| link.upgrade().map(Link)).collect()
+        own.map(|(_, link)| link.clone()).collect()
     }
 
     /// Nothing that can panic runs under this lock.
@@ -181,6 +206,11 @@ impl Link {
         state.lanes.iter_mut().for_each(Lane::wake);
     }
 
+    /// Says which connection it is. Before anything is sent.
+    pub(crate) fn number(&self, connection: u64) {
+        self.state().number = Some(connection);
+    }
+
     /// Resets the connection as soon as that end has read so many bytes, and no more.
     pub(crate) fn tear(&self, end: End, bytes: usize) {
         self.state().lanes[end as usize].torn_at = Some(bytes);
@@ -198,9 +228,18 @@ impl Lane {
         wakers.into_iter().flatten().for_each(Waker::wake);
     }
 
-    fn free(&mut self, bytes: usize) {
+    /// So many bytes are read.
+    fn free(&mut self, mut bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
-        self.segments = self.segments.saturating_sub(1);
+        while let Some(first) = self.segments.front_mut() {
+            let part = bytes.min(*first);
+            *first -= part;
+            bytes -= part;
+            if *first > 0 {
+                break;
+            }
+            self.segments.pop_front();
+        }
         if let Some(writer) = self.writer.take() {
             writer.wake();
         }
@@ -225,9 +264,51 @@ impl<S> Linked<S> {
         &self.link
     }
 
+    /// If this is the broker's end: the connection is over for it.
+    fn note_end(&self, state: &mut State) {
+        if self.end == End::Broker
+            && !std::mem::replace(&mut state.has_ended, true)
+            && let Some(connection) = state.number
+        {
+            self.links.table().progress.push(Progress::Ended { connection });
+        }
+    }
+
     /// The lane that the other end reads.
     fn out(&self) -> usize {
         1 - self.end as usize
+    }
+}
+
+impl<S: AsyncRead + Unpin> Linked<S> {
+    /// Reads; a torn connection is reset after its last byte.
+    fn poll_bytes(
+        &mut self,
+        state: &mut State,
+        context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if state.is_reset {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        let before = out.filled().len();
+        if Pin::new(&mut self.stream).poll_read(context, out)?.is_pending() {
+            return Poll::Pending;
+        }
+        let lane = &mut state.lanes[self.end as usize];
+        let mut bytes = out.filled().len() - before;
+        lane.free(bytes);
+        if let Some(most) = lane.torn_at.map(|at| at - lane.read).filter(|most| bytes >= *most) {
+            bytes = most;
+            out.set_filled(before + most);
+            state.is_reset = true;
+            state.lanes.iter_mut().for_each(Lane::wake);
+            if most == 0 {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        }
+        state.lanes[self.end as usize].read += bytes;
+        Poll::Ready(Ok(bytes))
     }
 }
 
@@ -237,36 +318,22 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
         context: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let mut state = this.link.state();
-        let (is_dead, is_reset) = (state.is_dead, state.is_reset);
-        let lane = &mut state.lanes[this.end as usize];
-        remember(&mut lane.reader, context);
-        if is_dead {
+        let link = self.link.clone();
+        let mut state = link.state();
+        remember(&mut state.lanes[self.end as usize].reader, context);
+        if state.is_dead {
             return Poll::Pending;
         }
-        if is_reset {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        let before = out.filled().len();
-        let polled = Pin::new(&mut this.stream).poll_read(context, out);
-        let mut bytes = out.filled().len() - before;
-        if bytes > 0 {
-            lane.free(bytes);
-        }
-        if let Some(most) = lane.torn_at.map(|at| at.saturating_sub(lane.read))
-            && bytes >= most
-        {
-            bytes = most;
-            out.set_filled(before + most);
-            state.is_reset = true;
-            state.lanes.iter_mut().for_each(Lane::wake);
-            if most == 0 {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        let polled = self.poll_bytes(&mut state, context, out);
+        match (&polled, state.number) {
+            (Poll::Ready(Ok(1..)), Some(connection)) if self.end == End::Broker => {
+                let bytes = state.lanes[self.end as usize].read;
+                self.links.table().progress.push(Progress::Read { connection, bytes });
             }
+            (Poll::Ready(Ok(0) | Err(_)), _) => self.note_end(&mut state),
+            _ => {}
         }
-        state.lanes[this.end as usize].read += bytes;
-        polled
+        polled.map_ok(drop)
     }
 }
 
@@ -285,7 +352,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Linked<S> {
         }
         let lane = &mut state.lanes[out];
         let room = window.saturating_sub(lane.bytes);
-        if !lane.is_unread && (room == 0 || lane.segments >= SEGMENTS_MAX) {
+        if !lane.is_unread && (room == 0 || lane.segments.len() >= SEGMENTS_MAX) {
             remember(&mut lane.writer, context);
             return Poll::Pending;
         }
@@ -297,7 +364,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Linked<S> {
         };
         if let Poll::Ready(Ok(taken)) = &polled {
             lane.bytes += taken;
-            lane.segments += 1;
+            lane.segments.push_back(*taken);
             if this.end == End::Broker {
                 bytes[..*taken].hash(&mut this.links.table().sent);
             }
@@ -310,6 +377,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Linked<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.note_end(&mut self.link.state());
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
@@ -318,10 +386,16 @@ impl<S> Drop for Linked<S> {
     /// Who reads no more keeps nobody from writing: the stream itself says that it is over.
     fn drop(&mut self) {
         let mut state = self.link.state();
+        self.note_end(&mut state);
         if !state.is_dead {
             let lane = &mut state.lanes[self.end as usize];
             lane.is_unread = true;
             lane.wake();
+        }
+        drop(state);
+        if self.end == End::Broker {
+            let same = |link: &Link| Arc::ptr_eq(&link.0, &self.link.0);
+            self.links.table().links.retain(|_, link| !same(link));
         }
     }
 }
@@ -394,7 +468,9 @@ mod tests {
         links.cut_off(CLIENT.ip());
         assert!(links.is_cut_off(CLIENT.ip()) && links.of(CLIENT).is_dead());
         links.rejoin(CLIENT.ip());
-        assert!(!links.is_cut_off(CLIENT.ip()) && !links.of(CLIENT).is_dead());
+        let later = SocketAddr::new(CLIENT.ip(), 8);
+        assert!(!links.is_cut_off(CLIENT.ip()) && !links.of(later).is_dead());
+        assert!(links.of(CLIENT).is_dead(), "what was dead stays dead");
     }
 
     #[tokio::test]

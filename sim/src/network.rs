@@ -19,7 +19,7 @@ use crate::dice::Dice;
 use crate::link::{End, Linked, Links};
 
 /// A connection of the simulation.
-pub type SimStream = Chaotic<Linked<TcpStream>>;
+pub type SimStream = Linked<Chaotic<TcpStream>>;
 
 /// The network of one side. Clones count their connections together.
 #[derive(Clone, Debug)]
@@ -75,8 +75,8 @@ impl SimNetwork {
             End::Client => "chaos of clients",
             End::Broker => "chaos of the broker",
         };
-        let linked = Linked::new(stream, self.links.of(client), self.end, self.links.clone());
-        Chaotic::new(linked, self.chaos, Dice::new(self.seed, purpose, ordinal))
+        let chaotic = Chaotic::new(stream, self.chaos, Dice::new(self.seed, purpose, ordinal));
+        Linked::new(chaotic, self.links.of(client), self.end, self.links.clone())
     }
 }
 

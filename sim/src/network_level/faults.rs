@@ -2,7 +2,7 @@
 
 use super::broker;
 use super::stage::{Stage, zone_name};
-use super::wire::Leave;
+use super::wire::{Leave, Wire};
 use crate::history::{ClosedBy, What};
 use crate::marks::Mark;
 use crate::scenario::{Fault, FaultKind};
@@ -89,6 +89,8 @@ impl Stage<'_> {
         self.mark_connected(Mark::Crashed);
         self.note(What::BrokerCrashed);
         self.sim.crash(broker::HOST);
+        self.on_the_way.clear();
+        self.refuse_all();
         self.broker = Broker::Down { until: self.now + down_ms };
     }
 
@@ -107,7 +109,13 @@ impl Stage<'_> {
         }
     }
 
+    /// Connections that are being opened do not get to the broker that comes next.
+    fn refuse_all(&self) {
+        self.wires.iter().flatten().for_each(Wire::refuse_unless_open);
+    }
+
     pub(super) fn start_broker(&mut self) {
+        self.refuse_all();
         self.sim.bounce(broker::HOST);
         self.broker = Broker::Up;
         self.note(What::BrokerStarted);

@@ -5,8 +5,10 @@
 //! also meet framing, back pressure, half-open connections, timeouts, start and stop. One host
 //! is the broker, a few others ("zones") have the clients' connections. `stage.rs` is the loop
 //! around turmoil, `broker.rs` the host of the broker, `faults.rs` what goes wrong, `liveness.rs`
-//! the phase after, `wire.rs` one connection as its client's host has it.
+//! the phase after, `wire.rs` one connection as its client's host has it, `arrivals.rs` when
+//! requests reach the broker.
 
+mod arrivals;
 mod broker;
 mod faults;
 mod liveness;

@@ -14,9 +14,11 @@ use std::slice;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stormpetrel::mqtt::wire::Packet;
+use stormpetrel::server::Network;
 use tokio::sync::Notify;
 use turmoil::Sim;
 
+use super::arrivals::OnTheWay;
 use super::broker::{self, Brokers};
 use super::faults;
 use super::liveness::Liveness;
@@ -61,6 +63,7 @@ pub(super) struct Stage<'s> {
     /// The connection that each client is on.
     pub(super) wires: Vec<Option<Wire>>,
     next_connection: u64,
+    pub(super) on_the_way: OnTheWay,
     tear: Option<Tear>,
     effects: Vec<Effect>,
     pub(super) zones: Vec<Zone>,
@@ -109,6 +112,7 @@ impl<'s> Stage<'s> {
             clients: clients.map(|(index, client)| Client::new(index, client)).collect(),
             wires: scenario.clients.iter().map(|_| None).collect(),
             next_connection: 0,
+            on_the_way: OnTheWay::default(),
             tear,
             effects: Vec::new(),
             zones,
@@ -167,6 +171,7 @@ impl<'s> Stage<'s> {
             }
         }
         self.step_network()?;
+        self.note_arrivals();
         (0..self.clients.len()).for_each(|index| self.read(index));
         Ok(())
     }
@@ -232,21 +237,23 @@ impl<'s> Stage<'s> {
     }
 
     fn take_effect(&mut self, index: ClientIndex, effect: Effect) {
-        if let Effect::Open { .. } = effect {
-            return self.open(index);
+        if let Effect::Open { connection } = effect {
+            return self.open(index, connection);
         }
         let Some(wire) = &self.wires[index] else { return };
         match effect {
             Effect::Open { .. } => {}
-            Effect::Send { packet, .. } => {
+            Effect::Send { asked, packet } => {
                 if packet != Packet::PingReq {
                     self.liveness.last_activity = self.now;
                 }
-                wire.send(&packet);
+                let bytes = wire.send(&packet);
+                self.on_the_way.send(wire.number, asked, bytes, false);
             }
-            Effect::Garble { .. } => {
-                let choice = self.dice.below(GARBAGE.len() as u64) as usize;
-                wire.send_bytes(GARBAGE[choice]);
+            Effect::Garble { asked } => {
+                let garbage = GARBAGE[self.dice.below(GARBAGE.len() as u64) as usize];
+                wire.send_bytes(garbage);
+                self.on_the_way.send(wire.number, asked, garbage.len(), true);
             }
             Effect::Close => self.leave(index, Leave::Close),
             Effect::Cut => {
@@ -263,13 +270,18 @@ impl<'s> Stage<'s> {
         }
     }
 
-    fn open(&mut self, index: ClientIndex) {
+    fn open(&mut self, index: ClientIndex, connection: u64) {
+        self.on_the_way.open(connection, index);
         let client = &self.scenario.clients[index];
         let tear = self.tear.take_if(|tear| tear.client == index);
-        let wire = Wire::new(client.version, tear);
-        let arrivals = &self.zones[client.zone].arrivals;
-        arrivals.queue.borrow_mut().push_back(wire.shared());
-        arrivals.came.notify_one();
+        let wire = Wire::new(connection, client.version, tear);
+        if self.sim.is_host_running(broker::HOST) {
+            let arrivals = &self.zones[client.zone].arrivals;
+            arrivals.queue.borrow_mut().push_back(wire.shared());
+            arrivals.came.notify_one();
+        } else {
+            wire.refuse_unless_open();
+        }
         self.wires[index] = Some(wire);
     }
 
@@ -309,7 +321,7 @@ async fn serve(number: usize, arrivals: Rc<Arrivals>, network: SimNetwork) -> tu
     loop {
         let next = arrivals.queue.borrow_mut().pop_front();
         match next {
-            Some(shared) => drop(tokio::task::spawn_local(carry(network.clone(), host, shared))),
+            Some(shared) => network.spawn(carry(network.clone(), host, shared)),
             None => arrivals.came.notified().await,
         }
     }
@@ -375,7 +387,8 @@ mod tests {
         let failure = play(|stage| {
             stage.sim.host("bad", || async {
                 // Nobody waits for it, so that nobody hears of it.
-                drop(tokio::task::spawn_local(async { panic!("nobody hears this") }));
+                let network = SimNetwork::new(0, Chaos::default());
+                network.spawn(async { panic!("nobody hears this") });
                 std::future::pending().await
             });
         });

@@ -33,6 +33,7 @@ const READ_BYTES: usize = 16 * 1024;
 /// A connection, for the loop.
 #[derive(Debug)]
 pub(super) struct Wire {
+    pub(super) number: u64,
     version: ProtocolVersion,
     decoder: Decoder,
     /// The beginning of what is not decoded yet.
@@ -46,8 +47,12 @@ pub(super) struct Shared {
     outgoing: BytesMut,
     incoming: BytesMut,
     leaves: Option<Leave>,
+    /// Whether the broker's host has let it in.
+    is_open: bool,
     is_paused: bool,
     ended: Option<ClosedBy>,
+    /// The number of the connection.
+    number: u64,
     tear: Option<Tear>,
     waker: Option<Waker>,
 }
@@ -64,10 +69,10 @@ pub(super) enum Leave {
 }
 
 impl Wire {
-    pub(super) fn new(version: ProtocolVersion, tear: Option<Tear>) -> Wire {
+    pub(super) fn new(number: u64, version: ProtocolVersion, tear: Option<Tear>) -> Wire {
         let decoder = Decoder::with_version(Sender::Broker, version.into(), PACKET_BYTES_MAX);
-        let shared = Rc::new(RefCell::new(Shared { tear, ..Shared::default() }));
-        Wire { version, decoder, undecoded: Bytes::new(), shared }
+        let shared = Rc::new(RefCell::new(Shared { number, tear, ..Shared::default() }));
+        Wire { number, version, decoder, undecoded: Bytes::new(), shared }
     }
 
     /// What its task needs.
@@ -75,11 +80,14 @@ impl Wire {
         Rc::clone(&self.shared)
     }
 
-    pub(super) fn send(&self, packet: &Packet) {
+    /// Bytes of the packet.
+    pub(super) fn send(&self, packet: &Packet) -> usize {
         let mut shared = self.shared.borrow_mut();
+        let before = shared.outgoing.len();
         encode(packet, self.version.into(), &mut shared.outgoing)
             .expect("no scenario has a packet above 256 MiB");
         shared.wake();
+        shared.outgoing.len() - before
     }
 
     pub(super) fn send_bytes(&self, bytes: &[u8]) {
@@ -125,6 +133,16 @@ impl Wire {
         self.decoder.decode(&mut self.undecoded)
     }
 
+    /// The broker is another one from now on, or none: whoever is not in does not get in.
+    pub(super) fn refuse_unless_open(&self) {
+        let mut shared = self.shared.borrow_mut();
+        if !shared.is_open {
+            shared.ended = Some(ClosedBy::Unreachable);
+            shared.leaves = Some(Leave::Abandon);
+            shared.wake();
+        }
+    }
+
     /// Who ended it; none: it is not over, as far as the client's host knows.
     pub(super) fn ended(&self) -> Option<ClosedBy> {
         self.shared.borrow().ended
@@ -148,7 +166,7 @@ impl Shared {
         self.waker = Some(context.waker().clone());
         match self.leaves {
             Some(Leave::Abandon) => {
-                stream.stream().link().kill();
+                stream.link().kill();
                 return Poll::Ready(());
             }
             Some(Leave::Cut(bytes)) => {
@@ -224,8 +242,10 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
             None => return,
         }
     };
+    stream.link().number(shared.borrow().number);
+    shared.borrow_mut().is_open = true;
     if let Some(tear) = shared.borrow().tear {
-        stream.stream().link().tear(tear.end(), tear.bytes);
+        stream.link().tear(tear.end(), tear.bytes);
     }
     poll_fn(|context| shared.borrow_mut().poll(&mut stream, context)).await;
     if shared.borrow().leaves == Some(Leave::Close) {
@@ -239,7 +259,7 @@ async fn connect(network: &SimNetwork, host: IpAddr) -> io::Result<SimStream> {
         return std::future::pending().await;
     }
     let stream = network.connect(broker::HOST, Bind::DEFAULT_PORT).await?;
-    if stream.stream().link().is_dead() {
+    if stream.link().is_dead() {
         // The network was lost while the connection was being opened.
         return std::future::pending().await;
     }

@@ -1,0 +1,80 @@
+//! When the broker was given what clients asked: by the bytes that it has read of each
+//! connection.
+//!
+//! The shell hands in whole packets as soon as it has their last byte, so the order of its reads
+//! is the order in which requests take effect. Noted in the history, as at the machine level.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::stage::Stage;
+use crate::history::What;
+use crate::link::Progress;
+use crate::scenario::ClientIndex;
+
+/// What was sent on each connection and has not arrived.
+#[derive(Debug, Default)]
+pub(super) struct OnTheWay(BTreeMap<u64, Sent>);
+
+#[derive(Debug)]
+struct Sent {
+    client: ClientIndex,
+    /// Bytes of everything so far.
+    bytes: usize,
+    /// Where each request ends, and the ordinal of its event.
+    requests: VecDeque<(usize, usize)>,
+    /// After this nothing can be understood.
+    garbage: Option<usize>,
+}
+
+impl OnTheWay {
+    pub(super) fn open(&mut self, connection: u64, client: ClientIndex) {
+        let sent = Sent { client, bytes: 0, requests: VecDeque::new(), garbage: None };
+        self.0.insert(connection, sent);
+    }
+
+    /// A request of so many bytes was handed to the network.
+    pub(super) fn send(&mut self, connection: u64, asked: usize, bytes: usize, is_garbage: bool) {
+        let Some(sent) = self.0.get_mut(&connection) else { return };
+        sent.bytes += bytes;
+        if sent.garbage.is_none() {
+            sent.requests.push_back((sent.bytes, asked));
+        }
+        if is_garbage {
+            sent.garbage.get_or_insert(asked);
+        }
+    }
+
+    /// The broker is gone: nothing arrives any more.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+impl Stage<'_> {
+    /// Notes what has arrived since the last time, in the order in which the broker read it.
+    pub(super) fn note_arrivals(&mut self) {
+        for progress in self.links.take_progress() {
+            match progress {
+                Progress::Read { connection, bytes } => self.note_read(connection, bytes),
+                Progress::Ended { connection } => {
+                    if let Some(sent) = self.on_the_way.0.remove(&connection) {
+                        self.note_arrived(sent.client, connection, None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note_read(&mut self, connection: u64, bytes: usize) {
+        while let Some(sent) = self.on_the_way.0.get_mut(&connection)
+            && let Some((_, asked)) = sent.requests.pop_front_if(|(end, _)| *end <= bytes)
+        {
+            let client = sent.client;
+            self.note_arrived(client, connection, Some(asked));
+        }
+    }
+
+    fn note_arrived(&mut self, client: ClientIndex, connection: u64, asked: Option<usize>) {
+        self.history.note(self.now, Some(client), What::Arrived { asked, connection });
+    }
+}
