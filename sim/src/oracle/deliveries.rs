@@ -60,7 +60,9 @@ impl<'a> Deliveries<'a> {
                         }
                         Saw::Ack(ack) if ack.kind == AckKind::PubRel => {
                             let known = sent.iter_mut().find(|known| known.id == ack.id);
-                            known.map(|known| known.is_released = true);
+                            if let Some(known) = known {
+                                known.is_released = true;
+                            }
                         }
                         _ => {}
                     }

@@ -30,11 +30,6 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// It took effect, and this was over before the other could begin.
-    pub(super) fn surely_precedes(self, other: Span) -> bool {
-        self.is_sure && self.to < other.from
-    }
-
     /// It may have taken effect before the other.
     pub(super) fn may_precede(self, other: Span) -> bool {
         self.from <= other.to

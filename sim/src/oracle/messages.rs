@@ -7,7 +7,7 @@ use super::facts::{Ending, Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
 use super::sessions::{FOR_EVER, Identity, Sessions, expiry_s};
 use super::topic;
 use crate::history::{ClosedBy, Outcome, What};
-use crate::scenario::{ClientIndex, MessageNumber, Qos, Will};
+use crate::scenario::{MessageNumber, Qos, Will};
 
 /// A message: a number, or one of those without.
 #[derive(Clone, Debug)]
@@ -19,7 +19,6 @@ pub(super) struct Message<'a> {
     pub(super) retain: bool,
     pub(super) expiry_s: Option<u32>,
     pub(super) bytes: usize,
-    pub(super) client: ClientIndex,
     pub(super) publisher: Identity,
     /// The connection whose will it is.
     pub(super) will_of: Option<usize>,
@@ -115,7 +114,6 @@ impl<'a> Messages<'a> {
                 retain: publish.retain,
                 expiry_s: publish.expiry_s,
                 bytes: publish.bytes,
-                client: connection.client,
                 publisher,
                 will_of: None,
                 asked: request.asked,
@@ -184,7 +182,6 @@ fn of_will<'a>(
     will: &'a Will,
     entry: Span,
 ) -> Message<'a> {
-    let connection = &facts.connections[place];
     let is_v5 = facts.is_v5(place);
     let message = &will.message;
     let span = will_span(facts, sessions, place, if is_v5 { will.delay_s } else { 0 });
@@ -195,7 +192,6 @@ fn of_will<'a>(
         retain: message.retain,
         expiry_s: message.expiry_s.filter(|_| is_v5),
         bytes: message.bytes,
-        client: connection.client,
         publisher: sessions.identities[place],
         will_of: Some(place),
         asked: entry.from,

@@ -48,8 +48,6 @@ mod session_present;
 mod sessions;
 mod subscribed;
 mod subscriptions;
-#[cfg(test)]
-mod tale;
 mod topic;
 mod wills;
 

@@ -87,8 +87,8 @@ fn check_unexplained(
     }
     let Some(topic) = case.subscriptions.topic(message.topic) else { return };
     let ended = case.subscriptions.matching(delivery.session, topic).find_map(|(_, changes)| {
-        let before = changes.iter().filter(|change| change.span.to < message.asked);
-        before.filter(|change| change.to.is_none()).next_back()
+        let mut before = changes.iter().filter(|change| change.span.to < message.asked);
+        before.rfind(|change| change.to.is_none())
     });
     if let Some(ended) = ended {
         let words = format!("received {name}, published after the subscription had ended");
