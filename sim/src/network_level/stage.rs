@@ -195,10 +195,6 @@ impl<'s> Stage<'s> {
                 }
                 Ok(None) => {
                     let Some(by) = wire.ended() else { return };
-                    let by = match (by, self.broker) {
-                        (ClosedBy::Broker, faults::Broker::Down { .. }) => ClosedBy::Network,
-                        _ => by,
-                    };
                     self.wires[index] = None;
                     self.with_client(index, |client, world| client.closed(by, world));
                     return self.ended(index, by);

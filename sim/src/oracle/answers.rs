@@ -47,8 +47,7 @@ fn check_grants(
     let events = [request.asked, at];
     let client = connection.client;
     if request.reasons.len() != filters.len() {
-        let words =
-            format!("{} reasons for {} filters", request.reasons.len(), filters.len());
+        let words = format!("{} reasons for {} filters", request.reasons.len(), filters.len());
         return wrong.add(Promise::C11, "wrong-number-of-reasons", client, words, &events);
     }
     let broker = &case.facts.scenario.broker;
