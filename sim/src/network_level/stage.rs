@@ -27,7 +27,7 @@ use super::{Tear, panicked, violation};
 use crate::chaos::Chaos;
 use crate::client::{Client, Effect, Topics, World};
 use crate::dice::Dice;
-use crate::history::{ClosedBy, History, Saw, What};
+use crate::history::{History, Saw, What};
 use crate::link::Links;
 use crate::marks::Marks;
 use crate::network::SimNetwork;
