@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use stormpetrel_sim::network_level::{Tear, run_torn};
 use stormpetrel_sim::{
-    Action, Event, History, Qos, Saw, Scenario, What, lanes, network_level, scenarios,
+    Action, Event, History, Qos, Saw, Scenario, What, lanes, network_level, oracle, scenarios,
 };
 
 /// More than either connection carries before both come back.
@@ -47,6 +47,7 @@ fn assert_nothing_lost(seed: u64, tear: Tear) {
     let run = run_torn(&scenario, Some(tear));
     let text = || format!("{tear:?}\n{}", lanes(&scenario, &run.history));
     assert_eq!(run.failure, None, "{}", text());
+    assert_eq!(oracle::check(&scenario, &run.history), [], "{}", text());
     let is_asked = |number| {
         run.history.events().iter().any(|event| {
             matches!(&event.what, What::Published { message, outcome }

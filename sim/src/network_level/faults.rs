@@ -91,6 +91,7 @@ impl Stage<'_> {
         self.sim.crash(broker::HOST);
         self.on_the_way.clear();
         self.refuse_all();
+        self.wires.iter_mut().flatten().for_each(Wire::lose_broker);
         self.broker = Broker::Down { until: self.now + down_ms };
     }
 
@@ -99,6 +100,7 @@ impl Stage<'_> {
             self.mark_connected(Mark::Stopped);
             self.note(What::BrokerStopped);
             self.brokers().stop();
+            self.wires.iter_mut().flatten().for_each(Wire::lose_broker);
             self.broker = Broker::Down { until: self.now + down_ms };
         }
     }

@@ -27,7 +27,7 @@ use super::{Tear, panicked, violation};
 use crate::chaos::Chaos;
 use crate::client::{Client, Effect, Topics, World};
 use crate::dice::Dice;
-use crate::history::{ClosedBy, History, Saw, What};
+use crate::history::{History, Saw, What};
 use crate::link::Links;
 use crate::marks::Marks;
 use crate::network::SimNetwork;
@@ -195,10 +195,6 @@ impl<'s> Stage<'s> {
                 }
                 Ok(None) => {
                     let Some(by) = wire.ended() else { return };
-                    let by = match (by, self.broker) {
-                        (ClosedBy::Broker, faults::Broker::Down { .. }) => ClosedBy::Network,
-                        _ => by,
-                    };
                     self.wires[index] = None;
                     self.with_client(index, |client, world| client.closed(by, world));
                     return self.ended(index, by);

@@ -38,6 +38,8 @@ pub(super) struct Wire {
     decoder: Decoder,
     /// The beginning of what is not decoded yet.
     undecoded: Bytes,
+    /// Whether the broker that it leads to is told to stop, or gone.
+    is_orphan: bool,
     shared: Rc<RefCell<Shared>>,
 }
 
@@ -72,7 +74,7 @@ impl Wire {
     pub(super) fn new(number: u64, version: ProtocolVersion, tear: Option<Tear>) -> Wire {
         let decoder = Decoder::with_version(Sender::Broker, version.into(), PACKET_BYTES_MAX);
         let shared = Rc::new(RefCell::new(Shared { number, tear, ..Shared::default() }));
-        Wire { number, version, decoder, undecoded: Bytes::new(), shared }
+        Wire { number, version, decoder, undecoded: Bytes::new(), is_orphan: false, shared }
     }
 
     /// What its task needs.
@@ -133,6 +135,11 @@ impl Wire {
         self.decoder.decode(&mut self.undecoded)
     }
 
+    /// The broker that it leads to goes.
+    pub(super) fn lose_broker(&mut self) {
+        self.is_orphan = true;
+    }
+
     /// The broker is another one from now on, or none: whoever is not in does not get in.
     pub(super) fn refuse_unless_open(&self) {
         let mut shared = self.shared.borrow_mut();
@@ -145,7 +152,11 @@ impl Wire {
 
     /// Who ended it; none: it is not over, as far as the client's host knows.
     pub(super) fn ended(&self) -> Option<ClosedBy> {
-        self.shared.borrow().ended
+        let ended = self.shared.borrow().ended;
+        ended.map(|by| match by {
+            ClosedBy::Broker if self.is_orphan => ClosedBy::Network,
+            by => by,
+        })
     }
 }
 
