@@ -36,11 +36,6 @@ impl Level {
         wrong.extend(oracle::check(scenario, &run.history));
         (run, wrong)
     }
-
-    /// Only what is wrong with it.
-    pub(crate) fn check(self, scenario: &Scenario) -> Vec<Violation> {
-        self.play(scenario).1
-    }
 }
 
 /// Where and on what a scenario is played.
