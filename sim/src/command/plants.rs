@@ -80,7 +80,7 @@ fn hunt_some(arguments: &Arguments, plants: &[Plant], next: &AtomicUsize, sender
     while let Some(&plant) = plants.get(next.fetch_add(1, Ordering::Relaxed)) {
         let level = arguments.level.unwrap_or_else(|| level_of(plant));
         let clock = ProgressBar::hidden();
-        let found = hunt(plant, arguments.seeds.clone(), &mut |scenario| level.check(scenario));
+        let found = hunt(plant, arguments.seeds.clone(), &mut |scenario| level.play(scenario).1);
         let hunted = Hunted { plant, level, found, time: clock.elapsed() };
         if sender.send(hunted).is_err() {
             return; // nobody listens any more
