@@ -62,9 +62,9 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
             Wish::Disconnect { expiry_s, .. } => expiry_s.is_some_and(|secs| secs != 0),
             _ => false,
         }),
-        SHUTTING_DOWN => connection.life.is_some_and(|life| {
-            facts.lives[life].is_stopped && facts.lives[life].to < at
-        }),
+        SHUTTING_DOWN => connection
+            .life
+            .is_some_and(|life| facts.lives[life].is_stopped && facts.lives[life].to < at),
         KEEP_ALIVE => was_silent(case, connection, at),
         TAKEN_OVER => facts.connections.iter().enumerate().any(|(other, later)| {
             let is_same = case.sessions.identities[other] == case.sessions.identities[place];

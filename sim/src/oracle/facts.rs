@@ -387,7 +387,14 @@ impl<'a> Connection<'a> {
             Asked::Garbage => Wish::Garbage,
             Asked::Harmless => Wish::Harmless,
         };
-        self.requests.push(Request { asked: at, wish, answer: None, reasons: &[], arrived: None, span: None });
+        self.requests.push(Request {
+            asked: at,
+            wish,
+            answer: None,
+            reasons: &[],
+            arrived: None,
+            span: None,
+        });
     }
 
     fn see(&mut self, packet: &'a Saw, at: Ordinal) {

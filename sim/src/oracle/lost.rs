@@ -99,7 +99,8 @@ impl Account<'_, '_> {
         let is_own = session.identity == message.publisher;
         let topic = self.case.subscriptions.topic(message.topic)?;
         let during = message.span()?;
-        let is_certain = message.is_acked() || (message.is_sure() && !limits_bite(self.case.facts.scenario));
+        let is_certain =
+            message.is_acked() || (message.is_sure() && !limits_bite(self.case.facts.scenario));
         // What replaced the session has none of what waited for it.
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
         let is_there = session.begun.to <= during.from && during.to < session.ended.from;
@@ -139,7 +140,8 @@ impl Account<'_, '_> {
             Qos::ExactlyOnce => (Promise::C2, "qos2-lost"),
         };
         let session = &self.case.sessions.all[self.session];
-        let connection = later.map(|later| later.connection).or(session.connections.last().copied());
+        let connection =
+            later.map(|later| later.connection).or(session.connections.last().copied());
         let why = match later {
             Some(_) => "though a later message of the same kind did",
             None => "though all was quiet in the end",
@@ -165,8 +167,8 @@ impl Account<'_, '_> {
                 return false;
             };
             let entry = self.case.facts.connections[delivery.connection].entry;
-            let was_there = qos > Qos::AtMostOnce
-                || entry.is_some_and(|entry| entry.to < during.from);
+            let was_there =
+                qos > Qos::AtMostOnce || entry.is_some_and(|entry| entry.to < during.from);
             other.publisher == message.publisher
                 && other.topic == message.topic
                 && other.qos == message.qos

@@ -143,8 +143,7 @@ fn check_owed(
         delivery.session == session && delivery.message == number && delivery.at > change.span.from
     });
     if !came {
-        let words =
-            format!("the retained message {} on '{topic}' never came", message.number);
+        let words = format!("the retained message {} on '{topic}' never came", message.number);
         let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
         wrong.add(Promise::C6, "retained-lost", client, words, &[message.asked, change.asked]);
     }
