@@ -385,6 +385,7 @@ impl Machine {
         let session = self.clients.get_mut(key);
         assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
         session.connection = None;
+        session.inbound.detach();
         session.outbound.detach(&mut self.ledger, &mut session.drops);
         if parting == Parting::Graceful {
             self.drop_will(key); // [MQTT-3.1.2-10]
