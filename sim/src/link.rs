@@ -199,6 +199,11 @@ impl Link {
         self.state().is_dead
     }
 
+    /// Whether neither end has ended it.
+    pub(crate) fn is_reset(&self) -> bool {
+        self.state().is_reset
+    }
+
     /// The connection ends, and both ends hear of it unless it is dead.
     pub(crate) fn reset(&self) {
         let mut state = self.state();

@@ -416,6 +416,7 @@ impl Machine {
         let session = self.clients.get_mut(key);
         assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
         session.connection = None;
+        session.inbound.detach();
         session.outbound.detach(&mut self.ledger, &mut session.drops);
         if plant::is_on(Plant::Qos2Forgotten) {
             self.ledger.inflight_in -= std::mem::take(&mut session.inbound).len() as u64;

@@ -38,7 +38,8 @@ impl Machine {
             if inbound.has(id) && !plant::is_on(Plant::Qos2Doubled) {
                 return self.acknowledge(slot, delivery, Reason::Success); // [MQTT-4.3.3-10]
             }
-            if inbound.len() >= usize::from(self.settings.limits.inflight) && self.is_v5(slot) {
+            let max = usize::from(self.settings.limits.inflight);
+            if inbound.in_window() >= max && self.is_v5(slot) {
                 return self.violate(slot, Reason::ReceiveMaximumExceeded, now);
             }
         }

@@ -225,7 +225,9 @@ impl Shared {
                     self.incoming.extend_from_slice(buffer.filled());
                 }
                 Poll::Ready(_) => {
-                    self.ended = Some(ClosedBy::Broker);
+                    let by_network = stream.link().is_reset();
+                    self.ended =
+                        Some(if by_network { ClosedBy::Network } else { ClosedBy::Broker });
                     return Poll::Ready(());
                 }
                 Poll::Pending => return Poll::Pending,

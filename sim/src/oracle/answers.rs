@@ -94,7 +94,8 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
     let is_limited = broker.connections.is_some()
         || broker.total_bytes.is_some()
         || broker.topic_levels.is_some()
-        || broker.keep_alive_max_s.is_some();
+        || broker.keep_alive_max_s.is_some()
+        || broker.packet_bytes.is_some();
     let has_id = !case.facts.scenario.clients[connection.client].client_id.is_empty();
     let is_stopping = connection.life.is_some_and(|life| case.facts.lives[life].is_stopped);
     let is_small = connection.connect.is_some_and(|connect| connect.packet_bytes_max.is_some());

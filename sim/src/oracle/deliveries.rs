@@ -156,10 +156,13 @@ impl<'a> Case<'a> {
         };
         let before = message.effects.iter().filter(|effect| effect.span.from < delivery.at);
         for effect in before {
-            self.own_ways(session, topic, message, effect.span, |subscriptions| {
-                let retain = message.retain && subscriptions.iter().any(|s| s.retain_as_published);
-                explanation.note(Way::Own, expected(subscriptions, retain));
-            });
+            match self.own_ways(session, topic, message, effect.span) {
+                None => explanation.own = true,
+                Some(ways) => ways.iter().filter(|way| !way.is_empty()).for_each(|way| {
+                    let retain = message.retain && way.iter().any(|s| s.retain_as_published);
+                    explanation.note(Way::Own, expected(way, retain));
+                }),
+            }
             let since = Span { to: delivery.at, ..effect.span };
             for (filter, changes) in self.subscriptions.matching(session, topic) {
                 if filter.is_shared {
@@ -177,20 +180,22 @@ impl<'a> Case<'a> {
         explanation
     }
 
-    /// Shows every set of own subscriptions that a message may have matched, none of them empty.
-    pub(super) fn own_ways(
+    /// Every set of own subscriptions that a message may have matched; none if they are too many.
+    fn own_ways(
         &self,
         session: usize,
         topic: usize,
         message: &Message<'_>,
         during: Span,
-        mut show: impl FnMut(&[Granted]),
-    ) {
+    ) -> Option<Vec<Vec<Granted>>> {
         let is_own = self.sessions.all[session].identity == message.publisher;
         let mut ways: Vec<Vec<Granted>> = vec![Vec::new()];
         for (filter, changes) in self.subscriptions.matching(session, topic) {
-            if filter.is_shared || ways.len() > COMBINATIONS_MAX {
+            if filter.is_shared {
                 continue;
+            }
+            if ways.len() > COMBINATIONS_MAX {
+                return None;
             }
             let counts = |state: Option<Granted>| state.filter(|s| !(s.no_local && is_own));
             let mut states = states(changes, during).map(counts);
@@ -207,7 +212,7 @@ impl<'a> Case<'a> {
                 ways[..known].iter_mut().for_each(|way| way.push(first));
             }
         }
-        ways.iter().filter(|way| !way.is_empty()).for_each(|way| show(way));
+        Some(ways)
     }
 }
 

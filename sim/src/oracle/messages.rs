@@ -102,7 +102,10 @@ impl<'a> Messages<'a> {
             let Wish::Publish(publish) = request.wish else { continue };
             let is_denied = request.answer.is_some_and(|(_, reason)| reason >= 0x80)
                 || topic::is_the_brokers(&publish.topic);
+            // Sent again without a number: nobody knows which one it repeats.
+            let is_known = !publish.dup || publish.message != 0;
             let span = request.span.filter(|_| !is_denied);
+            let span = span.map(|span| Span { is_sure: span.is_sure && is_known, ..span });
             let session = sessions.of[place].map(|session| {
                 let doubts = sessions.all[session].doubts.iter();
                 (session, doubts.filter(|doubt| doubt.from < request.asked).count())

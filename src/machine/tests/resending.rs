@@ -144,6 +144,23 @@ fn a_client_may_not_have_more_unreleased_than_our_receive_maximum() {
 }
 
 #[test]
+fn what_an_earlier_connection_left_unreleased_takes_nothing_of_our_receive_maximum() {
+    let limits = Limits { inflight: 1, ..Limits::default() };
+    let mut broker = Broker::with_limits(limits);
+    let joining = v5("p").expiry(1_000);
+    let publisher = broker.connect(joining.clone());
+    assert_eq!(broker.ask(publisher, qos2(1, "t", "m")), "PUBREC 1 NoMatchingSubscribers");
+    let publisher = again(&mut broker, publisher, joining);
+    assert_eq!(broker.ask(publisher, qos2(2, "t", "m")), "PUBREC 2 NoMatchingSubscribers");
+    assert_eq!(broker.ask(publisher, qos2(1, "t", "m")), "PUBREC 1"); // taken before
+    assert_eq!(broker.ask(publisher, pubrel(1)), "PUBCOMP 1");
+    assert_eq!(
+        broker.ask(publisher, qos2(3, "t", "m")),
+        "DISCONNECT ReceiveMaximumExceeded; close for ReceiveMaximumExceeded"
+    );
+}
+
+#[test]
 fn an_id_in_use_is_never_used_again_and_ids_wrap_around() {
     let mut broker = Broker::plain();
     let (client, publisher) = pair(&mut broker, v5("c"));
