@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use crate::dice::Dice;
-use crate::plan::Plan;
+use crate::plan::{Plan, PropertyRates};
+use crate::properties::Properties;
 use crate::scenario::{
     AckPolicy, Action, Breach, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
     MessageNumber, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Will,
@@ -18,6 +19,25 @@ pub(crate) const WILL_NUMBERS_FROM: MessageNumber = 1_000_000;
 pub(crate) const SHARED_IDS_FROM: u32 = 1_000;
 /// Milliseconds between the last operation and the end of the safety phase.
 const AFTERMATH_MS: u64 = 1_000;
+
+/// What is no filter.
+const INVALID: [&str; 12] = [
+    "",
+    "a/#/b",
+    "a+",
+    "+a",
+    "a#",
+    "#/",
+    "$share/",
+    "$share/g",
+    "$share/g/",
+    "$share//a",
+    "$share/+/a",
+    "$share/g/a#",
+];
+/// Filters that match what the broker says of itself, and two that only look like it.
+const SYS: [&str; 6] =
+    ["$SYS/#", "$SYS/broker/version", "$SYS/+/clients/+", "$share/g/$SYS/#", "+/broker/#", "$SYS"];
 
 const SHALLOW: [&str; 10] = ["a", "a/b", "b", "a/b/c", "a/c", "b/c", "/a", "a/", "c", "a//b"];
 
@@ -76,6 +96,9 @@ impl<'p> Generator<'p> {
             let deep: String = (0..levels).map(|level| format!("/{level}")).collect();
             return Arc::from(format!("d{deep}"));
         }
+        if self.dice.chance(self.plan.sys_topics) {
+            return self.pick(&["$SYS/broker/version", "$SYS/a", "$SYS"]).into();
+        }
         let shallow = self.pick(&SHALLOW);
         if self.dice.chance(self.plan.dollar_topics) {
             return Arc::from(format!("$x/{shallow}"));
@@ -112,7 +135,7 @@ impl<'p> Generator<'p> {
             let other = other.then(|| clients[self.index(index)].client_id.clone());
             let client_id = match other {
                 Some(other) if !other.is_empty() => other,
-                _ if version != ProtocolVersion::V31 && self.dice.chance(20) => Arc::from(""),
+                _ if self.dice.chance(self.plan.nameless_clients) => Arc::from(""),
                 _ => Arc::from(format!("c{index}")),
             };
             let zone = self.index(self.plan.zones.max(1));
@@ -158,20 +181,20 @@ impl<'p> Generator<'p> {
                 at_ms += self.dice.between(0, self.plan.gap_ms_max);
             }
             let client = self.index(clients.len());
-            let action = self.action(client, clients[client].version);
+            let action = self.action(client, &clients[client]);
             ops.push(Op { at_ms, client, action });
         }
         ops
     }
 
-    fn action(&mut self, client: ClientIndex, version: ProtocolVersion) -> Action {
+    fn action(&mut self, client: ClientIndex, known: &Client) -> Action {
         let weights = self.plan.actions;
         if !self.connected[client] {
             // What needs a connection is played without one now and then.
             match self.dice.below(40) {
                 0 if weights.linger > 0 => return Action::Linger,
                 1 => {}
-                _ => return self.connect(client, version),
+                _ => return self.connect(client, known),
             }
         }
         let weights = [
@@ -194,9 +217,9 @@ impl<'p> Generator<'p> {
             self.connected[client] = false;
         }
         match place {
-            0 => self.connect(client, version),
-            1 => Action::Subscribe(self.subscribe(version)),
-            2 => Action::Unsubscribe { filters: vec![self.known_filter()] },
+            0 => self.connect(client, known),
+            1 => Action::Subscribe(self.subscribe(known.version)),
+            2 => self.unsubscribe(),
             3 => Action::Publish(self.publish()),
             4 => Action::Ping,
             5 => Action::Behave(self.manners()),
@@ -219,6 +242,11 @@ impl<'p> Generator<'p> {
         ])
     }
 
+    fn unsubscribe(&mut self) -> Action {
+        let many = if self.dice.chance(200) { self.dice.between(2, 4) } else { 1 };
+        Action::Unsubscribe { filters: (0..many).map(|_| self.known_filter()).collect() }
+    }
+
     fn disconnect(&mut self) -> Action {
         let reason = if self.dice.chance(200) { 4 } else { 0 };
         let expiry_s = self.dice.chance(200).then(|| self.seconds());
@@ -231,9 +259,9 @@ impl<'p> Generator<'p> {
         self.pick(&[0, 1, 2, some, some])
     }
 
-    fn connect(&mut self, client: ClientIndex, version: ProtocolVersion) -> Action {
+    fn connect(&mut self, client: ClientIndex, known: &Client) -> Action {
         self.connected[client] = true;
-        let plan = self.plan;
+        let (plan, version) = (self.plan, known.version);
         let expiry_s = match self.dice.below(6) {
             0 => None,
             1 => Some(self.seconds()),
@@ -254,13 +282,17 @@ impl<'p> Generator<'p> {
             Some(max) if !self.dice.chance(100) => max,
             _ => keep_alive_s,
         };
+        // One of 3.1.1 without a client id has to start clean, or is refused.
+        let must_be_clean = known.client_id.is_empty() && !version.is_v5();
+        let clean_starts = if must_be_clean { 900 } else { plan.clean_starts };
         Action::Connect(Connect {
-            clean_start: self.dice.chance(plan.clean_starts),
+            clean_start: self.dice.chance(clean_starts),
             expiry_s: expiry_s.filter(|_| version.is_v5()),
             keep_alive_s,
             receive_maximum: receive_maximum.filter(|_| limited && self.dice.chance(600)),
             packet_bytes_max: packet_bytes_max.filter(|_| limited && self.dice.chance(300)),
             topic_alias_maximum: aliases.filter(|_| self.dice.chance(300)).unwrap_or(0),
+            declines_reasons: version.is_v5() && self.dice.chance(plan.declined_reasons),
             will: self.dice.chance(plan.wills).then(|| self.will()),
         })
     }
@@ -291,7 +323,39 @@ impl<'p> Generator<'p> {
             retain,
             expiry_s: expires.then(|| self.seconds().max(1)),
             bytes: usize::try_from(bytes).expect("a small number"),
+            properties: self.properties(),
         }
+    }
+
+    fn properties(&mut self) -> Option<Arc<Properties>> {
+        let rates = self.plan.properties;
+        if rates == PropertyRates::default() {
+            return None;
+        }
+        let mut properties = Properties::default();
+        if self.dice.chance(rates.payload_format) {
+            properties.is_text = Some(self.dice.chance(500));
+        }
+        if self.dice.chance(rates.content_type) {
+            properties.content_type = Some(self.pick(&["text/plain", "", "\u{fc}"]).into());
+        }
+        if self.dice.chance(rates.response_topic) {
+            properties.response_topic = Some(self.known_topic());
+        }
+        if self.dice.chance(rates.correlation) {
+            let bytes = (0..self.dice.below(5)).map(|_| self.pick(&[0, 7, b'a', 0x80, 0xFF]));
+            properties.correlation = Some(bytes.collect());
+        }
+        if self.dice.chance(rates.user) {
+            properties.user = (0..self.dice.between(1, 4)).map(|_| self.user_property()).collect();
+        }
+        (!properties.is_empty()).then(|| Arc::new(properties))
+    }
+
+    /// One of few, so that names come twice, with the same value too.
+    fn user_property(&mut self) -> (Arc<str>, Arc<str>) {
+        let (name, value) = (self.pick(&["a", "b", ""]), self.pick(&["1", "2", ""]));
+        (Arc::from(name), Arc::from(value))
     }
 
     fn known_topic(&mut self) -> Arc<str> {
@@ -332,6 +396,14 @@ impl<'p> Generator<'p> {
 
     fn filter(&mut self) -> Arc<str> {
         let mut filter = self.known_topic().to_string();
+        if self.dice.chance(self.plan.invalid_filters) {
+            let filter = Arc::from(self.pick(&INVALID));
+            self.filters.push(Arc::clone(&filter));
+            return filter;
+        }
+        if self.dice.chance(self.plan.sys_filters) {
+            return Arc::from(self.pick(&SYS));
+        }
         if self.dice.chance(self.plan.wildcards) {
             filter = self.wild(&filter);
         }

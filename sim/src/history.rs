@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::properties::Properties;
 use crate::scenario::{ClientIndex, Connect, FaultKind, MessageNumber, Qos, Subscription};
 
 /// What happened, in order.
@@ -148,7 +149,7 @@ pub enum Asked {
 }
 
 /// A PUBLISH of a client's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PublishAsked {
     /// Which message.
     pub message: MessageNumber,
@@ -166,6 +167,9 @@ pub struct PublishAsked {
     pub alias: Option<u16>,
     /// Message expiry interval, in seconds.
     pub expiry_s: Option<u32>,
+    /// What it says beside; none: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Arc<Properties>>,
     /// Bytes of the payload.
     pub bytes: usize,
     /// Bytes of the whole packet.
@@ -238,7 +242,7 @@ pub struct Granted {
 }
 
 /// A PUBLISH of the broker's.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PublishSaw {
     /// Which message; none: the payload is not one that any client of the run makes.
     pub message: Option<MessageNumber>,
@@ -258,6 +262,9 @@ pub struct PublishSaw {
     pub expiry_s: Option<u32>,
     /// In the order sent.
     pub subscription_ids: Vec<u32>,
+    /// What it says beside; none: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Arc<Properties>>,
     /// Bytes of the payload.
     pub bytes: usize,
     /// Bytes of the whole packet.

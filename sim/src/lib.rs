@@ -38,6 +38,7 @@ mod panics;
 mod plan;
 #[cfg(feature = "plants")]
 pub mod plants;
+mod properties;
 pub mod report;
 mod scenario;
 pub mod scenarios;
@@ -55,7 +56,8 @@ pub use lanes::lanes;
 pub use link::Linked;
 pub use marks::{Mark, Marks};
 pub use network::{SimNetwork, SimStream};
-pub use plan::{Actions, FaultWeights, Plan};
+pub use plan::{Actions, FaultWeights, Plan, PropertyRates};
+pub use properties::Properties;
 pub use scenario::{
     AckPolicy, Action, Breach, Broker, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
     MessageNumber, NoQos, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription,

@@ -29,6 +29,8 @@ pub struct Plan {
     pub older_clients: u16,
     /// Of a thousand clients after the first, how many have the client id of another.
     pub shared_client_ids: u16,
+    /// Of a thousand other clients, how many have none.
+    pub nameless_clients: u16,
     /// Weights of QoS 0, 1 and 2.
     pub qos: [u16; 3],
     /// How many topics there are.
@@ -41,12 +43,20 @@ pub struct Plan {
     pub shared_filters: u16,
     /// Of a thousand filters and topics, how many begin with `$`.
     pub dollar_topics: u16,
+    /// Of a thousand topics, how many are the broker's own.
+    pub sys_topics: u16,
+    /// Of a thousand filters, how many are meant for the broker's own topics.
+    pub sys_filters: u16,
+    /// Of a thousand filters, how many are none.
+    pub invalid_filters: u16,
     /// Of a thousand messages, how many are retained; half as many of these clear.
     pub retained: u16,
     /// Of a thousand messages, how many expire.
     pub expiring_messages: u16,
     /// Of a thousand messages, how many are large.
     pub large_messages: u16,
+    /// What messages say beside their payload.
+    pub properties: PropertyRates,
     /// Of a thousand connections, how many start clean.
     pub clean_starts: u16,
     /// Of a thousand connections, how many leave a will.
@@ -55,6 +65,8 @@ pub struct Plan {
     pub keep_alives: u16,
     /// Of a thousand connections, how many have limits of their own.
     pub client_limits: u16,
+    /// Of a thousand connections, how many want no reasons in words.
+    pub declined_reasons: u16,
     /// Of a thousand clients, how many use topic aliases.
     pub aliases: u16,
     /// Of a thousand clients, how many have bad manners.
@@ -69,6 +81,17 @@ pub struct Plan {
     pub broker: Broker,
     /// The network's.
     pub weather: Weather,
+}
+
+/// Of a thousand messages, how many say each of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "they are the names of MQTT's properties")]
+pub struct PropertyRates {
+    pub payload_format: u16,
+    pub content_type: u16,
+    pub response_topic: u16,
+    pub correlation: u16,
+    pub user: u16,
 }
 
 /// The weights of operations.
@@ -117,19 +140,25 @@ impl Plan {
             bursts: draw.one_of(&[0, 200, 700]),
             older_clients: draw.one_of(&[0, 300, 700]),
             shared_client_ids: draw.rarely(300),
+            nameless_clients: draw.rarely(150),
             qos: [draw.weight(), draw.weight() + 1, draw.weight()],
             topics: draw.number(1, 8),
             deep_topics: draw.rarely(200),
             wildcards: draw.one_of(&[0, 300, 800]),
             shared_filters: draw.rarely(400),
             dollar_topics: draw.rarely(150),
+            sys_topics: draw.rarely(100),
+            sys_filters: draw.rarely(100),
+            invalid_filters: draw.rarely(100),
             retained: draw.one_of(&[0, 0, 200, 600]),
             expiring_messages: draw.rarely(400),
             large_messages: draw.rarely(300),
+            properties: draw.properties(),
             clean_starts: draw.one_of(&[0, 200, 500]),
             wills: draw.rarely(500),
             keep_alives: draw.rarely(600),
             client_limits: draw.rarely(700),
+            declined_reasons: draw.rarely(500),
             aliases: draw.rarely(600),
             clumsy_clients: draw.rarely(500),
             actions: draw.actions(),
@@ -186,6 +215,18 @@ impl Draw {
         self.limit(low.into(), high.into()).and_then(|limit| u32::try_from(limit).ok())
     }
 
+    /// Half of the plans have none.
+    fn properties(&mut self) -> PropertyRates {
+        let rates = PropertyRates {
+            payload_format: self.rarely(300),
+            content_type: self.rarely(300),
+            response_topic: self.rarely(300),
+            correlation: self.rarely(300),
+            user: self.rarely(500),
+        };
+        if self.0.chance(500) { PropertyRates::default() } else { rates }
+    }
+
     fn actions(&mut self) -> Actions {
         Actions {
             connect: 6 + self.weight(),
@@ -227,6 +268,7 @@ impl Draw {
             queue_bytes: self.size(300, 4_000),
             total_bytes: self.size(20_000, 60_000),
             subscriptions: self.size(1, 4),
+            topic_bytes: self.size(1, 12),
             topic_levels: self.size(2, 8),
             retained_messages: self.size(1, 4),
             retained_bytes: self.size(300, 2_000),

@@ -16,6 +16,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stormpetrel::mqtt::types::Version;
 
+use crate::properties::Properties;
+
 /// A client: its place in [`Scenario::clients`].
 pub type ClientIndex = usize;
 
@@ -75,6 +77,9 @@ pub struct Broker {
     /// Subscriptions of one session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscriptions: Option<usize>,
+    /// Bytes of a topic name or filter.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_bytes: Option<usize>,
     /// Levels of a topic name or filter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic_levels: Option<usize>,
@@ -265,6 +270,9 @@ pub struct Connect {
     pub packet_bytes_max: Option<u32>,
     /// Topic aliases that it takes; 5.0 only.
     pub topic_alias_maximum: u16,
+    /// Request Problem Information 0: it wants no reasons in words where it can do without;
+    /// 5.0 only.
+    pub declines_reasons: bool,
     /// What is published if it goes without a word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub will: Option<Will>,
@@ -282,7 +290,7 @@ pub struct Will {
 }
 
 /// PUBLISH, or what a will publishes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Publish {
     /// Its number.
     pub message: MessageNumber,
@@ -299,6 +307,9 @@ pub struct Publish {
     /// Bytes of the payload, at least: the number is filled up to that.
     #[serde(default)]
     pub bytes: usize,
+    /// What it says beside; 5.0 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub properties: Option<Arc<Properties>>,
 }
 
 /// SUBSCRIBE.
@@ -489,6 +500,7 @@ impl Default for Connect {
             receive_maximum: None,
             packet_bytes_max: None,
             topic_alias_maximum: 0,
+            declines_reasons: false,
             will: None,
         }
     }
@@ -540,6 +552,13 @@ mod tests {
             retain: true,
             expiry_s: Some(3),
             bytes: 20,
+            properties: Some(Arc::new(Properties {
+                is_text: Some(false),
+                content_type: Some(Arc::from("")),
+                response_topic: Some(Arc::from("c")),
+                correlation: Some(vec![0, 255]),
+                user: vec![(Arc::from("a"), Arc::from("")), (Arc::from("a"), Arc::from("1"))],
+            })),
         }
     }
 

@@ -116,7 +116,7 @@ promises! {
     C12 "Memory is bounded by configuration.",
     C13 "Once faults stop, everything drains and every client gets back in.",
     C14 "The same seed gives the same run.",
-    I1 "Nothing is invented: what is received was sent, topic and payload unchanged.",
+    I1 "Nothing is invented: what is received was sent, topic, payload and properties unchanged.",
     I2 "What is received was subscribed to when it was published.",
     I3 "QoS, RETAIN, subscription ids, No Local and Retain As Published are right.",
     I4 "QoS 0 comes at most once; what comes again at QoS 1 says DUP, after a reconnect.",

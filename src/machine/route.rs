@@ -116,7 +116,9 @@ impl Machine {
         if self.is_too_long(&message.topic) {
             return Err(Reason::TopicNameInvalid);
         }
-        if message.topic.starts_with("$SYS/") || message.topic.as_str() == "$SYS" {
+        if (message.topic.starts_with("$SYS/") || message.topic.as_str() == "$SYS")
+            && !plant::is_on(Plant::SysWritable)
+        {
             return Err(Reason::NotAuthorized); // only the broker speaks there
         }
         let says_text = |properties: &MessageProperties| properties.payload_is_text == Some(true);
@@ -258,7 +260,9 @@ impl Machine {
     /// A will is published as its client would have published it. [MQTT-3.1.2-14],
     /// [MQTT-3.1.2-15]
     pub(super) fn route_will(&mut self, will: Will, key: SessionKey, now: Timestamp) {
-        let properties = (!will.properties.is_empty()).then(|| Box::new(will.properties));
+        let has_properties =
+            !will.properties.is_empty() && !plant::is_on(Plant::WillPropertiesLost);
+        let properties = has_properties.then(|| Box::new(will.properties));
         let message = Message {
             topic: will.topic,
             payload: will.payload,

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::mqtt::topic::TopicName;
 use crate::mqtt::types::{QoS, Text};
+use crate::plant::{self, Plant};
 
 /// The properties of a message that travel with it from publisher to subscriber
 /// (MQTT 5.0, section 3.3.2.3).
@@ -48,13 +49,21 @@ impl MessageProperties {
     /// The same properties in allocations of their own.
     pub(crate) fn detached(&self) -> MessageProperties {
         let copy = |(name, value): &(Text, Text)| (name.detached(), value.detached());
+        let mut user_properties: Vec<(Text, Text)> =
+            self.user_properties.iter().map(copy).collect();
+        if plant::is_on(Plant::UserPropertiesSorted) {
+            user_properties.sort_by(|a, b| a.0.cmp(&b.0));
+        }
+        if plant::is_on(Plant::UserPropertyOnce) {
+            user_properties.dedup_by(|later, kept| kept.0 == later.0);
+        }
         MessageProperties {
             payload_is_text: self.payload_is_text,
             expiry: self.expiry,
             content_type: self.content_type.as_ref().map(Text::detached),
             response_topic: self.response_topic.as_ref().map(TopicName::detached),
             correlation_data: self.correlation_data.as_deref().map(Bytes::copy_from_slice),
-            user_properties: self.user_properties.iter().map(copy).collect(),
+            user_properties,
         }
     }
 }

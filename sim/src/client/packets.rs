@@ -16,6 +16,7 @@ use stormpetrel::mqtt::wire::{
 };
 
 use crate::history::{Ack, AckKind, Asked, Granted, PublishSaw, Saw};
+use crate::properties::Properties;
 use crate::scenario::{
     Action, Connect, MessageNumber, ProtocolVersion, Publish, Qos, Scenario, Subscribe,
     Subscription, Will,
@@ -69,14 +70,22 @@ impl Topics {
 
 /// What fills a payload up.
 const FILLER: u8 = b'.';
+/// What fills one up that says to be text: more bytes than characters.
+const TEXT_FILLER: &str = "\u{f6}";
 
 /// The payload of a message: its number, filled up.
-pub(crate) fn payload(message: MessageNumber, bytes: usize) -> Bytes {
-    if message == 0 {
+pub(super) fn payload(publish: &Publish) -> Bytes {
+    if publish.message == 0 {
         return Bytes::new();
     }
-    let mut text = message.to_string().into_bytes();
-    text.resize(bytes.max(text.len()), FILLER);
+    let mut text = publish.message.to_string().into_bytes();
+    let bytes = publish.bytes.max(text.len());
+    if publish.properties.as_ref().is_some_and(|properties| properties.is_text == Some(true)) {
+        while text.len() + TEXT_FILLER.len() <= bytes {
+            text.extend_from_slice(TEXT_FILLER.as_bytes());
+        }
+    }
+    text.resize(bytes, FILLER);
     Bytes::from(text)
 }
 
@@ -87,7 +96,8 @@ pub(crate) fn message_of(payload: &[u8]) -> Option<MessageNumber> {
     }
     let digits = payload.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, filler) = payload.split_at(digits);
-    let is_filler = filler.iter().all(|byte| *byte == FILLER);
+    let is_filler =
+        filler.iter().all(|byte| *byte == FILLER || TEXT_FILLER.as_bytes().contains(byte));
     let number = std::str::from_utf8(number).ok()?.parse().ok()?;
     (is_filler && number != 0).then_some(number)
 }
@@ -124,9 +134,11 @@ pub(super) fn as_said(mut connect: Arc<Connect>, version: ProtocolVersion) -> Ar
         connect.receive_maximum = None;
         connect.packet_bytes_max = None;
         connect.topic_alias_maximum = 0;
+        connect.declines_reasons = false;
         if let Some(will) = &mut connect.will {
             will.delay_s = 0;
             will.message.expiry_s = None;
+            will.message.properties = None;
         }
     }
     connect
@@ -140,6 +152,7 @@ pub(super) fn connect(client_id: &Text, version: ProtocolVersion, connect: &Conn
         properties.receive_maximum = connect.receive_maximum.and_then(NonZeroU16::new);
         properties.packet_bytes_max = connect.packet_bytes_max.and_then(NonZeroU32::new);
         properties.topic_alias_maximum = connect.topic_alias_maximum;
+        properties.request_problem_information = !connect.declines_reasons;
     }
     Packet::Connect(Box::new(wire::Connect {
         version: version.into(),
@@ -157,14 +170,11 @@ fn will(will: &Will, is_v5: bool) -> Option<Box<wire::Will>> {
     let message = &will.message;
     Some(Box::new(wire::Will {
         topic: TopicName::try_from(&*message.topic).ok()?,
-        payload: payload(message.message, message.bytes),
+        payload: payload(message),
         qos: qos(message.qos),
         retain: message.retain,
         delay: if is_v5 { will.delay_s } else { 0 },
-        properties: MessageProperties {
-            expiry: message.expiry_s.filter(|_| is_v5),
-            ..MessageProperties::default()
-        },
+        properties: properties(message, is_v5),
     }))
 }
 
@@ -176,8 +186,8 @@ pub(super) fn publish(
     alias: Option<(u16, bool)>,
     version: ProtocolVersion,
 ) -> wire::Publish {
-    let expiry = publish.expiry_s.filter(|_| version.is_v5());
-    let properties = MessageProperties { expiry, ..MessageProperties::default() };
+    let has_properties = publish.expiry_s.is_some() || publish.properties.is_some();
+    let has_properties = has_properties && version.is_v5();
     wire::Publish {
         delivery: match (id, publish.qos) {
             (Some(id), Qos::AtLeastOnce) => Delivery::AtLeastOnce { id, dup },
@@ -188,9 +198,41 @@ pub(super) fn publish(
         topic: alias.is_none_or(|(_, is_new)| is_new).then_some(name),
         topic_alias: alias.and_then(|(number, _)| NonZeroU16::new(number)),
         subscription_ids: Vec::new(),
-        properties: expiry.map(|_| Box::new(properties)),
-        payload: payload(publish.message, publish.bytes),
+        properties: has_properties.then(|| Box::new(properties(publish, true))),
+        payload: payload(publish),
     }
+}
+
+/// What a message says beside its payload, as it travels. Nothing before 5.0.
+fn properties(publish: &Publish, is_v5: bool) -> MessageProperties {
+    let expiry = publish.expiry_s.filter(|_| is_v5);
+    let Some(said) = publish.properties.as_ref().filter(|_| is_v5) else {
+        return MessageProperties { expiry, ..MessageProperties::default() };
+    };
+    MessageProperties {
+        payload_is_text: said.is_text,
+        expiry,
+        content_type: said.content_type.as_deref().map(text),
+        response_topic: said.response_topic.as_deref().and_then(|it| TopicName::try_from(it).ok()),
+        correlation_data: said.correlation.as_deref().map(Bytes::copy_from_slice),
+        user_properties: said.user.iter().map(|(name, value)| (text(name), text(value))).collect(),
+    }
+}
+
+/// The same in the words of the history; none if there is nothing but an expiry.
+fn properties_of(said: &MessageProperties) -> Option<Arc<Properties>> {
+    let properties = Properties {
+        is_text: said.payload_is_text,
+        content_type: said.content_type.as_deref().map(Arc::from),
+        response_topic: said.response_topic.as_deref().map(Arc::from),
+        correlation: said.correlation_data.as_deref().map(Vec::from),
+        user: said
+            .user_properties
+            .iter()
+            .map(|(name, value)| (Arc::from(&**name), Arc::from(&**value)))
+            .collect(),
+    };
+    (!properties.is_empty()).then(|| Arc::new(properties))
 }
 
 /// None if there are no filters.
@@ -295,6 +337,18 @@ pub(super) fn ack_words(packet: &Packet) -> Option<Ack> {
     Some(Ack { kind, id: ack.id.get(), reason: ack.reason.code() })
 }
 
+/// Whether it says something in words that a client may decline to be told. [MQTT-3.1.2-29]
+pub(super) fn has_words(packet: &Packet) -> bool {
+    let details = match packet {
+        Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
+            ack.details.as_deref()
+        }
+        Packet::SubAck(answers) | Packet::UnsubAck(answers) => Some(&answers.details),
+        _ => None,
+    };
+    details.is_some_and(|it| it.reason_string.is_some() || !it.user_properties.is_empty())
+}
+
 /// A packet of the broker's, other than PUBLISH, in the words of the history.
 pub(super) fn saw(packet: &Packet) -> Saw {
     if let Some(ack) = ack_words(packet) {
@@ -345,6 +399,7 @@ pub(super) fn saw_publish(
         alias: publish.topic_alias.map(NonZeroU16::get),
         expiry_s: publish.properties.as_ref().and_then(|properties| properties.expiry),
         subscription_ids: publish.subscription_ids.iter().map(|id| id.get()).collect(),
+        properties: publish.properties.as_deref().and_then(properties_of),
         bytes: publish.payload.len(),
         packet_bytes: bytes_of(publish, version),
     }

@@ -17,6 +17,10 @@ impl Client {
         }
         let saw = self.see(packet, world);
         self.note(What::Saw { packet: saw }, world);
+        if self.connect.declines_reasons && packets::has_words(packet) {
+            let words = "a reason in words, which it did not want: [MQTT-3.1.2-29]".to_owned();
+            self.note(What::Saw { packet: Saw::Nonsense { words } }, world);
+        }
         match packet {
             Packet::ConnAck(answer) => self.take_connack(answer, world),
             Packet::Publish(publish) => self.take_message(publish, world),

@@ -86,7 +86,8 @@ impl Client {
     /// Whether the broker takes a packet of that size, as far as it has said so. The figure is
     /// a little too high.
     fn fits(&self, publish: &Publish) -> bool {
-        let bytes = publish.topic.len() + publish.bytes.max(20) + 30;
+        let properties = publish.properties.as_ref().map_or(0, |said| said.bytes_max());
+        let bytes = publish.topic.len() + publish.bytes.max(20) + properties + 30;
         let max = self.link.as_ref().map_or(usize::MAX, |link| link.packet_bytes_max);
         !self.manners.keeps_quota || bytes <= max
     }
@@ -132,6 +133,7 @@ impl Client {
             retain: publish.retain,
             alias: alias.map(|(number, _)| number),
             expiry_s: publish.expiry_s.filter(|_| self.version.is_v5()),
+            properties: publish.properties.clone().filter(|_| self.version.is_v5()),
             bytes: packet.payload.len(),
             packet_bytes: packets::bytes_of(&packet, self.version),
         };

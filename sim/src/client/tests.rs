@@ -7,6 +7,7 @@ use stormpetrel::mqtt::wire::{ConnAck, ConnAckProperties, Delivery, Publish as M
 
 use super::*;
 use crate::history::Saw;
+use crate::properties::Properties;
 use crate::scenario::{AckPolicy, Op, Publish, Qos, Scenario};
 
 /// A client and what surrounds it.
@@ -94,14 +95,7 @@ fn show(what: &What) -> Option<String> {
 }
 
 fn publish(message: u64, qos: Qos) -> Action {
-    Action::Publish(Publish {
-        message,
-        topic: Arc::from("a"),
-        qos,
-        retain: false,
-        expiry_s: None,
-        bytes: 0,
-    })
+    Action::Publish(Publish { message, topic: Arc::from("a"), qos, ..Publish::default() })
 }
 
 fn keeping() -> Connect {
@@ -117,7 +111,7 @@ fn message(id: u16) -> Packet {
         topic_alias: None,
         subscription_ids: Vec::new(),
         properties: None,
-        payload: packets::payload(9, 0),
+        payload: packets::payload(&Publish { message: 9, ..Publish::default() }),
     })
 }
 
@@ -209,8 +203,16 @@ fn what_makes_no_sense_now_is_not_done() {
 
 #[test]
 fn a_payload_says_its_number_and_nothing_else_does() {
-    for (number, bytes) in [(1, 0), (42, 2), (42, 9), (u64::MAX, 30), (0, 50)] {
-        assert_eq!(packets::message_of(&packets::payload(number, bytes)), Some(number));
+    for (message, bytes) in [(1, 0), (42, 2), (42, 9), (u64::MAX, 30), (0, 50)] {
+        for is_text in [None, Some(true), Some(false)] {
+            let properties = Some(Arc::new(Properties { is_text, ..Properties::default() }));
+            let publish = Publish { message, bytes, properties, ..Publish::default() };
+            let payload = packets::payload(&publish);
+            assert_eq!(packets::message_of(&payload), Some(message));
+            assert!(std::str::from_utf8(&payload).is_ok());
+            let least = if message == 0 { 0 } else { bytes.max(message.to_string().len()) };
+            assert_eq!(payload.len(), least);
+        }
     }
     for garbled in [&b"x"[..], b"12x", b"..", b"0", b"1.2"] {
         assert_eq!(packets::message_of(garbled), None);

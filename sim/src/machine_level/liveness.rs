@@ -6,7 +6,7 @@
 
 use super::stage::{Due, Stage};
 use crate::history::{ClosedBy, What};
-use crate::scenario::{ClientIndex, Scenario};
+use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
 
 /// Milliseconds of silence after which all is quiet.
 const QUIET_MS: u64 = 2_000;
@@ -29,7 +29,7 @@ pub(super) struct Liveness {
 /// How far a client is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
-    /// It does not take part: another has its client id, or it has made room.
+    /// It does not take part: another has its client id, nobody lets it in, or it has made room.
     is_done: bool,
     closed: u32,
 }
@@ -39,8 +39,10 @@ impl Liveness {
         let clients = &scenario.clients;
         let turn = |index: ClientIndex| {
             let id = &clients[index].client_id;
+            // 3.1 lets nobody in without a client id.
+            let is_kept_out = id.is_empty() && clients[index].version == ProtocolVersion::V31;
             let is_first = !clients[..index].iter().any(|other| other.client_id == *id);
-            Turn { is_done: !is_first && !id.is_empty(), closed: 0 }
+            Turn { is_done: is_kept_out || (!is_first && !id.is_empty()), closed: 0 }
         };
         Liveness { is_on: false, last_activity: 0, clients: (0..clients.len()).map(turn).collect() }
     }

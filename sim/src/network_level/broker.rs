@@ -109,10 +109,10 @@ fn limits(broker: &Broker) -> Limits {
         queue_bytes: broker.queue_bytes.unwrap_or(defaults.queue_bytes),
         total_bytes: broker.total_bytes.unwrap_or(defaults.total_bytes),
         subscriptions: broker.subscriptions.unwrap_or(defaults.subscriptions),
+        topic_bytes: broker.topic_bytes.unwrap_or(defaults.topic_bytes),
         topic_levels: broker.topic_levels.unwrap_or(defaults.topic_levels),
         retained_messages: broker.retained_messages.unwrap_or(defaults.retained_messages),
         retained_bytes: broker.retained_bytes.unwrap_or(defaults.retained_bytes),
         session_expiry_max: broker.session_expiry_max_s.unwrap_or(defaults.session_expiry_max),
-        ..defaults
     }
 }

@@ -6,7 +6,7 @@
 
 use super::stage::Stage;
 use crate::history::{ClosedBy, What};
-use crate::scenario::{ClientIndex, Scenario};
+use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
 use crate::verdict::Violation;
 
 /// Milliseconds of silence after which all is quiet.
@@ -31,7 +31,7 @@ pub(super) struct Liveness {
 /// How far a client is.
 #[derive(Clone, Copy, Debug, Default)]
 struct Turn {
-    /// It does not take part: another has its client id, or it has made room.
+    /// It does not take part: another has its client id, nobody lets it in, or it has made room.
     is_done: bool,
     closed: u32,
     /// When it comes back.
@@ -43,8 +43,10 @@ impl Liveness {
         let clients = &scenario.clients;
         let turn = |index: ClientIndex| {
             let id = &clients[index].client_id;
+            // 3.1 lets nobody in without a client id.
+            let is_kept_out = id.is_empty() && clients[index].version == ProtocolVersion::V31;
             let is_first = !clients[..index].iter().any(|other| other.client_id == *id);
-            Turn { is_done: !is_first && !id.is_empty(), ..Turn::default() }
+            Turn { is_done: is_kept_out || (!is_first && !id.is_empty()), ..Turn::default() }
         };
         let turns = (0..clients.len()).map(turn).collect();
         Liveness { is_on: false, last_activity: 0, next_look: 0, turns }

@@ -54,6 +54,7 @@ fn check_grants(
     let max = broker.max_qos.unwrap_or(Qos::ExactlyOnce);
     let is_limited = broker.subscriptions.is_some()
         || broker.total_bytes.is_some()
+        || broker.topic_bytes.is_some()
         || broker.topic_levels.is_some();
     for (subscription, &reason) in filters.iter().zip(request.reasons) {
         let is_filter = topic::is_filter(&subscription.filter);
@@ -93,6 +94,7 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
     let broker = &case.facts.scenario.broker;
     let is_limited = broker.connections.is_some()
         || broker.total_bytes.is_some()
+        || broker.topic_bytes.is_some()
         || broker.topic_levels.is_some()
         || broker.keep_alive_max_s.is_some()
         || broker.packet_bytes.is_some();

@@ -8,6 +8,7 @@ use super::facts::{Facts, Ordinal, Span};
 use super::messages::{Message, Messages};
 use super::sessions::Sessions;
 use super::subscriptions::{Change, Granted, states};
+use super::topic;
 use crate::history::{AckKind, PublishSaw, Saw, What};
 use crate::scenario::{MessageNumber, Qos};
 
@@ -55,6 +56,7 @@ impl<'a> Deliveries<'a> {
                         Saw::Publish(saw) => {
                             let repeats = note_sent(&mut sent, all.len(), connection, saw);
                             let message = saw.message.and_then(|number| messages.find(number));
+                            let message = message.filter(|at| may_be(saw, &messages.all[*at]));
                             let at = event.ordinal;
                             all.push(Delivery { at, connection, session, saw, message, repeats });
                         }
@@ -71,6 +73,12 @@ impl<'a> Deliveries<'a> {
         }
         Deliveries { all }
     }
+}
+
+/// What the broker says of itself are numbers too, and no messages of clients.
+fn may_be(saw: &PublishSaw, message: &Message<'_>) -> bool {
+    let topic = saw.topic.as_deref().unwrap_or_default();
+    !topic::is_the_brokers(topic) || message.topic == topic
 }
 
 /// Notes what a session is sent; the delivery that this repeats.

@@ -69,7 +69,11 @@ pub(super) fn is_drained(case: &Case<'_>, session: usize) -> bool {
 
 /// Whether some connection of a session takes only small packets.
 pub(super) fn is_small(case: &Case<'_>, session: usize) -> bool {
-    case.sessions.all[session].connections.iter().any(|&on| {
+    let session = &case.sessions.all[session];
+    let is_same = |identity, life| (identity, life) == (session.identity, session.life);
+    // One that nobody saw answered may have had the session too.
+    let attempts = case.sessions.attempts.iter().filter(|it| is_same(it.identity, it.life));
+    attempts.flat_map(|it| &it.connections).any(|&on| {
         let connect = case.facts.connections[on].connect;
         connect.is_some_and(|connect| connect.packet_bytes_max.is_some())
     })

@@ -7,6 +7,7 @@ use super::facts::{Ending, Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
 use super::sessions::{FOR_EVER, Identity, Sessions, expiry_s};
 use super::topic;
 use crate::history::{ClosedBy, Outcome, What};
+use crate::properties::Properties;
 use crate::scenario::{MessageNumber, Qos, Will};
 
 /// A message: a number, or one of those without.
@@ -19,6 +20,7 @@ pub(super) struct Message<'a> {
     pub(super) retain: bool,
     pub(super) expiry_s: Option<u32>,
     pub(super) bytes: usize,
+    pub(super) properties: Option<&'a Properties>,
     pub(super) publisher: Identity,
     /// The connection whose will it is.
     pub(super) will_of: Option<usize>,
@@ -117,6 +119,7 @@ impl<'a> Messages<'a> {
                 retain: publish.retain,
                 expiry_s: publish.expiry_s,
                 bytes: publish.bytes,
+                properties: publish.properties.as_deref(),
                 publisher,
                 will_of: None,
                 asked: request.asked,
@@ -195,6 +198,7 @@ fn of_will<'a>(
         retain: message.retain,
         expiry_s: message.expiry_s.filter(|_| is_v5),
         bytes: message.bytes,
+        properties: message.properties.as_deref().filter(|_| is_v5),
         publisher: sessions.identities[place],
         will_of: Some(place),
         asked: entry.from,

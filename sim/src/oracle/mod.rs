@@ -14,6 +14,7 @@
 //! | file | promises |
 //! |---|---|
 //! | `invented.rs` | I1 |
+//! | `properties.rs` | I1 |
 //! | `subscribed.rs` | I2, I3, C5, C10 |
 //! | `copies.rs` | C2, I4 |
 //! | `lost.rs` | C1, C2, C4, C5 |
@@ -43,6 +44,7 @@ mod lost;
 mod messages;
 mod order;
 mod packet_ids;
+mod properties;
 mod retained;
 mod session_present;
 mod sessions;
@@ -73,8 +75,9 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 13] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 14] = [
     invented::check,
+    properties::check,
     subscribed::check,
     copies::check,
     lost::check,
@@ -146,6 +149,7 @@ fn limits_bite(scenario: &Scenario) -> bool {
     let broker = &scenario.broker;
     broker.total_bytes.is_some()
         || broker.packet_bytes.is_some()
+        || broker.topic_bytes.is_some()
         || broker.topic_levels.is_some()
         || broker.retained_messages.is_some()
         || broker.retained_bytes.is_some()

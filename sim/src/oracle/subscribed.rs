@@ -10,10 +10,9 @@ use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for delivery in &case.deliveries.all {
-        let is_the_brokers = delivery.saw.topic.as_deref().is_some_and(topic::is_the_brokers);
         match (delivery.repeats, delivery.message) {
             (Some(first), _) => check_repeated(case, delivery, first, wrong),
-            (None, Some(message)) if !is_the_brokers => {
+            (None, Some(message)) => {
                 check_first(case, delivery, &case.messages.all[message], wrong);
             }
             (None, None) if delivery.saw.message == Some(0) => {

@@ -11,7 +11,7 @@ pub(super) fn shared(filter: &str) -> Option<(&str, &str)> {
 /// Whether it is a filter: wildcards stand alone in their level, `#` in the last one; a shared
 /// one has a group without wildcards and a filter behind it.
 pub(super) fn is_filter(filter: &str) -> bool {
-    if filter.starts_with("$share/") || filter == "$share" {
+    if filter.starts_with("$share/") {
         return shared(filter).is_some_and(|(group, rest)| {
             !group.is_empty() && !group.contains(['+', '#']) && is_plain_filter(rest)
         });
@@ -92,10 +92,12 @@ mod tests {
 
     #[test]
     fn wildcards_stand_alone() {
-        for filter in ["a", "/", "#", "+/#", "a/+/b", "$share/g/#", "$SYS/#", "$share/g//"] {
+        for filter in
+            ["a", "/", "#", "+/#", "a/+/b", "$share/g/#", "$SYS/#", "$share/g//", "$share"]
+        {
             assert!(is_filter(filter), "{filter}");
         }
-        for filter in ["", "a#", "a/#/b", "+a", "$share", "$share/g", "$share//a", "$share/+/a"] {
+        for filter in ["", "a#", "a/#/b", "+a", "$share/g", "$share//a", "$share/+/a"] {
             assert!(!is_filter(filter), "{filter}");
         }
     }

@@ -95,14 +95,7 @@ impl Cast {
     /// A message with the next number.
     pub(super) fn message(&mut self, topic: &str, qos: Qos) -> Publish {
         self.messages += 1;
-        Publish {
-            message: self.messages,
-            topic: Arc::from(topic),
-            qos,
-            retain: false,
-            expiry_s: None,
-            bytes: 0,
-        }
+        Publish { message: self.messages, topic: Arc::from(topic), qos, ..Publish::default() }
     }
 
     /// A will with the next number.

@@ -43,8 +43,7 @@ fn clear(cast: &mut Cast, publisher: usize, topic: &str) {
         topic: Arc::from(topic),
         qos: Qos::AtLeastOnce,
         retain: true,
-        expiry_s: None,
-        bytes: 0,
+        ..Publish::default()
     };
     cast.act(publisher, Action::Publish(nothing));
 }

@@ -155,6 +155,7 @@ mod tests {
             retain: dice.chance(500),
             expiry_s: Some(9),
             bytes: 700,
+            properties: None,
         }
     }
 

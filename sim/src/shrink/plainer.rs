@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::properties::Properties;
 use crate::scenario::{
     Action, Broker, Client, Connect, Fault, FaultKind, Manners, Op, ProtocolVersion, Publish, Qos,
     Scenario, Subscribe, Subscription, Weather,
@@ -69,6 +70,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.broker.queue_bytes = None,
     |s| s.broker.total_bytes = None,
     |s| s.broker.subscriptions = None,
+    |s| s.broker.topic_bytes = None,
     |s| s.broker.topic_levels = None,
     |s| s.broker.retained_messages = None,
     |s| s.broker.retained_bytes = None,
@@ -118,8 +120,16 @@ const OP: &[fn(&mut Op)] = &[
     |op| connect(op, |c| c.receive_maximum = None),
     |op| connect(op, |c| c.packet_bytes_max = None),
     |op| connect(op, |c| c.topic_alias_maximum = 0),
+    |op| connect(op, |c| c.declines_reasons = false),
     |op| publish(op, |p| p.retain = false),
     |op| publish(op, |p| p.expiry_s = None),
+    |op| publish(op, |p| p.properties = None),
+    |op| properties(op, |p| p.is_text = None),
+    |op| properties(op, |p| p.content_type = None),
+    |op| properties(op, |p| p.response_topic = None),
+    |op| properties(op, |p| p.correlation = None),
+    |op| properties(op, |p| drop_first(&mut p.user)),
+    |op| properties(op, |p| drop_last(&mut p.user)),
     |op| publish(op, |p| p.bytes = 0),
     |op| publish(op, |p| p.bytes /= 2),
     |op| publish(op, |p| p.qos = Qos::AtMostOnce),
@@ -158,6 +168,18 @@ fn publish(op: &mut Op, edit: fn(&mut Publish)) {
         Action::Publish(publish) => edit(publish),
         Action::Connect(connect) => {
             connect.will.iter_mut().for_each(|will| edit(&mut will.message));
+        }
+        _ => {}
+    }
+}
+
+fn properties(op: &mut Op, edit: fn(&mut Properties)) {
+    let edit = |said: &mut Arc<Properties>| edit(Arc::make_mut(said));
+    match &mut op.action {
+        Action::Publish(publish) => publish.properties.iter_mut().for_each(edit),
+        Action::Connect(connect) => {
+            let wills = connect.will.iter_mut();
+            wills.filter_map(|will| will.message.properties.as_mut()).for_each(edit);
         }
         _ => {}
     }

@@ -109,7 +109,8 @@ impl Attachment {
                 .packet_bytes_max
                 .map_or(PACKET_BYTES_MAX, |max| max.get().min(PACKET_BYTES_MAX))
                 as usize,
-            wants_problem_information: properties.request_problem_information,
+            wants_problem_information: properties.request_problem_information
+                || plant::is_on(Plant::ReasonsForced),
             connected_with_expiry: properties.session_expiry.unwrap_or(0) != 0,
             aliases_in: InboundAliases::default(),
             aliases_out: OutboundAliases::new(properties.topic_alias_maximum),

@@ -20,6 +20,7 @@ use crate::mqtt::wire::property::{self, Property, PropertyReader, PropertyWriter
 use crate::mqtt::wire::read::Reader;
 use crate::mqtt::wire::subscribe::read_subscription_id;
 use crate::mqtt::wire::write::{Sink, varint_bytes};
+use crate::plant::{self, Plant};
 
 /// All after the fixed header.
 pub(super) fn decode(
@@ -137,7 +138,8 @@ pub(super) fn write_message_properties(
     list.boolean(Property::PayloadFormatIndicator, properties.payload_is_text);
     list.u32(Property::MessageExpiryInterval, expiry);
     list.text(Property::ContentType, properties.content_type.as_ref());
-    let response_topic = properties.response_topic.as_ref();
+    let response_topic =
+        properties.response_topic.as_ref().filter(|_| !plant::is_on(Plant::ResponseTopicLost));
     list.text(Property::ResponseTopic, response_topic.map(TopicName::text));
     list.binary(Property::CorrelationData, properties.correlation_data.as_ref());
     list.user(&properties.user_properties);
