@@ -328,6 +328,11 @@ pub enum Outcome {
 }
 
 impl History {
+    /// An empty one, with room for so many events.
+    pub fn with_capacity(events: usize) -> History {
+        History { events: Vec::with_capacity(events), hash: Digest::default() }
+    }
+
     /// All of it.
     pub fn events(&self) -> &[Event] {
         &self.events

@@ -11,6 +11,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use command::Task;
 
+/// A run is thousands of small allocations: they are a sixth of its time with the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Plays Stormpetrel on a simulated network: the same seed, the same run.
 #[derive(Debug, Parser)]
 #[command(name = "sim", version)]

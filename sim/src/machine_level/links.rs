@@ -65,11 +65,12 @@ impl<T> Lane<T> {
         Lane { items: VecDeque::new(), last: 0 }
     }
 
-    /// Puts it on its way; when it arrives.
-    pub(super) fn push(&mut self, at: u64, item: T) -> u64 {
+    /// Puts it on its way; when it arrives, if nothing else on its way arrives just then.
+    pub(super) fn push(&mut self, at: u64, item: T) -> Option<u64> {
+        let is_alone = at > self.last || self.items.is_empty();
         self.last = self.last.max(at);
         self.items.push_back((self.last, item));
-        self.last
+        is_alone.then_some(self.last)
     }
 
     /// What has arrived by now.

@@ -9,6 +9,7 @@ mod broker;
 mod faults;
 mod links;
 mod liveness;
+mod queue;
 mod stage;
 
 use std::borrow::Cow;

@@ -1,14 +1,12 @@
 //! A run under way: the queue of events, and what each does.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use stormpetrel::machine::{ConnectionId, Input, ListenerId, Machine, Remaining, Timestamp};
 use stormpetrel::machine::{Outgoing, Settings};
 use stormpetrel::mqtt::wire::{self, DecodeError, Packet};
 
 use super::broker;
 use super::links::{Link, ToBroker, ToClient};
+use super::queue::Queue;
 use crate::client::{Client, Effect, Topics, World, packet_bytes};
 use crate::dice::Dice;
 use crate::history::{ClosedBy, History, What};
@@ -22,8 +20,8 @@ const CHECKED_RUNS: u64 = 16;
 /// Milliseconds until the shell has told the machine that a connection is closed.
 const CLOSE_MS_MAX: u64 = 20;
 
-/// Something that is due. Events at the same time come in the order in which they were queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Something that is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     Op(usize),
     Fault(usize),
@@ -51,8 +49,7 @@ pub(super) struct Stage<'s> {
     pub(super) scenario: &'s Scenario,
     settings: Settings,
     pub(super) now: u64,
-    queue: BinaryHeap<Reverse<(u64, u64, Due)>>,
-    queued: u64,
+    queue: Queue,
     pub(super) history: History,
     pub(super) marks: Marks,
     topics: Topics,
@@ -95,9 +92,8 @@ impl<'s> Stage<'s> {
             scenario,
             settings: broker::settings(&scenario.broker),
             now: 0,
-            queue: BinaryHeap::with_capacity(scenario.ops.len() + 64),
-            queued: 0,
-            history: History::default(),
+            queue: Queue::with_capacity(128),
+            history: History::with_capacity(16 * scenario.ops.len()),
             marks: Marks::default(),
             topics: Topics::of(scenario),
             machine: None,
@@ -159,7 +155,7 @@ impl<'s> Stage<'s> {
 
     pub(super) fn play(&mut self) {
         self.start_broker();
-        while let Some(Reverse((at, _, due))) = self.queue.pop() {
+        while let Some((at, due)) = self.queue.pop() {
             self.now = self.now.max(at);
             self.handle(due);
             if self.is_checked {
@@ -203,8 +199,7 @@ impl<'s> Stage<'s> {
     }
 
     pub(super) fn queue_at(&mut self, at: u64, due: Due) {
-        self.queue.push(Reverse((at, self.queued, due)));
-        self.queued += 1;
+        self.queue.push(at, due);
     }
 
     pub(super) fn note(&mut self, what: What) {
@@ -315,8 +310,9 @@ impl<'s> Stage<'s> {
         let at = self.now + self.latency();
         let link = &mut self.links[connection];
         if !link.is_dead {
-            let at = link.to_broker.push(at, item);
-            self.queue_at(at, Due::ToBroker(connection));
+            if let Some(at) = link.to_broker.push(at, item) {
+                self.queue_at(at, Due::ToBroker(connection));
+            }
         }
     }
 
@@ -327,8 +323,9 @@ impl<'s> Stage<'s> {
             link.unread += 1;
             return;
         }
-        let at = link.to_client.push(at, item);
-        self.queue_at(at, Due::ToClient(connection));
+        if let Some(at) = link.to_client.push(at, item) {
+            self.queue_at(at, Due::ToClient(connection));
+        }
     }
 
     /// If what passes this link is held: until when.

@@ -3,6 +3,7 @@
 //! Pure data, written by hand with `cast.rs`; each is played at both levels and judged by the
 //! oracle, and what came of it on the whole broker is a snapshot. One file for each subject.
 
+mod access;
 mod broker;
 mod cast;
 mod delivery;
@@ -88,6 +89,8 @@ named! {
         "One subscriber stops reading and goes on, another never reads again.";
     "bad-packets" limits::bad_packets,
         "Garbage and packets out of place end their own connection and no other.";
+    "forbidden" access::forbidden,
+        "Clients of both versions publish below $SYS, and leave a will there.";
     "crash" broker::crash,
         "The broker crashes under load and comes back at once, then much later.";
     "clean-stop" broker::clean_stop,
