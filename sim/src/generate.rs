@@ -10,7 +10,7 @@ use crate::plan::{Plan, PropertyRates};
 use crate::properties::Properties;
 use crate::scenario::{
     AckPolicy, Action, Breach, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
-    MessageNumber, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Will,
+    MessageNumber, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Way, Will,
 };
 
 /// The numbers of messages that wills publish begin here, so that they are known by sight.
@@ -451,7 +451,10 @@ impl<'p> Generator<'p> {
         match self.weighted(&weights) {
             0 => FaultKind::Crash { down_ms: for_ms },
             1 => FaultKind::Stop { down_ms: for_ms },
-            2 => FaultKind::Hold { zone, for_ms },
+            2 => {
+                let way = self.pick(&[Way::Both, Way::Both, Way::ToBroker, Way::ToClients]);
+                FaultKind::Hold { zone, for_ms, way }
+            }
             3 => FaultKind::Cut { zone },
             _ => FaultKind::Partition { zone, for_ms },
         }

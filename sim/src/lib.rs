@@ -61,6 +61,6 @@ pub use properties::Properties;
 pub use scenario::{
     AckPolicy, Action, Breach, Broker, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
     MessageNumber, NoQos, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription,
-    Weather, Will,
+    Way, Weather, Will,
 };
 pub use verdict::{Class, Promise, Run, Violation};

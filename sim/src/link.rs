@@ -26,7 +26,7 @@ const WINDOWS: [usize; 3] = [2 << 10, 16 << 10, 256 << 10];
 const SEGMENTS_MAX: usize = 3_000;
 
 /// The two ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
     Client,
     Broker,
@@ -61,6 +61,8 @@ struct Lane {
     torn_at: Option<usize>,
     /// Nobody will read any more.
     is_unread: bool,
+    /// What has come may not be read yet.
+    is_held: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
 }
@@ -77,6 +79,12 @@ struct Table {
     links: BTreeMap<SocketAddr, Link>,
     /// Hosts that nothing reaches and that reach nobody.
     cut_off: BTreeSet<IpAddr>,
+    /// Hosts whose connections do not let that end read.
+    held: BTreeSet<(IpAddr, End)>,
+    /// Bytes that one write of the broker's hands over at most, if there is a bound.
+    pull_bytes_max: Option<usize>,
+    /// Whether the broker ever had more to send than that.
+    has_pulled_in_parts: bool,
     /// Everything that left the broker.
     sent: Digest,
     /// What the broker read since somebody asked.
@@ -108,6 +116,9 @@ impl Links {
             dice: Dice::new(seed, "windows", 0),
             links: BTreeMap::new(),
             cut_off: BTreeSet::new(),
+            held: BTreeSet::new(),
+            pull_bytes_max: None,
+            has_pulled_in_parts: false,
             sent: Digest::default(),
             progress: Vec::new(),
         })))
@@ -126,7 +137,10 @@ impl Links {
             window: WINDOWS[choice],
             is_dead: table.cut_off.contains(&client.ip()),
             is_reset: false,
-            lanes: [Lane::default(), Lane::default()],
+            lanes: [End::Client, End::Broker].map(|end| Lane {
+                is_held: table.held.contains(&(client.ip(), end)),
+                ..Lane::default()
+            }),
         };
         let link = Link(Arc::new(Mutex::new(state)));
         table.links.insert(client, link.clone());
@@ -147,6 +161,33 @@ impl Links {
     /// Whether nothing reaches the host.
     pub(crate) fn is_cut_off(&self, host: IpAddr) -> bool {
         self.table().cut_off.contains(&host)
+    }
+
+    /// Nothing that is sent to that end arrives from now on, and nothing of it is lost; the other
+    /// way all is as before.
+    pub(crate) fn hold(&self, host: IpAddr, end: End) {
+        self.table().held.insert((host, end));
+        self.of_host(host).iter().for_each(|link| link.state().lanes[end as usize].is_held = true);
+    }
+
+    /// What was held arrives.
+    pub(crate) fn release(&self, host: IpAddr, end: End) {
+        self.table().held.remove(&(host, end));
+        for link in self.of_host(host) {
+            let lane = &mut link.state().lanes[end as usize];
+            lane.is_held = false;
+            lane.wake();
+        }
+    }
+
+    /// From now on one write of the broker's hands over between 1 and so many bytes.
+    pub(crate) fn bound_pulls(&self, bytes_max: Option<usize>) {
+        self.table().pull_bytes_max = bytes_max;
+    }
+
+    /// Whether the broker ever had more to send than one write handed over.
+    pub(crate) fn has_pulled_in_parts(&self) -> bool {
+        self.table().has_pulled_in_parts
     }
 
     /// Ends all connections of the host; both ends hear of it.
@@ -174,6 +215,15 @@ impl Links {
     /// Of everything that left the broker, in order.
     pub(crate) fn sent(&self) -> u64 {
         self.table().sent.finish()
+    }
+
+    /// So many bytes of the broker's, or fewer.
+    fn bounded(&self, bytes: usize) -> usize {
+        let table = &mut *self.table();
+        let Some(max) = table.pull_bytes_max else { return bytes };
+        let drawn = usize::try_from(table.dice.between(1, max.max(1) as u64)).unwrap_or(max);
+        table.has_pulled_in_parts |= drawn < bytes;
+        bytes.min(drawn)
     }
 
     fn of_host(&self, host: IpAddr) -> Vec<Link> {
@@ -326,7 +376,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
         let link = self.link.clone();
         let mut state = link.state();
         remember(&mut state.lanes[self.end as usize].reader, context);
-        if state.is_dead {
+        let is_held = state.lanes[self.end as usize].is_held && !state.is_reset;
+        if state.is_dead || is_held {
             return Poll::Pending;
         }
         let polled = self.poll_bytes(&mut state, context, out);
@@ -362,6 +413,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Linked<S> {
             return Poll::Pending;
         }
         let most = if lane.is_unread { bytes.len() } else { bytes.len().min(room) };
+        let most = if this.end == End::Broker { this.links.bounded(most) } else { most };
         let polled = if is_dead {
             Poll::Ready(Ok(most))
         } else {
@@ -476,6 +528,39 @@ mod tests {
         let later = SocketAddr::new(CLIENT.ip(), 8);
         assert!(!links.is_cut_off(CLIENT.ip()) && !links.of(later).is_dead());
         assert!(links.of(CLIENT).is_dead(), "what was dead stays dead");
+    }
+
+    #[tokio::test]
+    async fn what_is_held_one_way_passes_the_other_and_comes_in_the_end() {
+        let links = Links::new(1);
+        for (end, other) in [(End::Client, End::Broker), (End::Broker, End::Client)] {
+            links.hold(CLIENT.ip(), end);
+            let (client, broker) = pair(&links);
+            let mut ends = [client, broker];
+            for writer in &mut ends {
+                assert!(matches!(poll_write(writer, 3), Poll::Ready(Ok(3))));
+            }
+            assert!(poll_read(&mut ends[end as usize]).is_pending());
+            assert!(matches!(poll_read(&mut ends[other as usize]), Poll::Ready(Ok(3))));
+            links.release(CLIENT.ip(), end);
+            assert!(matches!(poll_read(&mut ends[end as usize]), Poll::Ready(Ok(3))));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_broker_writes_no_more_at_once_than_it_is_asked_for() {
+        let links = Links::new(1);
+        let (mut client, mut broker) = pair(&links);
+        links.bound_pulls(Some(5));
+        let written: Vec<usize> = (0..100)
+            .map(|_| match poll_write(&mut broker, 6) {
+                Poll::Ready(Ok(bytes)) => bytes,
+                other => panic!("there is room: {other:?}"),
+            })
+            .collect();
+        assert!((1..=5).all(|bytes| written.contains(&bytes)) && !written.contains(&6));
+        assert!(links.has_pulled_in_parts());
+        assert!(matches!(poll_write(&mut client, 6), Poll::Ready(Ok(6))));
     }
 
     #[tokio::test]

@@ -52,6 +52,10 @@ marks! {
     Stopped "the broker stopped with clients connected",
     OutcomeUnknown "what became of a message is not known",
     PulledInParts "the broker had more to send than it was asked for",
+    HeardUnhearing "the broker heard a client that could not hear it",
+    HearingUnheard "a client heard the broker, which could not hear it",
+    UserPropertiesDelivered "a message came with several user properties",
+    SysDelivered "what the broker says of itself was delivered",
     QuotaReached "a client waited for the broker's Receive Maximum",
 }
 

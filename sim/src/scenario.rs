@@ -371,6 +371,9 @@ pub enum FaultKind {
         zone: usize,
         /// For so many milliseconds.
         for_ms: u64,
+        /// Which way.
+        #[serde(default)]
+        way: Way,
     },
     /// All connections of a zone end, and both sides hear of it.
     Cut {
@@ -385,6 +388,31 @@ pub enum FaultKind {
         /// For so many milliseconds.
         for_ms: u64,
     },
+}
+
+/// Ways between clients and the broker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// Both.
+    #[default]
+    Both,
+    /// To the broker: it hears nothing, and clients hear it.
+    ToBroker,
+    /// To clients: they hear nothing, and the broker hears them.
+    ToClients,
+}
+
+impl Way {
+    /// Whether what clients send goes this way.
+    pub fn is_to_broker(self) -> bool {
+        self != Way::ToClients
+    }
+
+    /// Whether what the broker sends goes this way.
+    pub fn is_to_clients(self) -> bool {
+        self != Way::ToBroker
+    }
 }
 
 /// Quality of service: 0, 1 or 2.
@@ -601,7 +629,7 @@ mod tests {
         let faults = [
             FaultKind::Crash { down_ms: 5 },
             FaultKind::Stop { down_ms: 5 },
-            FaultKind::Hold { zone: 0, for_ms: 9 },
+            FaultKind::Hold { zone: 0, for_ms: 9, way: Way::ToBroker },
             FaultKind::Cut { zone: 1 },
             FaultKind::Partition { zone: 1, for_ms: 8 },
         ];

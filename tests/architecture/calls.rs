@@ -27,6 +27,14 @@ const SPAWNS: &[(&[&str], &[&str])] = &[
     ),
 ];
 
+/// What wakes those who wait in an order that tokio draws at random: it keeps them in several
+/// lists, and starts with any of these. Two tasks that wait for the same change then run in
+/// another order in every run, and no seed can be replayed. `src/server/signal.rs` is in its place.
+const RANDOM_WAKES: &str = "tokio::sync::watch";
+
+/// Where threads wait for each other, there is no order to keep.
+const RANDOM_WAKES_MAY_BE: &str = "src/server/threads.rs";
+
 const PRINTS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
 
 /// Where the command talks to people.
@@ -66,6 +74,18 @@ pub(crate) fn selects_are_biased(source: &Source) -> Vec<Breach> {
     let calls = calls_of(source, &["select", "!"]);
     let random = calls.iter().filter(|(_, call)| !matches!(call[..], [_, _, _, "biased", ";"]));
     random.map(|(line, _)| source.breach(*line, what)).collect()
+}
+
+pub(crate) fn wakes_are_in_order(source: &Source) -> Vec<Breach> {
+    let is_played = ["src/server/", "sim/src/"].iter().any(|it| source.path.starts_with(it));
+    if !is_played || source.path == RANDOM_WAKES_MAY_BE {
+        return Vec::new();
+    }
+    let what = |path: &Named| {
+        format!("`{}` wakes in a random order: use `Signal`, which keeps it", path.name)
+    };
+    let random = source.paths.iter().filter(|path| is_below(&path.name, RANDOM_WAKES));
+    random.map(|path| source.breach(path.line, what(path))).collect()
 }
 
 pub(crate) fn only_the_command_prints(source: &Source) -> Vec<Breach> {
@@ -134,6 +154,17 @@ mod tests {
         assert_eq!(found("fn f() {\n tokio::select! { x = y => {} }\n}"), [2]);
         assert_eq!(found("fn f() { m!(select! { x = y => {} }) }"), [1]);
         assert_eq!(found("fn f() { tokio::select! { biased; x = y => {} } }"), []);
+    }
+
+    #[test]
+    fn a_wake_in_random_order_is_found() {
+        let found = |path, sample| breaches(wakes_are_in_order, path, sample);
+        let sample = "use tokio::sync::watch;";
+        assert_eq!(found("src/server/a.rs", sample), [1]);
+        assert_eq!(found("sim/src/a.rs", "\nfn f() { tokio::sync::watch::channel(1) }"), [2]);
+        assert_eq!(found("sim/src/a.rs", "use tokio::sync::{mpsc, watch::Sender};"), [1]);
+        assert_eq!(found("src/server/threads.rs", sample), []);
+        assert_eq!(found("src/server/a.rs", "use tokio::sync::Notify;"), []);
     }
 
     #[test]

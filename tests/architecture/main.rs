@@ -27,6 +27,7 @@ const RULES: &[(&str, Rule)] = &[
     ("hash maps are seeded by us", calls::maps_are_seeded),
     ("tasks and threads start in one place", calls::spawns_are_in_their_place),
     ("every select is biased", calls::selects_are_biased),
+    ("those who wait are woken in order", calls::wakes_are_in_order),
     ("only the command prints", calls::only_the_command_prints),
     ("nothing is unwrapped", calls::nothing_is_unwrapped),
     ("cited statements exist", standard::statements_exist),

@@ -75,6 +75,12 @@ impl Client {
         if saw.subscription_ids.iter().any(|id| *id >= SHARED_IDS_FROM) {
             world.marks.hit(Mark::SharedDelivered);
         }
+        if saw.properties.as_ref().is_some_and(|said| said.user.len() > 1) {
+            world.marks.hit(Mark::UserPropertiesDelivered);
+        }
+        if saw.topic.as_ref().is_some_and(|topic| topic.starts_with("$SYS/")) {
+            world.marks.hit(Mark::SysDelivered);
+        }
         Saw::Publish(saw)
     }
 

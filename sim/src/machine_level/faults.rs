@@ -14,10 +14,15 @@ impl Stage<'_> {
         match fault.kind {
             FaultKind::Crash { down_ms } => self.crash(down_ms),
             FaultKind::Stop { down_ms } => self.stop(down_ms),
-            FaultKind::Hold { zone, for_ms } if zone < self.zones.len() => {
+            FaultKind::Hold { zone, for_ms, way } if zone < self.zones.len() => {
                 let until = self.now + for_ms;
-                let held_until = &mut self.zones[zone].held_until;
-                *held_until = until.max(*held_until);
+                let held = &mut self.zones[zone];
+                if way.is_to_broker() {
+                    held.to_broker_held_until = until.max(held.to_broker_held_until);
+                }
+                if way.is_to_clients() {
+                    held.to_clients_held_until = until.max(held.to_clients_held_until);
+                }
                 self.queue_at(until, Due::Heal(zone));
             }
             FaultKind::Partition { zone, for_ms } if zone < self.zones.len() => {
@@ -36,7 +41,8 @@ impl Stage<'_> {
     /// A hold or a partition of a zone is over, if no other goes on.
     pub(super) fn heal(&mut self, zone: usize) {
         let state = self.zones[zone];
-        if state.held_until <= self.now && state.partitioned_until <= self.now {
+        let until = state.to_broker_held_until.max(state.to_clients_held_until);
+        if until.max(state.partitioned_until) <= self.now {
             self.note(What::Healed { zone });
         }
     }

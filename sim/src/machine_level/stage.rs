@@ -78,8 +78,10 @@ pub(super) struct Stage<'s> {
 /// A part of the network.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Zone {
-    /// Nothing passes until then.
-    pub(super) held_until: u64,
+    /// Nothing passes to the broker until then.
+    pub(super) to_broker_held_until: u64,
+    /// Nothing passes to clients until then.
+    pub(super) to_clients_held_until: u64,
     /// Nothing passes until then, and what is sent is lost.
     pub(super) partitioned_until: u64,
 }
@@ -309,10 +311,10 @@ impl<'s> Stage<'s> {
     pub(super) fn send(&mut self, connection: usize, item: ToBroker) {
         let at = self.now + self.latency();
         let link = &mut self.links[connection];
-        if !link.is_dead {
-            if let Some(at) = link.to_broker.push(at, item) {
-                self.queue_at(at, Due::ToBroker(connection));
-            }
+        if !link.is_dead
+            && let Some(at) = link.to_broker.push(at, item)
+        {
+            self.queue_at(at, Due::ToBroker(connection));
         }
     }
 
@@ -328,14 +330,20 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// If what passes this link is held: until when.
-    fn held_until(&self, connection: usize) -> Option<u64> {
-        let zone = &self.zones[self.links[connection].zone];
-        (zone.held_until > self.now).then_some(zone.held_until)
+    /// If what this connection has for the broker is held: until when.
+    fn to_broker_held_until(&self, connection: usize) -> Option<u64> {
+        let until = self.zones[self.links[connection].zone].to_broker_held_until;
+        (until > self.now).then_some(until)
+    }
+
+    /// If what it has for its client is held: until when.
+    fn to_client_held_until(&self, connection: usize) -> Option<u64> {
+        let until = self.zones[self.links[connection].zone].to_clients_held_until;
+        (until > self.now).then_some(until)
     }
 
     fn arrive_at_broker(&mut self, connection: usize) {
-        if let Some(until) = self.held_until(connection) {
+        if let Some(until) = self.to_broker_held_until(connection) {
             return self.queue_at(until, Due::ToBroker(connection));
         }
         while let Some(item) = self.links[connection].to_broker.pop(self.now) {
@@ -347,7 +355,12 @@ impl<'s> Stage<'s> {
             }
             match item {
                 ToBroker::Opened => self.accept(connection),
-                ToBroker::Packet(asked, packet) => self.receive(connection, asked, packet),
+                ToBroker::Packet(asked, packet) => {
+                    if self.to_client_held_until(connection).is_some() {
+                        self.marks.hit(Mark::HeardUnhearing);
+                    }
+                    self.receive(connection, asked, packet);
+                }
                 ToBroker::Garbage(asked) => {
                     let error = DecodeError {
                         kind: wire::Fault::ReservedType,
@@ -512,7 +525,7 @@ impl<'s> Stage<'s> {
     }
 
     fn arrive_at_client(&mut self, connection: usize) {
-        if let Some(until) = self.held_until(connection) {
+        if let Some(until) = self.to_client_held_until(connection) {
             return self.queue_at(until, Due::ToClient(connection));
         }
         self.read(self.links[connection].client);
@@ -521,10 +534,13 @@ impl<'s> Stage<'s> {
     /// Lets a client take what has come to it.
     pub(super) fn read(&mut self, index: ClientIndex) {
         let Some(connection) = self.on[index] else { return };
-        while !self.clients[index].is_paused() && self.held_until(connection).is_none() {
+        while !self.clients[index].is_paused() && self.to_client_held_until(connection).is_none() {
             let Some(item) = self.links[connection].to_client.pop(self.now) else { break };
             match item {
                 ToClient::Packet(packet) => {
+                    if self.to_broker_held_until(connection).is_some() {
+                        self.marks.hit(Mark::HearingUnheard);
+                    }
                     self.with_client(index, |client, world| client.take(&packet, world));
                 }
                 ToClient::End(by) => {

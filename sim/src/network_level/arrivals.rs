@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::stage::Stage;
 use crate::history::What;
 use crate::link::Progress;
+use crate::marks::Mark;
 use crate::scenario::ClientIndex;
 
 /// What was sent on each connection and has not arrived.
@@ -70,6 +71,9 @@ impl Stage<'_> {
             && let Some((_, asked)) = sent.requests.pop_front_if(|(end, _)| *end <= bytes)
         {
             let client = sent.client;
+            if self.zones[self.scenario.clients[client].zone].to_clients_held_until.is_some() {
+                self.marks.hit(Mark::HeardUnhearing);
+            }
             self.note_arrived(client, connection, Some(asked));
         }
     }

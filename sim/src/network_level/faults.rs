@@ -4,8 +4,9 @@ use super::broker;
 use super::stage::{Stage, zone_name};
 use super::wire::{Leave, Wire};
 use crate::history::{ClosedBy, What};
+use crate::link::End;
 use crate::marks::Mark;
-use crate::scenario::{Fault, FaultKind};
+use crate::scenario::{Fault, FaultKind, Way};
 
 /// How the broker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +24,8 @@ impl Stage<'_> {
         match fault.kind {
             FaultKind::Crash { down_ms } => self.crash(down_ms),
             FaultKind::Stop { down_ms } => self.tell_to_stop(down_ms),
-            FaultKind::Hold { zone, for_ms } if zone < self.zones.len() => {
-                self.sim.hold(zone_name(zone), broker::HOST);
-                let held = &mut self.zones[zone].held_until;
-                *held = (*held).max(Some(self.now + for_ms));
+            FaultKind::Hold { zone, for_ms, way } if zone < self.zones.len() => {
+                self.hold(zone, way, self.now + for_ms);
             }
             FaultKind::Partition { zone, for_ms } if zone < self.zones.len() => {
                 let zone = &mut self.zones[zone];
@@ -43,16 +42,25 @@ impl Stage<'_> {
         for number in 0..self.zones.len() {
             let zone = &mut self.zones[number];
             let is_over = |until: &mut u64| is_all || *until <= self.now;
-            let was_held = zone.held_until.take_if(is_over).is_some();
+            let to_broker = zone.to_broker_held_until.take_if(is_over).is_some();
+            let to_clients = zone.to_clients_held_until.take_if(is_over).is_some();
             let was_partitioned = zone.partitioned_until.take_if(is_over).is_some();
             if was_partitioned {
                 self.links.rejoin(zone.host);
             }
-            let is_whole = zone.held_until.is_none() && zone.partitioned_until.is_none();
-            if was_held {
+            if to_broker {
+                self.links.release(zone.host, End::Broker);
+            }
+            if to_clients {
+                self.links.release(zone.host, End::Client);
+            }
+            let holds = [zone.to_broker_held_until, zone.to_clients_held_until];
+            let is_held = holds.iter().any(Option::is_some);
+            if to_broker || to_clients {
                 self.sim.release(zone_name(number), broker::HOST);
             }
-            if (was_held || was_partitioned) && is_whole {
+            let is_whole = !is_held && zone.partitioned_until.is_none();
+            if (to_broker || to_clients || was_partitioned) && is_whole {
                 self.note(What::Healed { zone: number });
             }
         }
@@ -61,6 +69,23 @@ impl Stage<'_> {
             && !self.sim.is_host_running(broker::HOST)
         {
             self.start_broker();
+        }
+    }
+
+    /// Holds what passes that way. Turmoil holds both ways or none, so one way is held by the
+    /// streams themselves.
+    fn hold(&mut self, number: usize, way: Way, until: u64) {
+        let zone = &mut self.zones[number];
+        if way.is_to_broker() {
+            self.links.hold(zone.host, End::Broker);
+            zone.to_broker_held_until = zone.to_broker_held_until.max(Some(until));
+        }
+        if way.is_to_clients() {
+            self.links.hold(zone.host, End::Client);
+            zone.to_clients_held_until = zone.to_clients_held_until.max(Some(until));
+        }
+        if zone.to_broker_held_until.is_some() && zone.to_clients_held_until.is_some() {
+            self.sim.hold(zone_name(number), broker::HOST);
         }
     }
 

@@ -29,7 +29,7 @@ use crate::client::{Client, Effect, Topics, World};
 use crate::dice::Dice;
 use crate::history::{History, Saw, What};
 use crate::link::Links;
-use crate::marks::Marks;
+use crate::marks::{Mark, Marks};
 use crate::network::SimNetwork;
 use crate::panics::Watch;
 use crate::scenario::{ClientIndex, Fault, Op, Scenario};
@@ -78,7 +78,8 @@ pub(super) struct Stage<'s> {
 pub(super) struct Zone {
     pub(super) host: IpAddr,
     arrivals: Rc<Arrivals>,
-    pub(super) held_until: Option<u64>,
+    pub(super) to_broker_held_until: Option<u64>,
+    pub(super) to_clients_held_until: Option<u64>,
     pub(super) partitioned_until: Option<u64>,
 }
 
@@ -92,8 +93,9 @@ struct Arrivals {
 impl<'s> Stage<'s> {
     pub(super) fn new(scenario: &'s Scenario, tear: Option<Tear>, watch: &'s Watch) -> Stage<'s> {
         let mut sim = builder(scenario).build();
-        let (brokers, network) =
-            (Brokers::default(), SimNetwork::new(scenario.seed, chaos(scenario)));
+        let brokers = Brokers::default();
+        let network = SimNetwork::new(scenario.seed, chaos(scenario));
+        network.links().bound_pulls(scenario.weather.pull_bytes_max);
         broker::add(&mut sim, scenario.seed, &scenario.broker, &network, &brokers);
         let zones = scenario.clients.iter().map(|client| client.zone + 1).max().unwrap_or(0);
         let of_clients = network.of_clients();
@@ -204,6 +206,9 @@ impl<'s> Stage<'s> {
     }
 
     fn take(&mut self, index: ClientIndex, packet: &Packet) {
+        if self.zones[self.scenario.clients[index].zone].to_broker_held_until.is_some() {
+            self.marks.hit(Mark::HearingUnheard);
+        }
         if !matches!(packet, Packet::PingResp) {
             self.liveness.last_activity = self.now;
         }
@@ -291,8 +296,11 @@ impl<'s> Stage<'s> {
 
     /// Takes the simulation down. What it came to.
     pub(super) fn end(self) -> Run {
-        let Stage { mut history, marks, links, now, sim, .. } = self;
+        let Stage { mut history, mut marks, links, now, sim, .. } = self;
         drop(sim);
+        if links.has_pulled_in_parts() {
+            marks.hit(Mark::PulledInParts);
+        }
         history.count(&links.sent());
         Run { history, elapsed_ms: now, failure: None, marks }
     }
@@ -308,7 +316,13 @@ fn add_zone(sim: &mut Sim<'static>, number: usize, network: &SimNetwork) -> Zone
     let (waiting, network) = (Rc::clone(&arrivals), network.clone());
     sim.host(zone_name(number), move || serve(number, Rc::clone(&waiting), network.clone()));
     let host = sim.lookup(zone_name(number));
-    Zone { host, arrivals, held_until: None, partitioned_until: None }
+    Zone {
+        host,
+        arrivals,
+        to_broker_held_until: None,
+        to_clients_held_until: None,
+        partitioned_until: None,
+    }
 }
 
 /// A zone's host: opens connections for its clients.

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use crate::history::{
     Ack, Asked, ClosedBy, Event, Granted, Outcome, PublishAsked, PublishSaw, Saw, What,
 };
-use crate::scenario::{ClientIndex, Connect, FaultKind, Publish, Scenario, Subscription};
+use crate::scenario::{ClientIndex, Connect, FaultKind, Publish, Scenario, Subscription, Way};
 
 /// An event as a line of a trace.
 pub(super) fn line(scenario: &Scenario, event: &Event) -> String {
@@ -54,7 +54,15 @@ pub(super) fn fault(kind: &FaultKind) -> String {
     match kind {
         FaultKind::Crash { down_ms } => format!("the broker is killed, for {down_ms} ms"),
         FaultKind::Stop { down_ms } => format!("the broker is stopped, for {down_ms} ms"),
-        FaultKind::Hold { zone, for_ms } => format!("zone {zone} is held for {for_ms} ms"),
+        FaultKind::Hold { zone, for_ms, way: Way::Both } => {
+            format!("zone {zone} is held for {for_ms} ms")
+        }
+        FaultKind::Hold { zone, for_ms, way: Way::ToBroker } => {
+            format!("the broker does not hear zone {zone} for {for_ms} ms")
+        }
+        FaultKind::Hold { zone, for_ms, way: Way::ToClients } => {
+            format!("zone {zone} does not hear the broker for {for_ms} ms")
+        }
         FaultKind::Cut { zone } => format!("the connections of zone {zone} are cut"),
         FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),
     }

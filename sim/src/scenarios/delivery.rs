@@ -1,7 +1,7 @@
 //! Messages from one to another, whatever the network does.
 
 use super::cast::Cast;
-use crate::scenario::{Action, FaultKind, Qos, Scenario};
+use crate::scenario::{Action, FaultKind, Qos, Scenario, Way};
 
 /// Two clients that subscribe to everything at every QoS.
 fn pair(cast: &mut Cast) -> [usize; 2] {
@@ -44,7 +44,7 @@ pub(super) fn held_links(seed: u64) -> Scenario {
     let mut cast = Cast::new(seed);
     let clients = pair(&mut cast);
     for (zone, for_ms) in [(0, 400), (1, 250), (0, 30), (1, 700)] {
-        cast.fault(FaultKind::Hold { zone, for_ms });
+        cast.fault(FaultKind::Hold { zone, for_ms, way: Way::Both });
         publish_round(&mut cast, clients);
         cast.after(350);
     }

@@ -2,7 +2,7 @@
 
 use super::cast::{Cast, lasting};
 use crate::dice::Dice;
-use crate::scenario::{Action, Connect, FaultKind, Qos, Scenario};
+use crate::scenario::{Action, Connect, FaultKind, Qos, Scenario, Way};
 
 const TOPICS: [&str; 5] = ["a", "a/b", "a/b/c", "d/e", "d"];
 const FILTERS: [&str; 7] = ["#", "a/#", "+/b", "d/+", "a", "$share/g/a/#", "$share/g/#"];
@@ -28,7 +28,7 @@ pub(super) fn swarm(seed: u64) -> Scenario {
         cast.act(client, action).after(dice.below(60));
     }
     let faults = [
-        FaultKind::Hold { zone: 0, for_ms: 900 },
+        FaultKind::Hold { zone: 0, for_ms: 900, way: Way::Both },
         FaultKind::Cut { zone: 1 },
         FaultKind::Partition { zone: 2, for_ms: 1_200 },
         FaultKind::Crash { down_ms: 300 },
