@@ -132,8 +132,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Chaotic<S> {
                 this.delay = Some(Box::pin(tokio::time::sleep(delay)));
             }
         }
+        // What comes after a late arrival has come by then, too.
+        let was_late = this.delay.is_some();
         ready!(this.poll_delay(context));
-        if this.dice.chance(this.chaos.joined_reads) {
+        if was_late || this.dice.chance(this.chaos.joined_reads) {
             this.join_arrivals(context);
         }
         let bytes = this.some_of(this.arrived.len(), this.chaos.short_reads).min(out.remaining());
