@@ -32,7 +32,13 @@ pub enum Closed {
 }
 
 impl Closed {
-    /// Whether the peer may still be reading, so that it is worth waiting for it to get our
+    /// Whether our last bytes should go out before the connection is closed: also to a peer that
+    /// was silent for too long, which is told so.
+    pub(super) fn is_told(self) -> bool {
+        matches!(self, Closed::Left | Closed::Because(_))
+    }
+
+    /// Whether the peer may still be reading, so that it is worth waiting until it has got our
     /// last bytes.
     pub(super) fn is_orderly(self) -> bool {
         match self {
