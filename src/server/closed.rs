@@ -32,20 +32,10 @@ pub enum Closed {
 }
 
 impl Closed {
-    /// Whether our last bytes should go out before the connection is closed: also to a peer that
-    /// was silent for too long, which is told so.
-    pub(super) fn is_told(self) -> bool {
-        matches!(self, Closed::Left | Closed::Because(_))
-    }
-
-    /// Whether the peer may still be reading, so that it is worth waiting until it has got our
-    /// last bytes.
+    /// Whether the peer may still be reading, so that it is worth waiting for it to get our
+    /// last bytes. One that was silent for too long may be: it is told so.
     pub(super) fn is_orderly(self) -> bool {
-        match self {
-            Closed::Left => true,
-            Closed::Because(reason) => reason != Reason::KeepAliveTimeout,
-            Closed::Ended | Closed::WriteTimedOut | Closed::Failed(_) | Closed::Abandoned => false,
-        }
+        matches!(self, Closed::Left | Closed::Because(_))
     }
 }
 
