@@ -42,11 +42,7 @@ fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         return;
     }
     let is_told = case.facts.is_v5(place) && connection.is_accepted() && case.facts.has_arrivals;
-    // The broker does not wait for a client that was silent for too long: what that sends just then
-    // resets the connection, and the last word is lost. [MQTT-3.1.2-22]
-    if let (Some((at, Ending::By(ClosedBy::Broker))), true) = (connection.ending, is_told)
-        && !was_silent(case, connection, at)
-    {
+    if let (Some((at, Ending::By(ClosedBy::Broker))), true) = (connection.ending, is_told) {
         let words = "closed by the broker without a word".to_owned();
         let events = [connection.opened, at];
         wrong.add(Promise::I16, "closed-without-reason", connection.client, words, &events);
