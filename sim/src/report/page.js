@@ -92,7 +92,10 @@
     }
     for (const label of all(".label")) {
       const [x, y] = numbers(label), client = clientOf(label);
-      show(label, isShown(client) && mode === "all" && chosen.size === 0 || client < 0);
+      const [from, to] = (label.dataset.first || "0 0").split(" ").map(Number);
+      const isWhole = mode === "all" && chosen.size === 0;
+      const hasRoom = toY(to) - toY(from) > label.textContent.length * 6;
+      show(label, isShown(client) && (isWhole || hasRoom));
       const at = [toX(client, x), toY(y)];
       set(label, { x: at[0], y: at[1], transform: "rotate(90 " + at.join(" ") + ")" });
     }
@@ -100,9 +103,12 @@
       const client = clientOf(lane);
       show(lane, isShown(client));
       lane.setAttribute("x", toX(client, numbers(lane)[0]));
+      const hasRoom = chosen.size > 0 && chosen.size < 3;
+      lane.lastChild.textContent = hasRoom ? lane.dataset.long : lane.dataset.short;
     }
     for (const verdict of all(".verdict")) {
-      const y = numbers(verdict)[0];
+      const y = numbers(verdict)[0], row = rowOf.get(verdict.dataset.row);
+      show(verdict, !row || isRowShown(row));
       verdict.setAttribute("transform", "translate(0 " + (toY(y) - y) + ")");
     }
     set(svg, { height: toY(height) });
