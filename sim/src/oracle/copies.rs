@@ -154,8 +154,6 @@ fn check_groups(
             if filter.is_shared && is_member {
                 groups.push(filter.text);
                 may_redistribute |= facts.ended.from < last;
-                // A session may have been replaced by another of the same client.
-                may_redistribute |= facts.doubts.iter().any(|doubt| doubt.from < last);
             }
         }
     }

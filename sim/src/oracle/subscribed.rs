@@ -2,11 +2,10 @@
 //! QoS, RETAIN and subscription ids that MQTT says.
 
 use super::deliveries::{Delivery, Difference};
-use super::facts::Wish;
 use super::messages::Message;
 use super::subscriptions::may_be;
 use super::{Case, Wrong, topic};
-use crate::history::{Ack, AckKind, Outcome};
+use crate::history::Outcome;
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
@@ -29,25 +28,11 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
     let (a, b) = (first.saw, again.saw);
     let same_ids = a.subscription_ids == b.subscription_ids
         || case.facts.is_v5(first.connection) != case.facts.is_v5(again.connection);
-    let differs = a.topic != b.topic || a.qos != b.qos || a.retain != b.retain || !same_ids;
-    // Once it was acknowledged the packet id is free for another copy of the same message, whose
-    // first sending may have been lost.
-    if differs && !is_answered(case, first, again) {
+    if a.topic != b.topic || a.qos != b.qos || a.retain != b.retain || !same_ids {
         let words = format!("packet {:?} was sent again with other contents", b.id);
         let client = case.client(again.connection);
         wrong.add(Promise::I3, "resent-differently", client, words, &[first.at, again.at]);
     }
-}
-
-/// Whether the client acknowledged a delivery before another one came with its packet id.
-fn is_answered(case: &Case<'_>, first: &Delivery<'_>, again: &Delivery<'_>) -> bool {
-    case.sessions.all[first.session].connections.iter().any(|&on| {
-        case.facts.connections[on].requests.iter().any(|request| {
-            let is_between = request.asked > first.at && request.asked < again.at;
-            let is_meant = |ack: Ack| ack.kind == AckKind::PubAck && Some(ack.id) == first.saw.id;
-            is_between && matches!(request.wish, Wish::Ack(ack) if is_meant(ack))
-        })
-    })
 }
 
 fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, wrong: &mut Wrong) {
