@@ -95,7 +95,7 @@ impl<'s> Stage<'s> {
             settings: broker::settings(&scenario.broker),
             now: 0,
             queue: Queue::with_capacity(128),
-            history: History::with_capacity(16 * scenario.ops.len()),
+            history: History::with_capacity(16 * scenario.ops.len()).exact(),
             marks: Marks::default(),
             topics: Topics::of(scenario),
             machine: None,

@@ -238,7 +238,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32)
     let from = if delay_min == 0 {
         end.from
     } else {
-        facts.not_before(facts.ms(end.from) + delay_min).min(next_from)
+        facts.not_before(facts.ms(end.from).saturating_add(delay_min)).min(next_from)
     };
     let mut to = life.to;
     let delay_max = u64::from(delay_s.min(if most == FOR_EVER { delay_s } else { most })) * 1_000;

@@ -191,7 +191,7 @@ fn after(facts: &Facts<'_>, end: Ordinal, secs: u32) -> Ordinal {
     match secs {
         FOR_EVER => NEVER,
         0 => end,
-        secs => facts.not_before(facts.ms(end) + u64::from(secs) * 1_000),
+        secs => facts.not_before(facts.ms(end).saturating_add(u64::from(secs) * 1_000)),
     }
 }
 
