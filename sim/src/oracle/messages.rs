@@ -213,12 +213,28 @@ fn of_will<'a>(
     }
 }
 
+/// Whether DISCONNECT took the will of a connection back before anything else ended that.
+fn is_taken_back_for_sure(facts: &Facts<'_>, place: usize) -> bool {
+    let connection = &facts.connections[place];
+    let asked_none = connection.connect.is_some_and(|connect| connect.expiry_s.unwrap_or(0) == 0);
+    connection.requests.iter().any(|request| match (request.wish, request.arrived) {
+        (Wish::Disconnect { reason: 0, expiry_s }, Some(at)) => {
+            let is_wrong = asked_none && expiry_s.is_some_and(|secs| secs != 0);
+            !is_wrong && at <= connection.end.from
+        }
+        _ => false,
+    })
+}
+
 /// When a will was published, if it was: after the end of its connection and the delay, or when
 /// the session ended, if that is earlier. Sure only if nothing could take it back.
 fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32) -> Option<Span> {
     let connection = &facts.connections[place];
     let life = facts.lives[connection.life?];
     let end = connection.end;
+    if facts.is_exact && is_taken_back_for_sure(facts, place) {
+        return None;
+    }
     let (least, most) = expiry_s(facts, place);
     let mut after = sessions
         .attempts
@@ -253,10 +269,18 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32)
     let is_taken_back = connection.requests.iter().any(|request| {
         matches!(request.wish, Wish::Disconnect { reason: 0, .. }) && request.span.is_some()
     });
+    let is_back_in_time = facts.is_exact
+        && next.is_some_and(|(on, entry)| {
+            let is_clean = facts.connections[on].connect.is_none_or(|connect| connect.clean_start);
+            facts.connections[on].is_let_in && !is_clean && facts.ms(entry.to) < facts.ms(end.from) + delay_min
+        });
+    if is_back_in_time {
+        return None; // the session goes on, and the will is forgotten
+    }
     let is_ended = end.to != NEVER && to != NEVER && to != life.to;
     let is_resumed = next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
     let is_limited = super::limits_bite(facts.scenario);
-    let is_ours = connection.is_accepted();
+    let is_ours = connection.is_let_in;
     let is_known = !matches!(connection.ending, Some((_, Ending::By(ClosedBy::Unreachable))));
     let is_sure = is_ended && !is_taken_back && !is_resumed && !is_limited && is_ours && is_known;
     Some(Span { from, to, is_sure })

@@ -3,7 +3,6 @@
 
 use super::deliveries::{Delivery, Difference};
 use super::messages::Message;
-use super::subscriptions::may_be;
 use super::{Case, Wrong, topic};
 use crate::history::Outcome;
 use crate::verdict::Promise;
@@ -110,17 +109,27 @@ fn check_unexplained(
 /// An empty message has no number: some subscription must explain it.
 fn check_clearing(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
     let Some(name) = delivery.saw.topic.as_deref() else { return };
-    let Some(topic) = case.subscriptions.topic(name) else { return };
+    if case.subscriptions.topic(name).is_none() {
+        return;
+    }
     let clearing = case.messages.clearing().iter().filter(|message| message.topic == name);
-    let effects = clearing.flat_map(|message| &message.effects);
-    for effect in effects.filter(|effect| effect.span.from < delivery.at) {
-        let since = super::facts::Span { to: delivery.at, ..effect.span };
-        let mut matching = case.subscriptions.matching(delivery.session, topic);
-        if matching.any(|(_, changes)| may_be(changes, since)) {
+    let mut difference = None;
+    for message in clearing {
+        let explanation = case.explain(delivery, message);
+        if explanation.is_found() {
             return;
         }
+        difference = difference.or(explanation.but_for);
     }
     let client = case.client(delivery.connection);
+    if let Some(difference) = difference {
+        let (retain, ids) = (delivery.saw.retain, &delivery.saw.subscription_ids);
+        let words = format!(
+            "received an empty message on '{name}' with retain {retain}, QoS {} and ids {ids:?}: {difference:?} is wrong",
+            delivery.saw.qos
+        );
+        return wrong.add(Promise::I3, "wrong-empty-message", client, words, &[delivery.at]);
+    }
     let words = format!("received an empty message on '{name}', to which it was not subscribed");
     wrong.add(Promise::I2, "not-subscribed", client, words, &[delivery.at]);
 }
