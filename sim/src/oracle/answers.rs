@@ -3,7 +3,9 @@
 //! connections than allowed.
 
 use super::facts::{Connection, NEVER, Ordinal, Request, Wish};
+use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
 use super::{Case, Wrong, topic};
+use crate::history::PublishAsked;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
 
@@ -15,19 +17,8 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
                 Wish::Subscribe { filters, .. } if request.answer.is_some() => {
                     check_grants(case, connection, request, filters, wrong);
                 }
-                Wish::Publish(publish)
-                    if case.facts.is_v5(place) && topic::is_the_brokers(&publish.topic) =>
-                {
-                    let Some((at, _)) = request.answer.filter(|(_, reason)| *reason < 0x80) else {
-                        continue;
-                    };
-                    let words = format!("could publish to '{}'", publish.topic);
-                    let events = [request.asked, at];
-                    let client = connection.client;
-                    wrong.add(Promise::C10, "forbidden-publish-taken", client, words, &events);
-                }
-                Wish::Publish(publish) => {
-                    check_denied(case, connection, request, &publish.topic, wrong);
+                Wish::Publish(publish) if case.facts.is_v5(place) => {
+                    check_taken(case, connection, request, publish, wrong);
                 }
                 _ => {}
             }
@@ -52,15 +43,16 @@ fn check_grants(
     }
     let broker = &case.facts.scenario.broker;
     let max = broker.max_qos.unwrap_or(Qos::ExactlyOnce);
-    let is_limited = broker.subscriptions.is_some()
-        || broker.total_bytes.is_some()
-        || broker.topic_bytes.is_some()
-        || broker.topic_levels.is_some();
+    let is_limited = broker.subscriptions.is_some() || broker.total_bytes.is_some();
+    let is_v5 = case.facts.scenario.clients[client].version.is_v5();
+    let (invalid, full) = if is_v5 { (0x8F, 0x97) } else { (0x80, 0x80) };
     for (subscription, &reason) in filters.iter().zip(request.reasons) {
-        let is_filter = topic::is_filter(&subscription.filter);
+        let text = &*subscription.filter;
+        let behind = topic::shared(text).map_or(text, |(_, behind)| behind);
+        let is_filter = topic::is_filter(text) && !is_too_long(broker, behind);
         let granted = subscription.qos.min(max).number();
         let is_right = match reason {
-            0x80.. => !is_filter || is_limited,
+            0x80.. => (!is_filter && reason == invalid) || (is_limited && reason == full),
             reason => is_filter && reason == granted,
         };
         if !is_right {
@@ -73,20 +65,30 @@ fn check_grants(
     }
 }
 
-/// A publish is refused only because of a limit.
-fn check_denied(
+/// A publish is refused only because of a limit, and with its reason.
+fn check_taken(
     case: &Case<'_>,
     connection: &Connection<'_>,
     request: &Request<'_>,
-    topic: &str,
+    publish: &PublishAsked,
     wrong: &mut Wrong,
 ) {
-    let Some((at, reason)) = request.answer.filter(|(_, reason)| *reason >= 0x80) else { return };
-    if !super::limits_bite(case.facts.scenario) && !topic::is_the_brokers(topic) {
-        let words = format!("a publish to '{topic}' was refused with {reason:#04x}");
-        let events = [request.asked, at];
-        wrong.add(Promise::C10, "refused-for-no-reason", connection.client, words, &events);
-    }
+    let Some((at, reason)) = request.answer else { return };
+    let is_kept = publish.retain && publish.message != 0;
+    let bytes = Some(publish.packet_bytes);
+    let topic = &publish.topic;
+    let rule = match refusal(&case.facts, topic, is_kept, bytes) {
+        Refusal::Never if reason >= 0x80 => "refused-for-no-reason",
+        Refusal::Perhaps if reason >= 0x80 && reason != QUOTA_EXCEEDED => {
+            "refused-for-other-reason"
+        }
+        Refusal::Surely(_) if reason < 0x80 => "forbidden-publish-taken",
+        Refusal::Surely(code) if reason != code => "refused-for-other-reason",
+        _ => return,
+    };
+    let words = format!("a publish to '{topic}' was answered with {reason:#04x}");
+    let events = [request.asked, at];
+    wrong.add(Promise::C10, rule, connection.client, words, &events);
 }
 
 fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wrong: &mut Wrong) {

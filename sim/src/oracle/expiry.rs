@@ -1,8 +1,8 @@
 //! I3: Message Expiry Interval. What has expired is not sent any more, and what is sent says how
 //! long it is of use, never longer than at first. [MQTT-3.3.2-5], [MQTT-3.3.2-6]
 
-use super::facts::SLACK_MS;
 use super::deliveries::Delivery;
+use super::facts::SLACK_MS;
 use super::messages::Message;
 use super::{Case, Wrong};
 use crate::verdict::Promise;
@@ -68,6 +68,12 @@ fn check_reduced(
             message.number
         );
         let events = [message.asked, delivery.at];
-        wrong.add(Promise::I3, "expiry-not-reduced", case.client(delivery.connection), words, &events);
+        wrong.add(
+            Promise::I3,
+            "expiry-not-reduced",
+            case.client(delivery.connection),
+            words,
+            &events,
+        );
     }
 }

@@ -132,6 +132,8 @@ pub(super) struct Facts<'a> {
     pub(super) liveness_from: Ordinal,
     /// When the run ended, and whether all was quiet.
     pub(super) ended: Option<(Ordinal, bool)>,
+    /// On how many topics anything may be retained, if that is limited.
+    pub(super) retained_topics: usize,
     /// By event: when the request arrived at the broker.
     arrived: Vec<Ordinal>,
     /// By client: the connection that it is on.
@@ -150,6 +152,7 @@ impl<'a> Facts<'a> {
             connections: Vec::with_capacity(32),
             liveness_from: NEVER,
             ended: None,
+            retained_topics: super::limits::retained_topics(scenario),
             arrived: vec![NEVER; events.len()],
             on: vec![None; scenario.clients.len()],
         };
@@ -366,9 +369,8 @@ impl<'a> Facts<'a> {
         if !is_known {
             return None;
         }
-        let ends = |request: &&Request<'_>| {
-            request.is_goodbye() || matches!(request.wish, Wish::Garbage)
-        };
+        let ends =
+            |request: &&Request<'_>| request.is_goodbye() || matches!(request.wish, Wish::Garbage);
         let said = connection.requests.iter().filter(ends);
         let said = said.map(|request| self.arrived[request.asked]);
         let others = self.connections.iter().filter(|other| self.is_same_id(other, connection));

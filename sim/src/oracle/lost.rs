@@ -7,9 +7,10 @@
 
 use super::deliveries::Delivery;
 use super::facts::{Ordinal, Span};
+use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{is_sure, states};
-use super::{Case, Wrong, limits_bite};
+use super::{Case, Wrong};
 use crate::scenario::{Qos, Scenario};
 use crate::verdict::Promise;
 
@@ -103,8 +104,8 @@ impl Account<'_, '_> {
         let is_own = session.identity == message.publisher;
         let topic = self.case.subscriptions.topic(message.topic)?;
         let during = message.span()?;
-        let is_certain =
-            message.is_acked() || (message.is_sure() && !limits_bite(self.case.facts.scenario));
+        let is_certain = message.is_acked()
+            || (message.is_sure() && is_taken_for_sure(&self.case.facts, message));
         // What replaced the session has none of what waited for it.
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
         let is_there = session.begun.to <= during.from && during.to < session.ended.from;

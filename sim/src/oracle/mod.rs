@@ -26,6 +26,8 @@
 //! | `expiry.rs` | I3 |
 //! | `endings.rs` | C8, I8, I13, I16 |
 //! | `answers.rs` | C10, C11, I9 |
+//! | `greeting.rs` | C7, C11, I9, I13 |
+//! | `reasons.rs` | C5, C11, I3 |
 //! | `liveness.rs` | C13 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
@@ -38,13 +40,16 @@ mod deliveries;
 mod endings;
 mod expiry;
 mod facts;
+mod greeting;
 mod invented;
+mod limits;
 mod liveness;
 mod lost;
 mod messages;
 mod order;
 mod packet_ids;
 mod properties;
+mod reasons;
 mod retained;
 mod session_present;
 mod sessions;
@@ -75,7 +80,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 14] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 16] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -89,6 +94,8 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 14] = [
     expiry::check,
     endings::check,
     answers::check,
+    greeting::check,
+    reasons::check,
     liveness::check,
 ];
 
