@@ -28,6 +28,9 @@
 //! | `answers.rs` | C10, C11, I9 |
 //! | `greeting.rs` | C7, C11, I9, I13 |
 //! | `reasons.rs` | C5, C11, I3 |
+//! | `finished.rs` | C13, I6 |
+//! | `groups.rs` | C13 |
+//! | `queues.rs` | C11, C12, I17 |
 //! | `liveness.rs` | C13 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
@@ -40,7 +43,9 @@ mod deliveries;
 mod endings;
 mod expiry;
 mod facts;
+mod finished;
 mod greeting;
+mod groups;
 mod invented;
 mod limits;
 mod liveness;
@@ -49,6 +54,7 @@ mod messages;
 mod order;
 mod packet_ids;
 mod properties;
+mod queues;
 mod reasons;
 mod retained;
 mod session_present;
@@ -80,7 +86,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 16] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 19] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -96,6 +102,9 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 16] = [
     answers::check,
     greeting::check,
     reasons::check,
+    finished::check,
+    groups::check,
+    queues::check,
     liveness::check,
 ];
 

@@ -21,8 +21,13 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let number = message.number;
         let events = [connection.opened, connection.end.from, delivery.at];
         if message.effects.is_empty() {
-            let words = format!("the will {number} was published after DISCONNECT took it back");
-            wrong.add(Promise::C9, "will-after-disconnect", client, words, &events);
+            let said_goodbye = connection.requests.iter().any(super::facts::Request::is_goodbye);
+            let (rule, why) = match said_goodbye {
+                true => ("will-after-disconnect", "DISCONNECT took it back"),
+                false => ("will-after-return", "its client was back in time"),
+            };
+            let words = format!("the will {number} was published though {why}");
+            wrong.add(Promise::C9, rule, client, words, &events);
         } else {
             let words = format!("the will {number} was published before it was due");
             wrong.add(Promise::C9, "will-too-early", client, words, &events);

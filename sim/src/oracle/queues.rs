@@ -1,0 +1,59 @@
+//! C11, C12, I17: no more messages wait in a session than its limit: of those published while it
+//! was away, no more may come when it is back.
+//!
+//! That as many as allowed are kept is checked by `lost.rs`.
+
+use super::facts::{NEVER, Ordinal};
+use super::{Case, Wrong, topic};
+use crate::verdict::Promise;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    let Some(max) = case.facts.scenario.broker.queue_messages.filter(|_| case.facts.is_exact)
+    else {
+        return;
+    };
+    for (session, facts) in case.sessions.all.iter().enumerate() {
+        if facts.doubts.is_empty() {
+            for pair in facts.connections.windows(2) {
+                let (before, after) = (pair[0], pair[1]);
+                let gone = case.facts.connections[before].end.to;
+                let back = case.facts.connections[after].entry.map_or(NEVER, |entry| entry.from);
+                check_gap(case, session, gone, back, max, wrong);
+            }
+        }
+    }
+}
+
+fn check_gap(
+    case: &Case<'_>,
+    session: usize,
+    gone: Ordinal,
+    back: Ordinal,
+    max: usize,
+    wrong: &mut Wrong,
+) {
+    if gone >= back {
+        return;
+    }
+    let mut waited: Vec<Ordinal> = Vec::new();
+    for delivery in case.deliveries.all.iter().filter(|delivery| delivery.session == session) {
+        let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else {
+            continue;
+        };
+        let is_in_gap = message.effects.len() == 1
+            && message.span().is_some_and(|span| gone < span.from && span.to < back);
+        if !is_in_gap || delivery.repeats.is_some() || topic::is_the_brokers(message.topic) {
+            continue;
+        }
+        let explanation = case.explain(delivery, message);
+        if explanation.own && !explanation.shared && !explanation.retained {
+            waited.push(delivery.at);
+        }
+    }
+    if waited.len() > max {
+        let words = format!("{} messages waited in a session that may hold {max}", waited.len());
+        let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
+        waited.push(back);
+        wrong.add(Promise::C11, "queue-too-long", client, words, &waited);
+    }
+}
