@@ -34,6 +34,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 fn is_away(case: &Case<'_>, session: usize, at: Span) -> bool {
     let facts = &case.sessions.all[session];
     facts.begun.to < at.from
+        && !case.sessions.has_unseen(&case.facts, session, facts.begun.from, at.to)
         && facts.doubts.is_empty()
         && facts.connections.iter().all(|&on| {
             let connection = &case.facts.connections[on];
@@ -70,9 +71,10 @@ fn check_delivered(
     }
     let Some(topic) = case.subscriptions.topic(message.topic) else { return };
     let since = Span { to: NEVER, ..at };
-    let mut groups = case.subscriptions.matching(delivery.session, topic).filter(|(filter, changes)| {
-        filter.is_shared && may_be(changes, since)
-    });
+    let mut groups =
+        case.subscriptions.matching(delivery.session, topic).filter(|(filter, changes)| {
+            filter.is_shared && may_be(changes, since) && is_sure(changes, at)
+        });
     let (Some((group, _)), None) = (groups.next(), groups.next()) else { return };
     let mut present = None;
     for (place, other) in case.sessions.all.iter().enumerate() {
@@ -80,7 +82,7 @@ fn check_delivered(
             if filter.text != group.text || !may_be(changes, since) || place == delivery.session {
                 continue;
             }
-            let (is_there, may_have_gone) = presence(case, place, at.from, back);
+            let (is_there, may_have_gone) = presence(case, place, at.from, delivery.at);
             if may_have_gone {
                 return; // what it had may have been given on
             }

@@ -9,7 +9,7 @@ use super::deliveries::Delivery;
 use super::facts::{Ordinal, Span};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
-use super::subscriptions::{is_sure, states};
+use super::subscriptions::{is_sure, may_be, states};
 use super::{Case, Wrong};
 use crate::scenario::{Qos, Scenario};
 use crate::verdict::Promise;
@@ -26,10 +26,12 @@ struct Account<'c, 'a> {
     seen: Vec<usize>,
     /// It was there to the end, and all that waited for it has come.
     is_drained: bool,
+    /// What waits for it.
+    room: Room,
 }
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    if may_drop(case) {
+    if case.facts.scenario.broker.queue_bytes.is_some() {
         return;
     }
     let mut from = 0;
@@ -40,21 +42,80 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let mut seen: Vec<usize> = rest[..count].iter().filter_map(|d| d.message).collect();
         seen.sort_unstable();
         let is_drained = is_drained(case, session);
-        let account = Account { case, session, deliveries: &rest[..count], seen, is_drained };
+        let (deliveries, room) = (&rest[..count], Room::of(case, session, &rest[..count]));
+        let account = Account { case, session, deliveries, seen, is_drained, room };
         account.check(wrong);
     }
-    for message in &case.messages.all {
-        check_groups(case, message, wrong);
+    if !may_drop(case) {
+        case.messages.all.iter().for_each(|message| check_groups(case, message, wrong));
+    }
+}
+
+/// How many messages wait in a session at most.
+#[derive(Debug)]
+enum Room {
+    /// Always fewer than its limit.
+    Enough,
+    /// As many as changes before an event add up to.
+    Counted(Vec<(Ordinal, i32)>, usize),
+    Unknown,
+}
+
+impl Room {
+    /// All that may have been meant for a session, less what its client has seen.
+    fn of(case: &Case<'_>, session: usize, deliveries: &[Delivery<'_>]) -> Room {
+        let broker = &case.facts.scenario.broker;
+        let Some(max) = broker.queue_messages.filter(|_| may_drop(case)) else {
+            return Room::Enough;
+        };
+        if !case.facts.is_exact || broker.sys_interval_s.is_some() {
+            return Room::Unknown;
+        }
+        let mut changes: Vec<(Ordinal, i32)> = Vec::new();
+        for message in &case.messages.all {
+            let Some(topic) = case.subscriptions.topic(message.topic) else { continue };
+            for effect in &message.effects {
+                let since = Span { to: usize::MAX, ..effect.span };
+                let mut own = 0;
+                let mut shared = 0;
+                for (filter, changes) in case.subscriptions.matching(session, topic) {
+                    match filter.is_shared {
+                        true => shared += i32::from(may_be(changes, since)),
+                        false => own |= i32::from(may_be(changes, effect.span)),
+                    }
+                }
+                changes.push((effect.span.from, own + shared));
+            }
+        }
+        let came = |delivery: &&Delivery<'_>| {
+            delivery.message.is_some() && delivery.repeats.is_none() && !delivery.saw.retain
+        };
+        changes.extend(deliveries.iter().filter(came).map(|delivery| (delivery.at, -1)));
+        changes.sort_unstable();
+        Room::Counted(changes, max)
+    }
+
+    /// Whether one more surely fits.
+    fn has_for(&self, at: Ordinal) -> bool {
+        match self {
+            Room::Enough => true,
+            Room::Unknown => false,
+            Room::Counted(changes, max) => {
+                let before = changes.iter().take_while(|(change, _)| *change < at);
+                let count: i32 = before.map(|(_, by)| by).sum();
+                usize::try_from(count).is_ok_and(|count| count < *max)
+            }
+        }
     }
 }
 
 /// Whether the broker's limits allow it to drop messages that wait.
 fn may_drop(case: &Case<'_>) -> bool {
     let scenario: &Scenario = case.facts.scenario;
+    let Some(max) = scenario.broker.queue_messages else { return false };
     let most = case.messages.all.iter().map(|message| message.times).sum::<usize>()
         + case.facts.connections.iter().map(|c| c.requests.len()).sum::<usize>();
-    scenario.broker.queue_messages.is_some_and(|max| max <= most)
-        || scenario.broker.queue_bytes.is_some()
+    max <= most
 }
 
 /// Whether a session was connected when all was quiet at the end.
@@ -66,6 +127,18 @@ pub(super) fn is_drained(case: &Case<'_>, session: usize) -> bool {
         && case.facts.connections[last].ending.is_none()
         && case.facts.connections[last].opened > case.facts.liveness_from
         && facts.ended.from >= ended
+}
+
+/// The largest packet that every connection of a session takes.
+fn smallest(case: &Case<'_>, session: usize) -> usize {
+    if !is_small(case, session) {
+        return usize::MAX;
+    }
+    let identity = case.sessions.all[session].identity;
+    let connections = case.facts.connections.iter().zip(&case.sessions.identities);
+    let same = connections.filter(|(_, other)| **other == identity);
+    let asked = same.filter_map(|(connection, _)| connection.connect?.packet_bytes_max);
+    asked.min().map_or(usize::MAX, |max| max as usize)
 }
 
 /// Whether some connection of a session takes only small packets.
@@ -83,14 +156,15 @@ pub(super) fn is_small(case: &Case<'_>, session: usize) -> bool {
 impl Account<'_, '_> {
     fn check(&self, wrong: &mut Wrong) {
         let session = &self.case.sessions.all[self.session];
-        if session.has_guessed || is_small(self.case, self.session) {
+        if session.has_guessed && !self.case.facts.is_exact {
             return;
         }
+        let smallest = smallest(self.case, self.session);
         for (place, message) in self.case.messages.all.iter().enumerate() {
             let is_owed_now = message.number != 0
-                && message.expiry_s.is_none()
                 && !message.effects.is_empty()
-                && self.seen.binary_search(&place).is_err();
+                && self.seen.binary_search(&place).is_err()
+                && message.packet_bytes_max() <= smallest;
             if is_owed_now && let Some((qos, subscribed)) = self.owed(message) {
                 self.check_owed(message, qos, subscribed, wrong);
             }
@@ -109,7 +183,8 @@ impl Account<'_, '_> {
         // What replaced the session has none of what waited for it.
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
         let is_there = session.begun.to <= during.from && during.to < session.ended.from;
-        if !is_certain || may_be_replaced || !is_there {
+        let is_room = message.effects.iter().all(|effect| self.room.has_for(effect.span.from));
+        if !is_certain || may_be_replaced || !is_there || !is_room {
             return None;
         }
         let plain = self.case.subscriptions.matching(self.session, topic);
@@ -135,8 +210,10 @@ impl Account<'_, '_> {
     }
 
     fn check_owed(&self, message: &Message<'_>, qos: Qos, subscribed: Ordinal, wrong: &mut Wrong) {
-        let later = self.later(message, qos);
-        if later.is_none() && (qos == Qos::AtMostOnce || !self.is_drained) {
+        let stayed = self.stayed(message);
+        let later = self.later(message, qos).filter(|_| message.expiry_s.is_none());
+        let is_due = qos > Qos::AtMostOnce && self.is_drained && message.expiry_s.is_none();
+        if later.is_none() && stayed.is_none() && !is_due {
             return;
         }
         let (promise, rule) = match qos {
@@ -145,10 +222,11 @@ impl Account<'_, '_> {
             Qos::ExactlyOnce => (Promise::C2, "qos2-lost"),
         };
         let session = &self.case.sessions.all[self.session];
-        let connection =
-            later.map(|later| later.connection).or(session.connections.last().copied());
+        let connection = later.map(|later| later.connection);
+        let connection = connection.or(stayed).or(session.connections.last().copied());
         let why = match later {
             Some(_) => "though a later message of the same kind did",
+            None if stayed.is_some() => "though its client was there, and nothing was in the way",
             None => "though all was quiet in the end",
         };
         let words = format!(
@@ -158,6 +236,31 @@ impl Account<'_, '_> {
         let mut events = vec![subscribed, message.asked];
         events.extend(later.map(|later| later.at));
         wrong.add(promise, rule, connection.map(|on| self.case.client(on)), words, &events);
+    }
+
+    /// The connection that a session surely had from when a message was published until long
+    /// after it must have come.
+    fn stayed(&self, message: &Message<'_>) -> Option<usize> {
+        let (facts, calm) = (&self.case.facts, &self.case.calm);
+        if !facts.is_exact || facts.scenario.broker.inflight.is_some() {
+            return None;
+        }
+        let during = message.span()?;
+        let soon_ms = 20 * calm.slowest_ms + QUIET_MS;
+        if message.expiry_s.is_some_and(|secs| u64::from(secs) * 1_000 <= soon_ms) {
+            return None;
+        }
+        let until = facts.first_at(facts.ms(during.to) + soon_ms);
+        let is_it = |on: &&usize| {
+            let connection = &facts.connections[**on];
+            let is_slow = connection.connect.is_none_or(|c| c.receive_maximum.is_some());
+            !is_slow
+                && calm.has(connection.client)
+                && connection.entry.is_some_and(|entry| entry.to < during.from)
+                && until < connection.end.from.min(facts.events.len())
+                && connection.ending.is_none_or(|(at, _)| at > until)
+        };
+        self.case.sessions.all[self.session].connections.iter().find(is_it).copied()
     }
 
     /// A message that came though it was published after this one: the two must come in order.
@@ -213,7 +316,7 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
                 .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));
             is_owed |= is_sure(changes, during) && session.begun.to <= during.from;
             has_doubts |= !takes_all
-                || session.has_guessed
+                || (session.has_guessed && !case.facts.is_exact)
                 || !session.doubts.is_empty()
                 || is_small(case, place)
                 || !is_drained(case, place);

@@ -18,7 +18,10 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
                 let (before, after) = (pair[0], pair[1]);
                 let gone = case.facts.connections[before].end.to;
                 let back = case.facts.connections[after].entry.map_or(NEVER, |entry| entry.from);
-                check_gap(case, session, gone, back, max, wrong);
+                let since = case.facts.connections[before].entry.map_or(0, |entry| entry.from);
+                if gone < back && !case.sessions.has_unseen(&case.facts, session, since, back) {
+                    check_gap(case, session, gone, back, max, wrong);
+                }
             }
         }
     }
@@ -32,9 +35,6 @@ fn check_gap(
     max: usize,
     wrong: &mut Wrong,
 ) {
-    if gone >= back {
-        return;
-    }
     let mut waited: Vec<Ordinal> = Vec::new();
     for delivery in case.deliveries.all.iter().filter(|delivery| delivery.session == session) {
         let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else {

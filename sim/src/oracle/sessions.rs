@@ -67,6 +67,24 @@ impl Sessions {
         sessions
     }
 
+    /// Whether a session may have had a connection that nobody saw let in between two events.
+    pub(super) fn has_unseen(
+        &self,
+        facts: &Facts<'_>,
+        session: usize,
+        from: Ordinal,
+        to: Ordinal,
+    ) -> bool {
+        let known = &self.all[session];
+        self.attempts
+            .iter()
+            .filter(|attempts| (attempts.identity, attempts.life) == (known.identity, known.life))
+            .flat_map(|attempts| &attempts.connections)
+            .filter(|&&on| self.of[on] != Some(session))
+            .filter_map(|&on| facts.connections[on].entry)
+            .any(|entry| entry.to >= from && entry.from <= to)
+    }
+
     fn find_attempts(&mut self, facts: &Facts<'_>) {
         let mut all: Vec<(Identity, usize, Ordinal, usize)> = Vec::new();
         for (place, connection) in facts.connections.iter().enumerate() {
