@@ -73,9 +73,12 @@ fn check_delivered(
     let since = Span { to: NEVER, ..at };
     let mut groups =
         case.subscriptions.matching(delivery.session, topic).filter(|(filter, changes)| {
-            filter.is_shared && may_be(changes, since) && is_sure(changes, at)
+            filter.is_shared && may_be(changes, since)
         });
-    let (Some((group, _)), None) = (groups.next(), groups.next()) else { return };
+    let (Some((group, changes)), None) = (groups.next(), groups.next()) else { return };
+    if !is_sure(changes, at) {
+        return;
+    }
     let mut present = None;
     for (place, other) in case.sessions.all.iter().enumerate() {
         for (filter, changes) in case.subscriptions.matching(place, topic) {

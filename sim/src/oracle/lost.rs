@@ -95,15 +95,19 @@ impl Room {
         Room::Counted(changes, max)
     }
 
-    /// Whether one more surely fits.
-    fn has_for(&self, at: Ordinal) -> bool {
+    /// Whether what is published then surely fits: it is counted itself.
+    fn has_for(&self, during: Span) -> bool {
         match self {
             Room::Enough => true,
             Room::Unknown => false,
             Room::Counted(changes, max) => {
-                let before = changes.iter().take_while(|(change, _)| *change < at);
-                let count: i32 = before.map(|(_, by)| by).sum();
-                usize::try_from(count).is_ok_and(|count| count < *max)
+                let mut count = 0;
+                let mut most = 0;
+                for (change, by) in changes.iter().take_while(|(at, _)| *at <= during.to) {
+                    most = if *change <= during.from { count + by } else { most.max(count + by) };
+                    count += by;
+                }
+                usize::try_from(most).is_ok_and(|most| most <= *max)
             }
         }
     }
@@ -183,7 +187,7 @@ impl Account<'_, '_> {
         // What replaced the session has none of what waited for it.
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
         let is_there = session.begun.to <= during.from && during.to < session.ended.from;
-        let is_room = message.effects.iter().all(|effect| self.room.has_for(effect.span.from));
+        let is_room = message.effects.iter().all(|effect| self.room.has_for(effect.span));
         if !is_certain || may_be_replaced || !is_there || !is_room {
             return None;
         }
