@@ -71,10 +71,10 @@ fn check_delivered(
     }
     let Some(topic) = case.subscriptions.topic(message.topic) else { return };
     let since = Span { to: NEVER, ..at };
-    let mut groups =
-        case.subscriptions.matching(delivery.session, topic).filter(|(filter, changes)| {
-            filter.is_shared && may_be(changes, since)
-        });
+    let mut groups = case
+        .subscriptions
+        .matching(delivery.session, topic)
+        .filter(|(filter, changes)| filter.is_shared && may_be(changes, since));
     let (Some((group, changes)), None) = (groups.next(), groups.next()) else { return };
     if !is_sure(changes, at) {
         return;
