@@ -154,6 +154,10 @@ impl<'p> Generator<'p> {
     fn manners(&mut self) -> Manners {
         let mut manners =
             Manners { aliases: self.dice.chance(self.plan.aliases), ..Manners::default() };
+        let is_narrow = self.plan.broker.inflight.is_some();
+        if is_narrow {
+            manners.keeps_quota = !self.dice.chance(200);
+        }
         if !self.dice.chance(self.plan.clumsy_clients) {
             return manners;
         }
@@ -169,7 +173,7 @@ impl<'p> Generator<'p> {
         manners.pings = !self.dice.chance(300);
         manners.resends = !self.dice.chance(200);
         manners.duplicates = self.dice.chance(200);
-        manners.keeps_quota = !self.dice.chance(200);
+        manners.keeps_quota = !self.dice.chance(if is_narrow { 600 } else { 200 });
         manners
     }
 
@@ -249,7 +253,12 @@ impl<'p> Generator<'p> {
 
     fn disconnect(&mut self) -> Action {
         let reason = if self.dice.chance(200) { 4 } else { 0 };
-        let expiry_s = self.dice.chance(200).then(|| self.seconds());
+        let mut expiry_s = self.dice.chance(200).then(|| self.seconds());
+        if let (Some(secs), Some(max)) = (&mut expiry_s, self.plan.broker.session_expiry_max_s)
+            && *secs > 0
+        {
+            *secs += max; // as a broker must not grant it
+        }
         Action::Disconnect { reason, expiry_s }
     }
 

@@ -203,6 +203,12 @@ impl Draw {
         self.0.chance(140).then_some(value)
     }
 
+    /// One whose very edge is of interest: in one of four plans.
+    fn often(&mut self, low: u64, high: u64) -> Option<u64> {
+        let value = self.0.between(low, high);
+        self.0.chance(250).then_some(value)
+    }
+
     fn size(&mut self, low: u64, high: u64) -> Option<usize> {
         self.limit(low, high).and_then(|limit| usize::try_from(limit).ok())
     }
@@ -263,8 +269,8 @@ impl Draw {
             packet_bytes: self.long(64, 300),
             connect_timeout_ms: self.limit(50, 3_000),
             keep_alive_max_s: self.short(1, 10),
-            inflight: self.short(1, 4),
-            queue_messages: self.size(1, 10),
+            inflight: self.often(1, 4).and_then(|max| u16::try_from(max).ok()),
+            queue_messages: self.often(1, 10).and_then(|max| usize::try_from(max).ok()),
             queue_bytes: self.size(300, 4_000),
             total_bytes: self.size(20_000, 60_000),
             subscriptions: self.size(1, 4),

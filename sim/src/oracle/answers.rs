@@ -3,11 +3,17 @@
 //! connections than allowed.
 
 use super::facts::{Connection, NEVER, Ordinal, Request, Wish};
+use super::greeting::must_refuse;
 use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
 use super::{Case, Wrong, topic};
 use crate::history::PublishAsked;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
+
+const CLIENT_ID_NOT_VALID: u8 = 0x85;
+const SERVER_UNAVAILABLE: u8 = 0x88;
+const TOPIC_NAME_INVALID: u8 = 0x90;
+const PACKET_TOO_LARGE: u8 = 0x95;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for (place, connection) in case.facts.connections.iter().enumerate() {
@@ -91,21 +97,27 @@ fn check_taken(
     wrong.add(Promise::C10, rule, connection.client, words, &events);
 }
 
+/// A CONNECT is refused only for a reason that there is, and with its code.
 fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wrong: &mut Wrong) {
     let Some(answer) = connection.answer.filter(|answer| answer.reason != 0) else { return };
     let broker = &case.facts.scenario.broker;
-    let is_limited = broker.connections.is_some()
-        || broker.total_bytes.is_some()
-        || broker.topic_bytes.is_some()
-        || broker.topic_levels.is_some()
-        || broker.keep_alive_max_s.is_some()
-        || broker.packet_bytes.is_some();
-    let has_id = !case.facts.scenario.clients[connection.client].client_id.is_empty();
+    let is_v5 = case.facts.is_v5(place);
+    let connect = connection.connect;
+    let is_full = broker.connections.is_some() || broker.total_bytes.is_some();
     let is_stopping = connection.life.is_some_and(|life| case.facts.lives[life].is_stopped);
-    let is_small = connection.connect.is_some_and(|connect| connect.packet_bytes_max.is_some());
-    let may_lack_id = case.facts.is_v5(place) || has_id;
-    if !is_limited && may_lack_id && !is_stopping && !is_small {
-        let words = format!("was refused with {:#04x}, for no reason", answer.reason);
+    let is_against_rules =
+        connect.is_some_and(|connect| must_refuse(case, place, connect).is_some());
+    let is_small = connect.is_some_and(|connect| connect.packet_bytes_max.is_some());
+    let is_right = match answer.reason {
+        CLIENT_ID_NOT_VALID => !is_v5 && is_against_rules,
+        TOPIC_NAME_INVALID => is_v5 && is_against_rules,
+        SERVER_UNAVAILABLE => is_stopping || (!is_v5 && is_full),
+        QUOTA_EXCEEDED => is_v5 && is_full,
+        PACKET_TOO_LARGE => is_v5 && (is_small || broker.packet_bytes.is_some()),
+        _ => false,
+    };
+    if !is_right {
+        let words = format!("was refused with {:#04x}, for no such reason", answer.reason);
         let events = [connection.opened, answer.at];
         wrong.add(Promise::I9, "refused-for-no-reason", connection.client, words, &events);
     }

@@ -4,7 +4,7 @@
 use super::facts::{Ending, Ordinal, Wish};
 use super::{Case, Wrong};
 use crate::history::ClosedBy;
-use crate::scenario::Qos;
+use crate::scenario::{Fault, FaultKind, Qos};
 use crate::verdict::Promise;
 
 const MALFORMED: u8 = 0x81;
@@ -19,6 +19,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
         check_reason(case, place, wrong);
         check_overdue(case, place, wrong);
+        check_stopped(case, place, wrong);
     }
     check_delivered_too_late(case, wrong);
 }
@@ -148,6 +149,29 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     if let Some(taken) = taken.filter(|t| open_until > case.calm.answered_by(&case.facts, *t)) {
         let words = "was not disconnected though another connection has its client id";
         add(Promise::C8, "taken-over-left-open", words, taken);
+    }
+}
+
+/// A broker that is told to stop says so. What is cut loses what was on its way.
+fn check_stopped(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let facts = &case.facts;
+    let connection = &facts.connections[place];
+    let Some(life) = connection.life.map(|life| facts.lives[life]).filter(|life| life.is_stopped)
+    else {
+        return;
+    };
+    let is_cut = |fault: &Fault| matches!(fault.kind, FaultKind::Cut { .. });
+    let may_miss = !facts.is_exact
+        || !facts.is_v5(place)
+        || !case.calm.has(connection.client)
+        || facts.scenario.faults.iter().any(is_cut);
+    let was_there = connection.is_accepted() && connection.end.from >= life.to;
+    let Some((at, Ending::By(ClosedBy::Network | ClosedBy::Broker))) = connection.ending else {
+        return;
+    };
+    if was_there && !may_miss && connection.sent_away.is_none() {
+        let words = "was not told that the broker stops".to_owned();
+        wrong.add(Promise::I16, "stopped-without-a-word", connection.client, words, &[life.to, at]);
     }
 }
 

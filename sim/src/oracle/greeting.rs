@@ -1,7 +1,7 @@
 //! C7, C11, I9, I13: CONNACK says what the broker grants, and lets nobody in who must not come;
 //! who never asks to be let in does not stay.
 
-use super::facts::{Connection, Ending};
+use super::facts::{Connection, Ending, Span};
 use super::limits::{QUOTA_EXCEEDED, is_too_long};
 use super::{Case, Wrong};
 use crate::history::{ClosedBy, Granted};
@@ -145,8 +145,17 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
             && !matches!(other.ending, Some((_, Ending::By(ClosedBy::Unreachable))))
     };
     let count = case.facts.connections.iter().filter(may_be_there).count();
-    if count < max {
-        let words = format!("was refused for want of room with {count} of {max} places taken");
+    let identity = case.sessions.identities[place];
+    let has_place =
+        case.facts.connections.iter().zip(&case.sessions.identities).any(|(other, of)| {
+            let is_there = |since: Span| since.to < entry.from && entry.to < other.end.from;
+            *of == identity && other.is_let_in && other.entry.is_some_and(is_there)
+        });
+    if count < max || has_place {
+        let words = match has_place {
+            true => "was refused for want of room, though it has a place".to_owned(),
+            false => format!("was refused for want of room with {count} of {max} places taken"),
+        };
         let events = [connection.opened, answer.at];
         wrong.add(Promise::I9, "refused-though-room", connection.client, words, &events);
     }

@@ -325,7 +325,7 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
         return;
     }
     let since = Span { to: usize::MAX, ..during };
-    let (mut is_owed, mut has_doubts) = (false, false);
+    let (mut is_owed, mut has_doubts, mut goes_on) = (false, false, false);
     for (place, session) in case.sessions.all.iter().enumerate() {
         for (filter, changes) in case.subscriptions.matching(place, topic) {
             if !filter.is_shared || !states(changes, since).any(|state| state.is_some()) {
@@ -334,14 +334,25 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
             let takes_all = states(changes, since)
                 .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));
             is_owed |= is_sure(changes, during) && session.begun.to <= during.from;
-            has_doubts |= !takes_all
+            // What the sessions that have ended did not take goes to those that go on; but not at
+            // QoS 2, where it may have been on its way. [MQTT-4.8.2-5]
+            let is_handed_on = case.facts.is_exact
+                && message.qos == Qos::AtLeastOnce
+                && states(changes, since).flatten().all(|granted| granted.qos > Qos::AtMostOnce)
+                && session.begun.to < during.from
+                && session.ended.to < case.facts.ended.map_or(0, |(at, _)| at);
+            goes_on |= is_drained(case, place)
+                && session.begun.to < during.from
+                && takes_all
+                && is_sure(changes, during);
+            has_doubts |= (!takes_all && !is_handed_on)
                 || (session.has_guessed && !case.facts.is_exact)
                 || !session.doubts.is_empty()
                 || is_small(case, place)
-                || !is_drained(case, place);
+                || !(is_drained(case, place) || is_handed_on);
         }
     }
-    if !is_owed || has_doubts {
+    if !is_owed || has_doubts || !goes_on {
         return;
     }
     let number = case.messages.find(message.number);

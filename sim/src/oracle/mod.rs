@@ -31,6 +31,7 @@
 //! | `finished.rs` | C13, I6 |
 //! | `groups.rs` | C13 |
 //! | `queues.rs` | C11, C12, I17 |
+//! | `quotas.rs` | C11, I6, I17 |
 //! | `liveness.rs` | C13 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
@@ -55,6 +56,7 @@ mod order;
 mod packet_ids;
 mod properties;
 mod queues;
+mod quotas;
 mod reasons;
 mod retained;
 mod session_present;
@@ -86,7 +88,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 19] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 20] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -105,6 +107,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 19] = [
     finished::check,
     groups::check,
     queues::check,
+    quotas::check,
     liveness::check,
 ];
 

@@ -2,7 +2,7 @@
 //! and not one that was replaced, cleared or had expired.
 
 use super::deliveries::{Delivery, retained_ways};
-use super::facts::{NEVER, Ordinal, SLACK_MS, Span, Wish};
+use super::facts::{Ordinal, SLACK_MS, Span, Wish};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{Change, states};
@@ -180,7 +180,12 @@ pub(super) fn retained_at<'c, 'a>(
             if during.to < life.from || during.from > until {
                 continue;
             }
-            if during.to >= then.from || !is_taken(case, message) {
+            // Of what was sent more than once, the first may have been refused.
+            let is_certain = match message.times {
+                1 => is_taken(case, message),
+                _ => is_taken_for_sure(&case.facts, message),
+            };
+            if during.to >= then.from || !is_certain {
                 return None;
             }
             match last {
@@ -195,7 +200,7 @@ pub(super) fn retained_at<'c, 'a>(
         return Some(Some(message).filter(|message| message.number != 0));
     };
     let gone_ms = case.facts.ms(during.from) + u64::from(expiry_s) * 1_000;
-    let until_ms = if until == NEVER { u64::MAX } else { case.facts.ms(until) };
+    let until_ms = case.facts.ms(until).max(case.facts.ms(then.to));
     match gone_ms {
         _ if gone_ms > until_ms => Some(Some(message)),
         _ if gone_ms + SLACK_MS < case.facts.ms(then.from) => Some(None),
