@@ -1,7 +1,7 @@
 //! C8, C11, I8, I13, I16: the broker closes a connection only for a reason, says which, and does
 //! close it where it must.
 
-use super::facts::{Ending, Ordinal, Wish};
+use super::facts::{Ending, NEVER, Ordinal, SLACK_MS, Wish};
 use super::{Case, Wrong};
 use crate::history::ClosedBy;
 use crate::scenario::Qos;
@@ -19,6 +19,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
         check_reason(case, place, wrong);
         check_overdue(case, place, wrong);
+        check_silent(case, place, wrong);
     }
     check_delivered_too_late(case, wrong);
 }
@@ -108,6 +109,25 @@ fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
         last = case.facts.ms(came);
     }
     case.facts.ms(at) >= last + silence_ms
+}
+
+/// A silent connection is over as soon as it is due, whoever is there to hear of it.
+fn check_silent(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let (facts, connection) = (&case.facts, &case.facts.connections[place]);
+    let Some(due_ms) = facts.silent_ms(place) else { return };
+    // Who takes nothing is closed when it does, or after a while.
+    let takes = case.calm.has(connection.client)
+        && connection.ending.is_none_or(|(_, by)| by != Ending::Left);
+    let is_in = connection.is_accepted() && takes && facts.is_exact;
+    let (Some((ended, _)), Some(life)) = (facts.ended, connection.life) else { return };
+    let over = connection.told_closed.unwrap_or(NEVER).min(facts.lives[life].to).min(ended);
+    let late_ms = facts.ms(over).saturating_sub(due_ms);
+    // The network may be full of what the client has not got.
+    if is_in && late_ms > 2 * SLACK_MS + case.calm.slowest_ms {
+        let words = format!("was not closed {late_ms} ms after 1.5 times its keep alive");
+        let events = [connection.opened, over];
+        wrong.add(Promise::I13, "keep-alive-late", connection.client, words, &events);
+    }
 }
 
 /// What must be closed and is not: after garbage, silence, or a takeover.

@@ -338,15 +338,16 @@ impl<'a> Facts<'a> {
         let others = self.connections.iter().filter(|other| self.is_same_id(other, connection));
         let others = others.filter_map(|other| Some(other.entry?.from)).filter(|at| *at > entry.to);
         let life_to = connection.life.map_or(NEVER, |life| self.lives[life].to);
-        let told = [connection.told_closed.unwrap_or(NEVER), life_to, self.silent_at(place)];
+        let silent = self.silent_ms(place).map_or(NEVER, |ms| self.not_before(ms));
+        let told = [connection.told_closed.unwrap_or(NEVER), life_to, silent];
         said.chain(others).chain(told).min()
     }
 
-    /// The first event after a silence of 1.5 times the keep alive.
-    fn silent_at(&self, place: usize) -> Ordinal {
+    /// When 1.5 times the keep alive went by in silence, in milliseconds.
+    pub(super) fn silent_ms(&self, place: usize) -> Option<u64> {
         let connection = &self.connections[place];
         let silence_ms = u64::from(self.keep_alive_s(place)) * 1_500;
-        let Some(entry) = connection.entry.filter(|_| silence_ms > 0) else { return NEVER };
+        let entry = connection.entry.filter(|_| silence_ms > 0)?;
         let came = connection.requests.iter().map(|request| self.arrived[request.asked]);
         let mut last_ms = self.ms(entry.from);
         for came in came.filter(|came| *came != NEVER) {
@@ -355,7 +356,7 @@ impl<'a> Facts<'a> {
             }
             last_ms = self.ms(came);
         }
-        self.not_before(last_ms + silence_ms)
+        Some(last_ms + silence_ms)
     }
 
     /// Seconds of keep alive that the broker enforces.
