@@ -11,7 +11,7 @@ use super::connections::Slot;
 use super::ledger::DropReason;
 use super::session::{Full, Queued, Room};
 use super::subscriptions::{GroupId, Subscriber};
-use super::{Machine, SubscriptionIds, Timestamp};
+use super::{Machine, SubscriptionIds, Timestamp, effort};
 use crate::mqtt::message::{Holders, Message, MessageProperties};
 use crate::mqtt::topic::TopicName;
 use crate::mqtt::types::{PacketId, QoS, Reason};
@@ -151,6 +151,7 @@ impl Machine {
     ) -> usize {
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.collect(&message.topic, &mut matches);
+        self.effort.spend((matches.own.len() + matches.groups.len()) as u64);
         matches.own.retain(|s| {
             !(s.no_local && origin == Some(s.session)) // [MQTT-3.8.3-3]
                 || plant::is_on(Plant::NoLocalIgnored)
@@ -161,23 +162,26 @@ impl Machine {
             .chunk_by(|a, b| a.session == b.session && !plant::is_on(Plant::OverlapDoubled))
         {
             let queued = queued(message, subscriptions, expires_at);
-            self.deliver(subscriptions[0].session, queued, now);
-            sessions += 1;
+            sessions += usize::from(self.deliver(subscriptions[0].session, queued, now));
         }
         for group in &matches.groups {
             let Some(member) = self.choose_member(*group) else { continue };
             let queued = Queued { share: Some(*group), ..queued(message, &[member], expires_at) };
-            self.deliver(member.session, queued, now);
-            sessions += 1;
+            sessions += usize::from(self.deliver(member.session, queued, now));
         }
         self.matches = matches;
         sessions
     }
 
-    /// Gives a message to one session, or notes why not.
-    fn deliver(&mut self, key: SessionKey, queued: Queued, now: Timestamp) {
+    /// Gives a message to one session, or notes why not. False if the session has ended: it
+    /// matches nothing any more.
+    fn deliver(&mut self, key: SessionKey, queued: Queued, now: Timestamp) -> bool {
         let session = self.clients.get_mut(key);
+        if session.has_ended {
+            return false;
+        }
         let limits = &self.settings.limits;
+        self.effort.spend(effort::DELIVERY);
         self.ledger.matched += 1;
         if session.outbound.fits(&queued, limits).is_err() {
             session.outbound.drop_expired(&mut self.ledger, &mut session.drops, now);
@@ -202,6 +206,7 @@ impl Machine {
                 session.drops.count(reason);
             }
         }
+        true
     }
 
     /// The member of a group that gets a message: one that is connected and has room, if any.

@@ -43,9 +43,11 @@ impl<A> Local<A> {
     /// Hands a packet to the broker.
     pub(crate) fn hand_in(&self, packet: Packet) {
         let packets = &mut vec![packet];
-        self.shared.visit_from_outside(|machine, now| {
-            machine.handle(Input::Received { connection: self.id, packets }, now);
-        });
+        while !packets.is_empty() {
+            self.shared.visit_from_outside(|machine, now| {
+                machine.handle(Input::Received { connection: self.id, packets }, now);
+            });
+        }
     }
 
     /// The next that the broker sends; none when it has closed the connection. Safe to cancel.

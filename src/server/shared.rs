@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -22,6 +22,8 @@ use crate::machine::{
 /// Connections above the limit that are still accepted, to be told why they are refused. More
 /// are closed at once.
 const REFUSALS_MAX: usize = 1_000;
+/// How often a thread that just visited the machine offers its turn to those that wait for it.
+const YIELDS_MAX: usize = 100;
 /// Where the number of the worker stands in a connection's id.
 const WORKER_SHIFT: u32 = 48;
 /// The "worker" of connections inside the process.
@@ -31,6 +33,8 @@ const INSIDE: u16 = u16::MAX;
 #[derive(Debug)]
 pub struct Shared<A> {
     core: Mutex<Core>,
+    /// How many threads wait for the machine.
+    waiting: AtomicUsize,
     clock: Clock,
     limits: Limits,
     listener_names: Vec<Arc<str>>,
@@ -76,6 +80,7 @@ impl<A> Shared<A> {
         let machine = Machine::new(settings, seed, clock.now());
         Shared {
             core: Mutex::new(Core { machine, armed: None }),
+            waiting: AtomicUsize::new(0),
             clock,
             limits,
             listener_names,
@@ -227,8 +232,25 @@ impl<A> Shared<A> {
         ConnectionId(u64::from(worker) << WORKER_SHIFT | count)
     }
 
+    /// Lets those who wait for the machine visit it before the caller does again: whoever comes
+    /// back at once finds the lock free, long before those who sleep are awake.
+    pub(crate) fn let_others_visit(&self) {
+        for _ in 0..YIELDS_MAX {
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().expect("a machine that panicked must not decide anything any more")
+        if let Ok(core) = self.core.try_lock() {
+            return core;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let core = self.core.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        core.expect("a machine that panicked must not decide anything any more")
     }
 
     /// No code that can panic runs under this lock.

@@ -21,7 +21,7 @@ use super::output::Encoded;
 use super::shared::{Shared, Woken, owner};
 use super::signal::Signal;
 use super::timer;
-use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp};
+use crate::machine::{self, ConnectionId, EFFORT_MAX, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
 
 /// Bytes read at once, into the one buffer that all connections of a worker share.
@@ -151,14 +151,18 @@ impl<N: Network> Worker<N> {
         let batch = &mut *self.batch.borrow_mut();
         batch.ids.extend(own);
         self.shared.visit(|machine, now| {
+            let effort_max = machine.effort() + EFFORT_MAX;
             work(machine, now);
             machine.poll_woken(&mut batch.ids);
-            self.pull(machine, batch, now);
+            self.pull(machine, batch, effort_max, now);
         });
         self.send(batch);
         for _ in 1..VISITS_MAX {
             if batch.seen < batch.ids.len() {
-                self.shared.visit(|machine, now| self.pull(machine, batch, now));
+                self.shared.visit(|machine, now| {
+                    let effort_max = machine.effort() + EFFORT_MAX;
+                    self.pull(machine, batch, effort_max, now);
+                });
                 self.send(batch);
             }
         }
@@ -171,10 +175,13 @@ impl<N: Network> Worker<N> {
     }
 
     /// Pulls what woken connections have to send, as much as one visit may.
-    fn pull(&self, machine: &mut Machine, batch: &mut Batch<N>, now: Timestamp) {
+    fn pull(&self, machine: &mut Machine, batch: &mut Batch<N>, effort_max: u64, now: Timestamp) {
         let table = self.table.borrow();
         for &id in &batch.ids[batch.seen..] {
-            if batch.pulls.len() >= PULLS_MAX || batch.outgoing.len() >= OUTGOING_MAX {
+            if batch.pulls.len() >= PULLS_MAX
+                || batch.outgoing.len() >= OUTGOING_MAX
+                || machine.effort() >= effort_max
+            {
                 return;
             }
             batch.seen += 1;

@@ -20,7 +20,7 @@ pub(super) use transmit::Transmission;
 use super::connections::Slot;
 use super::ledger::Drops;
 use super::{Limits, Timestamp};
-use crate::mqtt::types::Version;
+use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::{Connect, PACKET_BYTES_MAX, Packet, Will, encoded_bytes};
 use crate::plant::{self, Plant};
 
@@ -85,6 +85,8 @@ pub(super) struct Attachment {
     /// Whether CONNECT asked for a session that ends with the connection, so that DISCONNECT
     /// must not ask for another.
     pub(super) connected_with_expiry: bool,
+    /// The answers so far to the filters of a SUBSCRIBE or UNSUBSCRIBE that is seen to in parts.
+    pub(super) reasons: Vec<Reason>,
     pub(super) aliases_in: InboundAliases,
     pub(super) aliases_out: OutboundAliases,
 }
@@ -112,6 +114,7 @@ impl Attachment {
             wants_problem_information: properties.request_problem_information
                 || plant::is_on(Plant::ReasonsForced),
             connected_with_expiry: properties.session_expiry.unwrap_or(0) != 0,
+            reasons: Vec::new(),
             aliases_in: InboundAliases::default(),
             aliases_out: OutboundAliases::new(properties.topic_alias_maximum),
         }
@@ -147,6 +150,8 @@ pub(super) struct Session {
     pub(super) ends_at: Option<Timestamp>,
     /// When the machine looks at the two of them.
     pub(super) armed: Option<Timestamp>,
+    /// It has ended, and only waits to be cleared away: nobody may give it anything.
+    pub(super) has_ended: bool,
     /// What it did not get.
     pub(super) drops: Box<Drops>,
 }
@@ -164,6 +169,7 @@ impl Session {
             will_due: None,
             ends_at: None,
             armed: None,
+            has_ended: false,
             drops: Box::default(),
         }
     }

@@ -318,28 +318,27 @@ impl Outbound {
         taken
     }
 
-    /// The session ends: takes out everything that was not acknowledged, in order. The second
-    /// value says whether the message was never sent.
-    pub(in super::super) fn drain(&mut self, ledger: &mut Ledger) -> Vec<(Queued, bool)> {
-        let mut drained = Vec::new();
-        for entry in std::mem::take(&mut self.inflight) {
+    /// The session has ended, and had no connection: takes out the first message that was not
+    /// acknowledged. The second value says whether it was never sent.
+    pub(in super::super) fn take_first(&mut self, ledger: &mut Ledger) -> Option<(Queued, bool)> {
+        while let Some(entry) = self.inflight.pop_front() {
             if !matches!(entry, Inflight::Done) {
                 ledger.inflight_out -= 1;
             }
             if let Inflight::AwaitPubAck(queued) | Inflight::AwaitPubRec(queued) = entry {
-                drained.push((queued, false));
+                forget_waiting(&queued, ledger);
+                return Some((queued, false));
             }
         }
-        for item in std::mem::take(&mut self.queue) {
-            if let Item::Message(queued) = item {
-                drained.push((queued, true));
+        while let Some(Item::Retained(_)) = self.queue.front() {
+            if let Some(cursor) = self.take_cursor() {
+                self.finish_cursor(&cursor);
             }
         }
-        self.queue_bytes = 0;
-        self.cursors.clear();
-        self.stale_cursors = 0;
-        drained.iter().for_each(|(queued, _)| forget_waiting(queued, ledger));
-        drained
+        let Some(Item::Message(queued)) = self.queue.pop_front() else { return None };
+        self.queue_bytes -= queued.bytes();
+        forget_waiting(&queued, ledger);
+        Some((queued, true))
     }
 
     /// Whether a pull would find anything.
