@@ -278,6 +278,7 @@ impl Machine {
         session.will = connect.will.map(|will| Box::new(will.detached()));
         session.ends_at = None;
         let has_something = session.outbound.has_something();
+        self.come_back(key);
         self.arm_session(key);
         self.clients.connected += 1;
         self.clients.connected_max = self.clients.connected_max.max(self.clients.connected);

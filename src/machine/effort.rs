@@ -16,6 +16,8 @@ pub(super) const DUE: u64 = 10;
 pub(super) const FILTER: u64 = 20;
 /// A new subscription's retained messages looked for, beside a step for each that is looked at.
 pub(super) const CURSOR: u64 = 5;
+/// A member of a group that is asked whether it can take a message.
+pub(super) const ASKED: u64 = 1;
 /// A message given to a session, or taken back from one.
 pub(super) const DELIVERY: u64 = 2;
 

@@ -14,6 +14,7 @@ mod clients;
 mod connections;
 mod deadlines;
 mod effort;
+mod groups;
 mod input;
 mod ledger;
 mod limits;
@@ -187,6 +188,9 @@ impl Machine {
                 now,
             };
             remaining = session.outbound.transmit(&mut pull);
+            if !session.aside.is_empty() && session.outbound.has_room(&self.settings.limits) {
+                self.come_back(key);
+            }
         }
         self.ledger.packets_sent += (out.len() - before) as u64;
         if remaining == Remaining::Nothing {

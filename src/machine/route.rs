@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
+use super::groups::{GroupId, Standing};
 use super::ledger::DropReason;
-use super::session::{Full, Queued, Room};
-use super::subscriptions::{GroupId, Subscriber};
+use super::session::{Full, Queued};
+use super::subscriptions::Subscriber;
 use super::{Machine, SubscriptionIds, Timestamp, effort};
 use crate::mqtt::message::{Holders, Message, MessageProperties};
 use crate::mqtt::topic::TopicName;
@@ -211,11 +212,24 @@ impl Machine {
 
     /// The member of a group that gets a message: one that is connected and has room, if any.
     fn choose_member(&mut self, group: GroupId) -> Option<Subscriber> {
-        let (clients, limits) = (&self.clients, &self.settings.limits);
-        self.subscriptions.choose(group, (true, Room::Some), |key| {
-            let session = clients.get(key);
-            (session.connection.is_some(), session.outbound.room(limits))
+        let (clients, limits) = (&mut self.clients, &self.settings.limits);
+        let effort = &mut self.effort;
+        self.subscriptions.choose(group, |key| {
+            effort.spend(effort::ASKED);
+            let session = clients.get_mut(key);
+            let standing = session.standing(limits);
+            if standing < Standing::Ready {
+                session.aside.insert(group);
+            }
+            standing
         })
+    }
+
+    /// A session that groups have set aside can take messages again: it takes its turns.
+    pub(super) fn come_back(&mut self, key: SessionKey) {
+        for group in std::mem::take(&mut self.clients.get_mut(key).aside) {
+            self.subscriptions.come_back(group, key);
+        }
     }
 
     /// A member of a group has ended: gives what it had not acknowledged to another, but a QoS 2

@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM};
 pub(super) use inbound::Inbound;
-pub(super) use outbound::{Acknowledged, Full, Outbound, Queued, RetainedCursor, Room};
+pub(super) use outbound::{Acknowledged, Full, Outbound, Queued, RetainedCursor};
 pub(super) use transmit::Transmission;
 
 use super::connections::Slot;
+use super::groups::{GroupId, Standing};
 use super::ledger::Drops;
 use super::{Limits, Timestamp};
 use crate::mqtt::types::{Reason, Version};
@@ -150,6 +151,8 @@ pub(super) struct Session {
     pub(super) ends_at: Option<Timestamp>,
     /// When the machine looks at the two of them.
     pub(super) armed: Option<Timestamp>,
+    /// The groups that have set it aside, because it could not take a message.
+    pub(super) aside: BTreeSet<GroupId>,
     /// It has ended, and only waits to be cleared away: nobody may give it anything.
     pub(super) has_ended: bool,
     /// What it did not get.
@@ -169,6 +172,7 @@ impl Session {
             will_due: None,
             ends_at: None,
             armed: None,
+            aside: BTreeSet::new(),
             has_ended: false,
             drops: Box::default(),
         }
@@ -177,6 +181,18 @@ impl Session {
     /// The bytes that a session itself is charged with.
     pub(super) fn base_bytes(client_id: &str) -> usize {
         2 * size_of::<Session>() + 2 * client_id.len()
+    }
+
+    /// Whether it can take a message for a group.
+    pub(super) fn standing(&self, limits: &Limits) -> Standing {
+        let has_room = self.outbound.has_room(limits);
+        match (self.has_ended, self.connection.is_some(), has_room) {
+            (true, _, _) => Standing::Ended,
+            (false, true, true) => Standing::Ready,
+            (false, true, false) => Standing::Full,
+            (false, false, true) => Standing::Away,
+            (false, false, false) => Standing::AwayAndFull,
+        }
     }
 
     /// The earlier of will and end.

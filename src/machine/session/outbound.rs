@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::super::groups::GroupId;
 use super::super::ledger::{DropReason, Drops, Ledger};
-use super::super::subscriptions::GroupId;
 use super::super::{Limits, SubscriptionIds, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{TopicFilter, TopicName};
@@ -76,13 +76,6 @@ pub(in super::super) enum Acknowledged {
     UnknownId,
     /// It belongs to another quality of service than the message.
     WrongKind,
-}
-
-/// Whether a session can take a message now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) enum Room {
-    Full,
-    Some,
 }
 
 /// The sender's half of a session. Packet ids are given in turn, so the place of an id in
@@ -195,10 +188,8 @@ impl Outbound {
     }
 
     /// Whether a message would find room.
-    pub(in super::super) fn room(&self, limits: &Limits) -> Room {
-        let is_full =
-            self.messages() >= limits.queue_messages || self.queue_bytes >= limits.queue_bytes;
-        if is_full { Room::Full } else { Room::Some }
+    pub(in super::super) fn has_room(&self, limits: &Limits) -> bool {
+        self.messages() < limits.queue_messages && self.queue_bytes < limits.queue_bytes
     }
 
     /// Drops queued messages that have expired, so that they keep no room. The longer the queue,
