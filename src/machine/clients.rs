@@ -58,11 +58,6 @@ impl Clients {
         &self.sessions[key.0 as usize]
     }
 
-    /// None if the session has ended a moment ago.
-    pub(super) fn get_if(&self, key: SessionKey) -> Option<&Session> {
-        self.sessions.get(key.0 as usize).filter(|session| !session.has_ended)
-    }
-
     pub(super) fn get_mut(&mut self, key: SessionKey) -> &mut Session {
         &mut self.sessions[key.0 as usize]
     }
@@ -277,6 +272,7 @@ impl Machine {
         session.expiry = expiry;
         session.will = connect.will.map(|will| Box::new(will.detached()));
         session.ends_at = None;
+        session.outbound.attach(self.retained.newest());
         let has_something = session.outbound.has_something();
         self.come_back(key);
         self.arm_session(key);

@@ -119,10 +119,12 @@ impl Machine {
             self.deadlines.disarm(at, Due::KeepAlive(slot));
         }
         self.clients.connected -= 1;
+        self.ledger.release_bytes(attachment.aliases_in.bytes());
         let session = self.clients.get_mut(key);
         assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
         session.connection = None;
         session.inbound.detach();
+        let shared = session.outbound.take_shared(&mut self.ledger);
         session.outbound.detach(&mut self.ledger, &mut session.drops);
         if plant::is_on(Plant::Qos2Forgotten) {
             self.ledger.inflight_in -= std::mem::take(&mut session.inbound).len() as u64;
@@ -139,11 +141,9 @@ impl Machine {
             session.ends_at = session.ends_at.filter(|at| *at == now);
         }
         self.arm_session(key);
+        self.pass_on_shared(shared, key, now);
         if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
             self.handle_session_due(key, now);
-        }
-        if self.clients.get_if(key).is_some() {
-            self.pass_on_shared(key, now);
         }
     }
 

@@ -10,7 +10,7 @@ use super::clients::{SessionKey, details};
 use super::connections::Slot;
 use super::groups::{GroupId, Standing};
 use super::ledger::DropReason;
-use super::session::{Full, Queued};
+use super::session::{Full, Queued, alias_bytes};
 use super::subscriptions::Subscriber;
 use super::{Machine, SubscriptionIds, Timestamp, effort};
 use crate::mqtt::message::{Holders, Message, MessageProperties};
@@ -76,10 +76,17 @@ impl Machine {
         };
         let aliases = &mut attachment.aliases_in;
         match &publish.topic {
-            Some(topic) => match aliases.set(alias, topic) {
-                Ok(()) => Ok(topic.clone()),
-                Err(_) => Err(Reason::TopicAliasInvalid), // [MQTT-3.3.2-9]
-            },
+            Some(topic) => {
+                let (old, new) = (aliases.bytes_of(alias), alias_bytes(topic));
+                let held = self.ledger.held_bytes() - old + new;
+                if new > old && held > self.settings.limits.total_bytes {
+                    return Err(Reason::QuotaExceeded); // the client would use it all the same
+                }
+                aliases.set(alias, topic).map_err(|_| Reason::TopicAliasInvalid)?; // [MQTT-3.3.2-9]
+                self.ledger.release_bytes(old);
+                self.ledger.hold_bytes(aliases.bytes_of(alias));
+                Ok(topic.clone())
+            }
             None => match aliases.get(alias) {
                 Ok(known) => known.cloned().ok_or(Reason::ProtocolError),
                 Err(_) => Err(Reason::TopicAliasInvalid),
@@ -245,9 +252,8 @@ impl Machine {
     }
 
     /// A member of a group lost its connection: what was never sent to it goes to members that
-    /// are connected and have room; without any, it waits for this one.
-    pub(super) fn pass_on_shared(&mut self, key: SessionKey, now: Timestamp) {
-        let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
+    /// are connected and have room; without any, it waits for this one, unless it is at QoS 0.
+    pub(super) fn pass_on_shared(&mut self, taken: Vec<Queued>, key: SessionKey, now: Timestamp) {
         for queued in taken {
             let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
                 continue;

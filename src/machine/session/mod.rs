@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
-pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM};
+pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM, alias_bytes};
 pub(super) use inbound::Inbound;
 pub(super) use outbound::{Acknowledged, Full, Outbound, Queued, RetainedCursor};
 pub(super) use transmit::Transmission;

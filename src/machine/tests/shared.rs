@@ -192,3 +192,23 @@ fn a_group_whose_members_come_and_go_keeps_no_memory_of_them() {
     let turns = broker.machine.subscriptions.turns();
     assert!(turns < 30, "{turns} turns of {} members", members.len() + 1);
 }
+
+#[test]
+fn what_was_not_sent_at_qos_0_goes_to_a_member_that_is_there_or_is_counted() {
+    for expiry in [0, 100] {
+        let mut broker = Broker::plain();
+        let leaving = broker.connect(v5("m1").expiry(expiry));
+        broker.ask(leaving, subscribe("$share/g/t", Q0));
+        let member = join(&mut broker, 2);
+        let publisher = broker.connect(v5("p"));
+        for payload in ["1", "2"] {
+            broker.send(publisher, qos0("t", payload));
+        }
+        broker.close(leaving);
+        assert_eq!(broker.see(member), "t=2; t=1");
+        assert_eq!(broker.machine.ledger().drops.total(), 0);
+        broker.send(publisher, qos0("t", "3"));
+        broker.close(member);
+        assert_eq!(broker.machine.ledger().drops.get(DropReason::Offline), 1);
+    }
+}
