@@ -272,7 +272,6 @@ impl Machine {
         session.expiry = expiry;
         session.will = connect.will.map(|will| Box::new(will.detached()));
         session.ends_at = None;
-        session.outbound.attach(self.retained.newest());
         let has_something = session.outbound.has_something();
         self.come_back(key);
         self.arm_session(key);

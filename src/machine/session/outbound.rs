@@ -38,7 +38,8 @@ pub(in super::super) struct RetainedCursor {
     pub(in super::super) subscription_id: Option<SubscriptionId>,
     /// The last topic that was looked at.
     pub(in super::super) after: Option<TopicName>,
-    /// What was retained later than this was delivered as it came.
+    /// What was retained later than this was delivered as it came; or, like any message at QoS 0,
+    /// dropped and counted because its subscriber was away.
     pub(in super::super) until: u64,
     /// Given when it is queued: a cursor with another number than its filter's is stale.
     pub(in super::super) number: u64,
@@ -87,10 +88,6 @@ pub(in super::super) struct Outbound {
     /// The number of each filter's cursor in the queue.
     cursors: BTreeMap<TopicFilter, u64>,
     next_cursor: u64,
-    /// Cursors up to this number were left behind by an earlier connection, and what was
-    /// retained before this one was not delivered at QoS 0 as it came.
-    pub(super) cursors_left: u64,
-    pub(super) retained_left: u64,
     /// Cursors in the queue that are to be skipped.
     stale_cursors: usize,
     /// No queued message expires before this.
@@ -112,8 +109,6 @@ impl Default for Outbound {
             queue_bytes: 0,
             cursors: BTreeMap::new(),
             next_cursor: 0,
-            cursors_left: 0,
-            retained_left: 0,
             stale_cursors: 0,
             next_expiry: Timestamp(u64::MAX),
             next_sweep: Timestamp::default(),
@@ -262,13 +257,6 @@ impl Outbound {
     /// A cursor that was taken out is at its end.
     pub(super) fn finish_cursor(&mut self, cursor: &RetainedCursor) {
         self.cursors.remove(&cursor.filter);
-    }
-
-    /// A connection is there, and so many messages were ever retained. What a subscription is
-    /// still to be sent at QoS 0 now includes what came while nobody was there to take it.
-    pub(in super::super) fn attach(&mut self, newest_retained: u64) {
-        self.cursors_left = self.next_cursor;
-        self.retained_left = newest_retained;
     }
 
     /// The connection is gone: what was sent is to be sent again on the next one, and what

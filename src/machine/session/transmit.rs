@@ -195,9 +195,7 @@ impl Outbound {
                     return ControlFlow::Break(());
                 }
                 after = Some(name.clone());
-                let is_left = qos == QoS::AtMostOnce && cursor.number <= self.cursors_left;
-                let until = if is_left { self.retained_left } else { cursor.until };
-                if entry.sequence <= until && !entry.is_expired(pull.now) {
+                if entry.sequence <= cursor.until && !entry.is_expired(pull.now) {
                     pull.ledger.matched += 1;
                     let queued = cursor.queued(&entry.message, qos, entry.expires_at);
                     start_waiting(&queued, pull.ledger);
