@@ -4,6 +4,8 @@
 //! `cargo run --release --example visits`. Only the machine, on one thread; what a connection
 //! adds to it is on its own time.
 
+#![allow(clippy::disallowed_methods)] // it measures
+
 use std::error::Error;
 use std::io::Write;
 use std::time::{Duration, Instant};

@@ -227,6 +227,18 @@ impl Machine {
         self.clients.find(client_id).map(|key| &*self.clients.get(key).drops)
     }
 
+    /// Whether packets that come on a connection are still taken: not once it is to be closed.
+    pub fn is_open(&self, connection: ConnectionId) -> bool {
+        let slot = self.connections.find(connection);
+        let connection = slot.and_then(|slot| self.connections.get(slot));
+        connection.is_some_and(|connection| !matches!(connection.phase, Phase::Closing))
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
     /// How many connections there are, those that are refused or closing included.
     pub fn connections(&self) -> usize {
         self.connections.len()

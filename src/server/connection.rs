@@ -247,6 +247,9 @@ fn hand_in<N: Network>(
             machine.handle(machine::Input::Undecodable { connection: id, error }, now);
         }
     });
+    if worker.shared().has_failed() {
+        packets.clear(); // nobody takes them any more
+    }
 }
 
 /// Closes our half and reads until the peer has closed its own: a close with input unread is a
@@ -414,7 +417,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn is_over(&self) -> bool {
         let may_go = |closed: Closed| {
-            self.output.is_empty() || !closed.is_orderly() || plant::is_on(Plant::CloseBeforeFlush)
+            self.output.is_empty()
+                || !closed.has_last_word()
+                || plant::is_on(Plant::CloseBeforeFlush)
         };
         self.is_cut || self.closed.is_some_and(may_go)
     }
