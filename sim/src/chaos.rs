@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::dice::Dice;
 
@@ -51,6 +51,8 @@ pub struct Chaotic<S> {
     arrived: BytesMut,
     /// Until then it is not given.
     delay: Option<Pin<Box<Sleep>>>,
+    /// When the last delay was over.
+    caught_up: Option<Instant>,
     /// Where the network puts what arrives.
     scratch: Box<[u8]>,
 }
@@ -59,7 +61,15 @@ impl<S> Chaotic<S> {
     /// The stream in chaos.
     pub fn new(stream: S, chaos: Chaos, dice: Dice) -> Chaotic<S> {
         let scratch = vec![0; READ_BYTES].into_boxed_slice();
-        Chaotic { stream, chaos, dice, arrived: BytesMut::new(), delay: None, scratch }
+        Chaotic {
+            stream,
+            chaos,
+            dice,
+            arrived: BytesMut::new(),
+            delay: None,
+            caught_up: None,
+            scratch,
+        }
     }
 
     /// Whether to be late. Then the caller is woken at once.
@@ -97,6 +107,7 @@ impl<S: AsyncRead + Unpin> Chaotic<S> {
         if let Some(delay) = &mut self.delay {
             ready!(delay.as_mut().poll(context));
             self.delay = None;
+            self.caught_up = Some(Instant::now());
         }
         Poll::Ready(())
     }
@@ -127,7 +138,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Chaotic<S> {
                 Poll::Ready(Ok(bytes)) if bytes > 0 => {}
                 polled => return polled.map(|result| result.map(drop)),
             }
-            if this.dice.chance(this.chaos.spikes) {
+            // What waited behind a delay is as late as that and no later, however many reads it is.
+            let is_late_already = this.caught_up == Some(Instant::now());
+            if !is_late_already && this.dice.chance(this.chaos.spikes) {
                 let delay = Duration::from_millis(this.dice.between(1, this.chaos.spike_ms.max(1)));
                 this.delay = Some(Box::pin(tokio::time::sleep(delay)));
             }

@@ -32,18 +32,10 @@ pub enum Closed {
 }
 
 impl Closed {
-    /// Whether our last bytes are worth the time that the peer takes for them.
-    pub(super) fn has_last_word(self) -> bool {
-        match self {
-            Closed::Left | Closed::Because(_) => true,
-            Closed::Ended | Closed::WriteTimedOut | Closed::Failed(_) | Closed::Abandoned => false,
-        }
-    }
-
-    /// Whether the peer will close its half too, so that it is worth waiting for that: not if it
-    /// has been silent for too long.
+    /// Whether the peer may still be reading, so that it is worth waiting for it to get our
+    /// last bytes. One that was silent for too long may be: it is told so.
     pub(super) fn is_orderly(self) -> bool {
-        self.has_last_word() && self != Closed::Because(Reason::KeepAliveTimeout)
+        matches!(self, Closed::Left | Closed::Because(_))
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Client, World, packets};
 use crate::generate::{SHARED_IDS_FROM, WILL_NUMBERS_FROM};
 use crate::history::{AckKind, Saw, What};
 use crate::marks::Mark;
-use crate::scenario::AckPolicy;
+use crate::scenario::{AckPolicy, ProtocolVersion};
 
 impl Client {
     /// Takes a packet from the broker.
@@ -100,7 +100,9 @@ impl Client {
         if let Some(secs) = properties.server_keep_alive {
             link.keep_alive_ms = u64::from(secs) * 1_000; // [MQTT-3.1.2-21]
         }
-        if answer.session_present {
+        // 3.1 does not say whether there was a session: a client that wants it goes on with it.
+        let may_resume = self.version == ProtocolVersion::V31 && !self.connect.clean_start;
+        if answer.session_present || may_resume {
             self.resume(world);
         } else {
             self.begin(world);

@@ -108,8 +108,24 @@ impl Chosen {
             }
         };
         let level = self.ground.level.name().to_owned();
-        let replay = format!("cargo sim {command} {}", self.ground.options());
+        let options = self.ground.options();
+        let replay = format!("cargo sim {command} {options}");
+        let shrink = match &self.origin {
+            Origin::Seed(seed) => format!("cargo sim shrink {seed} {options}"),
+            Origin::File(path) => format!("cargo sim shrink {} {options}", path.display()),
+            Origin::Named(..) => "write the scenario to a file, and shrink that".to_owned(),
+        };
         let commit = commit();
-        Ok(report::Report { origin, level, commit, plan, scenario, run, violations, replay })
+        Ok(report::Report {
+            origin,
+            level,
+            commit,
+            plan,
+            scenario,
+            run,
+            violations,
+            replay,
+            shrink,
+        })
     }
 }

@@ -53,7 +53,6 @@ pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
         let chosen = Chosen { origin: Origin::Seed(seed), ground: arguments.ground };
         let report = chosen.report()?;
         write!(out, "\n{report}")?;
-        writeln!(out, "Smaller: cargo sim shrink {seed} {}", arguments.ground.options())?;
         if let Some(path) = &arguments.html {
             std::fs::write(path, report.page())?;
         }

@@ -55,10 +55,10 @@ pub(super) fn as_read(outgoing: Outgoing, version: ProtocolVersion) -> Option<Pa
         Outgoing::Deliver(deliver) => return Some(Packet::Publish(publish(&deliver, version))),
         Outgoing::Packet(packet) => packet,
     };
-    if version.is_v5() { Some(packet) } else { as_read_3(packet) }
+    if version.is_v5() { Some(packet) } else { as_read_3(packet, version) }
 }
 
-fn as_read_3(mut packet: Packet) -> Option<Packet> {
+fn as_read_3(mut packet: Packet, version: ProtocolVersion) -> Option<Packet> {
     match &mut packet {
         Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubRel(ack) | Packet::PubComp(ack) => {
             ack.reason = Reason::Success;
@@ -66,6 +66,7 @@ fn as_read_3(mut packet: Packet) -> Option<Packet> {
         Packet::ConnAck(answer) => {
             answer.reason = ReturnCode::from_reason(answer.reason)?.reason();
             answer.properties = ConnAckProperties::default();
+            answer.session_present &= version != ProtocolVersion::V31;
         }
         _ => {}
     }

@@ -48,7 +48,7 @@ fn check_dup(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
     if saw.dup
         && is_first
         && !has_doubts
-        && !case.facts.connections[delivery.connection].answer.is_some_and(|a| a.session_present)
+        && !case.facts.connections[delivery.connection].may_have_found_session()
     {
         let words = format!("packet {:?} says DUP on the first connection of its session", saw.id);
         wrong.add(Promise::I4, "dup-without-reconnect", client, words, &[delivery.at]);

@@ -8,7 +8,7 @@
 use crate::history::{
     Ack, AckKind, Asked, ClosedBy, Event, Granted, History, PublishAsked, Saw, What,
 };
-use crate::scenario::{ClientIndex, Connect, Scenario, Subscription};
+use crate::scenario::{ClientIndex, Connect, ProtocolVersion, Scenario, Subscription};
 use std::sync::Arc;
 
 /// The place of an event in its history.
@@ -50,7 +50,8 @@ pub(super) struct Life {
 pub(super) struct Answer<'a> {
     pub(super) at: Ordinal,
     pub(super) reason: u8,
-    pub(super) session_present: bool,
+    /// None: 3.1 does not say.
+    pub(super) session_present: Option<bool>,
     pub(super) granted: &'a Granted,
 }
 
@@ -223,12 +224,18 @@ impl<'a> Facts<'a> {
         }
         let Some(on) = self.on[client] else { return };
         let connection = &mut self.connections[on];
+        let version = self.scenario.clients[client].version;
         if matches!(event.what, What::Asked { .. } | What::Saw { .. }) {
             connection.events.push(event);
         }
         match &event.what {
             What::Asked { packet } => connection.ask(packet, event.ordinal),
-            What::Saw { packet } => connection.see(packet, event.ordinal),
+            What::Saw { packet } => {
+                connection.see(packet, event.ordinal);
+                if let (Some(answer), ProtocolVersion::V31) = (&mut connection.answer, version) {
+                    answer.session_present = None;
+                }
+            }
             What::Closed { by } => {
                 connection.ending = Some((event.ordinal, Ending::By(*by)));
                 self.on[client] = None;
@@ -357,6 +364,12 @@ impl<'a> Connection<'a> {
         self.answer.is_some_and(|answer| answer.reason == 0)
     }
 
+    /// Whether it may have found a session, as far as CONNACK and CONNECT say.
+    pub(super) fn may_have_found_session(&self) -> bool {
+        let may_resume = self.connect.is_none_or(|connect| !connect.clean_start);
+        self.answer.is_some_and(|answer| answer.session_present.unwrap_or(may_resume))
+    }
+
     /// Whether the client acknowledged packet ids by guess.
     pub(super) fn has_guessed(&self) -> bool {
         self.requests.iter().any(|request| matches!(request.wish, Wish::Harmless))
@@ -398,7 +411,7 @@ impl<'a> Connection<'a> {
                 self.answer.get_or_insert(Answer {
                     at,
                     reason: *reason,
-                    session_present: *session_present,
+                    session_present: Some(*session_present),
                     granted,
                 });
             }

@@ -27,7 +27,8 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             continue;
         }
         for request in connection.requests.iter().filter(|request| request.answer.is_none()) {
-            let under_way = case.facts.ms(request.asked) + 2 * case.calm.slowest_ms;
+            // A sign of life does not keep a run from being quiet, and may be on its way at its end.
+            let under_way = case.calm.answered_by(&case.facts, request.asked);
             let Some(name) = name(request.wish).filter(|_| under_way < case.facts.ms(ended)) else {
                 continue;
             };

@@ -126,9 +126,7 @@ impl Flights<'_, '_> {
         let is_known = self.received.contains(&ack.id);
         let sessions = &self.case.sessions.all[session];
         let is_new = sessions.doubts.is_empty()
-            && !facts.connections[sessions.connections[0]]
-                .answer
-                .is_some_and(|a| a.session_present);
+            && !facts.connections[sessions.connections[0]].may_have_found_session();
         if !is_known && !sessions.has_guessed && is_new {
             let words = format!("PUBREL for packet {}, which was never received", ack.id);
             wrong.add(

@@ -1,8 +1,8 @@
 //! Which connections belong to the same session, and when sessions begin and end (MQTT 5.0,
 //! section 4.1).
 //!
-//! A session is what CONNACKs say it is: whether they say the truth is checked by
-//! `session_present.rs`. A CONNECT whose answer nobody saw may have done anything: what it
+//! A session is what CONNACKs say it is (those of 3.1 say nothing: there it is what it must be):
+//! whether they say the truth is checked by `session_present.rs`. A CONNECT whose answer nobody saw may have done anything: what it
 //! leaves behind is a doubt.
 
 use super::facts::{Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
@@ -116,7 +116,14 @@ impl Sessions {
             if is_tangled {
                 doubts.push(Span { is_sure: false, ..entry });
             }
-            let session = match current.filter(|_| answer.session_present) {
+            let is_present = answer.session_present.unwrap_or_else(|| {
+                let was = was(facts, &connections, index);
+                if was == Was::Unknown && !connect.clean_start {
+                    doubts.push(Span { is_sure: false, ..entry });
+                }
+                was != Was::Gone && !connect.clean_start
+            });
+            let session = match current.filter(|_| is_present) {
                 Some(session) => session,
                 None => {
                     self.all.push(Session {
@@ -222,4 +229,44 @@ pub(super) fn expiry_s(facts: &Facts<'_>, connection: usize) -> (u32, u32) {
         }
     }
     bounds
+}
+
+/// Whether there was a session, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Was {
+    There(Ordinal),
+    Gone,
+    Unknown,
+}
+
+/// Whether the CONNECT at `place` must have found a session.
+pub(super) fn was(facts: &Facts<'_>, attempts: &[usize], place: usize) -> Was {
+    let on = attempts[place];
+    let Some(entry) = facts.connections[on].entry else { return Was::Unknown };
+    let mut is_gone = true;
+    for (back, &earlier) in attempts[..place].iter().rev().enumerate() {
+        let connection = &facts.connections[earlier];
+        let Some(before) = connection.entry else { return Was::Unknown };
+        if before.to >= entry.from {
+            return Was::Unknown;
+        }
+        let (least, most) = expiry_s(facts, earlier);
+        let (now_from, now_to) = (facts.ms(entry.from), facts.ms(entry.to));
+        let lasts = |end: Ordinal, secs: u32| match (end, secs) {
+            (_, FOR_EVER) => u64::MAX,
+            (NEVER, 0) => 0,
+            (NEVER, _) => u64::MAX,
+            (end, secs) => facts.ms(end) + u64::from(secs) * 1_000,
+        };
+        let surely = lasts(connection.end.from, least);
+        let perhaps = lasts(connection.end.to, most).saturating_add(SLACK_MS);
+        if connection.is_accepted() && back == 0 && least > 0 && surely > now_to {
+            return Was::There(connection.answer.map_or(before.from, |answer| answer.at));
+        }
+        is_gone &= most == 0 || perhaps <= now_from;
+        if connection.is_accepted() {
+            break;
+        }
+    }
+    if is_gone { Was::Gone } else { Was::Unknown }
 }

@@ -48,7 +48,9 @@ fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, 
         return check_unexplained(case, delivery, message, &name, wrong);
     };
     let (rule, words) = match difference {
-        Difference::Qos => ("wrong-qos", format!("received {name} at QoS {}", saw.qos)),
+        Difference::Qos => {
+            ("wrong-qos", format!("received {name} at QoS {}, which was not granted", saw.qos))
+        }
         Difference::Retain => {
             ("wrong-retain", format!("received {name} with retain {}", saw.retain))
         }
