@@ -417,9 +417,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn is_over(&self) -> bool {
         let may_go = |closed: Closed| {
-            self.output.is_empty()
-                || !closed.is_orderly()
-                || plant::is_on(Plant::CloseBeforeFlush)
+            self.output.is_empty() || !closed.is_orderly() || plant::is_on(Plant::CloseBeforeFlush)
         };
         self.is_cut || self.closed.is_some_and(may_go)
     }
