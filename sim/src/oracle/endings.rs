@@ -14,6 +14,7 @@ const KEEP_ALIVE: u8 = 0x8D;
 const TAKEN_OVER: u8 = 0x8E;
 const RECEIVE_MAXIMUM: u8 = 0x93;
 const TOO_LARGE: u8 = 0x95;
+const QUOTA: u8 = 0x97;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
@@ -83,6 +84,8 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
             }
             _ => broker.packet_bytes.is_some(),
         }),
+        // It has no room for a topic alias, which it must not forget.
+        QUOTA => broker.total_bytes.is_some(),
         _ => false,
     }
 }
