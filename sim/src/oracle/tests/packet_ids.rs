@@ -1,0 +1,2 @@
+//! Proof of `packet_ids.rs`.
+//! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
