@@ -3,7 +3,7 @@
 //!
 //! Knows nothing of who gets it.
 
-use super::facts::{Ending, Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
+use super::facts::{Ending, Facts, NEVER, Ordinal, Request, SLACK_MS, Span, Wish};
 use super::sessions::{FOR_EVER, Identity, Sessions, expiry_s};
 use super::topic;
 use crate::history::{ClosedBy, Outcome, What};
@@ -250,9 +250,18 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32)
     if from > to || from == NEVER {
         return None;
     }
-    let is_taken_back = connection.requests.iter().any(|request| {
+    let mut takes_back = connection.requests.iter().filter(|request| {
         matches!(request.wish, Wish::Disconnect { reason: 0, .. }) && request.span.is_some()
     });
+    let is_taken_back = takes_back.clone().next().is_some();
+    // It is known that this, and nothing before it, ended the connection.
+    let is_the_end = |request: &Request<'_>| {
+        let is_right = matches!(request.wish, Wish::Disconnect { expiry_s: None, .. });
+        is_right && connection.is_accepted() && request.arrived == Some(end.from)
+    };
+    if takes_back.any(is_the_end) {
+        return None;
+    }
     let is_ended = end.to != NEVER && to != NEVER && to != life.to;
     let is_resumed = next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
     let is_limited = super::limits_bite(facts.scenario);
