@@ -51,6 +51,6 @@ fn connections_are_limited() {
     fine(|tale| both(tale, 2));
     fine(|tale| {
         let tale = tale.given(|it| it.broker.connections = Some(1)).connects(A);
-        ping(ping(tale, A).is_cut(A).connects(B), B)
+        ping(ping(tale, A).loses_connection(A).connects(B), B)
     });
 }

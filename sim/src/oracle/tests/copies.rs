@@ -44,7 +44,7 @@ fn what_its_publisher_sent_twice_may_come_twice_but_at_qos2() {
             .connects(B)
             .subscribes(B, "a/+", Q2)
             .sends(A, 1, "a/b", qos, |_| {})
-            .is_cut(A)
+            .loses_connection(A)
             .resumes(A)
             .publishes_with(A, 1, "a/b", qos, |it| it.dup = true)
             .gets(B, 1, qos)
@@ -57,24 +57,24 @@ fn what_its_publisher_sent_twice_may_come_twice_but_at_qos2() {
 #[test]
 fn dup_is_for_what_comes_again_after_a_reconnect() {
     planted("I4 dup-at-qos0", |tale| {
-        let tale = published(tale, Q0).is_cut(B).resumes(B);
+        let tale = published(tale, Q0).loses_connection(B).resumes(B);
         tale.sees(B, 1, Q0, |saw| saw.dup = true)
     });
     planted("I4 dup-without-reconnect", |tale| published(tale, Q1).sees(B, 1, Q1, again));
     let seen = |tale: Tale| published(tale, Q1).sees(B, 1, Q1, |_| {});
-    fine(|tale| seen(tale).is_cut(B).resumes(B).sees(B, 1, Q1, again));
+    fine(|tale| seen(tale).loses_connection(B).resumes(B).sees(B, 1, Q1, again));
 }
 
 #[test]
 fn what_was_acknowledged_does_not_come_again() {
     let acked = |tale: Tale| published(tale, Q1).gets(B, 1, Q1);
     // Whether that arrived is known only if something after it was answered.
-    let heard = |tale: Tale| acked(tale).subscribes(B, "x", Q0).is_cut(B).resumes(B);
+    let heard = |tale: Tale| acked(tale).subscribes(B, "x", Q0).loses_connection(B).resumes(B);
     planted("I4 resent-after-acknowledgement", |tale| heard(tale).sees(B, 1, Q1, again));
-    fine(|tale| acked(tale).is_cut(B).resumes(B).sees(B, 1, Q1, again));
+    fine(|tale| acked(tale).loses_connection(B).resumes(B).sees(B, 1, Q1, again));
     let received = |tale: Tale| {
         let tale = published(tale, Q2).sees(B, 1, Q2, |_| {}).answers(B, AckKind::PubRec, 1);
-        tale.subscribes(B, "x", Q0).is_cut(B).resumes(B)
+        tale.subscribes(B, "x", Q0).loses_connection(B).resumes(B)
     };
     planted("I4 resent-after-acknowledgement", |tale| received(tale).sees(B, 1, Q2, again));
 }
@@ -93,7 +93,7 @@ fn one_member_of_a_group_gets_a_message() {
     planted("I4 shared-delivered-twice", |tale| group(tale).gets(B, 1, Q1).gets(C, 1, Q1));
     // A member whose session ended may not have acknowledged it.
     fine(|tale| {
-        let tale = group(tale).sees(B, 1, Q1, |_| {}).is_cut(B);
+        let tale = group(tale).sees(B, 1, Q1, |_| {}).loses_connection(B);
         tale.connects(B).gets(C, 1, Q1)
     });
 }

@@ -19,5 +19,5 @@ fn every_request_is_answered() {
     planted("C13 never-answered", |tale| back(tale).wants(A, "a", Q1, None, |_| {}).ends());
     planted("C13 never-answered", |tale| back(tale).asks(A, Asked::Ping).ends());
     // What went with its connection need not be.
-    fine(|tale| back(tale).sends(A, 1, "a", Q1, |_| {}).is_cut(A).ends());
+    fine(|tale| back(tale).sends(A, 1, "a", Q1, |_| {}).loses_connection(A).ends());
 }

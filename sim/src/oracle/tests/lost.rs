@@ -25,7 +25,7 @@ fn what_a_later_message_overtook_is_lost() {
 #[test]
 fn what_never_came_though_all_was_quiet_is_lost() {
     for (qos, rule) in [(Q1, "C1 qos1-lost"), (Q2, "C2 qos2-lost")] {
-        let away = |tale: Tale| subscribed(tale).is_cut(B).publishes(A, 1, "a/b", qos);
+        let away = |tale: Tale| subscribed(tale).loses_connection(B).publishes(A, 1, "a/b", qos);
         fine(|tale| away(tale).calms_down(&[A, B]).gets(B, 1, qos).ends());
         planted(rule, |tale| away(tale).calms_down(&[A, B]).ends());
         // It may still come: not drained.
@@ -48,7 +48,7 @@ fn at_qos0_only_arrivals_tell_what_was_lost() {
     planted_with_arrivals("C4 qos0-lost", |tale| heard(tale).gets(B, 2, Q0));
     // While it was away, QoS 0 need not wait for it.
     fine(|tale| {
-        let tale = subscribed(tale).is_cut(B).publishes(A, 1, "a/b", Q0);
+        let tale = subscribed(tale).loses_connection(B).publishes(A, 1, "a/b", Q0);
         tale.resumes(B).publishes(A, 2, "a/b", Q0).gets(B, 2, Q0)
     });
 }
@@ -80,8 +80,8 @@ fn nothing_is_owed_where_it_may_be_dropped_or_is_not_wanted() {
     planted("C1 qos1-lost", |tale| own(tale, false));
     // A CONNECT that was never answered may have ended the session.
     fine(|tale| {
-        let tale = subscribed(tale).publishes(A, 1, "a/b", Q1).is_cut(B);
-        let tale = tale.knocks(B, |_| {}).is_cut(B);
+        let tale = subscribed(tale).publishes(A, 1, "a/b", Q1).loses_connection(B);
+        let tale = tale.knocks(B, |_| {}).loses_connection(B);
         tale.calms_down(&[A, B]).ends()
     });
     // Whether it was still subscribed is not known.
@@ -94,7 +94,8 @@ fn nothing_is_owed_where_it_may_be_dropped_or_is_not_wanted() {
     // A crash ends what is only in memory.
     fine(|tale| {
         use crate::history::What::{BrokerCrashed, BrokerStarted};
-        let tale = subscribed(tale).publishes(A, 1, "a/b", Q1).is_cut(A).is_cut(B);
+        let tale =
+            subscribed(tale).publishes(A, 1, "a/b", Q1).loses_connection(A).loses_connection(B);
         let tale = tale.happens(None, BrokerCrashed).happens(None, BrokerStarted);
         tale.connects(B).ends()
     });

@@ -41,7 +41,7 @@ fn other_topics_qos_and_publishers_have_an_order_of_their_own() {
 fn what_comes_again_comes_as_it_first_came() {
     let resent = |tale: Tale, ids: [u16; 2]| {
         let tale = published(tale, Q1).sees(B, 1, Q1, |_| {}).sees(B, 2, Q1, |_| {});
-        ids.into_iter().fold(tale.is_cut(B).resumes(B), |tale, id| {
+        ids.into_iter().fold(tale.loses_connection(B).resumes(B), |tale, id| {
             let again = move |saw: &mut PublishSaw| (saw.dup, saw.id) = (true, Some(id));
             tale.sees(B, u64::from(id), Q1, again)
         })

@@ -14,7 +14,7 @@ fn knocks_again(tale: Tale) -> Tale {
 
 #[test]
 fn connack_comes_first_and_once() {
-    let back = |tale| knocks_again(published(tale).is_cut(B));
+    let back = |tale| knocks_again(published(tale).loses_connection(B));
     fine(|tale| back(tale).let_in(B, true).gets(B, 1, Q1));
     planted("I7 packet-before-connack", |tale| back(tale).sees(B, 1, Q1, |_| {}).let_in(B, true));
     planted("I7 second-connack", |tale| tale.connects(A).let_in(A, false));
@@ -41,7 +41,7 @@ fn nothing_comes_after_disconnect() {
 
 #[test]
 fn session_present_tells_the_truth() {
-    let back = |tale: Tale| knocks_again(tale.connects(B).is_cut(B));
+    let back = |tale: Tale| knocks_again(tale.connects(B).loses_connection(B));
     fine(|tale| back(tale).let_in(B, true));
     planted("C7 session-lost", |tale| back(tale).let_in(B, false));
     fine(|tale| knocks_again(tale).let_in(B, false));
@@ -53,7 +53,7 @@ fn session_present_tells_the_truth() {
 fn session_present_may_say_either_after_a_connect_without_answer() {
     for session_present in [false, true] {
         fine(|tale| {
-            let tale = tale.connects(B).is_cut(B).knocks(B, |_| {}).is_cut(B);
+            let tale = tale.connects(B).loses_connection(B).knocks(B, |_| {}).loses_connection(B);
             knocks_again(tale).let_in(B, session_present)
         });
     }
@@ -63,7 +63,7 @@ fn session_present_may_say_either_after_a_connect_without_answer() {
 fn a_session_lasts_as_long_as_it_was_asked_to() {
     let back = |tale: Tale, after_ms| {
         let tale = tale.connects_with(B, |connect| connect.expiry_s = Some(2));
-        knocks_again(tale.is_cut(B).waits(after_ms))
+        knocks_again(tale.loses_connection(B).waits(after_ms))
     };
     fine(|tale| back(tale, 1_000).let_in(B, true));
     planted("C7 session-lost", |tale| back(tale, 1_000).let_in(B, false));
@@ -74,7 +74,7 @@ fn a_session_lasts_as_long_as_it_was_asked_to() {
 #[test]
 fn a_crash_ends_every_session() {
     let crashed = |tale: Tale| {
-        let tale = tale.connects(B).is_cut(B).happens(None, What::BrokerCrashed);
+        let tale = tale.connects(B).loses_connection(B).happens(None, What::BrokerCrashed);
         knocks_again(tale.happens(None, What::BrokerStarted))
     };
     fine(|tale| crashed(tale).let_in(B, false));

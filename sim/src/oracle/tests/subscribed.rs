@@ -87,9 +87,14 @@ fn what_the_broker_did_not_take_does_not_come() {
 #[test]
 fn what_comes_again_is_the_same() {
     let resent = |tale: Tale, retain| {
-        published(tale).sees(B, 1, Q1, |_| {}).is_cut(B).resumes(B).sees(B, 1, Q1, move |saw| {
-            (saw.dup, saw.id, saw.retain) = (true, Some(1), retain);
-        })
+        published(tale).sees(B, 1, Q1, |_| {}).loses_connection(B).resumes(B).sees(
+            B,
+            1,
+            Q1,
+            move |saw| {
+                (saw.dup, saw.id, saw.retain) = (true, Some(1), retain);
+            },
+        )
     };
     fine(|tale| resent(tale, false));
     planted("I3 resent-differently", |tale| resent(tale, true));

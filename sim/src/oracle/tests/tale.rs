@@ -187,7 +187,7 @@ impl Tale {
     }
 
     /// The connection ends without a word, and both sides hear of it.
-    pub(super) fn is_cut(self, client: ClientIndex) -> Tale {
+    pub(super) fn loses_connection(self, client: ClientIndex) -> Tale {
         self.closed(client, ClosedBy::Network)
     }
 
@@ -208,7 +208,7 @@ impl Tale {
     /// The faults are over: everybody given comes back to its session.
     pub(super) fn calms_down(self, clients: &[ClientIndex]) -> Tale {
         let tale = clients.iter().fold(self, |tale, &client| match tale.on[client] {
-            Some(_) => tale.is_cut(client),
+            Some(_) => tale.loses_connection(client),
             None => tale,
         });
         let tale = tale.happens(None, What::LivenessBegan);

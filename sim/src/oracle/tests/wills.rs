@@ -11,9 +11,9 @@ fn with_will(tale: Tale, delay_s: u32) -> Tale {
 
 #[test]
 fn a_will_comes_after_a_cut() {
-    fine(|tale| with_will(tale, 0).is_cut(A).gets(B, 9, Q1));
-    fine(|tale| with_will(tale, 2).is_cut(A).waits(2_500).gets(B, 9, Q1));
-    planted("C9 will-too-early", |tale| with_will(tale, 2).is_cut(A).gets(B, 9, Q1));
+    fine(|tale| with_will(tale, 0).loses_connection(A).gets(B, 9, Q1));
+    fine(|tale| with_will(tale, 2).loses_connection(A).waits(2_500).gets(B, 9, Q1));
+    planted("C9 will-too-early", |tale| with_will(tale, 2).loses_connection(A).gets(B, 9, Q1));
 }
 
 #[test]
@@ -27,11 +27,11 @@ fn a_will_is_taken_back_by_disconnect() {
 #[test]
 fn a_will_is_owed() {
     planted_with_arrivals("C1 qos1-lost", |tale| {
-        with_will(tale, 0).is_cut(A).calms_down(&[B]).ends()
+        with_will(tale, 0).loses_connection(A).calms_down(&[B]).ends()
     });
-    fine(|tale| with_will(tale, 0).is_cut(A).calms_down(&[B]).gets(B, 9, Q1).ends());
+    fine(|tale| with_will(tale, 0).loses_connection(A).calms_down(&[B]).gets(B, 9, Q1).ends());
     fine(|tale| with_will(tale, 0).disconnects(A).calms_down(&[B]).ends());
     planted("I4 qos1-delivered-twice", |tale| {
-        with_will(tale, 0).is_cut(A).gets(B, 9, Q1).gets(B, 9, Q1)
+        with_will(tale, 0).loses_connection(A).gets(B, 9, Q1).gets(B, 9, Q1)
     });
 }
