@@ -55,6 +55,9 @@ mod subscriptions;
 mod topic;
 mod wills;
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use crate::history::History;

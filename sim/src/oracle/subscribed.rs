@@ -38,7 +38,11 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
 
 fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, wrong: &mut Wrong) {
     let explanation = case.explain(delivery, message);
-    if explanation.is_found() || delivery.saw.topic.as_deref() != Some(message.topic) {
+    let is_of_invented = message.asked > delivery.at; // invented.rs says that
+    if explanation.is_found()
+        || is_of_invented
+        || delivery.saw.topic.as_deref() != Some(message.topic)
+    {
         return;
     }
     let client = case.client(delivery.connection);
@@ -110,6 +114,9 @@ fn check_unexplained(
 fn check_clearing(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
     let Some(name) = delivery.saw.topic.as_deref() else { return };
     let clearing = case.messages.clearing().iter().filter(|message| message.topic == name);
+    if clearing.clone().all(|message| message.asked > delivery.at) {
+        return; // nobody sent it: invented.rs says so
+    }
     // It came while it was published: it is not kept, so no new subscription gets it.
     let explained = clearing.map(|message| case.explain(delivery, message));
     if explained.into_iter().any(|explanation| explanation.own || explanation.shared) {
