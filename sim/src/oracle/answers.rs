@@ -3,12 +3,10 @@
 //! connections than allowed.
 
 use super::facts::{Connection, Ordinal, Request, Wish};
+use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
 use super::{Case, Wrong, topic};
+use crate::history::PublishAsked;
 use crate::scenario::{Qos, Subscription};
-use std::sync::Arc;
-
-const NO_SUBSCRIPTION: u8 = 0x11;
-const INVALID_FILTER: u8 = 0x8F;
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
@@ -19,22 +17,8 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
                 Wish::Subscribe { filters, .. } if request.answer.is_some() => {
                     check_grants(case, connection, request, filters, wrong);
                 }
-                Wish::Unsubscribe { filters, .. } if request.answer.is_some() => {
-                    check_unsubscribed(case, place, request, filters, wrong);
-                }
-                Wish::Publish(publish)
-                    if case.facts.is_v5(place) && topic::is_the_brokers(&publish.topic) =>
-                {
-                    let Some((at, _)) = request.answer.filter(|(_, reason)| *reason < 0x80) else {
-                        continue;
-                    };
-                    let words = format!("could publish to '{}'", publish.topic);
-                    let events = [request.asked, at];
-                    let client = connection.client;
-                    wrong.add(Promise::C10, "forbidden-publish-taken", client, words, &events);
-                }
-                Wish::Publish(publish) => {
-                    check_denied(case, connection, request, &publish.topic, wrong);
+                Wish::Publish(publish) if case.facts.is_v5(place) => {
+                    check_taken(case, connection, request, publish, wrong);
                 }
                 _ => {}
             }
@@ -59,15 +43,16 @@ fn check_grants(
     }
     let broker = &case.facts.scenario.broker;
     let max = broker.max_qos.unwrap_or(Qos::ExactlyOnce);
-    let is_limited = broker.subscriptions.is_some()
-        || broker.total_bytes.is_some()
-        || broker.topic_bytes.is_some()
-        || broker.topic_levels.is_some();
+    let is_limited = broker.subscriptions.is_some() || broker.total_bytes.is_some();
+    let is_v5 = case.facts.scenario.clients[client].version.is_v5();
+    let (invalid, full) = if is_v5 { (0x8F, 0x97) } else { (0x80, 0x80) };
     for (subscription, &reason) in filters.iter().zip(request.reasons) {
-        let is_filter = topic::is_filter(&subscription.filter);
+        let text = &*subscription.filter;
+        let behind = topic::shared(text).map_or(text, |(_, behind)| behind);
+        let is_filter = topic::is_filter(text) && !is_too_long(broker, behind);
         let granted = subscription.qos.min(max).number();
         let is_right = match reason {
-            0x80.. => !is_filter || is_limited,
+            0x80.. => (!is_filter && reason == invalid) || (is_limited && reason == full),
             reason => is_filter && reason == granted,
         };
         if !is_right {
@@ -80,54 +65,30 @@ fn check_grants(
     }
 }
 
-/// UNSUBACK says of each filter whether there was a subscription. [MQTT-3.11.3-2]
-fn check_unsubscribed(
-    case: &Case<'_>,
-    place: usize,
-    request: &Request<'_>,
-    filters: &[Arc<str>],
-    wrong: &mut Wrong,
-) {
-    let (Some(session), Some((at, _))) = (case.sessions.of[place], request.answer) else { return };
-    if !case.facts.is_v5(place) || request.span.is_none() {
-        return;
-    }
-    let (client, events) = (case.client(place), [request.asked, at]);
-    if request.reasons.len() != filters.len() {
-        let words = format!("{} reasons for {} filters", request.reasons.len(), filters.len());
-        return wrong.add(Promise::C11, "wrong-number-of-reasons", client, words, &events);
-    }
-    for (number, (filter, &reason)) in filters.iter().zip(request.reasons).enumerate() {
-        let is_again = filters[..number].contains(filter);
-        let was_there = case.subscriptions.was_there(session, filter, request);
-        let expected: &[u8] = match was_there {
-            _ if !topic::is_filter(filter) => &[INVALID_FILTER],
-            _ if is_again => &[NO_SUBSCRIPTION],
-            Some(true) => &[0],
-            Some(false) => &[NO_SUBSCRIPTION],
-            None => &[0, NO_SUBSCRIPTION],
-        };
-        if !expected.contains(&reason) {
-            let words = format!("UNSUBSCRIBE '{filter}' was answered with {reason:#04x}");
-            wrong.add(Promise::C11, "wrong-unsuback", client, words, &events);
-        }
-    }
-}
-
-/// A publish is refused only because of a limit.
-fn check_denied(
+/// A publish is refused only because of a limit, and with its reason.
+fn check_taken(
     case: &Case<'_>,
     connection: &Connection<'_>,
     request: &Request<'_>,
-    topic: &str,
+    publish: &PublishAsked,
     wrong: &mut Wrong,
 ) {
-    let Some((at, reason)) = request.answer.filter(|(_, reason)| *reason >= 0x80) else { return };
-    if !super::limits_bite(case.facts.scenario) && !topic::is_the_brokers(topic) {
-        let words = format!("a publish to '{topic}' was refused with {reason:#04x}");
-        let events = [request.asked, at];
-        wrong.add(Promise::C10, "refused-for-no-reason", connection.client, words, &events);
-    }
+    let Some((at, reason)) = request.answer else { return };
+    let is_kept = publish.retain && publish.message != 0;
+    let bytes = Some(publish.packet_bytes);
+    let topic = &publish.topic;
+    let rule = match refusal(&case.facts, topic, is_kept, bytes) {
+        Refusal::Never if reason >= 0x80 => "refused-for-no-reason",
+        Refusal::Perhaps if reason >= 0x80 && reason != QUOTA_EXCEEDED => {
+            "refused-for-other-reason"
+        }
+        Refusal::Surely(_) if reason < 0x80 => "forbidden-publish-taken",
+        Refusal::Surely(code) if reason != code => "refused-for-other-reason",
+        _ => return,
+    };
+    let words = format!("a publish to '{topic}' was answered with {reason:#04x}");
+    let events = [request.asked, at];
+    wrong.add(Promise::C10, rule, connection.client, words, &events);
 }
 
 fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wrong: &mut Wrong) {

@@ -51,6 +51,11 @@ impl Calm {
         self.clients[client]
     }
 
+    /// Milliseconds within which a client hears what a broker says that is never late.
+    pub(super) fn soon_ms(&self) -> u64 {
+        2 * self.slowest_ms + SLACK_MS
+    }
+
     /// When something that a client asked then has surely been answered, in milliseconds.
     pub(super) fn answered_by(&self, facts: &Facts<'_>, asked: Ordinal) -> u64 {
         facts.ms(asked).saturating_add(2 * self.slowest_ms + HANDLING_MS + SLACK_MS)

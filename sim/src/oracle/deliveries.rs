@@ -178,7 +178,7 @@ impl<'a> Case<'a> {
                         let retain = message.retain && granted.retain_as_published;
                         explanation.note(Way::Shared, expected(&[granted], retain));
                     }
-                } else if message.retain {
+                } else if message.retain && message.number != 0 {
                     for granted in retained_ways(changes, effect.span, delivery.at) {
                         explanation.note(Way::Retained, expected(&[granted], true));
                     }

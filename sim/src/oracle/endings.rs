@@ -1,7 +1,7 @@
 //! C8, C11, I8, I13, I16: the broker closes a connection only for a reason, says which, and does
 //! close it where it must.
 
-use super::facts::{Ending, NEVER, Ordinal, SLACK_MS, Wish};
+use super::facts::{Ending, Ordinal, Wish};
 use super::{Case, Wrong};
 use crate::history::ClosedBy;
 use crate::scenario::Qos;
@@ -20,7 +20,6 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
         check_reason(case, place, wrong);
         check_overdue(case, place, wrong);
-        check_silent(case, place, wrong);
     }
     check_delivered_too_late(case, wrong);
 }
@@ -114,25 +113,6 @@ fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
     case.facts.ms(at) >= last + silence_ms
 }
 
-/// A silent connection is over as soon as it is due, whoever is there to hear of it.
-fn check_silent(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
-    let (facts, connection) = (&case.facts, &case.facts.connections[place]);
-    let Some(due_ms) = facts.silent_ms(place) else { return };
-    // Who takes nothing is closed when it does, or after a while.
-    let takes = case.calm.has(connection.client)
-        && connection.ending.is_none_or(|(_, by)| by != Ending::Left);
-    let is_in = connection.is_accepted() && takes && facts.is_exact;
-    let (Some((ended, _)), Some(life)) = (facts.ended, connection.life) else { return };
-    let over = connection.told_closed.unwrap_or(NEVER).min(facts.lives[life].to).min(ended);
-    let late_ms = facts.ms(over).saturating_sub(due_ms);
-    // The network may be full of what the client has not got.
-    if is_in && late_ms > 2 * SLACK_MS + case.calm.slowest_ms {
-        let words = format!("was not closed {late_ms} ms after 1.5 times its keep alive");
-        let events = [connection.opened, over];
-        wrong.add(Promise::I13, "keep-alive-late", connection.client, words, &events);
-    }
-}
-
 /// What must be closed and is not: after garbage, silence, or a takeover.
 fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
@@ -155,7 +135,11 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let answered = connection.answer.map_or(connection.opened, |answer| answer.at);
     let last = connection.requests.last().map_or(answered, |request| request.asked);
     let silence_ms = u64::from(case.facts.keep_alive_s(place)) * 1_500;
-    if silence_ms > 0 && open_until > case.calm.answered_by(&case.facts, last) + silence_ms {
+    let due = match case.facts.silent_ms(place).filter(|_| case.facts.is_exact) {
+        Some(silent) => silent + case.calm.soon_ms(),
+        None => case.calm.answered_by(&case.facts, last) + silence_ms,
+    };
+    if silence_ms > 0 && open_until > due {
         let words = "was not disconnected though it was silent for 1.5 times its keep alive";
         add(Promise::I13, "keep-alive-not-enforced", words, last);
     }

@@ -75,6 +75,8 @@ pub(super) struct Connection<'a> {
     /// When CONNECT took effect; none: it never arrived.
     pub(super) entry: Option<Span>,
     pub(super) answer: Option<Answer<'a>>,
+    /// It was let in, whether or not its client ever heard of that.
+    pub(super) is_let_in: bool,
     pub(super) ending: Option<(Ordinal, Ending)>,
     /// A DISCONNECT from the broker.
     pub(super) sent_away: Option<(Ordinal, u8)>,
@@ -130,6 +132,8 @@ pub(super) struct Facts<'a> {
     pub(super) liveness_from: Ordinal,
     /// When the run ended, and whether all was quiet.
     pub(super) ended: Option<(Ordinal, bool)>,
+    /// On how many topics anything may be retained, if that is limited.
+    pub(super) retained_topics: usize,
     /// By event: when the request arrived at the broker.
     arrived: Vec<Ordinal>,
     /// By client: the connection that it is on.
@@ -148,6 +152,7 @@ impl<'a> Facts<'a> {
             connections: Vec::with_capacity(32),
             liveness_from: NEVER,
             ended: None,
+            retained_topics: super::limits::retained_topics(scenario),
             arrived: vec![NEVER; events.len()],
             on: vec![None; scenario.clients.len()],
         };
@@ -280,7 +285,34 @@ impl<'a> Facts<'a> {
         let (Some(life), true) = (connection.life, connection.connect.is_some()) else { return };
         let asked = connection.end.from;
         let answered = connection.answer.map(|answer| answer.at);
-        self.connections[place].entry = self.span(asked, answered, self.lives[life].to);
+        let entry = self.span(asked, answered, self.lives[life].to);
+        let connection = &self.connections[place];
+        let is_let_in = match connection.answer {
+            Some(answer) => answer.reason == 0,
+            None => entry.is_some() && self.must_be_let_in(place),
+        };
+        self.connections[place].is_let_in = is_let_in;
+        self.connections[place].entry = entry;
+    }
+
+    /// Whether nothing can be wrong with a CONNECT that arrived.
+    fn must_be_let_in(&self, place: usize) -> bool {
+        let connection = &self.connections[place];
+        let (Some(connect), client) = (connection.connect, connection.client) else { return false };
+        let (client, broker) = (&self.scenario.clients[client], &self.scenario.broker);
+        let may_lack_id = match client.version {
+            ProtocolVersion::V5 => true,
+            ProtocolVersion::V311 => connect.clean_start,
+            ProtocolVersion::V31 => false,
+        };
+        let is_limited = broker.connections.is_some()
+            || broker.total_bytes.is_some()
+            || broker.topic_bytes.is_some()
+            || broker.topic_levels.is_some()
+            || broker.packet_bytes.is_some()
+            || (broker.keep_alive_max_s.is_some() && !client.version.is_v5())
+            || connect.packet_bytes_max.is_some();
+        self.is_exact && !is_limited && (may_lack_id || !client.client_id.is_empty())
     }
 
     /// When the broker's side of a connection ended.
@@ -289,7 +321,7 @@ impl<'a> Facts<'a> {
         let mut to = connection.life.map_or(NEVER, |life| self.lives[life].to);
         if let (Some(entry), true) = (connection.entry, self.has_name(place)) {
             let same = self.connections.iter().filter(|other| self.is_same_id(other, connection));
-            let entries = same.filter(|other| other.is_accepted()).filter_map(|other| other.entry);
+            let entries = same.filter(|other| other.is_let_in).filter_map(|other| other.entry);
             to = entries
                 .filter(|other| other.from > entry.to)
                 .map(|e| e.to)
@@ -305,6 +337,11 @@ impl<'a> Facts<'a> {
         let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage));
         if let (Some(garbage), true) = (garbage, self.has_arrivals) {
             to = to.min(self.arrived[garbage.asked]);
+        }
+        if self.is_exact {
+            let goodbye = connection.requests.iter().find(|request| request.is_goodbye());
+            to = to.min(goodbye.map_or(NEVER, |goodbye| self.arrived[goodbye.asked]));
+            to = to.min(self.silence_noticed(place));
         }
         let answered = connection.requests.iter().rev().find(|request| request.answer.is_some());
         let alive = answered.map(|request| match self.arrived[request.asked] {
@@ -332,22 +369,32 @@ impl<'a> Facts<'a> {
         if !is_known {
             return None;
         }
-        let ends = |wish: Wish<'_>| matches!(wish, Wish::Garbage | Wish::Disconnect { .. });
-        let said = connection.requests.iter().filter(|request| ends(request.wish));
+        let ends =
+            |request: &&Request<'_>| request.is_goodbye() || matches!(request.wish, Wish::Garbage);
+        let said = connection.requests.iter().filter(ends);
         let said = said.map(|request| self.arrived[request.asked]);
         let others = self.connections.iter().filter(|other| self.is_same_id(other, connection));
         let others = others.filter_map(|other| Some(other.entry?.from)).filter(|at| *at > entry.to);
         let life_to = connection.life.map_or(NEVER, |life| self.lives[life].to);
-        let silent = self.silent_ms(place).map_or(NEVER, |ms| self.not_before(ms));
-        let told = [connection.told_closed.unwrap_or(NEVER), life_to, silent];
+        let told = [connection.told_closed.unwrap_or(NEVER), life_to, self.silent_at(place)];
         said.chain(others).chain(told).min()
     }
 
-    /// When 1.5 times the keep alive went by in silence, in milliseconds.
+    /// The first event after a silence of 1.5 times the keep alive.
+    fn silent_at(&self, place: usize) -> Ordinal {
+        self.silent_ms(place).map_or(NEVER, |ms| self.not_before(ms))
+    }
+
+    /// The last event before a broker that is never late has noticed that silence.
+    fn silence_noticed(&self, place: usize) -> Ordinal {
+        self.silent_ms(place).map_or(NEVER, |ms| self.first_at(ms + 1))
+    }
+
+    /// When a client that is let in has been silent for 1.5 times its keep alive.
     pub(super) fn silent_ms(&self, place: usize) -> Option<u64> {
         let connection = &self.connections[place];
         let silence_ms = u64::from(self.keep_alive_s(place)) * 1_500;
-        let entry = connection.entry.filter(|_| silence_ms > 0)?;
+        let entry = connection.entry.filter(|_| silence_ms > 0 && connection.is_let_in)?;
         let came = connection.requests.iter().map(|request| self.arrived[request.asked]);
         let mut last_ms = self.ms(entry.from);
         for came in came.filter(|came| *came != NEVER) {
@@ -372,7 +419,7 @@ impl<'a> Facts<'a> {
     }
 
     fn find_requests(&mut self, place: usize) {
-        let end = self.connections[place].end.to;
+        let end = self.connections[place].end;
         let mut requests = std::mem::take(&mut self.connections[place].requests);
         let is_in = self.connections[place].is_accepted();
         // What is answered later was handled later, so this was handled too.
@@ -382,8 +429,12 @@ impl<'a> Facts<'a> {
                 answered = Some(answered.map_or(at, |later: Ordinal| later.min(at)));
             }
             request.arrived = Some(self.arrived[request.asked]).filter(|at| *at != NEVER);
-            let span = self.span(request.asked, answered, end);
-            request.span = span.filter(|span| is_in && (span.from <= end));
+            let mut span = self.span(request.asked, answered, end.to);
+            if let (Some(span), true) = (&mut span, self.is_exact) {
+                // The broker was there to handle it, whoever heard of that.
+                span.is_sure |= span.to < end.from;
+            }
+            request.span = span.filter(|span| is_in && (span.from <= end.to));
         }
         self.connections[place].requests = requests;
     }
@@ -409,6 +460,7 @@ impl<'a> Connection<'a> {
             connect: None,
             entry: None,
             answer: None,
+            is_let_in: false,
             ending: None,
             sent_away: None,
             requests: Vec::with_capacity(16),
@@ -509,6 +561,13 @@ impl<'a> Connection<'a> {
             request.answer = Some((at, reason));
             request.reasons = reasons;
         }
+    }
+}
+
+impl Request<'_> {
+    /// DISCONNECT.
+    pub(super) fn is_goodbye(&self) -> bool {
+        matches!(self.wish, Wish::Disconnect { .. })
     }
 }
 

@@ -7,9 +7,10 @@
 
 use super::deliveries::Delivery;
 use super::facts::{Ordinal, Span};
+use super::limits::is_taken_for_sure;
 use super::messages::Message;
-use super::subscriptions::{Granted, is_sure, states};
-use super::{Case, Wrong, limits_bite};
+use super::subscriptions::{is_sure, may_be, states};
+use super::{Case, Wrong};
 use crate::scenario::{Qos, Scenario};
 use crate::verdict::Promise;
 
@@ -25,10 +26,12 @@ struct Account<'c, 'a> {
     seen: Vec<usize>,
     /// It was there to the end, and all that waited for it has come.
     is_drained: bool,
+    /// What waits for it.
+    room: Room,
 }
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    if may_drop(case) {
+    if case.facts.scenario.broker.queue_bytes.is_some() {
         return;
     }
     let mut from = 0;
@@ -39,21 +42,84 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let mut seen: Vec<usize> = rest[..count].iter().filter_map(|d| d.message).collect();
         seen.sort_unstable();
         let is_drained = is_drained(case, session);
-        let account = Account { case, session, deliveries: &rest[..count], seen, is_drained };
+        let (deliveries, room) = (&rest[..count], Room::of(case, session, &rest[..count]));
+        let account = Account { case, session, deliveries, seen, is_drained, room };
         account.check(wrong);
     }
-    for message in &case.messages.all {
-        check_groups(case, message, wrong);
+    if !may_drop(case) {
+        case.messages.all.iter().for_each(|message| check_groups(case, message, wrong));
+    }
+}
+
+/// How many messages wait in a session at most.
+#[derive(Debug)]
+enum Room {
+    /// Always fewer than its limit.
+    Enough,
+    /// As many as changes before an event add up to.
+    Counted(Vec<(Ordinal, i32)>, usize),
+    Unknown,
+}
+
+impl Room {
+    /// All that may have been meant for a session, less what its client has seen.
+    fn of(case: &Case<'_>, session: usize, deliveries: &[Delivery<'_>]) -> Room {
+        let broker = &case.facts.scenario.broker;
+        let Some(max) = broker.queue_messages.filter(|_| may_drop(case)) else {
+            return Room::Enough;
+        };
+        if !case.facts.is_exact || broker.sys_interval_s.is_some() {
+            return Room::Unknown;
+        }
+        let mut changes: Vec<(Ordinal, i32)> = Vec::new();
+        for message in &case.messages.all {
+            let Some(topic) = case.subscriptions.topic(message.topic) else { continue };
+            for effect in &message.effects {
+                let since = Span { to: usize::MAX, ..effect.span };
+                let mut own = 0;
+                let mut shared = 0;
+                for (filter, changes) in case.subscriptions.matching(session, topic) {
+                    match filter.is_shared {
+                        true => shared += i32::from(may_be(changes, since)),
+                        false => own |= i32::from(may_be(changes, effect.span)),
+                    }
+                }
+                changes.push((effect.span.from, own + shared));
+            }
+        }
+        let came = |delivery: &&Delivery<'_>| {
+            delivery.message.is_some() && delivery.repeats.is_none() && !delivery.saw.retain
+        };
+        changes.extend(deliveries.iter().filter(came).map(|delivery| (delivery.at, -1)));
+        changes.sort_unstable();
+        Room::Counted(changes, max)
+    }
+
+    /// Whether what is published then surely fits: it is counted itself.
+    fn has_for(&self, during: Span) -> bool {
+        match self {
+            Room::Enough => true,
+            Room::Unknown => false,
+            Room::Counted(changes, max) => {
+                let mut count = 0;
+                let mut most = 0;
+                for (change, by) in changes.iter().take_while(|(at, _)| *at <= during.to) {
+                    most = if *change <= during.from { count + by } else { most.max(count + by) };
+                    count += by;
+                }
+                usize::try_from(most).is_ok_and(|most| most <= *max)
+            }
+        }
     }
 }
 
 /// Whether the broker's limits allow it to drop messages that wait.
 fn may_drop(case: &Case<'_>) -> bool {
     let scenario: &Scenario = case.facts.scenario;
+    let Some(max) = scenario.broker.queue_messages else { return false };
     let most = case.messages.all.iter().map(|message| message.times).sum::<usize>()
         + case.facts.connections.iter().map(|c| c.requests.len()).sum::<usize>();
-    scenario.broker.queue_messages.is_some_and(|max| max <= most)
-        || scenario.broker.queue_bytes.is_some()
+    max <= most
 }
 
 /// Whether a session was connected when all was quiet at the end.
@@ -65,6 +131,18 @@ pub(super) fn is_drained(case: &Case<'_>, session: usize) -> bool {
         && case.facts.connections[last].ending.is_none()
         && case.facts.connections[last].opened > case.facts.liveness_from
         && facts.ended.from >= ended
+}
+
+/// The largest packet that every connection of a session takes.
+fn smallest(case: &Case<'_>, session: usize) -> usize {
+    if !is_small(case, session) {
+        return usize::MAX;
+    }
+    let identity = case.sessions.all[session].identity;
+    let connections = case.facts.connections.iter().zip(&case.sessions.identities);
+    let same = connections.filter(|(_, other)| **other == identity);
+    let asked = same.filter_map(|(connection, _)| connection.connect?.packet_bytes_max);
+    asked.min().map_or(usize::MAX, |max| max as usize)
 }
 
 /// Whether some connection of a session takes only small packets.
@@ -82,14 +160,15 @@ pub(super) fn is_small(case: &Case<'_>, session: usize) -> bool {
 impl Account<'_, '_> {
     fn check(&self, wrong: &mut Wrong) {
         let session = &self.case.sessions.all[self.session];
-        if session.has_guessed || is_small(self.case, self.session) {
+        if session.has_guessed && !self.case.facts.is_exact {
             return;
         }
+        let smallest = smallest(self.case, self.session);
         for (place, message) in self.case.messages.all.iter().enumerate() {
             let is_owed_now = message.number != 0
-                && message.expiry_s.is_none()
                 && !message.effects.is_empty()
-                && self.seen.binary_search(&place).is_err();
+                && self.seen.binary_search(&place).is_err()
+                && message.packet_bytes_max() <= smallest;
             if is_owed_now && let Some((qos, subscribed)) = self.owed(message) {
                 self.check_owed(message, qos, subscribed, wrong);
             }
@@ -103,12 +182,13 @@ impl Account<'_, '_> {
         let is_own = session.identity == message.publisher;
         let topic = self.case.subscriptions.topic(message.topic)?;
         let during = message.span()?;
-        let is_certain =
-            message.is_acked() || (message.is_sure() && !limits_bite(self.case.facts.scenario));
+        let is_certain = message.is_acked()
+            || (message.is_sure() && is_taken_for_sure(&self.case.facts, message));
         // What replaced the session has none of what waited for it.
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
         let is_there = session.begun.to <= during.from && during.to < session.ended.from;
-        if !is_certain || may_be_replaced || !is_there {
+        let is_room = message.effects.iter().all(|effect| self.room.has_for(effect.span));
+        if !is_certain || may_be_replaced || !is_there || !is_room {
             return None;
         }
         let plain = self.case.subscriptions.matching(self.session, topic);
@@ -134,8 +214,10 @@ impl Account<'_, '_> {
     }
 
     fn check_owed(&self, message: &Message<'_>, qos: Qos, subscribed: Ordinal, wrong: &mut Wrong) {
-        let later = self.later(message, qos);
-        if later.is_none() && (qos == Qos::AtMostOnce || !self.is_drained) {
+        let stayed = self.stayed(message);
+        let later = self.later(message, qos).filter(|_| message.expiry_s.is_none());
+        let is_due = qos > Qos::AtMostOnce && self.is_drained && message.expiry_s.is_none();
+        if later.is_none() && stayed.is_none() && !is_due {
             return;
         }
         let (promise, rule) = match qos {
@@ -144,10 +226,11 @@ impl Account<'_, '_> {
             Qos::ExactlyOnce => (Promise::C2, "qos2-lost"),
         };
         let session = &self.case.sessions.all[self.session];
-        let connection =
-            later.map(|later| later.connection).or(session.connections.last().copied());
+        let connection = later.map(|later| later.connection);
+        let connection = connection.or(stayed).or(session.connections.last().copied());
         let why = match later {
             Some(_) => "though a later message of the same kind did",
+            None if stayed.is_some() => "though its client was there, and nothing was in the way",
             None => "though all was quiet in the end",
         };
         let words = format!(
@@ -157,6 +240,31 @@ impl Account<'_, '_> {
         let mut events = vec![subscribed, message.asked];
         events.extend(later.map(|later| later.at));
         wrong.add(promise, rule, connection.map(|on| self.case.client(on)), words, &events);
+    }
+
+    /// The connection that a session surely had from when a message was published until long
+    /// after it must have come.
+    fn stayed(&self, message: &Message<'_>) -> Option<usize> {
+        let (facts, calm) = (&self.case.facts, &self.case.calm);
+        if !facts.is_exact || facts.scenario.broker.inflight.is_some() {
+            return None;
+        }
+        let during = message.span()?;
+        let soon_ms = 20 * calm.slowest_ms + QUIET_MS;
+        if message.expiry_s.is_some_and(|secs| u64::from(secs) * 1_000 <= soon_ms) {
+            return None;
+        }
+        let until = facts.first_at(facts.ms(during.to) + soon_ms);
+        let is_it = |on: &&usize| {
+            let connection = &facts.connections[**on];
+            let is_slow = connection.connect.is_none_or(|c| c.receive_maximum.is_some());
+            !is_slow
+                && calm.has(connection.client)
+                && connection.entry.is_some_and(|entry| entry.to < during.from)
+                && until < connection.end.from.min(facts.events.len())
+                && connection.ending.is_none_or(|(at, _)| at > until)
+        };
+        self.case.sessions.all[self.session].connections.iter().find(is_it).copied()
     }
 
     /// A message that came though it was published after this one: the two must come in order.
@@ -196,13 +304,9 @@ impl Account<'_, '_> {
 /// A group's message goes to one of its members: owed if all who may be members were there to the
 /// end and drained, and one of them surely was a member.
 fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
-    if message.number == 0 || message.expiry_s.is_some() {
-        return;
-    }
-    let Some(during) = message.span() else { return };
+    let Some(during) = message.span().filter(|_| message.is_acked()) else { return };
     let Some(topic) = case.subscriptions.topic(message.topic) else { return };
-    check_members(case, message, topic, during, wrong);
-    if !message.is_acked() || message.qos == Qos::AtMostOnce {
+    if message.number == 0 || message.expiry_s.is_some() || message.qos == Qos::AtMostOnce {
         return;
     }
     let since = Span { to: usize::MAX, ..during };
@@ -216,7 +320,7 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
                 .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));
             is_owed |= is_sure(changes, during) && session.begun.to <= during.from;
             has_doubts |= !takes_all
-                || session.has_guessed
+                || (session.has_guessed && !case.facts.is_exact)
                 || !session.doubts.is_empty()
                 || is_small(case, place)
                 || !is_drained(case, place);
@@ -234,72 +338,4 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
         let promise = if message.qos == Qos::ExactlyOnce { Promise::C2 } else { Promise::C1 };
         wrong.add(promise, "shared-lost", None, words, &[message.asked]);
     }
-}
-
-/// A message goes to a member that is there, if one of a group is: it waits for nobody then, and
-/// at QoS 0 it would be gone.
-fn check_members(
-    case: &Case<'_>,
-    message: &Message<'_>,
-    topic: usize,
-    during: Span,
-    wrong: &mut Wrong,
-) {
-    let number = case.messages.find(message.number);
-    let is_certain = message.is_sure() && !limits_bite(case.facts.scenario);
-    let came_to_one_there =
-        case.deliveries.all.iter().any(|delivery| {
-            delivery.message == number && is_there(case, delivery.connection, during)
-        });
-    if !is_certain || came_to_one_there {
-        return;
-    }
-    for (place, session) in case.sessions.all.iter().enumerate() {
-        for (filter, changes) in case.subscriptions.matching(place, topic) {
-            let keeps = |state: Option<Granted>| state.is_some_and(|s| s.qos > Qos::AtMostOnce);
-            let may_wait = message.qos > Qos::AtMostOnce && states(changes, during).any(keeps);
-            let is_member = filter.is_shared && is_sure(changes, during);
-            if !is_member
-                || (may_wait && !is_drained(case, place))
-                || is_small(case, place)
-                || !session.doubts.is_empty()
-            {
-                continue;
-            }
-            let Some(&on) = session.connections.iter().find(|&&on| is_there(case, on, during))
-            else {
-                continue;
-            };
-            if may_others_be_there(case, on, during) {
-                continue; // it may have been given to one who was about to go
-            }
-            let words = format!(
-                "message {} on '{}' came to no member of '{}', though one was there",
-                message.number, message.topic, filter.text
-            );
-            let events = [message.asked, case.facts.connections[on].opened];
-            return wrong.add(Promise::C4, "shared-not-given", case.client(on), words, &events);
-        }
-    }
-}
-
-/// Whether another connection may have stood when a message was published, but perhaps not long.
-fn may_others_be_there(case: &Case<'_>, on: usize, during: Span) -> bool {
-    let others = case.facts.connections.iter().enumerate().filter(|(other, _)| *other != on);
-    let mut others = others.filter(|(other, _)| !is_there(case, *other, during));
-    others.any(|(_, connection)| {
-        connection.end.to >= during.from && connection.entry.is_none_or(|e| e.from <= during.to)
-    })
-}
-
-/// Whether a connection stood when a message was published, and long enough for it to come.
-fn is_there(case: &Case<'_>, on: usize, during: Span) -> bool {
-    let connection = &case.facts.connections[on];
-    let came_by = case.calm.answered_by(&case.facts, during.to);
-    let stood_until = connection.ending.map_or(case.facts.ended, |(at, _)| Some((at, true)));
-    case.calm.has(connection.client)
-        && connection.is_accepted()
-        && connection.entry.is_some_and(|entry| entry.to < during.from)
-        && connection.end.from > during.to
-        && stood_until.is_some_and(|(at, _)| case.facts.ms(at) > came_by)
 }

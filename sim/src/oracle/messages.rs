@@ -4,6 +4,7 @@
 //! Knows nothing of who gets it.
 
 use super::facts::{Ending, Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
+use super::limits::{Refusal, refusal};
 use super::sessions::{FOR_EVER, Identity, Sessions, expiry_s};
 use super::topic;
 use crate::history::{ClosedBy, Outcome, What};
@@ -20,6 +21,8 @@ pub(super) struct Message<'a> {
     pub(super) retain: bool,
     pub(super) expiry_s: Option<u32>,
     pub(super) bytes: usize,
+    /// Of PUBLISH; of a will: none.
+    pub(super) packet_bytes: usize,
     pub(super) properties: Option<&'a Properties>,
     pub(super) publisher: Identity,
     /// The connection whose will it is.
@@ -48,6 +51,13 @@ impl Message<'_> {
     /// Whether the broker said that it took it.
     pub(super) fn is_acked(&self) -> bool {
         matches!(self.outcome, Some(Outcome::Acked { .. }))
+    }
+
+    /// Bytes of the packet that delivers it, at most.
+    pub(super) fn packet_bytes_max(&self) -> usize {
+        const HEADERS: usize = 100;
+        let properties = self.properties.map_or(0, Properties::bytes_max);
+        self.topic.len() + self.bytes.max(20) + properties + HEADERS
     }
 
     /// From its first publication to its last, if there was any.
@@ -119,6 +129,7 @@ impl<'a> Messages<'a> {
                 retain: publish.retain,
                 expiry_s: publish.expiry_s,
                 bytes: publish.bytes,
+                packet_bytes: publish.packet_bytes,
                 properties: publish.properties.as_deref(),
                 publisher,
                 will_of: None,
@@ -190,7 +201,7 @@ fn of_will<'a>(
 ) -> Message<'a> {
     let is_v5 = facts.is_v5(place);
     let message = &will.message;
-    let span = will_span(facts, sessions, place, if is_v5 { will.delay_s } else { 0 });
+    let span = will_span(facts, sessions, place, will);
     Message {
         number: message.message,
         topic: &message.topic,
@@ -198,6 +209,7 @@ fn of_will<'a>(
         retain: message.retain,
         expiry_s: message.expiry_s.filter(|_| is_v5),
         bytes: message.bytes,
+        packet_bytes: 0,
         properties: message.properties.as_deref().filter(|_| is_v5),
         publisher: sessions.identities[place],
         will_of: Some(place),
@@ -213,12 +225,29 @@ fn of_will<'a>(
     }
 }
 
+/// Whether DISCONNECT took the will of a connection back before anything else ended that.
+fn is_taken_back_for_sure(facts: &Facts<'_>, place: usize) -> bool {
+    let connection = &facts.connections[place];
+    let asked_none = connection.connect.is_some_and(|connect| connect.expiry_s.unwrap_or(0) == 0);
+    connection.requests.iter().any(|request| match (request.wish, request.arrived) {
+        (Wish::Disconnect { reason: 0, expiry_s }, Some(at)) => {
+            let is_wrong = asked_none && expiry_s.is_some_and(|secs| secs != 0);
+            !is_wrong && at <= connection.end.from
+        }
+        _ => false,
+    })
+}
+
 /// When a will was published, if it was: after the end of its connection and the delay, or when
 /// the session ended, if that is earlier. Sure only if nothing could take it back.
-fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32) -> Option<Span> {
+fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) -> Option<Span> {
+    let delay_s = if facts.is_v5(place) { will.delay_s } else { 0 };
     let connection = &facts.connections[place];
     let life = facts.lives[connection.life?];
     let end = connection.end;
+    if facts.is_exact && is_taken_back_for_sure(facts, place) {
+        return None;
+    }
     let (least, most) = expiry_s(facts, place);
     let mut after = sessions
         .attempts
@@ -250,32 +279,25 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32)
     if from > to || from == NEVER {
         return None;
     }
-    let had_expiry = connection.connect.is_some_and(|c| c.expiry_s.unwrap_or(0) != 0);
-    let goodbye = connection.requests.iter().find(|request| match request.wish {
-        Wish::Disconnect { reason: 0, expiry_s } => {
-            // [MQTT-3.14.2-2]
-            let is_right = had_expiry || expiry_s.unwrap_or(0) == 0;
-            is_right && request.span.is_some()
-        }
-        _ => false,
+    let is_taken_back = connection.requests.iter().any(|request| {
+        matches!(request.wish, Wish::Disconnect { reason: 0, .. }) && request.span.is_some()
     });
-    // [MQTT-3.1.2-10]
-    if goodbye.is_some_and(|goodbye| goodbye.arrived == Some(end.from)) {
-        return None;
-    }
-    let is_taken_back = goodbye.is_some();
-    // [MQTT-3.1.3-9]
-    let is_resumed_in_time = next.is_some_and(|(on, entry)| {
-        let is_same = sessions.of[on].is_some() && sessions.of[on] == sessions.of[place];
-        is_same && facts.ms(entry.to) < facts.ms(end.from).saturating_add(delay_min)
-    });
-    if is_resumed_in_time && facts.is_exact {
-        return None;
+    let is_back_in_time = facts.is_exact
+        && next.is_some_and(|(on, entry)| {
+            let is_clean = facts.connections[on].connect.is_none_or(|connect| connect.clean_start);
+            facts.connections[on].is_let_in
+                && !is_clean
+                && facts.ms(entry.to) < facts.ms(end.from) + delay_min
+        });
+    if is_back_in_time {
+        return None; // the session goes on, and the will is forgotten
     }
     let is_ended = end.to != NEVER && to != NEVER && to != life.to;
     let is_resumed = next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
-    let is_limited = super::limits_bite(facts.scenario);
-    let is_ours = connection.is_accepted();
+    let message = &will.message;
+    let is_kept = message.retain && message.message != 0;
+    let is_limited = refusal(facts, &message.topic, is_kept, None) != Refusal::Never;
+    let is_ours = connection.is_let_in;
     let is_known = !matches!(connection.ending, Some((_, Ending::By(ClosedBy::Unreachable))));
     let is_sure = is_ended && !is_taken_back && !is_resumed && !is_limited && is_ours && is_known;
     Some(Span { from, to, is_sure })

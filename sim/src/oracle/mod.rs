@@ -18,7 +18,6 @@
 //! | `subscribed.rs` | I2, I3, C5, C10 |
 //! | `copies.rs` | C2, I4 |
 //! | `lost.rs` | C1, C2, C4, C5 |
-//! | `queues.rs` | C11, C12, I17 |
 //! | `order.rs` | C3, I5 |
 //! | `packet_ids.rs` | I6, C11 |
 //! | `session_present.rs` | C7, I7 |
@@ -27,6 +26,11 @@
 //! | `expiry.rs` | I3 |
 //! | `endings.rs` | C8, I8, I13, I16 |
 //! | `answers.rs` | C10, C11, I9 |
+//! | `greeting.rs` | C7, C11, I9, I13 |
+//! | `reasons.rs` | C5, C11, I3 |
+//! | `finished.rs` | C13, I6 |
+//! | `groups.rs` | C13 |
+//! | `queues.rs` | C11, C12, I17 |
 //! | `liveness.rs` | C13 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
@@ -39,7 +43,11 @@ mod deliveries;
 mod endings;
 mod expiry;
 mod facts;
+mod finished;
+mod greeting;
+mod groups;
 mod invented;
+mod limits;
 mod liveness;
 mod lost;
 mod messages;
@@ -47,16 +55,16 @@ mod order;
 mod packet_ids;
 mod properties;
 mod queues;
+mod reasons;
 mod retained;
 mod session_present;
 mod sessions;
 mod subscribed;
 mod subscriptions;
-mod topic;
-mod wills;
-
 #[cfg(test)]
 mod tests;
+mod topic;
+mod wills;
 
 use std::borrow::Cow;
 
@@ -80,10 +88,9 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 15] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 19] = [
     invented::check,
     properties::check,
-    queues::check,
     subscribed::check,
     copies::check,
     lost::check,
@@ -95,6 +102,11 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 15] = [
     expiry::check,
     endings::check,
     answers::check,
+    greeting::check,
+    reasons::check,
+    finished::check,
+    groups::check,
+    queues::check,
     liveness::check,
 ];
 

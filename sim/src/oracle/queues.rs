@@ -1,42 +1,59 @@
-//! C11, C12, I17: no more messages wait in a session than the broker is told to keep.
+//! C11, C12, I17: no more messages wait in a session than its limit: of those published while it
+//! was away, no more may come when it is back.
 //!
-//! What waited is what was published while the session had no connection, and came on the next.
+//! That as many as allowed are kept is checked by `lost.rs`.
 
-use super::facts::Ordinal;
-use super::{Case, Wrong};
+use super::facts::{NEVER, Ordinal};
+use super::{Case, Wrong, topic};
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let Some(max) = case.facts.scenario.broker.queue_messages else { return };
-    for session in &case.sessions.all {
-        for pair in session.connections.windows(2) {
-            let came = waited(case, pair[0], pair[1]);
-            if came.len() > max {
-                let words = format!("{} messages waited, and {max} are allowed", came.len());
-                let client = case.client(pair[1]);
-                wrong.add(Promise::C11, "queue-too-long", client, words, &came);
+    let Some(max) = case.facts.scenario.broker.queue_messages.filter(|_| case.facts.is_exact)
+    else {
+        return;
+    };
+    for (session, facts) in case.sessions.all.iter().enumerate() {
+        if facts.doubts.is_empty() {
+            for pair in facts.connections.windows(2) {
+                let (before, after) = (pair[0], pair[1]);
+                let gone = case.facts.connections[before].end.to;
+                let back = case.facts.connections[after].entry.map_or(NEVER, |entry| entry.from);
+                let since = case.facts.connections[before].entry.map_or(0, |entry| entry.from);
+                if gone < back && !case.sessions.has_unseen(&case.facts, session, since, back) {
+                    check_gap(case, session, gone, back, max, wrong);
+                }
             }
         }
     }
 }
 
-/// What came on a connection that was published after the one before it had ended.
-fn waited(case: &Case<'_>, before: usize, on: usize) -> Vec<Ordinal> {
-    let connections = &case.facts.connections;
-    let (since, Some(entry)) = (connections[before].end.to, connections[on].entry) else {
-        return Vec::new();
-    };
-    let here = case.deliveries.all.iter().filter(|delivery| delivery.connection == on);
-    let first = here.filter(|delivery| delivery.repeats.is_none() && !delivery.saw.dup);
-    let waited = first.filter(|delivery| {
+fn check_gap(
+    case: &Case<'_>,
+    session: usize,
+    gone: Ordinal,
+    back: Ordinal,
+    max: usize,
+    wrong: &mut Wrong,
+) {
+    let mut waited: Vec<Ordinal> = Vec::new();
+    for delivery in case.deliveries.all.iter().filter(|delivery| delivery.session == session) {
         let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else {
-            return false;
+            continue;
         };
-        let is_between = |from: Ordinal, to: Ordinal| from > since && to < entry.from;
+        let is_in_gap = message.effects.len() == 1
+            && message.span().is_some_and(|span| gone < span.from && span.to < back);
+        if !is_in_gap || delivery.repeats.is_some() || topic::is_the_brokers(message.topic) {
+            continue;
+        }
         let explanation = case.explain(delivery, message);
-        message.span().is_some_and(|span| is_between(span.from, span.to))
-            && !explanation.retained
-            && explanation.is_found()
-    });
-    waited.map(|delivery| delivery.at).collect()
+        if explanation.own && !explanation.shared && !explanation.retained {
+            waited.push(delivery.at);
+        }
+    }
+    if waited.len() > max {
+        let words = format!("{} messages waited in a session that may hold {max}", waited.len());
+        let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
+        waited.push(back);
+        wrong.add(Promise::C11, "queue-too-long", client, words, &waited);
+    }
 }

@@ -3,9 +3,10 @@
 
 use super::deliveries::{Delivery, retained_ways};
 use super::facts::{SLACK_MS, Span};
+use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{Change, states};
-use super::{Case, Wrong, limits_bite, lost};
+use super::{Case, Wrong, lost};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
 
@@ -83,7 +84,7 @@ fn retained_on<'c, 'a>(
 /// Whether the broker surely took a message.
 fn is_taken(case: &Case<'_>, message: &Message<'_>) -> bool {
     let is_told = message.number != 0 && message.is_acked();
-    is_told || (message.is_sure() && !limits_bite(case.facts.scenario))
+    is_told || (message.is_sure() && is_taken_for_sure(&case.facts, message))
 }
 
 /// Whether another message took the place of one published at `during` before `then`.

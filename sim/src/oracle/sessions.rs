@@ -67,6 +67,24 @@ impl Sessions {
         sessions
     }
 
+    /// Whether a session may have had a connection that nobody saw let in between two events.
+    pub(super) fn has_unseen(
+        &self,
+        facts: &Facts<'_>,
+        session: usize,
+        from: Ordinal,
+        to: Ordinal,
+    ) -> bool {
+        let known = &self.all[session];
+        self.attempts
+            .iter()
+            .filter(|attempts| (attempts.identity, attempts.life) == (known.identity, known.life))
+            .flat_map(|attempts| &attempts.connections)
+            .filter(|&&on| self.of[on] != Some(session))
+            .filter_map(|&on| facts.connections[on].entry)
+            .any(|entry| entry.to >= from && entry.from <= to)
+    }
+
     fn find_attempts(&mut self, facts: &Facts<'_>) {
         let mut all: Vec<(Identity, usize, Ordinal, usize)> = Vec::new();
         for (place, connection) in facts.connections.iter().enumerate() {
@@ -100,7 +118,8 @@ impl Sessions {
                 continue;
             };
             let is_tangled = index > 0 && overlaps(facts, connections[index - 1], on);
-            let Some(answer) = connection.answer else {
+            let found = self.found(facts, &connections, index, &mut doubts);
+            let Some(is_present) = found else {
                 let may_be_over = index == 0 || {
                     let before = connections[index - 1];
                     let end = facts.connections[before].end.from;
@@ -116,13 +135,6 @@ impl Sessions {
             if is_tangled {
                 doubts.push(Span { is_sure: false, ..entry });
             }
-            let is_present = answer.session_present.unwrap_or_else(|| {
-                let was = was(facts, &connections, index);
-                if was == Was::Unknown && !connect.clean_start {
-                    doubts.push(Span { is_sure: false, ..entry });
-                }
-                !connect.clean_start
-            });
             // If that of before cannot have lasted, it is one that began without an answer.
             let last = current.and_then(|at| self.all[at].connections.last());
             let since = connections[..=index].iter().skip_while(|on| last != Some(on));
@@ -153,6 +165,37 @@ impl Sessions {
             current = Some(session);
         }
         self.end(facts, current, None, unseen, &mut doubts);
+    }
+
+    /// Whether the CONNECT at `index` found a session: none, if it may not have been let in.
+    fn found(
+        &self,
+        facts: &Facts<'_>,
+        attempts: &[usize],
+        index: usize,
+        doubts: &mut Vec<Span>,
+    ) -> Option<bool> {
+        let connection = &facts.connections[attempts[index]];
+        if let Some(told) = connection.answer.and_then(|answer| answer.session_present) {
+            return Some(told);
+        }
+        let (connect, entry) = (connection.connect?, connection.entry?);
+        if connect.clean_start {
+            return connection.is_let_in.then_some(false);
+        }
+        let was = was(facts, attempts, index);
+        if connection.answer.is_some() {
+            if was == Was::Unknown {
+                doubts.push(Span { is_sure: false, ..entry });
+            }
+            return Some(true);
+        }
+        match was {
+            _ if !connection.is_let_in => None,
+            Was::There(_) => Some(true),
+            Was::Gone => Some(false),
+            Was::Unknown => None,
+        }
     }
 
     /// When a session ended: replaced by that CONNECT, if any. A CONNECT that nobody saw answered
@@ -229,10 +272,11 @@ pub(super) fn expiry_s(facts: &Facts<'_>, connection: usize) -> (u32, u32) {
             && connect.expiry_s.unwrap_or(0) != 0
         {
             let other = other.min(max);
-            bounds = (bounds.0.min(other), bounds.1.max(other));
-            // It was the first that ended the connection, so it counts for sure.
-            if request.arrived.is_some_and(|at| at == facts.connections[connection].end.from) {
-                return (other, other);
+            let end = facts.connections[connection].end;
+            match request.arrived {
+                Some(at) if facts.is_exact && at <= end.from => bounds = (other, other),
+                None if facts.is_exact => {}
+                _ => bounds = (bounds.0.min(other), bounds.1.max(other)),
             }
         }
     }
@@ -260,11 +304,11 @@ pub(super) fn was(facts: &Facts<'_>, attempts: &[usize], place: usize) -> Was {
         }
         let least = expiry_s(facts, earlier).0;
         let surely = lasts_ms(facts, connection.end.from, least);
-        if connection.is_accepted() && back == 0 && least > 0 && surely > facts.ms(entry.to) {
+        if connection.is_let_in && back == 0 && least > 0 && surely > facts.ms(entry.to) {
             return Was::There(connection.answer.map_or(before.from, |answer| answer.at));
         }
         is_gone &= !may_last_until(facts, earlier, entry);
-        if connection.is_accepted() {
+        if connection.is_let_in {
             break;
         }
     }

@@ -38,10 +38,8 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
 
 fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, wrong: &mut Wrong) {
     let explanation = case.explain(delivery, message);
-    let is_of_invented = message.asked > delivery.at; // invented.rs says that
-    if explanation.is_found()
-        || is_of_invented
-        || delivery.saw.topic.as_deref() != Some(message.topic)
+    let is_invented = message.asked > delivery.at;
+    if explanation.is_found() || is_invented || delivery.saw.topic.as_deref() != Some(message.topic)
     {
         return;
     }
@@ -113,16 +111,27 @@ fn check_unexplained(
 /// An empty message has no number: some subscription must explain it.
 fn check_clearing(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
     let Some(name) = delivery.saw.topic.as_deref() else { return };
-    let clearing = case.messages.clearing().iter().filter(|message| message.topic == name);
-    if clearing.clone().all(|message| message.asked > delivery.at) {
-        return; // nobody sent it: invented.rs says so
-    }
-    // It came while it was published: it is not kept, so no new subscription gets it.
-    let explained = clearing.map(|message| case.explain(delivery, message));
-    if explained.into_iter().any(|explanation| explanation.own || explanation.shared) {
+    if case.subscriptions.topic(name).is_none() {
         return;
     }
+    let clearing = case.messages.clearing().iter().filter(|message| message.topic == name);
+    let mut difference = None;
+    for message in clearing {
+        let explanation = case.explain(delivery, message);
+        if explanation.is_found() {
+            return;
+        }
+        difference = difference.or(explanation.but_for);
+    }
     let client = case.client(delivery.connection);
+    if let Some(difference) = difference {
+        let (retain, ids) = (delivery.saw.retain, &delivery.saw.subscription_ids);
+        let words = format!(
+            "received an empty message on '{name}' with retain {retain}, QoS {} and ids {ids:?}: {difference:?} is wrong",
+            delivery.saw.qos
+        );
+        return wrong.add(Promise::I3, "wrong-empty-message", client, words, &[delivery.at]);
+    }
     let words = format!("received an empty message on '{name}', to which it was not subscribed");
     wrong.add(Promise::I2, "not-subscribed", client, words, &[delivery.at]);
 }

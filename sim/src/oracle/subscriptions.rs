@@ -3,7 +3,7 @@
 //!
 //! So to "was it subscribed when that was published?" there may be several answers.
 
-use super::facts::{Facts, Ordinal, Request, Span, Wish};
+use super::facts::{Facts, Ordinal, Span, Wish};
 use super::sessions::{Session, Sessions};
 use super::topic;
 use crate::scenario::{ProtocolVersion, Qos, Subscription};
@@ -97,24 +97,18 @@ impl<'a> Subscriptions<'a> {
             .map(|&(filter, from, to)| (&self.filters[filter], &changes.all[from..to]))
     }
 
-    /// Whether a session had a subscription to this filter when a request came; none: perhaps.
-    pub(super) fn was_there(
-        &self,
-        session: usize,
-        filter: &str,
-        request: &Request<'_>,
-    ) -> Option<bool> {
-        let during = request.span?;
-        let Some(number) = self.filters.iter().position(|known| known.text == filter) else {
-            return Some(false);
-        };
+    /// The filters of a session, each with its changes.
+    pub(super) fn all_of(&self, session: usize) -> impl Iterator<Item = (&'a str, &[Change])> {
         let changes = &self.of[session];
-        let same = changes.filters.iter().find(|(filter, ..)| *filter == number);
-        let all = same.map_or(&[][..], |&(_, from, to)| &changes.all[from..to]);
-        let before = all.partition_point(|change| change.asked < request.asked);
-        let mut states = states(&all[..before], during).map(|state| state.is_some());
-        let first = states.next()?;
-        states.all(|state| state == first).then_some(first)
+        changes
+            .filters
+            .iter()
+            .map(|&(filter, from, to)| (self.filters[filter].text, &changes.all[from..to]))
+    }
+
+    /// The changes of one filter of a session.
+    pub(super) fn changes_to(&self, session: usize, text: &str) -> &[Change] {
+        self.all_of(session).find(|(filter, _)| *filter == text).map_or(&[], |(_, changes)| changes)
     }
 
     fn filter(&mut self, text: &'a str) -> usize {
@@ -151,6 +145,11 @@ impl<'a> Subscriptions<'a> {
         let connection = &facts.connections[on];
         let version = facts.scenario.clients[connection.client].version;
         let max = facts.scenario.broker.max_qos.unwrap_or(Qos::ExactlyOnce);
+        let broker = &facts.scenario.broker;
+        let may_be_refused = broker.subscriptions.is_some()
+            || broker.total_bytes.is_some()
+            || broker.topic_bytes.is_some()
+            || broker.topic_levels.is_some();
         for request in &connection.requests {
             let Some(span) = request.span else { continue };
             let asked = request.asked;
@@ -162,11 +161,12 @@ impl<'a> Subscriptions<'a> {
                         if is_denied || !topic::is_filter(&subscription.filter) {
                             continue;
                         }
-                        let span = match request.answer {
-                            Some(_) => span,
-                            // Handled, but perhaps refused.
-                            None => Span { is_sure: false, ..span },
+                        // Without an answer it was handled, but perhaps refused.
+                        let is_sure = match request.answer {
+                            Some(_) => span.is_sure,
+                            None => span.is_sure && facts.is_exact && !may_be_refused,
                         };
+                        let span = Span { is_sure, ..span };
                         let id = subscription_id.filter(|_| version.is_v5());
                         let to = Some(granted(subscription, id, max, version));
                         let filter = self.filter(&subscription.filter);

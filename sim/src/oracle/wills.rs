@@ -3,7 +3,6 @@
 //!
 //! That it comes at all is checked by `lost.rs`, and how often by `copies.rs`: a will is a message.
 
-use super::facts::Wish;
 use super::{Case, Wrong};
 use crate::verdict::Promise;
 
@@ -21,17 +20,20 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let client = case.client(delivery.connection);
         let number = message.number;
         let events = [connection.opened, connection.end.from, delivery.at];
-        let takes_back = |wish: Wish<'_>| matches!(wish, Wish::Disconnect { reason: 0, .. });
-        let mut requests = connection.requests.iter();
-        let is_taken_back = requests.any(|r| r.span.is_some() && takes_back(r.wish));
-        if message.effects.is_empty() && is_taken_back {
-            let words = format!("the will {number} was published after DISCONNECT took it back");
-            wrong.add(Promise::C9, "will-taken-back", client, words, &events);
+        let identity = message.publisher;
+        let came_back = case.facts.connections.iter().enumerate().any(|(on, later)| {
+            later.opened > connection.opened && case.sessions.identities[on] == identity
+        });
+        let said_goodbye = connection.requests.iter().any(super::facts::Request::is_goodbye);
+        if message.effects.is_empty() && (said_goodbye || came_back) {
+            let (rule, why) = match said_goodbye {
+                true => ("will-after-disconnect", "DISCONNECT took it back"),
+                false => ("will-after-return", "its client was back in time"),
+            };
+            let words = format!("the will {number} was published though {why}");
+            wrong.add(Promise::C9, rule, client, words, &events);
         } else {
-            let words = format!(
-                "the will {number} was published before it was due, or though its client had come \
-                 back in time"
-            );
+            let words = format!("the will {number} was published before it was due");
             wrong.add(Promise::C9, "will-too-early", client, words, &events);
         }
     }

@@ -2,7 +2,7 @@
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
 
 use super::tale::{A, B, Q0, Q1, Tale};
-use super::{fine, planted};
+use super::{fine, planted, planted_with_arrivals};
 use crate::history::{Ack, AckKind, Asked, Saw};
 use std::sync::Arc;
 
@@ -60,11 +60,14 @@ fn connections_are_limited() {
 fn unsuback_says_whether_there_was_a_subscription() {
     let left = |tale: Tale, reason| {
         let filters: Arc<[Arc<str>]> = Arc::from([Arc::from("a/+")]);
+        let tale = tale.exactly();
         tale.asks(A, Asked::Unsubscribe { id: 9, filters })
             .saw(A, Saw::UnsubAck { id: 9, reasons: vec![reason] })
     };
     fine(|tale| left(tale.connects(A), 0x11));
     fine(|tale| left(tale.connects(A).subscribes(A, "a/+", Q1), 0));
-    planted("C11 wrong-unsuback", |tale| left(tale.connects(A), 0));
-    planted("C11 wrong-unsuback", |tale| left(tale.connects(A).subscribes(A, "a/+", Q1), 0x11));
+    planted_with_arrivals("C11 wrong-unsuback", |tale| left(tale.connects(A), 0));
+    planted_with_arrivals("C11 wrong-unsuback", |tale| {
+        left(tale.connects(A).subscribes(A, "a/+", Q1), 0x11)
+    });
 }

@@ -87,5 +87,5 @@ fn a_silent_connection_is_closed_on_time() {
         tale.closed(A, ClosedBy::Network).ends()
     };
     fine(|tale| silent(tale, 2_990));
-    planted_with_arrivals("I13 keep-alive-late", |tale| silent(tale, 3_900));
+    planted_with_arrivals("I13 keep-alive-not-enforced", |tale| silent(tale, 3_900));
 }

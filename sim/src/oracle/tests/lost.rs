@@ -115,25 +115,3 @@ fn some_member_of_a_group_gets_a_message() {
     planted("C1 shared-lost", |tale| group(tale).calms_down(&[A, B, C]).ends());
     fine(|tale| group(tale).calms_down(&[A, B]).ends());
 }
-
-#[test]
-fn a_group_gives_to_a_member_that_is_there() {
-    let shared = |tale: Tale| {
-        tale.connects(A)
-            .connects(B)
-            .connects(C)
-            .subscribes(B, "$share/g/a/+", Q1)
-            .subscribes(C, "$share/g/a/+", Q1)
-            .loses_connection(B)
-            .publishes(A, 1, "a/b", Q0)
-            .publishes(A, 2, "else/where", Q1)
-    };
-    planted_with_arrivals("C4 shared-not-given", |tale| shared(tale).ends());
-    fine(|tale| shared(tale).gets(C, 1, Q0).ends());
-    // It may have been given to one who was about to go.
-    fine(|tale| {
-        let tale = tale.connects(A).connects(B).connects(C).subscribes(B, "$share/g/a/+", Q1);
-        let tale = tale.subscribes(C, "$share/g/a/+", Q1).publishes(A, 1, "a/b", Q0);
-        tale.loses_connection(B).ends()
-    });
-}

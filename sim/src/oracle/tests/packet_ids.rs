@@ -79,7 +79,8 @@ fn every_answer_answers_something_in_order() {
 #[test]
 fn what_was_received_is_released() {
     let received = |tale: Tale| {
-        tale.connects(A)
+        tale.exactly()
+            .connects(A)
             .connects(B)
             .subscribes(B, "a/+", Q2)
             .publishes(A, 1, "a/b", Q2)
@@ -87,7 +88,7 @@ fn what_was_received_is_released() {
             .answers(B, AckKind::PubRec, 1)
             .calms_down(&[A, B])
     };
-    planted_with_arrivals("C2 never-released", |tale| received(tale).ends());
+    planted_with_arrivals("C13 never-released", |tale| received(tale).ends());
     fine(|tale| {
         let tale = received(tale).saw(B, ack(AckKind::PubRel, 1));
         tale.answers(B, AckKind::PubComp, 1).ends()

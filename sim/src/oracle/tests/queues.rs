@@ -4,7 +4,7 @@ use super::tale::{A, B, Q1, Tale};
 use super::{fine, planted_with_arrivals};
 
 fn waiting(tale: Tale, max: usize) -> Tale {
-    let tale = tale.given(|scenario| scenario.broker.queue_messages = Some(max));
+    let tale = tale.exactly().given(|scenario| scenario.broker.queue_messages = Some(max));
     let tale = tale.connects(A).connects(B).subscribes(B, "a/+", Q1).loses_connection(B);
     let tale = (1..=3).fold(tale, |tale, number| tale.publishes(A, number, "a/b", Q1));
     (1..=3).fold(tale.resumes(B), |tale, number| tale.gets(B, number, Q1))

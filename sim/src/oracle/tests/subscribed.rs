@@ -76,7 +76,7 @@ fn what_the_broker_did_not_take_does_not_come() {
         let tale = tale.given(|scenario| scenario.broker.topic_levels = Some(1));
         tale.connects(A)
             .connects(B)
-            .subscribes(B, "a/+", Q1)
+            .subscribes(B, "#", Q1)
             .sends(A, 1, "a/b", Q1, |_| {})
             .saw(A, super::answers::denied(AckKind::PubAck, 1, 0x90))
     };
@@ -98,4 +98,24 @@ fn what_comes_again_is_the_same() {
     };
     fine(|tale| resent(tale, false));
     planted("I3 resent-differently", |tale| resent(tale, true));
+}
+
+#[test]
+fn an_empty_message_comes_as_any_other() {
+    let cleared = |tale: Tale, retain| {
+        let tale = tale.connects(A).connects(B).subscribes(B, "a/+", Q1);
+        let tale = tale.sends(A, 0, "a/b", Q1, |it| (it.retain, it.bytes) = (true, 0));
+        tale.gets_with(B, 0, Q1, move |saw| saw.retain = retain)
+    };
+    fine(|tale| cleared(tale, false));
+    planted("I3 wrong-empty-message", |tale| cleared(tale, true));
+}
+
+#[test]
+fn a_refusal_has_its_reason() {
+    planted("C10 refused-for-other-reason", |tale| {
+        let tale = tale.given(|scenario| scenario.broker.topic_levels = Some(1));
+        let tale = tale.connects(A).sends(A, 1, "a/b", Q1, |_| {});
+        tale.saw(A, super::answers::denied(AckKind::PubAck, 1, 0x87))
+    });
 }

@@ -19,8 +19,8 @@ fn a_will_comes_after_a_cut() {
 #[test]
 fn a_will_is_taken_back_by_disconnect() {
     fine(|tale| with_will(tale, 0).disconnects(A));
-    planted_with_arrivals("C9 will-taken-back", |tale| {
-        with_will(tale, 0).disconnects(A).gets(B, 9, Q1)
+    planted_with_arrivals("C9 will-after-disconnect", |tale| {
+        with_will(tale.exactly(), 0).disconnects(A).gets(B, 9, Q1)
     });
 }
 
@@ -34,4 +34,14 @@ fn a_will_is_owed() {
     planted("I4 qos1-delivered-twice", |tale| {
         with_will(tale, 0).loses_connection(A).gets(B, 9, Q1).gets(B, 9, Q1)
     });
+}
+
+#[test]
+fn a_will_is_taken_back_by_coming_back_in_time() {
+    let back = |tale: Tale| {
+        let tale = with_will(tale.exactly(), 5).loses_connection(A).waits(1_000).resumes(A);
+        tale.waits(6_000)
+    };
+    fine(back);
+    planted_with_arrivals("C9 will-after-return", |tale| back(tale).gets(B, 9, Q1));
 }

@@ -1,0 +1,112 @@
+//! C13, I6: nothing is left half done. What was answered later was handled later, so what came
+//! before was answered too; and once all was quiet, every delivery was finished: sent again and
+//! acknowledged, or released and completed. [MQTT-4.4.0-1]
+//!
+//! What never came at all is `lost.rs`'s.
+
+use super::facts::{Ordinal, Request, Wish};
+use super::lost::{is_drained, is_small};
+use super::{Case, Wrong};
+use crate::history::{AckKind, Asked, Saw, What};
+use crate::scenario::Qos;
+use crate::verdict::Promise;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    if !case.facts.is_exact {
+        return;
+    }
+    for place in 0..case.facts.connections.len() {
+        check_answered(case, place, wrong);
+    }
+    for session in 0..case.sessions.all.len() {
+        check_finished(case, session, wrong);
+    }
+}
+
+/// Whether a request has an answer that takes its turn among all others.
+fn is_answered_in_turn(request: &Request<'_>) -> bool {
+    match request.wish {
+        Wish::Publish(publish) => publish.qos > Qos::AtMostOnce,
+        Wish::Subscribe { .. } | Wish::Unsubscribe { .. } | Wish::Ping => true,
+        Wish::Ack(ack) => ack.kind == AckKind::PubRel,
+        _ => false,
+    }
+}
+
+/// No answer is left out.
+fn check_answered(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    let mut later: Option<Ordinal> = None;
+    let in_turn = connection.requests.iter().filter(|request| is_answered_in_turn(request));
+    for request in in_turn.rev() {
+        match (request.answer, later) {
+            (Some((at, _)), _) => later = Some(at),
+            (None, Some(at)) if request.arrived.is_some() => {
+                let words = "a request was never answered, though a later one was".to_owned();
+                let events = [request.asked, at];
+                wrong.add(Promise::I6, "answer-left-out", connection.client, words, &events);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A delivery that is not finished.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    id: u16,
+    at: Ordinal,
+    /// PUBREC reached the broker.
+    is_received: bool,
+}
+
+fn check_finished(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
+    let facts = &case.sessions.all[session];
+    if !is_drained(case, session) || !facts.doubts.is_empty() || is_small(case, session) {
+        return;
+    }
+    let mut open: Vec<Open> = Vec::new();
+    for &on in &facts.connections {
+        let connection = &case.facts.connections[on];
+        let mut requests = connection.requests.iter();
+        for event in &connection.events {
+            match &event.what {
+                What::Saw { packet: Saw::Publish(saw) } => {
+                    let Some(id) = saw.id else { continue };
+                    if !open.iter().any(|known| known.id == id) {
+                        open.push(Open { id, at: event.ordinal, is_received: false });
+                    }
+                }
+                // Requests are all that is asked but CONNECT.
+                What::Asked { packet } if !matches!(packet, Asked::Connect { .. }) => {
+                    if let Some(request) = requests.next() {
+                        acknowledge(&mut open, request);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    let client = facts.connections.last().map(|&on| case.client(on));
+    for left in open {
+        let (rule, words) = match left.is_received {
+            true => ("never-released", "was received, and PUBREL never came to its end"),
+            false => ("never-sent-again", "was not acknowledged, and never sent again"),
+        };
+        let words = format!("packet {} {words}, though all was quiet in the end", left.id);
+        wrong.add(Promise::C13, rule, client, words, &[left.at]);
+    }
+}
+
+/// What the broker may have handled.
+fn acknowledge(open: &mut Vec<Open>, request: &Request<'_>) {
+    let (Wish::Ack(ack), Some(_)) = (request.wish, request.span) else { return };
+    let Some(place) = open.iter().position(|known| known.id == ack.id) else { return };
+    match ack.kind {
+        AckKind::PubRec if ack.reason < 0x80 => open[place].is_received = true,
+        AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => {
+            open.swap_remove(place);
+        }
+        AckKind::PubRel => {}
+    }
+}

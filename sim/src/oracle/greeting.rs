@@ -1,0 +1,169 @@
+//! C7, C11, I9, I13: CONNACK says what the broker grants, and lets nobody in who must not come;
+//! who never asks to be let in does not stay.
+
+use super::facts::{Connection, Ending};
+use super::limits::{QUOTA_EXCEEDED, is_too_long};
+use super::{Case, Wrong};
+use crate::history::{ClosedBy, Granted};
+use crate::scenario::{Connect, ProtocolVersion};
+use crate::verdict::Promise;
+
+/// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
+const CONNECT_TIMEOUT_MS: u64 = 10_000;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    for (place, connection) in case.facts.connections.iter().enumerate() {
+        if let (Some(connect), true) = (connection.connect, connection.is_accepted()) {
+            check_granted(case, place, connect, wrong);
+            check_let_in(case, place, connect, wrong);
+        }
+        check_room(case, place, wrong);
+        if connection.connect.is_none() {
+            check_silent(case, connection, wrong);
+        }
+    }
+    check_assigned(case, wrong);
+}
+
+/// What is said is what is done, and it is said where MQTT wants it to be.
+fn check_granted(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    let Some(answer) = connection.answer else { return };
+    let (broker, granted) = (&case.facts.scenario.broker, answer.granted);
+    let mut add = |rule, words: String| {
+        let events = [connection.opened, answer.at];
+        wrong.add(Promise::C11, rule, connection.client, words, &events);
+    };
+    if !case.facts.is_v5(place) {
+        if *granted != Granted::default() {
+            add("properties-before-5.0", format!("{granted:?} said to a client of 3.1.1"));
+        }
+        return;
+    }
+    let has_id = !case.facts.scenario.clients[connection.client].client_id.is_empty();
+    if granted.client_id.is_some() == has_id {
+        add("wrong-assigned-id", format!("was assigned the client id {:?}", granted.client_id));
+    }
+    let keep_alive = match broker.keep_alive_max_s {
+        Some(max) if connect.keep_alive_s == 0 || connect.keep_alive_s > max => max,
+        _ => connect.keep_alive_s,
+    };
+    let said = granted.keep_alive_s.unwrap_or(connect.keep_alive_s);
+    if said != keep_alive {
+        add("wrong-keep-alive", format!("was told a keep alive of {said} s, not {keep_alive} s"));
+    }
+    let asked = connect.expiry_s.unwrap_or(0);
+    let expiry = asked.min(broker.session_expiry_max_s.unwrap_or(u32::MAX));
+    let said = granted.expiry_s.unwrap_or(asked);
+    if said != expiry {
+        add(
+            "wrong-session-expiry",
+            format!("was told that its session lasts {said} s, not {expiry} s"),
+        );
+    }
+    let window = granted.receive_maximum.unwrap_or(u16::MAX);
+    if broker.inflight.is_some_and(|max| window != max) {
+        add("wrong-receive-maximum", format!("was told a Receive Maximum of {window}"));
+    }
+    let bytes = granted.packet_bytes_max;
+    if broker.packet_bytes.is_some() && bytes != broker.packet_bytes {
+        add("wrong-maximum-packet-size", format!("was told a Maximum Packet Size of {bytes:?}"));
+    }
+}
+
+/// Nobody gets an id that another has.
+fn check_assigned(case: &Case<'_>, wrong: &mut Wrong) {
+    let answers = case.facts.connections.iter().filter_map(|c| Some((c.client, c.answer?)));
+    let mut assigned: Vec<(&str, usize, usize)> = answers
+        .filter_map(|(client, answer)| {
+            Some((answer.granted.client_id.as_deref()?, answer.at, client))
+        })
+        .collect();
+    assigned.sort_unstable();
+    for pair in assigned.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+        let words = format!("the client id {} was assigned twice", pair[0].0);
+        let events = [pair[0].1, pair[1].1];
+        wrong.add(Promise::C8, "assigned-id-twice", pair[1].2, words, &events);
+    }
+}
+
+/// What a CONNECT must not say.
+pub(super) fn must_refuse(
+    case: &Case<'_>,
+    place: usize,
+    connect: &Connect,
+) -> Option<&'static str> {
+    let client = &case.facts.scenario.clients[case.facts.connections[place].client];
+    let broker = &case.facts.scenario.broker;
+    let lacks_id = client.client_id.is_empty()
+        && match client.version {
+            ProtocolVersion::V5 => false,
+            ProtocolVersion::V311 => !connect.clean_start,
+            ProtocolVersion::V31 => true,
+        };
+    if lacks_id {
+        return Some("it has no client id");
+    }
+    let is_too_high = |max: u16| connect.keep_alive_s == 0 || connect.keep_alive_s > max;
+    if !client.version.is_v5() && broker.keep_alive_max_s.is_some_and(is_too_high) {
+        return Some("its keep alive is too long");
+    }
+    let will = connect.will.as_ref().map(|will| &*will.message.topic);
+    will.is_some_and(|name| is_too_long(broker, name))
+        .then_some("the topic of its will is too long")
+}
+
+fn check_let_in(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    if let (Some(why), Some(answer)) = (must_refuse(case, place, connect), connection.answer) {
+        let words = format!("was let in, though {why}");
+        let events = [connection.opened, answer.at];
+        wrong.add(Promise::C11, "let-in-against-the-rules", connection.client, words, &events);
+    }
+}
+
+/// Who is refused for want of room finds none: those who may be there are as many as allowed.
+fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    let broker = &case.facts.scenario.broker;
+    let (Some(answer), Some(entry), Some(max)) =
+        (connection.answer, connection.entry, broker.connections)
+    else {
+        return;
+    };
+    let is_for_room =
+        matches!(answer.reason, QUOTA_EXCEEDED | 0x88) && broker.total_bytes.is_none();
+    let is_stopping = connection.life.is_some_and(|life| case.facts.lives[life].is_stopped);
+    if !case.facts.is_exact || !is_for_room || is_stopping {
+        return;
+    }
+    let may_be_there = |other: &&Connection<'_>| {
+        other.number != connection.number
+            && other.life == connection.life
+            && other.opened < entry.from
+            && other.told_closed.is_none_or(|closed| closed > entry.from)
+            && !matches!(other.ending, Some((_, Ending::By(ClosedBy::Unreachable))))
+    };
+    let count = case.facts.connections.iter().filter(may_be_there).count();
+    if count < max {
+        let words = format!("was refused for want of room with {count} of {max} places taken");
+        let events = [connection.opened, answer.at];
+        wrong.add(Promise::I9, "refused-though-room", connection.client, words, &events);
+    }
+}
+
+fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) {
+    let facts = &case.facts;
+    let Some(last) = facts.events.last().filter(|_| facts.is_exact) else { return };
+    if connection.life.is_none() || !case.calm.has(connection.client) {
+        return;
+    }
+    let timeout_ms = facts.scenario.broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS);
+    let open_until = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
+    let due = facts.ms(connection.opened) + timeout_ms + case.calm.soon_ms();
+    if open_until > due {
+        let words = format!("was left open though it said nothing for {timeout_ms} ms");
+        let events = [connection.opened];
+        wrong.add(Promise::I9, "silent-connection-kept", connection.client, words, &events);
+    }
+}
