@@ -131,7 +131,9 @@ pub(crate) async fn drive<N: Network>(
     unconstrained(poll_fn(|context| turn(&worker, &connection, context))).await;
 
     let closed = machine::Input::Closed { connection: id };
-    worker.exchange(None, |machine, now| machine.handle(closed, now));
+    if !plant::is_on(Plant::EndNotTold) {
+        worker.exchange(None, |machine, now| machine.handle(closed, now));
+    }
     connection.borrow().log_end();
     if connection.borrow().may_linger() {
         // Boxed, so that idle connections do not carry room for it.
@@ -161,13 +163,18 @@ fn turn<N: Network>(
             Poll::Ready(Event::Writable) => worker.exchange(Some(id), |_, _| {}),
             Poll::Ready(Event::ConnectTimedOut) => {
                 let input = machine::Input::ConnectTimedOut { connection: id };
+                if plant::is_on(Plant::ConnectTimeoutLost) {
+                    continue;
+                }
                 worker.exchange(None, |machine, now| machine.handle(input, now));
             }
             Poll::Ready(Event::Over) => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
         }
     }
-    context.waker().wake_by_ref();
+    if !plant::is_on(Plant::TurnForgotten) {
+        context.waker().wake_by_ref();
+    }
     Poll::Pending
 }
 
@@ -187,8 +194,9 @@ fn receive<N: Network>(
             return;
         }
         let more = connection.borrow().has_more.then_some(id);
+        let is_lost = plant::is_on(Plant::LostBeforeMalformed) && decoded != Decoded::All;
         worker.exchange(more, |machine, now| {
-            if !packets.is_empty() {
+            if !packets.is_empty() && !is_lost {
                 machine.handle(machine::Input::Received { connection: id, packets }, now);
             }
             if let Decoded::Undecodable(error) = decoded {
@@ -284,6 +292,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.write(encoded);
         let is_done = self.output.is_empty() && self.unwritable.is_none();
+        if plant::is_on(Plant::CloseNotSeen) {
+            return;
+        }
         if self.has_more || self.closed.is_some() || !is_done {
             self.waker.wake_by_ref(); // the rest is its own task's
         }
@@ -297,7 +308,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !was_empty {
             self.unanswered += encoded.copied_bytes() / ANSWER_BYTES;
         }
-        let context = &mut Context::from_waker(&self.waker);
+        let is_lost = plant::is_on(Plant::WriterNotWoken);
+        let waker = if is_lost { Waker::noop() } else { &self.waker };
+        let context = &mut Context::from_waker(waker);
         let result = self.output.send(encoded, &mut self.stream, context);
         if was_empty && !self.output.is_empty() {
             self.progressed = Instant::now();
@@ -330,7 +343,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.is_over() {
             return Poll::Ready(Event::Over);
         }
+        let is_given_up = plant::is_on(Plant::GoodbyeUnread) && self.unwritable.is_some();
         if self.may_read()
+            && !is_given_up
             && let Poll::Ready(event) = self.poll_read(buffer, context)
         {
             return Poll::Ready(event);
@@ -394,10 +409,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.unanswered += packets.len();
         }
         if let Decoded::Undecodable(error) = decoded {
-            self.is_deaf = true;
+            self.is_deaf = !plant::is_on(Plant::DeafForgotten);
             self.version = error.version.unwrap_or(self.version);
         } else {
-            self.version = self.input.version().unwrap_or(self.version);
+            let version = self.input.version().filter(|_| !plant::is_on(Plant::VersionLate));
+            self.version = version.unwrap_or(self.version);
         }
         decoded
     }
@@ -418,6 +434,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {
                     timer.sleep.as_mut().reset(self.progressed + WRITE_TIMEOUT);
                 }
+                Until::Flushed if plant::is_on(Plant::FlushTimeoutLost) => self.timer = None,
                 Until::Written | Until::Flushed => {
                     self.cut(Closed::WriteTimedOut);
                     return Poll::Ready(Event::Over);
@@ -444,7 +461,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn may_linger(&self) -> bool {
-        !self.is_cut && self.closed.is_some_and(Closed::is_orderly)
+        let may = !self.is_cut && self.closed.is_some_and(Closed::is_orderly);
+        may && !plant::is_on(Plant::LingerLost)
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
