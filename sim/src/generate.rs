@@ -268,6 +268,9 @@ impl<'p> Generator<'p> {
             2 => Some(60),
             _ => Some(u32::MAX),
         };
+        // Sessions that nobody can come back to would fill the broker up for good.
+        let is_lasting = !known.client_id.is_empty() || plan.broker.total_bytes.is_none();
+        let expiry_s = if is_lasting { expiry_s } else { expiry_s.map(|secs| secs.min(5)) };
         let limited = self.dice.chance(plan.client_limits);
         let small = |dice: &mut Dice, high| u16::try_from(dice.between(1, high)).ok();
         let (receive_maximum, aliases) = (small(&mut self.dice, 4), small(&mut self.dice, 4));

@@ -2,9 +2,13 @@
 //! that was asked for as far as the broker goes; refusals have a reason; and there are never more
 //! connections than allowed.
 
-use super::facts::{Connection, NEVER, Ordinal, Request, Wish};
+use super::facts::{Connection, Ordinal, Request, Wish};
 use super::{Case, Wrong, topic};
 use crate::scenario::{Qos, Subscription};
+use std::sync::Arc;
+
+const NO_SUBSCRIPTION: u8 = 0x11;
+const INVALID_FILTER: u8 = 0x8F;
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
@@ -14,6 +18,9 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             match request.wish {
                 Wish::Subscribe { filters, .. } if request.answer.is_some() => {
                     check_grants(case, connection, request, filters, wrong);
+                }
+                Wish::Unsubscribe { filters, .. } if request.answer.is_some() => {
+                    check_unsubscribed(case, place, request, filters, wrong);
                 }
                 Wish::Publish(publish)
                     if case.facts.is_v5(place) && topic::is_the_brokers(&publish.topic) =>
@@ -73,6 +80,40 @@ fn check_grants(
     }
 }
 
+/// UNSUBACK says of each filter whether there was a subscription. [MQTT-3.11.3-2]
+fn check_unsubscribed(
+    case: &Case<'_>,
+    place: usize,
+    request: &Request<'_>,
+    filters: &[Arc<str>],
+    wrong: &mut Wrong,
+) {
+    let (Some(session), Some((at, _))) = (case.sessions.of[place], request.answer) else { return };
+    if !case.facts.is_v5(place) || request.span.is_none() {
+        return;
+    }
+    let (client, events) = (case.client(place), [request.asked, at]);
+    if request.reasons.len() != filters.len() {
+        let words = format!("{} reasons for {} filters", request.reasons.len(), filters.len());
+        return wrong.add(Promise::C11, "wrong-number-of-reasons", client, words, &events);
+    }
+    for (number, (filter, &reason)) in filters.iter().zip(request.reasons).enumerate() {
+        let is_again = filters[..number].contains(filter);
+        let was_there = case.subscriptions.was_there(session, filter, request);
+        let expected: &[u8] = match was_there {
+            _ if !topic::is_filter(filter) => &[INVALID_FILTER],
+            _ if is_again => &[NO_SUBSCRIPTION],
+            Some(true) => &[0],
+            Some(false) => &[NO_SUBSCRIPTION],
+            None => &[0, NO_SUBSCRIPTION],
+        };
+        if !expected.contains(&reason) {
+            let words = format!("UNSUBSCRIBE '{filter}' was answered with {reason:#04x}");
+            wrong.add(Promise::C11, "wrong-unsuback", client, words, &events);
+        }
+    }
+}
+
 /// A publish is refused only because of a limit.
 fn check_denied(
     case: &Case<'_>,
@@ -115,7 +156,7 @@ fn check_connections(case: &Case<'_>, wrong: &mut Wrong) {
     let mut turns: Vec<(Ordinal, bool)> = Vec::new();
     for connection in case.facts.connections.iter().filter(|c| c.is_accepted()) {
         let Some(entry) = connection.entry else { continue };
-        if connection.end.from > entry.to && connection.end.from != NEVER {
+        if connection.end.from > entry.to {
             turns.push((entry.to, true));
             turns.push((connection.end.from, false));
         }

@@ -56,7 +56,7 @@ fn check_dup(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
     let Some(first) = delivery.repeats.map(|place| &case.deliveries.all[place]) else { return };
     let kind = if saw.qos == Qos::ExactlyOnce { AckKind::PubRec } else { AckKind::PubAck };
     let acknowledged = acknowledged(case, first, kind);
-    if let Some(acknowledged) = acknowledged.filter(|at| *at < delivery.at) {
+    if let Some(acknowledged) = acknowledged.filter(|at| *at < delivery.at && !has_doubts) {
         let words = format!("packet {:?} was sent again after it was acknowledged", saw.id);
         let events = [first.at, acknowledged, delivery.at];
         wrong.add(Promise::I4, "resent-after-acknowledgement", client, words, &events);
@@ -153,7 +153,8 @@ fn check_groups(
                 .any(|effect| may_be(changes, Span { to: last, ..effect.span }));
             if filter.is_shared && is_member {
                 groups.push(filter.text);
-                may_redistribute |= facts.ended.from < last;
+                let may_have_ended = facts.doubts.iter().any(|doubt| doubt.from < last);
+                may_redistribute |= facts.ended.from < last || may_have_ended;
             }
         }
     }

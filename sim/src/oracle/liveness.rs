@@ -3,7 +3,7 @@
 use super::facts::Wish;
 use super::{Case, Wrong};
 use crate::history::AckKind;
-use crate::scenario::Qos;
+use crate::scenario::{Action, Client, Op, Qos};
 use crate::verdict::Promise;
 
 /// Milliseconds of silence after which a run counts as quiet.
@@ -12,7 +12,7 @@ const QUIET_MS: u64 = 2_000;
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     let Some((ended, is_quiet)) = case.facts.ended else { return };
     if !is_quiet {
-        if case.facts.scenario.liveness_ms > 0 {
+        if case.facts.scenario.liveness_ms > 0 && !may_stay_full(case) && !is_kept_busy(case) {
             let words = "not all was quiet in time, though nothing went wrong any more".to_owned();
             wrong.add(Promise::C13, "never-quiet", None, words, &[ended]);
         }
@@ -37,6 +37,23 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             wrong.add(Promise::C13, "never-answered", connection.client, words, &events);
         }
     }
+}
+
+/// Whether somebody subscribed to what the broker publishes again and again.
+fn is_kept_busy(case: &Case<'_>) -> bool {
+    let scenario = case.facts.scenario;
+    let asks = |op: &Op| match &op.action {
+        Action::Subscribe(subscribe) => subscribe.filters.iter().any(|f| f.filter.contains("$SYS")),
+        _ => false,
+    };
+    scenario.broker.sys_interval_s.is_some() && scenario.ops.iter().any(asks)
+}
+
+/// Whether sessions may fill the broker's memory that nobody can ever come back to.
+fn may_stay_full(case: &Case<'_>) -> bool {
+    let scenario = case.facts.scenario;
+    let is_nameless = |client: &Client| client.client_id.is_empty();
+    scenario.broker.total_bytes.is_some() && scenario.clients.iter().any(is_nameless)
 }
 
 /// The name of a request that must be answered.

@@ -121,9 +121,13 @@ impl Sessions {
                 if was == Was::Unknown && !connect.clean_start {
                     doubts.push(Span { is_sure: false, ..entry });
                 }
-                was != Was::Gone && !connect.clean_start
+                !connect.clean_start
             });
-            let session = match current.filter(|_| is_present) {
+            // If that of before cannot have lasted, it is one that began without an answer.
+            let last = current.and_then(|at| self.all[at].connections.last());
+            let since = connections[..=index].iter().skip_while(|on| last != Some(on));
+            let may_be_current = is_present && may_last(facts, since.copied());
+            let session = match current.filter(|_| may_be_current) {
                 Some(session) => session,
                 None => {
                     self.all.push(Session {
@@ -187,7 +191,7 @@ fn after(facts: &Facts<'_>, end: Ordinal, secs: u32) -> Ordinal {
     match secs {
         FOR_EVER => NEVER,
         0 => end,
-        secs => facts.not_before(facts.ms(end) + u64::from(secs) * 1_000),
+        secs => facts.not_before(facts.ms(end).saturating_add(u64::from(secs) * 1_000)),
     }
 }
 
@@ -226,6 +230,10 @@ pub(super) fn expiry_s(facts: &Facts<'_>, connection: usize) -> (u32, u32) {
         {
             let other = other.min(max);
             bounds = (bounds.0.min(other), bounds.1.max(other));
+            // It was the first that ended the connection, so it counts for sure.
+            if request.arrived.is_some_and(|at| at == facts.connections[connection].end.from) {
+                return (other, other);
+            }
         }
     }
     bounds
@@ -250,23 +258,56 @@ pub(super) fn was(facts: &Facts<'_>, attempts: &[usize], place: usize) -> Was {
         if before.to >= entry.from {
             return Was::Unknown;
         }
-        let (least, most) = expiry_s(facts, earlier);
-        let (now_from, now_to) = (facts.ms(entry.from), facts.ms(entry.to));
-        let lasts = |end: Ordinal, secs: u32| match (end, secs) {
-            (_, FOR_EVER) => u64::MAX,
-            (NEVER, 0) => 0,
-            (NEVER, _) => u64::MAX,
-            (end, secs) => facts.ms(end) + u64::from(secs) * 1_000,
-        };
-        let surely = lasts(connection.end.from, least);
-        let perhaps = lasts(connection.end.to, most).saturating_add(SLACK_MS);
-        if connection.is_accepted() && back == 0 && least > 0 && surely > now_to {
+        let least = expiry_s(facts, earlier).0;
+        let surely = lasts_ms(facts, connection.end.from, least);
+        if connection.is_accepted() && back == 0 && least > 0 && surely > facts.ms(entry.to) {
             return Was::There(connection.answer.map_or(before.from, |answer| answer.at));
         }
-        is_gone &= most == 0 || perhaps <= now_from;
+        is_gone &= !may_last_until(facts, earlier, entry);
         if connection.is_accepted() {
             break;
         }
     }
     if is_gone { Was::Gone } else { Was::Unknown }
+}
+
+/// Whether the session of the first of these connections may have lasted to the last one: those
+/// between had no answer, and may have prolonged it or done nothing.
+fn may_last(facts: &Facts<'_>, connections: impl Iterator<Item = usize>) -> bool {
+    let mut until_ms = None;
+    let mut connections = connections.peekable();
+    while let Some(on) = connections.next() {
+        let connection = &facts.connections[on];
+        let from_ms = connection.entry.map_or(0, |entry| facts.ms(entry.from));
+        let is_reached = until_ms.is_some_and(|until: u64| until > from_ms);
+        if until_ms.is_some() && connections.peek().is_none() {
+            return is_reached;
+        }
+        let most = expiry_s(facts, on).1;
+        let is_clean = connection.connect.is_none_or(|connect| connect.clean_start);
+        if most != 0 && (until_ms.is_none() || (is_reached && !is_clean)) {
+            let lasts = lasts_ms(facts, connection.end.to, most).saturating_add(SLACK_MS);
+            until_ms = Some(until_ms.map_or(lasts, |until| until.max(lasts)));
+        } else if until_ms.is_none() {
+            return false;
+        }
+    }
+    false
+}
+
+/// Whether the session of an earlier connection may still be there.
+fn may_last_until(facts: &Facts<'_>, earlier: usize, entry: Span) -> bool {
+    let most = expiry_s(facts, earlier).1;
+    let perhaps = lasts_ms(facts, facts.connections[earlier].end.to, most);
+    most != 0 && perhaps.saturating_add(SLACK_MS) > facts.ms(entry.from)
+}
+
+/// Until when a session lives whose connection ended then.
+fn lasts_ms(facts: &Facts<'_>, end: Ordinal, secs: u32) -> u64 {
+    match (end, secs) {
+        (_, FOR_EVER) => u64::MAX,
+        (NEVER, 0) => 0,
+        (NEVER, _) => u64::MAX,
+        (end, secs) => facts.ms(end) + u64::from(secs) * 1_000,
+    }
 }

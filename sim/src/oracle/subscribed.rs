@@ -3,7 +3,6 @@
 
 use super::deliveries::{Delivery, Difference};
 use super::messages::Message;
-use super::subscriptions::may_be;
 use super::{Case, Wrong, topic};
 use crate::history::Outcome;
 use crate::verdict::Promise;
@@ -28,7 +27,9 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
     let (a, b) = (first.saw, again.saw);
     let same_ids = a.subscription_ids == b.subscription_ids
         || case.facts.is_v5(first.connection) != case.facts.is_v5(again.connection);
-    if a.topic != b.topic || a.qos != b.qos || a.retain != b.retain || !same_ids {
+    // After a CONNECT without an answer it may be another session's, and another message.
+    let is_one = case.sessions.all[again.session].doubts.is_empty();
+    if is_one && (a.topic != b.topic || a.qos != b.qos || a.retain != b.retain || !same_ids) {
         let words = format!("packet {:?} was sent again with other contents", b.id);
         let client = case.client(again.connection);
         wrong.add(Promise::I3, "resent-differently", client, words, &[first.at, again.at]);
@@ -37,7 +38,11 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
 
 fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, wrong: &mut Wrong) {
     let explanation = case.explain(delivery, message);
-    if explanation.is_found() || delivery.saw.topic.as_deref() != Some(message.topic) {
+    let is_of_invented = message.asked > delivery.at; // invented.rs says that
+    if explanation.is_found()
+        || is_of_invented
+        || delivery.saw.topic.as_deref() != Some(message.topic)
+    {
         return;
     }
     let client = case.client(delivery.connection);
@@ -48,7 +53,9 @@ fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, 
         return check_unexplained(case, delivery, message, &name, wrong);
     };
     let (rule, words) = match difference {
-        Difference::Qos => ("wrong-qos", format!("received {name} at QoS {}", saw.qos)),
+        Difference::Qos => {
+            ("wrong-qos", format!("received {name} at QoS {}, which was not granted", saw.qos))
+        }
         Difference::Retain => {
             ("wrong-retain", format!("received {name} with retain {}", saw.retain))
         }
@@ -106,15 +113,14 @@ fn check_unexplained(
 /// An empty message has no number: some subscription must explain it.
 fn check_clearing(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
     let Some(name) = delivery.saw.topic.as_deref() else { return };
-    let Some(topic) = case.subscriptions.topic(name) else { return };
     let clearing = case.messages.clearing().iter().filter(|message| message.topic == name);
-    let effects = clearing.flat_map(|message| &message.effects);
-    for effect in effects.filter(|effect| effect.span.from < delivery.at) {
-        let since = super::facts::Span { to: delivery.at, ..effect.span };
-        let mut matching = case.subscriptions.matching(delivery.session, topic);
-        if matching.any(|(_, changes)| may_be(changes, since)) {
-            return;
-        }
+    if clearing.clone().all(|message| message.asked > delivery.at) {
+        return; // nobody sent it: invented.rs says so
+    }
+    // It came while it was published: it is not kept, so no new subscription gets it.
+    let explained = clearing.map(|message| case.explain(delivery, message));
+    if explained.into_iter().any(|explanation| explanation.own || explanation.shared) {
+        return;
     }
     let client = case.client(delivery.connection);
     let words = format!("received an empty message on '{name}', to which it was not subscribed");

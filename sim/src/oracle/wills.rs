@@ -3,6 +3,7 @@
 //!
 //! That it comes at all is checked by `lost.rs`, and how often by `copies.rs`: a will is a message.
 
+use super::facts::Wish;
 use super::{Case, Wrong};
 use crate::verdict::Promise;
 
@@ -20,11 +21,17 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let client = case.client(delivery.connection);
         let number = message.number;
         let events = [connection.opened, connection.end.from, delivery.at];
-        if message.effects.is_empty() {
+        let takes_back = |wish: Wish<'_>| matches!(wish, Wish::Disconnect { reason: 0, .. });
+        let mut requests = connection.requests.iter();
+        let is_taken_back = requests.any(|r| r.span.is_some() && takes_back(r.wish));
+        if message.effects.is_empty() && is_taken_back {
             let words = format!("the will {number} was published after DISCONNECT took it back");
-            wrong.add(Promise::C9, "will-after-disconnect", client, words, &events);
+            wrong.add(Promise::C9, "will-taken-back", client, words, &events);
         } else {
-            let words = format!("the will {number} was published before it was due");
+            let words = format!(
+                "the will {number} was published before it was due, or though its client had come \
+                 back in time"
+            );
             wrong.add(Promise::C9, "will-too-early", client, words, &events);
         }
     }

@@ -3,6 +3,7 @@
 //! [`Report`] prints as text; [`Report::page`] is the same as one self-contained HTML page with
 //! a timeline. What is wrong was found before; nothing is judged here.
 
+mod guide;
 mod page;
 mod timeline;
 mod words;
@@ -19,6 +20,10 @@ use crate::verdict::{Run, Violation};
 /// it: what never came is missed afterwards.
 const LINES_BEFORE_MAX: usize = 60;
 const LINES_AFTER_MAX: usize = 20;
+/// Further violations that are named.
+const ALSO_MAX: usize = 5;
+/// Letters of a line of the plan.
+const PLAN_LETTERS: usize = 100;
 
 /// All that is known of a run that failed.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// The command that plays it again.
     pub replay: String,
+    /// The command that makes it smaller, if it fails.
+    pub shrink: String,
 }
 
 impl Report {
@@ -54,7 +61,7 @@ impl Report {
 
     /// What matters to the violation: what it names, what happened to the world, to its client
     /// and to its messages before.
-    fn relevant(&self, violation: &Violation) -> Vec<&Event> {
+    fn relevant(&self, violation: &Violation) -> Relevant<'_> {
         let events = self.run.history.events();
         let shown: Vec<&Event> = violation.events.iter().filter_map(|&o| events.get(o)).collect();
         let messages: BTreeSet<_> = shown.iter().filter_map(|event| message_of(event)).collect();
@@ -73,11 +80,61 @@ impl Report {
         found.drain(..surplus);
         found.extend(after.iter().filter(matters).take(LINES_AFTER_MAX));
         // The first of those that it names may be long ago.
-        let long_ago = shown
-            .into_iter()
-            .filter(|event| found.first().is_some_and(|first| event.ordinal < first.ordinal));
-        long_ago.chain(found.iter().copied()).collect()
+        let is_long_ago =
+            |event: &&Event| found.first().is_some_and(|first| event.ordinal < first.ordinal);
+        let long_ago = shown.into_iter().filter(is_long_ago).collect();
+        Relevant { long_ago, trace: found }
     }
+
+    fn write_violation(&self, violation: &Violation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let guide = guide::guide(violation);
+        writeln!(f, "\nBroken promise {:?}: {}", violation.promise, violation.promise.sentence())?;
+        writeln!(f, "  expected:       {}", guide.expected)?;
+        writeln!(f, "  what happened:  {}", violation.words)?;
+        if let Some(client) = violation.client {
+            writeln!(f, "  to whom:        {}", words::about(&self.scenario, client))?;
+        }
+        writeln!(f, "  rule:           {} (see sim/src/oracle)", violation.rule)?;
+        writeln!(f, "  MQTT says:      {}", guide.standard)?;
+        writeln!(f, "  look first at:  {}", guide.files.join(", "))?;
+        for other in self.violations.iter().skip(1).take(ALSO_MAX) {
+            writeln!(f, "  also:           {other}")?;
+        }
+        if self.violations.len() > ALSO_MAX + 1 {
+            writeln!(f, "  and {} more", self.violations.len() - ALSO_MAX - 1)?;
+        }
+        Ok(())
+    }
+
+    fn write_trace(&self, violation: &Violation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let relevant = self.relevant(violation);
+        writeln!(f, "\nTrace: what concerns these clients and messages, * where it shows")?;
+        writeln!(
+            f,
+            "(-> to the broker, <- from the broker; #7 is message 7, id 7 is packet id 7)"
+        )?;
+        writeln!(f, "  event         time  client       what")?;
+        for (event, is_last) in
+            relevant.long_ago.iter().zip((1..).map(|n| n == relevant.long_ago.len()))
+        {
+            writeln!(f, "*{}", self.line(event))?;
+            if is_last {
+                writeln!(f, "     ...")?;
+            }
+        }
+        for event in relevant.trace {
+            let mark = if violation.events.contains(&event.ordinal) { "*" } else { " " };
+            writeln!(f, "{mark}{}", self.line(event))?;
+        }
+        Ok(())
+    }
+}
+
+/// Events that matter to a violation.
+struct Relevant<'r> {
+    /// Those that it names, long before the others.
+    long_ago: Vec<&'r Event>,
+    trace: Vec<&'r Event>,
 }
 
 impl fmt::Display for Report {
@@ -86,25 +143,14 @@ impl fmt::Display for Report {
         let Some(violation) = self.violations.first() else {
             return writeln!(f, "all is well: {} events", self.run.history.events().len());
         };
+        self.write_violation(violation, f)?;
         if let Some(plan) = &self.plan {
-            writeln!(f, "\nPlan\n{}", indented(&plan_yaml(plan)))?;
+            writeln!(f, "\nPlan, without what is 0 or nothing\n{}", plan_words(plan))?;
         }
-        writeln!(f, "\nBroken promise {:?}", violation.promise)?;
-        writeln!(f, "  {}", violation.promise.sentence())?;
-        writeln!(f, "  what happened: {}", violation.words)?;
-        writeln!(f, "  rule: {}", violation.rule)?;
-        for other in self.violations.iter().skip(1).take(9) {
-            writeln!(f, "  also: {other}")?;
-        }
-        if self.violations.len() > 10 {
-            writeln!(f, "  and {} more", self.violations.len() - 10)?;
-        }
-        writeln!(f, "\nTrace (* shows the violation)")?;
-        for event in self.relevant(violation) {
-            let mark = if violation.events.contains(&event.ordinal) { "*" } else { " " };
-            writeln!(f, "{mark}{}", self.line(event))?;
-        }
-        writeln!(f, "\nAgain: {}", self.replay)
+        self.write_trace(violation, f)?;
+        writeln!(f, "\nPlay it again:    {}", self.replay)?;
+        writeln!(f, "Look at it:       {} --html failure.html", self.replay)?;
+        writeln!(f, "Make it smaller:  {}", self.shrink)
     }
 }
 
@@ -112,9 +158,45 @@ fn plan_yaml(plan: &Plan) -> String {
     serde_yaml::to_string(plan).unwrap_or_else(|error| error.to_string())
 }
 
-fn indented(text: &str) -> String {
-    let lines: Vec<String> = text.lines().map(|line| format!("  {line}")).collect();
-    lines.join("\n")
+/// The knobs that are on, in lines.
+fn plan_words(plan: &Plan) -> String {
+    let mut knobs = Vec::new();
+    if let Ok(value) = serde_yaml::to_value(plan) {
+        collect_knobs("", &value, &mut knobs);
+    }
+    let mut lines = vec![String::from(" ")];
+    for knob in knobs {
+        let line = lines.last_mut().expect("there is one");
+        if line.len() + knob.len() < PLAN_LETTERS {
+            *line += &format!(" {knob},");
+        } else {
+            lines.push(format!("  {knob},"));
+        }
+    }
+    lines.join("\n").trim_end_matches(',').to_owned()
+}
+
+fn collect_knobs(name: &str, value: &serde_yaml::Value, knobs: &mut Vec<String>) {
+    use serde_yaml::Value;
+    match value {
+        Value::Mapping(inner) => {
+            for (key, value) in inner {
+                let key = key.as_str().unwrap_or_default();
+                let name = if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+                collect_knobs(&name, value, knobs);
+            }
+        }
+        Value::Sequence(all) => {
+            let all: Vec<String> =
+                all.iter().filter_map(Value::as_u64).map(|n| n.to_string()).collect();
+            knobs.push(format!("{name} {}", all.join("/")));
+        }
+        Value::Null | Value::Bool(false) => {}
+        Value::Number(number) if number.as_u64() == Some(0) => {}
+        Value::Number(number) => knobs.push(format!("{name} {number}")),
+        Value::String(text) => knobs.push(format!("{name} {text}")),
+        Value::Bool(true) | Value::Tagged(_) => knobs.push(name.to_owned()),
+    }
 }
 
 /// The message that an event is about.

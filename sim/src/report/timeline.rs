@@ -4,7 +4,7 @@
 //! Rows are as far apart as events, not as time: a run is long silences and short storms. Only
 //! places and words: `page.html` draws them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::words;
 use crate::history::{Event, Outcome, What};
@@ -25,6 +25,11 @@ const LETTER: f64 = 8.0;
 /// Letters of an event.
 const WORDS_LETTERS: usize = 56;
 
+/// The number of the lane of those who are no clients.
+const NOBODY: i64 = -1;
+/// From one label of a band to the next.
+const LABEL_EVERY: f64 = 16.0 * ROW;
+
 /// All that is drawn.
 pub(super) struct Timeline {
     pub(super) width: f64,
@@ -40,6 +45,7 @@ pub(super) struct Timeline {
 
 /// One client.
 pub(super) struct Lane {
+    pub(super) client: i64,
     pub(super) x: f64,
     pub(super) name: String,
     pub(super) about: String,
@@ -51,13 +57,23 @@ pub(super) struct Band {
     pub(super) y: f64,
     pub(super) width: f64,
     pub(super) height: f64,
+    pub(super) client: i64,
     /// `down`, `held`, `cut-off` or `calm`.
     pub(super) kind: &'static str,
+    pub(super) words: String,
+    /// What it is, said again and again on a long way down.
+    pub(super) labels: Vec<Label>,
+}
+
+/// Words on a band.
+pub(super) struct Label {
+    pub(super) y: f64,
     pub(super) words: String,
 }
 
 /// A connection.
 pub(super) struct Span {
+    pub(super) client: i64,
     pub(super) x: f64,
     pub(super) from: f64,
     pub(super) to: f64,
@@ -65,6 +81,8 @@ pub(super) struct Span {
 
 /// A packet on its way.
 pub(super) struct Arrow {
+    pub(super) client: i64,
+    pub(super) ordinal: usize,
     pub(super) from: (f64, f64),
     pub(super) to: (f64, f64),
     /// `asked`, `saw`, or `lost`.
@@ -76,13 +94,20 @@ pub(super) struct Arrow {
 
 /// An event in words.
 pub(super) struct Row {
+    pub(super) client: i64,
+    pub(super) ordinal: usize,
     pub(super) x: f64,
     pub(super) y: f64,
-    /// Said when it is another one than in the row before.
     pub(super) time: String,
+    /// As in the row before.
+    pub(super) is_same_time: bool,
     pub(super) words: String,
     /// All of it, with who and when.
     pub(super) title: String,
+    /// The event as data.
+    pub(super) json: String,
+    /// Whether it has to do with what is wrong.
+    pub(super) is_relevant: bool,
     pub(super) is_world: bool,
     pub(super) is_publish: bool,
     pub(super) is_wrong: bool,
@@ -101,8 +126,9 @@ impl Timeline {
         scenario: &Scenario,
         events: &[Event],
         violation: Option<&Violation>,
+        relevant: BTreeSet<usize>,
     ) -> Timeline {
-        let mut drawing = Drawing::new(scenario, events, violation);
+        let mut drawing = Drawing::new(scenario, events, violation, relevant);
         drawing.place_rows();
         drawing.draw_arrows();
         drawing.draw_spans();
@@ -121,6 +147,10 @@ struct Drawing<'a> {
     scenario: &'a Scenario,
     events: &'a [Event],
     violation: Option<&'a Violation>,
+    /// The ordinals of events that have to do with it.
+    relevant: BTreeSet<usize>,
+    /// For what was asked, if it arrived: the event that says so.
+    arrivals: BTreeMap<usize, &'a Event>,
     /// From lane to lane.
     step: f64,
     /// Where each event is.
@@ -138,12 +168,19 @@ impl<'a> Drawing<'a> {
         scenario: &'a Scenario,
         events: &'a [Event],
         violation: Option<&'a Violation>,
+        relevant: BTreeSet<usize>,
     ) -> Drawing<'a> {
+        let arrived = |event: &'a Event| match event.what {
+            What::Arrived { asked: Some(asked), .. } => Some((asked, event)),
+            _ => None,
+        };
         let step = (1_300.0 / (scenario.clients.len() + 1) as f64).clamp(58.0, 260.0);
         Drawing {
             scenario,
             events,
             violation,
+            relevant,
+            arrivals: events.iter().filter_map(arrived).collect(),
             step,
             ys: Vec::new(),
             bottom: ROW,
@@ -160,12 +197,11 @@ impl<'a> Drawing<'a> {
     }
 
     fn lane(&self, index: ClientIndex) -> Lane {
-        let client = &self.scenario.clients[index];
         let name = words::name(self.scenario, index);
-        let about = format!("client {name}: {:?}, zone {}", client.version, client.zone);
+        let about = words::about(self.scenario, index);
         let has_room = name.len() as f64 * LETTER < self.step;
         let name = if has_room { name } else { index.to_string() };
-        Lane { x: self.lane_x(index), name, about }
+        Lane { client: index as i64, x: self.lane_x(index), name, about }
     }
 
     fn is_wrong(&self, event: &Event) -> bool {
@@ -198,12 +234,21 @@ impl<'a> Drawing<'a> {
     fn row(&self, event: &Event, is_new: bool) -> Row {
         let said = words::what(&event.what);
         let said = said.trim_start_matches("-> ").trim_start_matches("<- ");
+        let mut title = words::line(self.scenario, event);
+        if let Some(arrival) = self.arrivals.get(&event.ordinal) {
+            title += &format!(", and the broker had it at {} ms", arrival.at_ms);
+        }
         Row {
+            client: lane_of(event),
+            ordinal: event.ordinal,
             x: event.client.map_or(BROKER_X, |client| self.lane_x(client)),
             y: self.bottom,
-            time: if is_new { seconds(event.at_ms) } else { String::new() },
+            time: seconds(event.at_ms),
+            is_same_time: !is_new,
             words: shortened(said),
-            title: words::line(self.scenario, event),
+            title,
+            json: serde_json::to_string(event).unwrap_or_default(),
+            is_relevant: self.relevant.contains(&event.ordinal),
             is_world: event.client.is_none(),
             is_publish: super::message_of(event).is_some(),
             is_wrong: self.is_wrong(event),
@@ -225,22 +270,16 @@ impl<'a> Drawing<'a> {
     }
 
     fn draw_arrows(&mut self) {
-        let arrivals: BTreeMap<usize, f64> = self
-            .events
-            .iter()
-            .filter_map(|event| match event.what {
-                What::Arrived { asked: Some(asked), .. } => Some((asked, self.ys[event.ordinal])),
-                _ => None,
-            })
-            .collect();
         for event in self.events {
             let Some(client) = event.client else { continue };
             let (x, y) = (self.lane_x(client), self.ys[event.ordinal]);
             let (from, to, kind) = match &event.what {
-                What::Asked { .. } => match arrivals.get(&event.ordinal) {
-                    Some(arrival) => ((x, y), (BROKER_X, *arrival), "asked"),
+                What::Asked { .. } => match self.arrivals.get(&event.ordinal) {
+                    Some(arrival) => ((x, y), (BROKER_X, self.ys[arrival.ordinal]), "asked"),
                     // The network level does not know what arrived.
-                    None if arrivals.is_empty() => ((x, y), (BROKER_X, y + ROW * 0.4), "asked"),
+                    None if self.arrivals.is_empty() => {
+                        ((x, y), (BROKER_X, y + ROW * 0.4), "asked")
+                    }
                     None => ((x, y), (x - self.step * 0.4, y + ROW * 0.3), "lost"),
                 },
                 What::Saw { .. } => ((BROKER_X, y - ROW * 0.4), (x, y), "saw"),
@@ -248,7 +287,8 @@ impl<'a> Drawing<'a> {
             };
             let is_publish = super::message_of(event).is_some();
             let is_wrong = self.is_wrong(event);
-            self.arrows.push(Arrow { from, to, kind, is_publish, is_wrong });
+            let (client, ordinal) = (lane_of(event), event.ordinal);
+            self.arrows.push(Arrow { client, ordinal, from, to, kind, is_publish, is_wrong });
         }
     }
 
@@ -257,21 +297,22 @@ impl<'a> Drawing<'a> {
         for event in self.events {
             let Some(client) = event.client else { continue };
             let (x, y) = (self.lane_x(client), self.ys[event.ordinal]);
+            let lane = lane_of(event);
             match event.what {
                 What::Opened { .. } => {
                     let from = open.insert(client, y);
-                    self.spans.extend(from.map(|from| Span { x, from, to: y }));
+                    self.spans.extend(from.map(|from| Span { client: lane, x, from, to: y }));
                 }
                 What::Closed { .. } | What::HalfOpened => {
                     let from = open.remove(&client);
-                    self.spans.extend(from.map(|from| Span { x, from, to: y }));
+                    self.spans.extend(from.map(|from| Span { client: lane, x, from, to: y }));
                 }
                 _ => {}
             }
         }
         for (client, from) in open {
             let (x, to) = (self.lane_x(client), self.bottom);
-            self.spans.push(Span { x, from, to });
+            self.spans.push(Span { client: client as i64, x, from, to });
         }
     }
 
@@ -310,19 +351,40 @@ impl<'a> Drawing<'a> {
 
     fn band_over_all(&mut self, from: f64, to: f64, kind: &'static str) {
         let width = self.step * (self.scenario.clients.len() as f64 + 0.5) + MARGIN;
-        let (x, words) = (BROKER_X - 24.0, String::new());
-        self.bands.push(Band { x, y: from, width, height: to - from, kind, words });
+        let words = if kind == "down" { "the broker is down" } else { "faults are over" };
+        let (x, words, height) = (BROKER_X - 24.0, words.to_owned(), to - from);
+        let labels = labels(from, to, &words);
+        let client = NOBODY;
+        self.bands.push(Band { client, x, y: from, width, height, kind, words, labels });
     }
 
     fn band_over_zone(&mut self, zone: usize, fault: (f64, &'static str, String), to: f64) {
         let (from, kind, words) = fault;
-        for (client, _) in self.scenario.clients.iter().enumerate().filter(|(_, c)| c.zone == zone)
-        {
+        let clients = self.scenario.clients.iter().enumerate();
+        for (client, _) in clients.filter(|(_, client)| client.zone == zone) {
             let (x, width) = (self.lane_x(client) - 12.0, 24.0);
             let (height, words) = (to - from, words.clone());
-            self.bands.push(Band { x, y: from, width, height, kind, words });
+            let labels = labels(from, to, &words);
+            let client = client as i64;
+            self.bands.push(Band { client, x, y: from, width, height, kind, words, labels });
         }
     }
+}
+
+fn lane_of(event: &Event) -> i64 {
+    event.client.and_then(|client| i64::try_from(client).ok()).unwrap_or(NOBODY)
+}
+
+/// Words on a band, as often as there is room for them.
+fn labels(from: f64, to: f64, words: &str) -> Vec<Label> {
+    let length = words.chars().count() as f64 * 6.5;
+    let mut labels = Vec::new();
+    let mut y = from + 6.0;
+    while y + length < to {
+        labels.push(Label { y, words: words.to_owned() });
+        y += length.max(LABEL_EVERY);
+    }
+    labels
 }
 
 /// Whether an event has a row: what only says what is known anyway has none.

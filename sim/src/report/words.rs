@@ -4,10 +4,15 @@
 
 use std::fmt::Write;
 
+use stormpetrel::mqtt::types::Reason;
+
 use crate::history::{
     Ack, Asked, ClosedBy, Event, Granted, Outcome, PublishAsked, PublishSaw, Saw, What,
 };
-use crate::scenario::{ClientIndex, Connect, FaultKind, Publish, Scenario, Subscription, Way};
+use crate::properties::Properties;
+use crate::scenario::{
+    ClientIndex, Connect, FaultKind, ProtocolVersion, Publish, Scenario, Subscription, Way,
+};
 
 /// An event as a line of a trace.
 pub(super) fn line(scenario: &Scenario, event: &Event) -> String {
@@ -20,6 +25,17 @@ pub(super) fn name(scenario: &Scenario, client: ClientIndex) -> String {
     match scenario.clients.get(client).map(|client| &*client.client_id) {
         None | Some("") => format!("{client}"),
         Some(id) => format!("{client}:{id}"),
+    }
+}
+
+/// A client, for who has never heard of it.
+pub(super) fn about(scenario: &Scenario, client: ClientIndex) -> String {
+    let name = name(scenario, client);
+    match scenario.clients.get(client).map(|client| (client.version, client.zone)) {
+        Some((ProtocolVersion::V5, zone)) => format!("client {name} (MQTT 5.0, zone {zone})"),
+        Some((ProtocolVersion::V311, zone)) => format!("client {name} (MQTT 3.1.1, zone {zone})"),
+        Some((ProtocolVersion::V31, zone)) => format!("client {name} (MQTT 3.1, zone {zone})"),
+        None => format!("client {name}"),
     }
 }
 
@@ -132,6 +148,7 @@ pub(super) fn saw(packet: &Saw) -> String {
 fn connect_words(connect: &Connect) -> String {
     let mut words = "CONNECT".to_owned();
     flag(&mut words, connect.clean_start, "clean start");
+    flag(&mut words, connect.declines_reasons, "without reasons in words");
     put(&mut words, "session expiry", &connect.expiry_s.map(expiry));
     put(&mut words, "keep alive", &Some(connect.keep_alive_s).filter(|secs| *secs > 0));
     put(&mut words, "receive maximum", &connect.receive_maximum);
@@ -154,7 +171,19 @@ fn publish_asked(publish: &PublishAsked) -> String {
     flag(&mut words, publish.retain, "RETAIN");
     put(&mut words, "alias", &publish.alias);
     put(&mut words, "expiry", &publish.expiry_s);
+    properties(&mut words, publish.properties.as_deref());
     words
+}
+
+fn properties(words: &mut String, said: Option<&Properties>) {
+    let Some(said) = said else { return };
+    put(words, "payload format", &said.is_text.map(u8::from));
+    put(words, "content type", &said.content_type.as_ref().map(|text| format!("{text:?}")));
+    put(words, "response topic", &said.response_topic);
+    put(words, "correlation", &said.correlation.as_ref().map(|data| format!("{data:?}")));
+    for (name, value) in &said.user {
+        let _ = write!(words, " {name:?}={value:?}");
+    }
 }
 
 fn publish_saw(publish: &PublishSaw) -> String {
@@ -170,6 +199,7 @@ fn publish_saw(publish: &PublishSaw) -> String {
     put(&mut words, "alias", &publish.alias);
     put(&mut words, "expiry", &publish.expiry_s);
     publish.subscription_ids.iter().for_each(|id| put(&mut words, "subscription", &Some(id)));
+    properties(&mut words, publish.properties.as_deref());
     words
 }
 
@@ -204,7 +234,13 @@ fn expiry(secs: u32) -> String {
 
 /// A reason, if it is not plain success.
 fn code(reason: u8) -> String {
-    if reason == 0 { String::new() } else { format!(" 0x{reason:02X}") }
+    if reason == 0 {
+        return String::new();
+    }
+    let meaning = Reason::from_code(reason).map_or("", Reason::sentence).trim_end_matches('.');
+    let mut letters = meaning.chars();
+    let first = letters.next().map(|first| first.to_ascii_lowercase());
+    format!(" 0x{reason:02X} ({}{})", first.map(String::from).unwrap_or_default(), letters.as_str())
 }
 
 fn codes(reasons: &[u8]) -> String {

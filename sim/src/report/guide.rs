@@ -1,0 +1,364 @@
+//! What helps with a violation of each rule: what MQTT expects, where it says so, and which part
+//! of the broker to look at first.
+//!
+//! Advice for people, not judgement: a rule that is not here gets that of its promise. Paths are
+//! from the root of the repository.
+
+use crate::verdict::{Promise, Violation};
+
+/// Advice for some rules.
+#[derive(Debug)]
+pub(super) struct Guide {
+    rules: &'static [&'static str],
+    /// What should have happened.
+    pub(super) expected: &'static str,
+    /// The statements of the standard, or its section.
+    pub(super) standard: &'static str,
+    /// Where to look first.
+    pub(super) files: &'static [&'static str],
+}
+
+const ROUTE: &str = "src/machine/route.rs";
+const CLIENTS: &str = "src/machine/clients.rs";
+const CONNECTIONS: &str = "src/machine/connections.rs";
+const DEADLINES: &str = "src/machine/deadlines.rs";
+const RETAINED: &str = "src/machine/retained.rs";
+const SUBSCRIBE: &str = "src/machine/subscribe.rs";
+const SUBSCRIPTIONS: &str = "src/machine/subscriptions.rs";
+const OUTBOUND: &str = "src/machine/session/outbound.rs";
+const TRANSMIT: &str = "src/machine/session/transmit.rs";
+const INBOUND: &str = "src/machine/session/inbound.rs";
+const ALIAS: &str = "src/machine/session/alias.rs";
+const MESSAGE: &str = "src/mqtt/message.rs";
+const MATCHING: &str = "src/mqtt/topic/tree/wildcards.rs";
+const WIRE_PUBLISH: &str = "src/mqtt/wire/publish.rs";
+const DECODE: &str = "src/mqtt/wire/decode.rs";
+const MACHINE: &str = "src/machine/mod.rs";
+const SHELL: &str = "src/server/connection.rs";
+const OUTPUT: &str = "src/server/output.rs";
+
+/// The last one is for what is not named.
+const GUIDES: &[Guide] = &[
+    Guide {
+        rules: &["never-sent", "received-before-sent", "other-topic", "other-payload"],
+        expected: "every message comes as its publisher sent it: same topic, same payload",
+        standard: "[MQTT-3.3.2-3], [MQTT-4.5.0-1]",
+        files: &[ROUTE, MESSAGE, ALIAS, WIRE_PUBLISH],
+    },
+    Guide {
+        rules: &["other-user-properties", "user-properties-out-of-order", "other-properties"],
+        expected: "what a message says beside its payload comes unaltered and in order",
+        standard: "[MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], \
+                   [MQTT-3.3.2-18], [MQTT-3.3.2-20]; of wills [MQTT-3.1.3-10]",
+        files: &[MESSAGE, WIRE_PUBLISH, ROUTE],
+    },
+    Guide {
+        rules: &["unknown-alias", "alias-too-high"],
+        expected: "an alias stands for the topic it was last sent with on this connection, and is \
+                   not above the client's Topic Alias Maximum",
+        standard: "[MQTT-3.3.2-7], [MQTT-3.1.2-26], [MQTT-3.1.2-27], [MQTT-3.3.2-11]",
+        files: &[ALIAS, TRANSMIT],
+    },
+    Guide {
+        rules: &["nonsense"],
+        expected: "the broker sends only what a broker may send, in packets that can be read",
+        standard: "section 3 of MQTT 5.0; [MQTT-3.1.2-29] of reasons in words",
+        files: &["src/mqtt/wire/encode.rs", WIRE_PUBLISH, OUTPUT],
+    },
+    Guide {
+        rules: &["not-subscribed"],
+        expected: "a message goes to those who were subscribed to its topic when it was published",
+        standard: "[MQTT-3.3.2-3], [MQTT-4.7.2-1], section 4.7",
+        files: &[MATCHING, SUBSCRIPTIONS, ROUTE],
+    },
+    Guide {
+        rules: &["received-after-unsubscribing"],
+        expected: "after UNSUBACK nothing new is added for that filter",
+        standard: "[MQTT-3.10.4-1], [MQTT-3.10.4-2]",
+        files: &[SUBSCRIBE, SUBSCRIPTIONS],
+    },
+    Guide {
+        rules: &["wrong-qos"],
+        expected: "QoS is the lower of the published and the granted one; of several \
+                   subscriptions, the highest granted",
+        standard: "[MQTT-3.8.4-8], [MQTT-3.3.4-2]",
+        files: &[ROUTE],
+    },
+    Guide {
+        rules: &["wrong-retain"],
+        expected: "RETAIN is 1 on what comes because it is retained; else it is 0, or as \
+                   published with Retain As Published",
+        standard: "[MQTT-3.3.1-8], [MQTT-3.3.1-12], [MQTT-3.3.1-13]",
+        files: &[ROUTE, TRANSMIT],
+    },
+    Guide {
+        rules: &["wrong-subscription-ids"],
+        expected: "a message carries the identifiers of all subscriptions that it matches",
+        standard: "[MQTT-3.3.4-3], [MQTT-3.3.4-4]",
+        files: &[ROUTE, SUBSCRIPTIONS],
+    },
+    Guide {
+        rules: &["no-local"],
+        expected: "a subscription with No Local gets nothing that its own client published",
+        standard: "[MQTT-3.8.3-3]",
+        files: &[ROUTE],
+    },
+    Guide {
+        rules: &["wrong-expiry", "expired-delivered", "expired-retained", "expiry-not-reduced"],
+        expected: "what has expired is not sent, and what is sent says how long it is of use",
+        standard: "[MQTT-3.3.2-5], [MQTT-3.3.2-6]",
+        files: &[TRANSMIT, OUTBOUND, RETAINED],
+    },
+    Guide {
+        rules: &["delivered-though-not-taken", "forbidden-publish-taken", "refused-for-no-reason"],
+        expected: "what is allowed is taken, and what is refused goes to nobody",
+        standard: "the policy: only the broker publishes to $SYS; section 4.7.2 of MQTT 5.0",
+        files: &[ROUTE, CLIENTS],
+    },
+    Guide {
+        rules: &["qos1-lost", "qos2-lost", "qos0-lost", "shared-lost", "shared-not-given"],
+        expected: "a message that was acknowledged reaches every session that was subscribed, or \
+                   one member of each group, as soon as it can be reached",
+        standard: "[MQTT-4.5.0-1], [MQTT-4.3.2-3], [MQTT-4.3.3-3], [MQTT-4.4.0-1]",
+        files: &[ROUTE, OUTBOUND, TRANSMIT, CLIENTS],
+    },
+    Guide {
+        rules: &["qos2-delivered-twice"],
+        expected: "a QoS 2 message comes once: a repeat before PUBREL is not delivered again",
+        standard: "[MQTT-4.3.3-10], [MQTT-4.3.3-6]",
+        files: &[ROUTE, INBOUND, TRANSMIT],
+    },
+    Guide {
+        rules: &["qos0-delivered-twice", "qos1-delivered-twice", "shared-delivered-twice"],
+        expected: "one copy for all subscriptions of a session, and one for each group",
+        standard: "[MQTT-3.3.4-2], [MQTT-4.4.0-1], section 4.8.2",
+        files: &[ROUTE, SUBSCRIPTIONS, TRANSMIT],
+    },
+    Guide {
+        rules: &[
+            "dup-at-qos0",
+            "dup-without-reconnect",
+            "resent-after-acknowledgement",
+            "resent-differently",
+        ],
+        expected: "a message comes again only after a reconnect, with DUP, its packet id and its \
+                   contents, and only until it is acknowledged",
+        standard: "[MQTT-3.3.1-1], [MQTT-3.3.1-2], [MQTT-4.4.0-1], [MQTT-4.4.0-2]",
+        files: &[TRANSMIT, OUTBOUND],
+    },
+    Guide {
+        rules: &["out-of-order", "resent-out-of-order"],
+        expected: "messages of one publisher, topic and QoS come in the order published; what is \
+                   sent again, in the order first sent",
+        standard: "[MQTT-4.6.0-5], [MQTT-4.6.0-6]",
+        files: &[OUTBOUND, TRANSMIT, ROUTE],
+    },
+    Guide {
+        rules: &["packet-id-reused", "wrong-packet-id"],
+        expected: "a message above QoS 0 has a packet id that is not in use",
+        standard: "[MQTT-2.2.1-2], [MQTT-2.2.1-4]",
+        files: &[TRANSMIT, OUTBOUND],
+    },
+    Guide {
+        rules: &["receive-maximum-exceeded"],
+        expected: "no more messages above QoS 0 are in flight than the client takes",
+        standard: "[MQTT-3.3.4-9], [MQTT-4.9.0-2]",
+        files: &[TRANSMIT],
+    },
+    Guide {
+        rules: &[
+            "answer-to-nothing",
+            "acknowledged-out-of-order",
+            "release-without-receipt",
+            "never-released",
+        ],
+        expected: "each acknowledgement answers what was sent, once and in its order; PUBREL \
+                   follows PUBREC",
+        standard: "[MQTT-2.2.1-5], [MQTT-2.2.1-6], [MQTT-4.3.3-4], [MQTT-4.3.3-8], [MQTT-4.3.3-11]",
+        files: &[ROUTE, MACHINE, TRANSMIT],
+    },
+    Guide {
+        rules: &["session-lost", "session-invented", "session-present-on-clean-start"],
+        expected: "Session Present is said if the broker held a session and was not asked to \
+                   start clean; a session ends with its expiry, not before",
+        standard: "[MQTT-3.2.2-2], [MQTT-3.2.2-3], [MQTT-3.1.2-5], [MQTT-4.1.0-2]",
+        files: &[CLIENTS, DEADLINES],
+    },
+    Guide {
+        rules: &[
+            "packet-before-connack",
+            "second-connack",
+            "packet-after-refusal",
+            "refused-with-session",
+            "packet-after-disconnect",
+        ],
+        expected: "CONNACK comes first and once; nothing follows a refusal or DISCONNECT",
+        standard: "[MQTT-3.2.0-1], [MQTT-3.2.0-2], [MQTT-3.2.2-6], [MQTT-3.14.4-1]",
+        files: &[CLIENTS, CONNECTIONS],
+    },
+    Guide {
+        rules: &["stale-retained", "retained-lost"],
+        expected: "a subscription gets the last retained message of each topic that it matches",
+        standard: "[MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT-3.3.1-9]",
+        files: &[RETAINED, SUBSCRIBE, TRANSMIT],
+    },
+    Guide {
+        rules: &["delivered-to-old-connection", "taken-over-left-open"],
+        expected: "a client id has one connection: the older one is told 0x8E and closed",
+        standard: "[MQTT-3.1.4-3]",
+        files: &[CLIENTS, CONNECTIONS],
+    },
+    Guide {
+        rules: &["will-taken-back", "will-too-early"],
+        expected: "a will goes out once its connection ended without DISCONNECT 0x00 and its \
+                   delay, or the session, is over",
+        standard: "[MQTT-3.1.2-8], [MQTT-3.1.3-9], [MQTT-3.14.4-3]",
+        files: &[CLIENTS, DEADLINES],
+    },
+    Guide {
+        rules: &["wrong-grant", "wrong-number-of-reasons", "wrong-unsuback"],
+        expected: "SUBACK has one reason for each filter: the QoS granted, or why not; UNSUBACK \
+                   says whether there was a subscription",
+        standard: "[MQTT-3.8.4-6], [MQTT-3.8.4-7], [MQTT-3.9.3-1], [MQTT-3.11.3-2]",
+        files: &[SUBSCRIBE, "src/mqtt/topic/filter.rs"],
+    },
+    Guide {
+        rules: &["queue-too-long"],
+        expected: "no more messages wait in a session than the broker is told to keep; what is \
+                   above is dropped, and counted",
+        standard: "the limits `queue-messages` and `queue-bytes`",
+        files: &[OUTBOUND, ROUTE],
+    },
+    Guide {
+        rules: &["packet-too-large"],
+        expected: "no packet is larger than the client takes: the message is dropped instead",
+        standard: "[MQTT-3.1.2-24], [MQTT-3.1.2-25]",
+        files: &[TRANSMIT],
+    },
+    Guide {
+        rules: &["too-many-connections"],
+        expected: "one connection above the limit is refused",
+        standard: "the limits of the configuration; 0x97 in section 3.2.2.2 of MQTT 5.0",
+        files: &[CONNECTIONS, CLIENTS],
+    },
+    Guide {
+        rules: &["keep-alive-not-enforced", "keep-alive-late"],
+        expected: "a connection that is silent for 1.5 times its keep alive is closed, not before",
+        standard: "[MQTT-3.1.2-22]",
+        files: &[CLIENTS, DEADLINES],
+    },
+    Guide {
+        rules: &["garbage-tolerated", "closed-for-no-reason", "closed-without-reason"],
+        expected: "what is malformed closes its own connection, with the right reason, and \
+                   nothing else does",
+        standard: "[MQTT-4.13.1-1], [MQTT-4.13.2-1]",
+        files: &[DECODE, MACHINE, SHELL],
+    },
+    Guide {
+        rules: &["never-quiet", "never-answered"],
+        expected: "once nothing goes wrong any more everything is answered and drains",
+        standard: "the broker's own promise; [MQTT-3.12.4-1] of PINGREQ",
+        files: &[TRANSMIT, CONNECTIONS, SHELL, OUTPUT],
+    },
+    Guide {
+        rules: &["did-not-stop", "broker-leaked", "host-failed"],
+        expected: "the broker stops in time when it is told to, and leaves nothing behind",
+        standard: "the broker's own promise",
+        files: &["src/server/shared.rs", "src/server/worker.rs", SHELL],
+    },
+    Guide {
+        rules: &[],
+        expected: "what is promised above",
+        standard: "the broker's own promise",
+        files: &[MACHINE],
+    },
+];
+
+/// The advice for a violation.
+pub(super) fn guide(violation: &Violation) -> &'static Guide {
+    let rule = &*violation.rule;
+    let named = GUIDES.iter().find(|guide| guide.rules.contains(&rule));
+    named.unwrap_or_else(|| of_promise(violation.promise))
+}
+
+/// That of some rule of the promise.
+fn of_promise(promise: Promise) -> &'static Guide {
+    let like = match promise {
+        Promise::C1 | Promise::C4 | Promise::C5 | Promise::I14 => "qos1-lost",
+        Promise::C2 => "qos2-delivered-twice",
+        Promise::C3 | Promise::I5 => "out-of-order",
+        Promise::C6 | Promise::I12 => "stale-retained",
+        Promise::C7 | Promise::I7 => "session-lost",
+        Promise::C8 | Promise::I8 => "taken-over-left-open",
+        Promise::C9 | Promise::I11 => "will-too-early",
+        Promise::C10 | Promise::I10 => "delivered-though-not-taken",
+        Promise::C11 => "wrong-grant",
+        Promise::I1 => "never-sent",
+        Promise::I2 => "not-subscribed",
+        Promise::I3 => "wrong-qos",
+        Promise::I4 => "dup-without-reconnect",
+        Promise::I6 => "answer-to-nothing",
+        Promise::I9 => "too-many-connections",
+        Promise::I13 => "keep-alive-not-enforced",
+        Promise::C13 => "never-quiet",
+        Promise::C12 | Promise::C14 | Promise::I15 | Promise::I16 | Promise::I17 => "",
+    };
+    let of_like = GUIDES.iter().find(|guide| guide.rules.contains(&like));
+    of_like.unwrap_or(&GUIDES[GUIDES.len() - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::path::Path;
+
+    use super::*;
+
+    fn of(promise: Promise, rule: &'static str) -> &'static Guide {
+        let (rule, words) = (Cow::Borrowed(rule), String::new());
+        guide(&Violation { promise, rule, client: None, words, events: Vec::new() })
+    }
+
+    #[test]
+    fn every_file_is_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for file in GUIDES.iter().flat_map(|guide| guide.files) {
+            assert!(root.join(file).is_file(), "{file}");
+        }
+    }
+
+    #[test]
+    fn every_rule_of_the_oracle_has_advice_of_its_own() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/oracle");
+        let mut rules = 0;
+        let paths = std::fs::read_dir(folder).expect("it is there");
+        let paths = paths.map(|entry| entry.expect("readable").path());
+        for path in paths.filter(|path| path.is_file()) {
+            let text = std::fs::read_to_string(path).expect("text");
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            for rule in code.split('"').filter(|it| is_rule(it)) {
+                let is_named = GUIDES.iter().any(|guide| guide.rules.contains(&rule));
+                assert!(is_named, "add advice for '{rule}' to guide.rs");
+                rules += 1;
+            }
+        }
+        assert!(rules > 40, "only {rules} rules were found in the oracle");
+    }
+
+    /// Names of rules are words with hyphens.
+    fn is_rule(text: &str) -> bool {
+        let is_word = |word: &str| {
+            !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+        };
+        text.contains('-') && text.split('-').all(is_word)
+    }
+
+    #[test]
+    fn a_rule_that_is_not_known_gets_the_advice_of_its_promise() {
+        assert!(std::ptr::eq(
+            of(Promise::I13, "new-rule"),
+            of(Promise::I13, "keep-alive-not-enforced")
+        ));
+        assert!(of(Promise::I16, "panic at x.rs:3").rules.is_empty());
+    }
+}
