@@ -144,7 +144,9 @@ pub(crate) async fn drive<N: Network>(
     unconstrained(poll_fn(|context| turn(&worker, &connection, context))).await;
 
     let closed = machine::Input::Closed { connection: id };
-    worker.exchange(None, |machine, now| machine.handle(closed, now));
+    if !plant::is_on(Plant::EndNotTold) {
+        worker.exchange(None, |machine, now| machine.handle(closed, now));
+    }
     connection.borrow().log_end();
     if connection.borrow().may_linger() {
         // Boxed, so that idle connections do not carry room for it.
@@ -175,6 +177,9 @@ fn turn<N: Network>(
             Poll::Ready(Event::Writable) => worker.exchange(Some(id), |_, _| {}),
             Poll::Ready(Event::ConnectTimedOut) => {
                 let input = machine::Input::ConnectTimedOut { connection: id };
+                if plant::is_on(Plant::ConnectTimeoutLost) {
+                    continue;
+                }
                 worker.exchange(None, |machine, now| machine.handle(input, now));
             }
             Poll::Ready(Event::Over) => return Poll::Ready(()),
@@ -185,7 +190,9 @@ fn turn<N: Network>(
             break;
         }
     }
-    context.waker().wake_by_ref();
+    if !plant::is_on(Plant::TurnForgotten) {
+        context.waker().wake_by_ref();
+    }
     Poll::Pending
 }
 
@@ -238,6 +245,9 @@ fn hand_in<N: Network>(
     packets: &mut Vec<Packet>,
     decoded: Decoded,
 ) {
+    if plant::is_on(Plant::LostBeforeMalformed) && matches!(decoded, Decoded::Undecodable(_)) {
+        packets.clear();
+    }
     let more = connection.borrow().has_more.then_some(id);
     worker.exchange(more, |machine, now| {
         if !packets.is_empty() {
@@ -338,6 +348,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.write(encoded);
         let is_done = self.output.is_empty() && self.unwritable.is_none();
+        if plant::is_on(Plant::CloseNotSeen) {
+            return;
+        }
         if self.has_more || self.closed.is_some() || !is_done {
             self.waker.wake_by_ref(); // the rest is its own task's
         }
@@ -351,7 +364,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !was_empty {
             self.unanswered += encoded.copied_bytes() / ANSWER_BYTES;
         }
-        let context = &mut Context::from_waker(&self.waker);
+        let is_lost = plant::is_on(Plant::WriterNotWoken);
+        let waker = if is_lost { Waker::noop() } else { &self.waker };
+        let context = &mut Context::from_waker(waker);
         let result = self.output.send(encoded, &mut self.stream, context);
         if was_empty && !self.output.is_empty() {
             self.progressed = Instant::now();
@@ -389,7 +404,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             return Poll::Ready(Event::Resumed(rest));
         }
+        let is_given_up = plant::is_on(Plant::GoodbyeUnread) && self.unwritable.is_some();
         if self.may_read()
+            && !is_given_up
             && let Poll::Ready(event) = self.poll_read(buffer, context)
         {
             return Poll::Ready(event);
@@ -453,10 +470,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.unanswered += packets.len();
         }
         if let Decoded::Undecodable(error) = decoded {
-            self.is_deaf = true;
+            self.is_deaf = !plant::is_on(Plant::DeafForgotten);
             self.version = error.version.unwrap_or(self.version);
         } else {
-            self.version = self.input.version().unwrap_or(self.version);
+            let version = self.input.version().filter(|_| !plant::is_on(Plant::VersionLate));
+            self.version = version.unwrap_or(self.version);
         }
         decoded
     }
@@ -477,6 +495,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {
                     timer.sleep.as_mut().reset(self.progressed + WRITE_TIMEOUT);
                 }
+                Until::Flushed if plant::is_on(Plant::FlushTimeoutLost) => self.timer = None,
                 Until::Written | Until::Flushed => {
                     self.cut(Closed::WriteTimedOut);
                     return Poll::Ready(Event::Over);
@@ -503,7 +522,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn may_linger(&self) -> bool {
-        !self.is_cut && self.closed.is_some_and(Closed::is_orderly)
+        let may = !self.is_cut && self.closed.is_some_and(Closed::is_orderly);
+        may && !plant::is_on(Plant::LingerLost)
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {

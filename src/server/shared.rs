@@ -19,6 +19,7 @@ use super::signal::Signal;
 use crate::machine::{
     ConnectionId, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
 };
+use crate::plant::{self, Plant};
 
 /// Connections above the limit that are still accepted, to be told why they are refused. More
 /// are closed at once.
@@ -131,7 +132,7 @@ impl<A> Shared<A> {
             core.armed = deadline;
         }
         drop(core);
-        if is_sooner {
+        if is_sooner && !plant::is_on(Plant::TimerNotRearmed) {
             self.rearmed.notify_one();
         }
         Some(result)

@@ -24,6 +24,7 @@ use super::signal::Signal;
 use super::timer;
 use crate::machine::{self, ConnectionId, EFFORT_MAX, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
+use crate::plant::{self, Plant};
 
 /// Bytes read at once, into the one buffer that all connections of a worker share.
 const READ_BYTES: usize = 64 * 1024;
@@ -85,7 +86,7 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
             () = worker.shared.mailbox(worker.number).wait() => worker.read(&mut mail),
         }
     }
-    if worker.number == 0 {
+    if worker.number == 0 && !plant::is_on(Plant::StopNotTold) {
         worker.exchange(None, |machine, now| machine.handle(machine::Input::ShutDown, now));
     }
     let is_drained = !worker.shared.has_failed()
@@ -256,7 +257,9 @@ impl<N: Network> Worker<N> {
 
     /// A connection is gone.
     pub(crate) fn forget(&self, id: ConnectionId) {
-        self.table.borrow_mut().remove(&id);
+        if !plant::is_on(Plant::ConnectionKept) {
+            self.table.borrow_mut().remove(&id);
+        }
         self.shared.load(self.number).remove_connection();
         if self.table.borrow().is_empty() {
             self.emptied.notify_one();
