@@ -13,6 +13,8 @@ pub(super) struct Calm {
     clients: Vec<bool>,
     /// Milliseconds that a packet may take.
     pub(super) slowest_ms: u64,
+    /// Milliseconds that it takes to hand over by a few bytes all that waits.
+    in_parts_ms: u64,
 }
 
 impl Calm {
@@ -43,12 +45,18 @@ impl Calm {
             }
         }
         let spike = if weather.spikes > 0 { 10 } else { 1 };
-        Calm { clients, slowest_ms: weather.latency_max_ms * spike }
+        let in_parts_ms = if weather.pull_bytes_max.is_some() { 2_000 } else { 0 };
+        Calm { clients, slowest_ms: weather.latency_max_ms * spike, in_parts_ms }
     }
 
     /// Whether nothing keeps packets from this client.
     pub(super) fn has(&self, client: ClientIndex) -> bool {
         self.clients[client]
+    }
+
+    /// Milliseconds within which a client that takes all of it has taken all that waits for it.
+    pub(super) fn at_once_ms(&self) -> u64 {
+        20 * self.slowest_ms + self.in_parts_ms + SLACK_MS
     }
 
     /// Milliseconds within which a client hears what a broker says that is never late.

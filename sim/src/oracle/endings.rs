@@ -138,7 +138,7 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let answered = connection.answer.map_or(connection.opened, |answer| answer.at);
     let last = connection.requests.last().map_or(answered, |request| request.asked);
     let silence_ms = u64::from(case.facts.keep_alive_s(place)) * 1_500;
-    let due = match case.facts.silent_ms(place).filter(|_| case.facts.is_exact) {
+    let due = match case.facts.silent_ms(place, 1).filter(|_| case.facts.is_exact) {
         Some(silent) => silent + case.calm.soon_ms(),
         None => case.calm.answered_by(&case.facts, last) + silence_ms,
     };

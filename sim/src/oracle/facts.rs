@@ -382,19 +382,21 @@ impl<'a> Facts<'a> {
 
     /// The first event after a silence of 1.5 times the keep alive.
     fn silent_at(&self, place: usize) -> Ordinal {
-        self.silent_ms(place).map_or(NEVER, |ms| self.not_before(ms))
+        self.silent_ms(place, 0).map_or(NEVER, |ms| self.not_before(ms))
     }
 
     /// The last event before a broker that is never late has noticed that silence.
     fn silence_noticed(&self, place: usize) -> Ordinal {
-        self.silent_ms(place).map_or(NEVER, |ms| self.first_at(ms + 1))
+        self.silent_ms(place, 1).map_or(NEVER, |ms| self.first_at(ms))
     }
 
-    /// When a client that is let in has been silent for 1.5 times its keep alive.
-    pub(super) fn silent_ms(&self, place: usize) -> Option<u64> {
+    /// When a client that is let in has been silent for 1.5 times its keep alive and so much
+    /// more: what comes in the very moment may be too late or not.
+    pub(super) fn silent_ms(&self, place: usize, more_ms: u64) -> Option<u64> {
         let connection = &self.connections[place];
-        let silence_ms = u64::from(self.keep_alive_s(place)) * 1_500;
-        let entry = connection.entry.filter(|_| silence_ms > 0 && connection.is_let_in)?;
+        let keep_alive_s = u64::from(self.keep_alive_s(place));
+        let silence_ms = keep_alive_s * 1_500 + more_ms;
+        let entry = connection.entry.filter(|_| keep_alive_s > 0 && connection.is_let_in)?;
         let came = connection.requests.iter().map(|request| self.arrived[request.asked]);
         let mut last_ms = self.ms(entry.from);
         for came in came.filter(|came| *came != NEVER) {

@@ -133,8 +133,24 @@ pub(super) fn is_drained(case: &Case<'_>, session: usize) -> bool {
         && facts.ended.from >= ended
 }
 
+/// Whether the client of a connection takes all that the broker has for it.
+pub(super) fn takes_at_once(case: &Case<'_>, on: usize) -> bool {
+    let connection = &case.facts.connections[on];
+    let is_bounded = connection.connect.is_none_or(|c| c.receive_maximum.is_some());
+    case.facts.scenario.broker.inflight.is_none() && !is_bounded && case.calm.has(connection.client)
+}
+
+/// Whether a connection lasts until all has been taken that waited at that time.
+pub(super) fn stays(case: &Case<'_>, on: usize, from: Ordinal) -> bool {
+    let facts = &case.facts;
+    let connection = &facts.connections[on];
+    let until = facts.first_at(facts.ms(from) + case.calm.at_once_ms());
+    until < connection.end.from.min(facts.events.len())
+        && connection.ending.is_none_or(|(at, _)| at > until)
+}
+
 /// The largest packet that every connection of a session takes.
-fn smallest(case: &Case<'_>, session: usize) -> usize {
+pub(super) fn smallest(case: &Case<'_>, session: usize) -> usize {
     if !is_small(case, session) {
         return usize::MAX;
     }
@@ -214,7 +230,7 @@ impl Account<'_, '_> {
     }
 
     fn check_owed(&self, message: &Message<'_>, qos: Qos, subscribed: Ordinal, wrong: &mut Wrong) {
-        let stayed = self.stayed(message);
+        let stayed = self.stayed(message, qos);
         let later = self.later(message, qos).filter(|_| message.expiry_s.is_none());
         let is_due = qos > Qos::AtMostOnce && self.is_drained && message.expiry_s.is_none();
         if later.is_none() && stayed.is_none() && !is_due {
@@ -244,27 +260,26 @@ impl Account<'_, '_> {
 
     /// The connection that a session surely had from when a message was published until long
     /// after it must have come.
-    fn stayed(&self, message: &Message<'_>) -> Option<usize> {
-        let (facts, calm) = (&self.case.facts, &self.case.calm);
-        if !facts.is_exact || facts.scenario.broker.inflight.is_some() {
+    fn stayed(&self, message: &Message<'_>, qos: Qos) -> Option<usize> {
+        let (facts, case) = (&self.case.facts, self.case);
+        let during = message.span().filter(|_| facts.is_exact)?;
+        let session = &case.sessions.all[self.session];
+        let is_over = |on: &usize| facts.connections[*on].end.to < during.from;
+        let &on = session.connections.iter().find(|on| !is_over(on))?;
+        let entry = facts.connections[on].entry?;
+        // Above QoS 0 it waits until the client is back.
+        let may_wait = qos > Qos::AtMostOnce
+            && during.to < entry.from
+            && !case.sessions.has_unseen(facts, self.session, session.begun.from, entry.from);
+        if !(entry.to < during.from || may_wait) || !takes_at_once(case, on) {
             return None;
         }
-        let during = message.span()?;
-        let soon_ms = 20 * calm.slowest_ms + QUIET_MS;
-        if message.expiry_s.is_some_and(|secs| u64::from(secs) * 1_000 <= soon_ms) {
-            return None;
-        }
-        let until = facts.first_at(facts.ms(during.to) + soon_ms);
-        let is_it = |on: &&usize| {
-            let connection = &facts.connections[**on];
-            let is_slow = connection.connect.is_none_or(|c| c.receive_maximum.is_some());
-            !is_slow
-                && calm.has(connection.client)
-                && connection.entry.is_some_and(|entry| entry.to < during.from)
-                && until < connection.end.from.min(facts.events.len())
-                && connection.ending.is_none_or(|(at, _)| at > until)
+        let from = during.to.max(entry.to);
+        let published_ms = facts.ms(during.from);
+        let is_too_late = |secs: u32| {
+            published_ms + u64::from(secs) * 1_000 <= facts.ms(from) + case.calm.at_once_ms()
         };
-        self.case.sessions.all[self.session].connections.iter().find(is_it).copied()
+        (stays(case, on, from) && !message.expiry_s.is_some_and(is_too_late)).then_some(on)
     }
 
     /// A message that came though it was published after this one: the two must come in order.

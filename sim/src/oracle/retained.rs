@@ -2,12 +2,12 @@
 //! and not one that was replaced, cleared or had expired.
 
 use super::deliveries::{Delivery, retained_ways};
-use super::facts::{SLACK_MS, Span};
+use super::facts::{NEVER, Ordinal, SLACK_MS, Span, Wish};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{Change, states};
-use super::{Case, Wrong, lost};
-use crate::scenario::Qos;
+use super::{Case, Wrong, lost, topic};
+use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
@@ -22,6 +22,9 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     if case.messages.all.iter().any(|message| message.retain) {
         for session in 0..case.sessions.all.len() {
             check_session(case, session, wrong);
+            if case.facts.is_exact {
+                check_made(case, session, wrong);
+            }
         }
     }
 }
@@ -71,6 +74,132 @@ fn check_delivered(
             let events = [message.asked, delivery.at];
             wrong.add(Promise::C6, "expired-retained", client, words, &events);
         }
+    }
+}
+
+/// What a new subscription of a client that stays must be sent, where it is known when everything
+/// arrived: the retained message of each matching topic, once.
+fn check_made(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
+    let facts = &case.sessions.all[session];
+    let smallest = lost::smallest(case, session);
+    for &on in &facts.connections {
+        let connection = &case.facts.connections[on];
+        if !lost::takes_at_once(case, on) {
+            continue;
+        }
+        for request in &connection.requests {
+            let (Wish::Subscribe { filters, .. }, Some((answered, _))) =
+                (request.wish, request.answer)
+            else {
+                continue;
+            };
+            let Some(span) = request.span.filter(|span| span.is_sure) else { continue };
+            if !lost::stays(case, on, span.to) || filters.len() != request.reasons.len() {
+                continue;
+            }
+            for (asked, _) in filters.iter().zip(request.reasons).filter(|(_, said)| **said < 0x80)
+            {
+                let same = |other: &&Subscription| other.filter == asked.filter;
+                if filters.iter().filter(same).count() == 1 {
+                    let made = Made { case, session, on, asked: request.asked, answered, span };
+                    made.check(&asked.filter, smallest, wrong);
+                }
+            }
+        }
+    }
+}
+
+/// A subscription that was made.
+struct Made<'c, 'a> {
+    case: &'c Case<'a>,
+    session: usize,
+    on: usize,
+    asked: Ordinal,
+    answered: Ordinal,
+    span: Span,
+}
+
+impl Made<'_, '_> {
+    fn check(&self, filter: &str, smallest: usize, wrong: &mut Wrong) {
+        let changes = self.case.subscriptions.changes_to(self.session, filter);
+        let Some(place) = changes.iter().position(|change| change.asked == self.asked) else {
+            return;
+        };
+        let until = self
+            .case
+            .facts
+            .first_at(self.case.facts.ms(self.span.to) + self.case.calm.at_once_ms());
+        let is_changed = |later: &Change| later.span.from <= until;
+        let Some(granted) = changes[place].to.filter(|_| topic::shared(filter).is_none()) else {
+            return;
+        };
+        let mut before = states(&changes[..place], self.span);
+        let wants = match granted.retain_handling {
+            0 => true,
+            1 => before.all(|state| state.is_none()),
+            _ => false,
+        };
+        if !wants || changes.get(place + 1).is_some_and(is_changed) {
+            return;
+        }
+        for name in self.case.subscriptions.topics().filter(|name| topic::matches(filter, name)) {
+            let Some(Some(message)) = retained_at(self.case, name, self.span, until) else {
+                continue;
+            };
+            let number = self.case.messages.find(message.number);
+            let is_it = |d: &Delivery<'_>| {
+                d.connection == self.on && d.message == number && d.at > self.span.from
+            };
+            let came = self.case.deliveries.all.iter().any(is_it);
+            if !came && message.packet_bytes_max() <= smallest {
+                let words = format!(
+                    "the retained message {} on '{name}' never came to the subscription '{filter}'",
+                    message.number
+                );
+                let client = self.case.client(self.on);
+                let events = [message.asked, self.asked, self.answered];
+                wrong.add(Promise::C6, "retained-lost", client, words, &events);
+            }
+        }
+    }
+}
+
+/// The message that is retained on a topic at some time, and goes on to be until some other: none,
+/// if there is none; nothing, if that is not certain.
+pub(super) fn retained_at<'c, 'a>(
+    case: &'c Case<'a>,
+    topic: &'c str,
+    then: Span,
+    until: Ordinal,
+) -> Option<Option<&'c Message<'a>>> {
+    let life = case.facts.lives.iter().rfind(|life| life.from <= then.from)?;
+    let mut last: Option<(&Message<'_>, Span)> = None;
+    for message in retained_on(case, topic) {
+        for effect in &message.effects {
+            let during = effect.span;
+            if during.to < life.from || during.from > until {
+                continue;
+            }
+            if during.to >= then.from || !is_taken(case, message) {
+                return None;
+            }
+            match last {
+                Some((_, other)) if during.to < other.from => {}
+                Some((_, other)) if other.to >= during.from => return None,
+                _ => last = Some((message, during)),
+            }
+        }
+    }
+    let Some((message, during)) = last else { return Some(None) };
+    let Some(expiry_s) = message.expiry_s.filter(|_| message.number != 0) else {
+        return Some(Some(message).filter(|message| message.number != 0));
+    };
+    let gone_ms = case.facts.ms(during.from) + u64::from(expiry_s) * 1_000;
+    let until_ms = if until == NEVER { u64::MAX } else { case.facts.ms(until) };
+    match gone_ms {
+        _ if gone_ms > until_ms => Some(Some(message)),
+        _ if gone_ms + SLACK_MS < case.facts.ms(then.from) => Some(None),
+        _ => None,
     }
 }
 

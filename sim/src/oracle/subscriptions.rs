@@ -82,6 +82,11 @@ impl<'a> Subscriptions<'a> {
         self.topics.binary_search(&name).ok()
     }
 
+    /// The names of all topics.
+    pub(super) fn topics(&self) -> impl Iterator<Item = &'a str> {
+        self.topics.iter().copied()
+    }
+
     /// The filters of a session that match a topic, each with its changes.
     pub(super) fn matching(
         &self,
