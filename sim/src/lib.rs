@@ -18,12 +18,14 @@
 //!
 //! Read `scenario.rs` (what there is to play), `history.rs` (what came of it), `verdict.rs` (what
 //! is wrong), then `machine_level.rs`. Below them: `plan.rs`, `generate.rs`, `marks.rs` (rare
-//! situations), `dice.rs` (all randomness), `network.rs` and `chaos.rs` (what takes the place of
+//! situations), `dice.rs` (all randomness), `codec/` (MQTT's bytes by another hand than the
+//! broker's), `network.rs` and `chaos.rs` (what takes the place of
 //! TCP), `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
 //! itself.
 
 mod chaos;
 pub mod client;
+mod codec;
 mod dice;
 mod generate;
 mod history;

@@ -1,5 +1,5 @@
-//! The network level over a fixed set of seeds: nothing panics, the broker always stops and
-//! leaves nothing behind, and the same seed gives the same run.
+//! The network level over a fixed set of seeds: every promise is kept, nothing panics, the broker
+//! always stops and leaves nothing behind, and the same seed gives the same run.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,13 +16,14 @@ fn sweep(seeds: Range<u64>) -> Marks {
         let scenario = Plan::drawn(seed).scenario();
         let run = network_level::run(&scenario);
         assert_eq!(run.failure, None, "seed {seed}:\n{}", lanes(&scenario, &run.history));
+        assert_eq!(oracle::check(&scenario, &run.history), [], "seed {seed}");
         marks.add(&run.marks);
     }
     marks
 }
 
 #[test]
-fn nothing_panics_and_every_rare_situation_is_met() {
+fn every_promise_is_kept_and_every_rare_situation_is_met() {
     let marks = std::thread::scope(|scope| {
         let halves = [0..150, 150..300].map(|seeds| scope.spawn(|| sweep(seeds)));
         let mut marks = Marks::default();

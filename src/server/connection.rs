@@ -73,6 +73,8 @@ pub(crate) struct Connection<S> {
     is_new: bool,
     /// What came cannot be decoded: nothing more is read.
     is_deaf: bool,
+    /// What the machine has not taken yet, because it costs too much at once.
+    postponed: Option<Box<Postponed>>,
     /// The machine has more to send than was pulled.
     has_more: bool,
     /// Packets handed in since the stream stopped taking output.
@@ -86,6 +88,15 @@ pub(crate) struct Connection<S> {
     unwritable: Option<io::ErrorKind>,
     /// Nothing more will be sent or read.
     is_cut: bool,
+}
+
+/// Packets that the machine takes when others had their turn, the bytes behind them, and what
+/// came of decoding so far.
+#[derive(Debug)]
+struct Postponed {
+    packets: Vec<Packet>,
+    bytes: Bytes,
+    decoded: Decoded,
 }
 
 #[derive(Debug)]
@@ -110,6 +121,8 @@ enum Until {
 enum Event {
     /// Bytes to decode. May be none.
     Received(Bytes),
+    /// Packets that the machine left when it had its turn before.
+    Resumed(Box<Postponed>),
     /// The stream takes more, and the machine has more.
     Writable,
     /// No packet came in time.
@@ -131,7 +144,9 @@ pub(crate) async fn drive<N: Network>(
     unconstrained(poll_fn(|context| turn(&worker, &connection, context))).await;
 
     let closed = machine::Input::Closed { connection: id };
-    worker.exchange(None, |machine, now| machine.handle(closed, now));
+    if !plant::is_on(Plant::EndNotTold) {
+        worker.exchange(None, |machine, now| machine.handle(closed, now));
+    }
     connection.borrow().log_end();
     if connection.borrow().may_linger() {
         // Boxed, so that idle connections do not carry room for it.
@@ -158,21 +173,31 @@ fn turn<N: Network>(
         };
         match event {
             Poll::Ready(Event::Received(bytes)) => receive(worker, connection, id, bytes),
+            Poll::Ready(Event::Resumed(rest)) => resume(worker, connection, id, *rest),
             Poll::Ready(Event::Writable) => worker.exchange(Some(id), |_, _| {}),
             Poll::Ready(Event::ConnectTimedOut) => {
                 let input = machine::Input::ConnectTimedOut { connection: id };
+                if plant::is_on(Plant::ConnectTimeoutLost) {
+                    continue;
+                }
                 worker.exchange(None, |machine, now| machine.handle(input, now));
             }
             Poll::Ready(Event::Over) => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
         }
+        if connection.borrow().postponed.is_some() {
+            worker.shared().let_others_visit();
+            break;
+        }
     }
-    context.waker().wake_by_ref();
+    if !plant::is_on(Plant::TurnForgotten) {
+        context.waker().wake_by_ref();
+    }
     Poll::Pending
 }
 
 /// Decodes the bytes and hands the packets to the machine, all in one visit if they are not
-/// very many.
+/// very many and cost little.
 fn receive<N: Network>(
     worker: &Worker<N>,
     connection: &RefCell<Connection<N::Stream>>,
@@ -186,16 +211,54 @@ fn receive<N: Network>(
         if packets.is_empty() && decoded == Decoded::All {
             return;
         }
-        let more = connection.borrow().has_more.then_some(id);
-        worker.exchange(more, |machine, now| {
-            if !packets.is_empty() {
-                machine.handle(machine::Input::Received { connection: id, packets }, now);
-            }
-            if let Decoded::Undecodable(error) = decoded {
-                machine.handle(machine::Input::Undecodable { connection: id, error }, now);
-            }
-        });
+        hand_in(worker, connection, id, packets, decoded);
+        if !packets.is_empty() {
+            let packets = std::mem::take(packets);
+            let rest = Postponed { packets, bytes, decoded };
+            connection.borrow_mut().postponed = Some(Box::new(rest));
+            return;
+        }
+    }
+}
+
+/// Hands in what was postponed, and what is behind it when that is done.
+fn resume<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+    id: ConnectionId,
+    mut rest: Postponed,
+) {
+    hand_in(worker, connection, id, &mut rest.packets, rest.decoded);
+    if !rest.packets.is_empty() {
+        connection.borrow_mut().postponed = Some(Box::new(rest));
+    } else if rest.decoded == Decoded::More {
+        receive(worker, connection, id, rest.bytes);
+    }
+}
+
+/// Hands packets to the machine, which leaves what would cost too much; and if it took them all,
+/// also what follows them and is no packet.
+fn hand_in<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+    id: ConnectionId,
+    packets: &mut Vec<Packet>,
+    decoded: Decoded,
+) {
+    if plant::is_on(Plant::LostBeforeMalformed) && matches!(decoded, Decoded::Undecodable(_)) {
         packets.clear();
+    }
+    let more = connection.borrow().has_more.then_some(id);
+    worker.exchange(more, |machine, now| {
+        if !packets.is_empty() {
+            machine.handle(machine::Input::Received { connection: id, packets }, now);
+        }
+        if let (true, Decoded::Undecodable(error)) = (packets.is_empty(), decoded) {
+            machine.handle(machine::Input::Undecodable { connection: id, error }, now);
+        }
+    });
+    if worker.shared().has_failed() {
+        packets.clear(); // nobody takes them any more
     }
 }
 
@@ -238,6 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             timer: Some(Timer::new(Until::Connected, connect_timeout)),
             is_new: true,
             is_deaf: false,
+            postponed: None,
             has_more: false,
             unanswered: 0,
             progressed: Instant::now(),
@@ -284,6 +348,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.write(encoded);
         let is_done = self.output.is_empty() && self.unwritable.is_none();
+        if plant::is_on(Plant::CloseNotSeen) {
+            return;
+        }
         if self.has_more || self.closed.is_some() || !is_done {
             self.waker.wake_by_ref(); // the rest is its own task's
         }
@@ -297,7 +364,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !was_empty {
             self.unanswered += encoded.copied_bytes() / ANSWER_BYTES;
         }
-        let context = &mut Context::from_waker(&self.waker);
+        let is_lost = plant::is_on(Plant::WriterNotWoken);
+        let waker = if is_lost { Waker::noop() } else { &self.waker };
+        let context = &mut Context::from_waker(waker);
         let result = self.output.send(encoded, &mut self.stream, context);
         if was_empty && !self.output.is_empty() {
             self.progressed = Instant::now();
@@ -330,7 +399,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.is_over() {
             return Poll::Ready(Event::Over);
         }
+        if self.closed.is_none()
+            && let Some(rest) = self.postponed.take()
+        {
+            return Poll::Ready(Event::Resumed(rest));
+        }
+        let is_given_up = plant::is_on(Plant::GoodbyeUnread) && self.unwritable.is_some();
         if self.may_read()
+            && !is_given_up
             && let Poll::Ready(event) = self.poll_read(buffer, context)
         {
             return Poll::Ready(event);
@@ -394,10 +470,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.unanswered += packets.len();
         }
         if let Decoded::Undecodable(error) = decoded {
-            self.is_deaf = true;
+            self.is_deaf = !plant::is_on(Plant::DeafForgotten);
             self.version = error.version.unwrap_or(self.version);
         } else {
-            self.version = self.input.version().unwrap_or(self.version);
+            let version = self.input.version().filter(|_| !plant::is_on(Plant::VersionLate));
+            self.version = version.unwrap_or(self.version);
         }
         decoded
     }
@@ -418,6 +495,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {
                     timer.sleep.as_mut().reset(self.progressed + WRITE_TIMEOUT);
                 }
+                Until::Flushed if plant::is_on(Plant::FlushTimeoutLost) => self.timer = None,
                 Until::Written | Until::Flushed => {
                     self.cut(Closed::WriteTimedOut);
                     return Poll::Ready(Event::Over);
@@ -444,7 +522,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn may_linger(&self) -> bool {
-        !self.is_cut && self.closed.is_some_and(Closed::is_orderly)
+        let may = !self.is_cut && self.closed.is_some_and(Closed::is_orderly);
+        may && !plant::is_on(Plant::LingerLost)
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {

@@ -118,12 +118,19 @@ impl Output {
                 match Pin::new(&mut *stream).poll_write(context, &encoded.copied[written..]) {
                     // What is left here would go to the next connection of the worker.
                     Poll::Ready(result) => {
-                        written += taken(result).inspect_err(|_| encoded.clear())?;
+                        written += taken(result).inspect_err(|_| {
+                            if !plant::is_on(Plant::RestToNext) {
+                                encoded.clear();
+                            }
+                        })?;
                     }
                     Poll::Pending => break,
                 }
             }
-            encoded.move_to(written, &mut self.pending);
+            if plant::is_on(Plant::RestDropped) {
+                encoded.clear();
+            }
+            encoded.move_to(written.min(encoded.copied.len()), &mut self.pending);
             return Ok(written);
         }
         encoded.move_to(written, &mut self.pending);

@@ -7,7 +7,7 @@
 //! Here: connections, requests and time. `sending.rs` is what it publishes, `receiving.rs` what
 //! it does with what comes, `packets.rs` how both become packets and words of the history.
 
-mod packets;
+pub(crate) mod packets;
 mod receiving;
 mod sending;
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl Topics {
     }
 
     /// The name, if it is one.
-    pub(super) fn name(&self, topic: &str) -> Option<TopicName> {
+    pub(crate) fn name(&self, topic: &str) -> Option<TopicName> {
         self.find(topic).ok().map(|place| self.0[place].1.clone())
     }
 
@@ -178,7 +178,7 @@ fn will(will: &Will, is_v5: bool) -> Option<Box<wire::Will>> {
     }))
 }
 
-pub(super) fn publish(
+pub(crate) fn publish(
     publish: &Publish,
     name: TopicName,
     id: Option<PacketId>,

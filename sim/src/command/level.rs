@@ -44,6 +44,9 @@ pub(crate) struct Ground {
     /// On the machine alone, or on the whole broker.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) level: Level,
+    /// With so many clients, in place of as many as the seed says.
+    #[arg(long)]
+    clients: Option<usize>,
     /// With this fault planted into the broker.
     #[cfg(feature = "plants")]
     #[arg(long, value_parser = super::plants::named)]
@@ -51,6 +54,12 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    /// The plan of a seed.
+    pub(crate) fn plan(self, seed: u64) -> Plan {
+        let plan = Plan::drawn(seed);
+        Plan { clients: self.clients.unwrap_or(plan.clients), ..plan }
+    }
+
     /// Plays a scenario: see [`Level::play`].
     pub(crate) fn play(self, scenario: &Scenario) -> (Run, Vec<Violation>) {
         #[cfg(feature = "plants")]
@@ -65,7 +74,8 @@ impl Ground {
 
     /// The options that say so on the command line.
     pub(crate) fn options(self) -> String {
-        let level = format!("--level {}", self.level.name());
+        let clients = self.clients.map_or(String::new(), |clients| format!(" --clients {clients}"));
+        let level = format!("--level {}{clients}", self.level.name());
         #[cfg(feature = "plants")]
         let level = match self.plant {
             Some(plant) => format!("{level} --plant {plant:?}"),
@@ -80,7 +90,7 @@ impl Chosen {
     pub(crate) fn scenario(&self) -> anyhow::Result<(Option<Plan>, Scenario)> {
         match &self.origin {
             Origin::Seed(seed) => {
-                let plan = Plan::drawn(*seed);
+                let plan = self.ground.plan(*seed);
                 let scenario = plan.scenario();
                 Ok((Some(plan), scenario))
             }

@@ -75,7 +75,12 @@ fn write_summary(swept: &Swept, out: &mut impl Write) -> io::Result<()> {
     };
     let (played, rate) = (swept.played, swept.seeds_a_second());
     let secs = swept.time.as_secs_f64();
-    writeln!(out, "{played} seeds in {secs:.1} s ({rate:.0} a second): {found}")?;
+    let simulated = swept.simulated.as_secs_f64() / secs.max(1e-9);
+    writeln!(
+        out,
+        "{played} seeds in {secs:.1} s ({rate:.0} a second, {simulated:.0} simulated seconds a \
+         second): {found}"
+    )?;
     swept.failures.iter().try_for_each(|(class, (smallest, count))| {
         writeln!(out, "{count:>8} fail, the first is seed {smallest}: {class}")
     })

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use stormpetrel_sim::{Class, Marks, Plan};
+use stormpetrel_sim::{Class, Marks};
 
 use super::level::Ground;
 
@@ -33,6 +33,8 @@ pub(crate) struct Swept {
     /// How many seeds were played.
     pub(crate) played: u64,
     pub(crate) time: Duration,
+    /// How much time went by in them, together.
+    pub(crate) simulated: Duration,
     pub(crate) marks: Marks,
     pub(crate) failures: Failures,
 }
@@ -54,6 +56,7 @@ impl Swept {
 struct Shared {
     next: AtomicU64,
     is_over: AtomicBool,
+    simulated_ms: AtomicU64,
     marks: Mutex<Marks>,
     failures: Mutex<Failures>,
     bar: ProgressBar,
@@ -64,6 +67,7 @@ pub(crate) fn sweep(sweep: &Sweep) -> Swept {
     let shared = Shared {
         next: AtomicU64::new(sweep.seeds.start),
         is_over: AtomicBool::new(false),
+        simulated_ms: AtomicU64::new(0),
         marks: Mutex::default(),
         failures: Mutex::default(),
         bar: bar(sweep),
@@ -74,6 +78,7 @@ pub(crate) fn sweep(sweep: &Sweep) -> Swept {
     let swept = Swept {
         played: shared.bar.position(),
         time: shared.bar.elapsed(),
+        simulated: Duration::from_millis(shared.simulated_ms.into_inner()),
         marks: shared.marks.into_inner().expect("no thread panicked: the scope would have"),
         failures: shared.failures.into_inner().expect("no thread panicked: the scope would have"),
     };
@@ -88,8 +93,9 @@ fn work(sweep: &Sweep, shared: &Shared) {
         if seed >= sweep.seeds.end {
             break;
         }
-        let (run, wrong) = sweep.ground.play(&Plan::drawn(seed).scenario());
+        let (run, wrong) = sweep.ground.play(&sweep.ground.plan(seed).scenario());
         marks.add(&run.marks);
+        shared.simulated_ms.fetch_add(run.elapsed_ms, Ordering::Relaxed);
         shared.bar.inc(1);
         if let Some(first) = wrong.first() {
             shared.is_over.store(!sweep.keeps_going, Ordering::Relaxed);

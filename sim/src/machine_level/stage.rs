@@ -405,7 +405,9 @@ impl<'s> Stage<'s> {
         self.arrived(connection, Some(asked));
         let mut packets = std::mem::take(&mut self.packets);
         packets.push(packet);
-        self.tell(Input::Received { connection: id_of(connection), packets: &mut packets });
+        while !packets.is_empty() && self.machine.is_some() {
+            self.tell(Input::Received { connection: id_of(connection), packets: &mut packets });
+        }
         packets.clear();
         self.packets = packets;
     }

@@ -26,6 +26,7 @@ use super::wire::{Leave, Shared, Wire, carry};
 use super::{Tear, panicked, violation};
 use crate::chaos::Chaos;
 use crate::client::{Client, Effect, Topics, World};
+use crate::codec::malformed;
 use crate::dice::Dice;
 use crate::history::{History, Saw, What};
 use crate::link::Links;
@@ -44,10 +45,6 @@ const TICK_MS: u64 = 5;
 const TCP_CAPACITY: usize = 4_096;
 /// Simulated milliseconds that the broker has to stop: more than it gives its clients.
 const STOP_TIMEOUT_MS: u64 = 10_000;
-/// What is no packet, whatever came before.
-const GARBAGE: [&[u8]; 4] =
-    [b"\x00\x00", b"\x30\xFF\xFF\xFF\xFF\x7F", b"\x36\x04\x00\x01ax", b"\xC1\x00"];
-
 /// A run under way.
 pub(super) struct Stage<'s> {
     pub(super) scenario: &'s Scenario,
@@ -190,8 +187,8 @@ impl<'s> Stage<'s> {
         while let Some(wire) = &mut self.wires[index] {
             match wire.next() {
                 Ok(Some(packet)) => self.take(index, &packet),
-                Err(error) => {
-                    let packet = Saw::Nonsense { words: error.to_string() };
+                Err(words) => {
+                    let packet = Saw::Nonsense { words };
                     self.history.note(self.now, Some(index), What::Saw { packet });
                     self.with_client(index, Client::cut);
                 }
@@ -252,7 +249,8 @@ impl<'s> Stage<'s> {
                 self.on_the_way.send(wire.number, asked, bytes, false);
             }
             Effect::Garble { asked } => {
-                let garbage = GARBAGE[self.dice.below(GARBAGE.len() as u64) as usize];
+                let version = self.scenario.clients[index].version;
+                let garbage = malformed(version, &mut self.dice);
                 wire.send_bytes(garbage);
                 self.on_the_way.send(wire.number, asked, garbage.len(), true);
             }

@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use stormpetrel::config::Bind;
-use stormpetrel::mqtt::wire::{DecodeError, Decoder, PACKET_BYTES_MAX, Packet, Sender, encode};
+use stormpetrel::mqtt::wire::{Packet, encoded_bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{Tear, broker};
+use crate::codec::{decode, encode};
 use crate::history::ClosedBy;
 use crate::network::{SimNetwork, SimStream};
 use crate::scenario::ProtocolVersion;
@@ -35,7 +36,6 @@ const READ_BYTES: usize = 16 * 1024;
 pub(super) struct Wire {
     pub(super) number: u64,
     version: ProtocolVersion,
-    decoder: Decoder,
     /// The beginning of what is not decoded yet.
     undecoded: Bytes,
     /// Whether the broker that it leads to is told to stop, or gone.
@@ -72,9 +72,8 @@ pub(super) enum Leave {
 
 impl Wire {
     pub(super) fn new(number: u64, version: ProtocolVersion, tear: Option<Tear>) -> Wire {
-        let decoder = Decoder::with_version(Sender::Broker, version.into(), PACKET_BYTES_MAX);
         let shared = Rc::new(RefCell::new(Shared { number, tear, ..Shared::default() }));
-        Wire { number, version, decoder, undecoded: Bytes::new(), is_orphan: false, shared }
+        Wire { number, version, undecoded: Bytes::new(), is_orphan: false, shared }
     }
 
     /// What its task needs.
@@ -84,12 +83,9 @@ impl Wire {
 
     /// Bytes of the packet.
     pub(super) fn send(&self, packet: &Packet) -> usize {
-        let mut shared = self.shared.borrow_mut();
-        let before = shared.outgoing.len();
-        encode(packet, self.version.into(), &mut shared.outgoing)
-            .expect("no scenario has a packet above 256 MiB");
-        shared.wake();
-        shared.outgoing.len() - before
+        let bytes = encode(packet, self.version);
+        self.send_bytes(&bytes);
+        bytes.len()
     }
 
     pub(super) fn send_bytes(&self, bytes: &[u8]) {
@@ -118,8 +114,8 @@ impl Wire {
         }
     }
 
-    /// The next packet that came.
-    pub(super) fn next(&mut self) -> Result<Option<Packet>, DecodeError> {
+    /// The next packet that came; or what is wrong with it, in words.
+    pub(super) fn next(&mut self) -> Result<Option<Packet>, String> {
         let arrived = self.shared.borrow_mut().incoming.split();
         if !arrived.is_empty() {
             let before = std::mem::take(&mut self.undecoded);
@@ -132,7 +128,15 @@ impl Wire {
         if self.undecoded.is_empty() {
             return Ok(None);
         }
-        self.decoder.decode(&mut self.undecoded)
+        let Some((packet, bytes)) = decode(&mut self.undecoded, self.version)? else {
+            return Ok(None);
+        };
+        // The broker's limits and its clients' are kept by what it counts.
+        let counted = encoded_bytes(&packet, self.version.into());
+        if matches!(packet, Packet::Publish(_)) && counted != bytes {
+            return Err(format!("a PUBLISH of {bytes} bytes is counted as {counted}"));
+        }
+        Ok(Some(packet))
     }
 
     /// The broker that it leads to goes.

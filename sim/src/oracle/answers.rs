@@ -2,7 +2,7 @@
 //! that was asked for as far as the broker goes; refusals have a reason; and there are never more
 //! connections than allowed.
 
-use super::facts::{Connection, NEVER, Ordinal, Request, Wish};
+use super::facts::{Connection, Ordinal, Request, Wish};
 use super::greeting::must_refuse;
 use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
 use super::{Case, Wrong, topic};
@@ -129,7 +129,7 @@ fn check_connections(case: &Case<'_>, wrong: &mut Wrong) {
     let mut turns: Vec<(Ordinal, bool)> = Vec::new();
     for connection in case.facts.connections.iter().filter(|c| c.is_accepted()) {
         let Some(entry) = connection.entry else { continue };
-        if connection.end.from > entry.to && connection.end.from != NEVER {
+        if connection.end.from > entry.to {
             turns.push((entry.to, true));
             turns.push((connection.end.from, false));
         }

@@ -12,8 +12,10 @@ const PROTOCOL_ERROR: u8 = 0x82;
 const SHUTTING_DOWN: u8 = 0x8B;
 const KEEP_ALIVE: u8 = 0x8D;
 const TAKEN_OVER: u8 = 0x8E;
+const TOPIC_NAME_INVALID: u8 = 0x90;
 const RECEIVE_MAXIMUM: u8 = 0x93;
 const TOO_LARGE: u8 = 0x95;
+const QUOTA: u8 = 0x97;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
@@ -57,7 +59,9 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
     let broker = &facts.scenario.broker;
     let mut before = connection.requests.iter().filter(|request| request.asked < at);
     match reason {
-        MALFORMED => before.any(|request| matches!(request.wish, Wish::Garbage)),
+        MALFORMED | TOPIC_NAME_INVALID => {
+            before.any(|request| matches!(request.wish, Wish::Garbage))
+        }
         PROTOCOL_ERROR => before.any(|request| match request.wish {
             Wish::Garbage => true,
             Wish::Disconnect { expiry_s, .. } => expiry_s.is_some_and(|secs| secs != 0),
@@ -83,6 +87,8 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
             }
             _ => broker.packet_bytes.is_some(),
         }),
+        // It has no room for a topic alias, which it must not forget.
+        QUOTA => broker.total_bytes.is_some(),
         _ => false,
     }
 }

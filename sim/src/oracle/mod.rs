@@ -63,6 +63,8 @@ mod session_present;
 mod sessions;
 mod subscribed;
 mod subscriptions;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod wills;
 

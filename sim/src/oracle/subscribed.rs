@@ -38,7 +38,9 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
 
 fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, wrong: &mut Wrong) {
     let explanation = case.explain(delivery, message);
-    if explanation.is_found() || delivery.saw.topic.as_deref() != Some(message.topic) {
+    let is_invented = message.asked > delivery.at;
+    if explanation.is_found() || is_invented || delivery.saw.topic.as_deref() != Some(message.topic)
+    {
         return;
     }
     let client = case.client(delivery.connection);

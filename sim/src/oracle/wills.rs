@@ -20,8 +20,12 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let client = case.client(delivery.connection);
         let number = message.number;
         let events = [connection.opened, connection.end.from, delivery.at];
-        if message.effects.is_empty() {
-            let said_goodbye = connection.requests.iter().any(super::facts::Request::is_goodbye);
+        let identity = message.publisher;
+        let came_back = case.facts.connections.iter().enumerate().any(|(on, later)| {
+            later.opened > connection.opened && case.sessions.identities[on] == identity
+        });
+        let said_goodbye = connection.requests.iter().any(super::facts::Request::is_goodbye);
+        if message.effects.is_empty() && (said_goodbye || came_back) {
             let (rule, why) = match said_goodbye {
                 true => ("will-after-disconnect", "DISCONNECT took it back"),
                 false => ("will-after-return", "its client was back in time"),

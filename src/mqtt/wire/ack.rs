@@ -11,6 +11,7 @@ use crate::mqtt::wire::property::{self, write_details};
 use crate::mqtt::wire::read::Reader;
 use crate::mqtt::wire::reason;
 use crate::mqtt::wire::write::Sink;
+use crate::plant::{self, Plant};
 
 /// All after the fixed header.
 pub(super) fn decode(
@@ -26,7 +27,7 @@ pub(super) fn decode(
         return Ok(Ack::new(id, Reason::Success));
     }
     let reason = reason::checked(body.u8()?, packet_type, sender)?;
-    if body.is_empty() {
+    if body.is_empty() && !plant::is_on(Plant::ShortAckRefused) {
         return Ok(Ack::new(id, reason));
     }
     let details = property::details(body)?;

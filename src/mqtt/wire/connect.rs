@@ -14,6 +14,7 @@ use crate::mqtt::wire::property::{self, Property, PropertyReader, PropertyWriter
 use crate::mqtt::wire::publish::{decode_message_property, write_message_properties};
 use crate::mqtt::wire::read::Reader;
 use crate::mqtt::wire::write::Sink;
+use crate::plant::{self, Plant};
 
 /// The protocol name of 3.1.1 and 5.0.
 const MQTT: &[u8] = b"MQTT";
@@ -44,7 +45,7 @@ pub(super) fn protocol(body: &mut Reader<'_>) -> Result<Version, Fault> {
         return Err(Fault::ProtocolName);
     }
     match (&name[..], body.u8()?) {
-        (MQISDP, 3) => Ok(Version::V31),
+        (MQISDP, 3) if !plant::is_on(Plant::Version31Refused) => Ok(Version::V31),
         (MQTT, 4) => Ok(Version::V311),
         (MQTT, 5) => Ok(Version::V5),
         (_, level) => Err(Fault::ProtocolLevel(level)), // [MQTT-3.1.2-2] [3.1.1 MQTT-3.1.2-2]
@@ -69,7 +70,10 @@ pub(super) fn understood_version(fault: Fault) -> Option<Version> {
 pub(super) fn decode(body: &mut Reader<'_>, version: Version) -> Result<Connect, Fault> {
     let flags = body.u8()?;
     check_flags(flags, version)?;
-    let keep_alive = body.u16()?;
+    let mut keep_alive = body.u16()?;
+    if plant::is_on(Plant::KeepAliveTurned) {
+        keep_alive = keep_alive.swap_bytes();
+    }
     let properties =
         if version.is_v5() { decode_properties(body)? } else { ConnectProperties::default() };
     let client_id = body.text()?; // [MQTT-3.1.3-3] [MQTT-3.1.3-4]
@@ -150,6 +154,9 @@ fn decode_will(flags: u8, body: &mut Reader<'_>, version: Version) -> Result<Wil
         let mut list = PropertyReader::new(body)?;
         while let Some(property) = list.next()? {
             match property {
+                Property::WillDelayInterval if plant::is_on(Plant::WillDelayIsExpiry) => {
+                    properties.expiry = Some(list.values.u32()?);
+                }
                 Property::WillDelayInterval => delay = list.values.u32()?,
                 _ => decode_message_property(&mut properties, property, &mut list.values)?,
             }

@@ -15,6 +15,7 @@ use crate::mqtt::wire::property::{
 use crate::mqtt::wire::read::Reader;
 use crate::mqtt::wire::reason::{self, ReturnCode};
 use crate::mqtt::wire::write::Sink;
+use crate::plant::{self, Plant};
 
 /// CONNACK flag: the broker held a session.
 const SESSION_PRESENT: u8 = 1;
@@ -43,7 +44,8 @@ pub(super) fn decode_connack(body: &mut Reader<'_>, version: Version) -> Result<
 
 /// The flags that CONNACK has: none in 3.1, where the byte is there all the same.
 fn known_flags(version: Version) -> u8 {
-    if version == Version::V31 { 0 } else { SESSION_PRESENT }
+    let is_silent = version == Version::V31 && !plant::is_on(Plant::SessionPresentIn31);
+    if is_silent { 0 } else { SESSION_PRESENT }
 }
 
 /// The properties of CONNACK (MQTT 5.0, section 3.2.2.3).
@@ -111,7 +113,10 @@ pub(super) fn encode_connack(connack: &ConnAck, version: Version, out: &mut dyn 
     let flags = if connack.session_present { SESSION_PRESENT } else { 0 };
     out.u8(flags & known_flags(version));
     if !version.is_v5() {
-        let code = ReturnCode::from_reason(connack.reason);
+        let mut code = ReturnCode::from_reason(connack.reason);
+        if code == Some(ReturnCode::ServerUnavailable) && plant::is_on(Plant::ReturnCodeWrong) {
+            code = Some(ReturnCode::NotAuthorized);
+        }
         out.u8(code.unwrap_or(ReturnCode::ServerUnavailable).code());
         return;
     }
@@ -164,7 +169,10 @@ pub(super) fn decode_disconnect(
     while let Some(property) = list.next()? {
         match (property, sender) {
             (Property::SessionExpiryInterval, Sender::Client) => {
-                disconnect.session_expiry = Some(list.values.u32()?);
+                let expiry = list.values.u32()?;
+                if !plant::is_on(Plant::GoodbyePropertyUnread) {
+                    disconnect.session_expiry = Some(expiry);
+                }
             }
             (Property::ServerReference, Sender::Broker) => {
                 disconnect.server_reference = Some(list.values.text()?);

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use crate::mqtt::types::Version;
 use crate::mqtt::wire::error::Fault;
 use crate::mqtt::wire::{read, write};
+use crate::plant::{self, Plant};
 
 /// The most bytes that a packet has after its fixed header.
 pub const REMAINING_LENGTH_MAX: usize = 268_435_455;
@@ -117,7 +118,8 @@ impl PacketType {
             let may_be_dup = version == Some(Version::V31) && self.flags() != 0;
             let flags = if may_be_dup { flags & !DUP } else { flags };
             // [MQTT-2.1.3-1] [3.1.1 MQTT-2.2.2-2]
-            return if flags == self.flags() { Ok(()) } else { Err(Fault::HeaderFlags) };
+            let is_right = flags == self.flags() || plant::is_on(Plant::HeaderFlagsIgnored);
+            return if is_right { Ok(()) } else { Err(Fault::HeaderFlags) };
         }
         match (flags & QOS, flags & DUP) {
             (QOS, _) => Err(Fault::QoS),       // [MQTT-3.3.1-4]

@@ -12,6 +12,7 @@ use crate::mqtt::wire::error::Fault;
 use crate::mqtt::wire::packet::{Details, UserProperties};
 use crate::mqtt::wire::read::Reader;
 use crate::mqtt::wire::write::{Count, Sink};
+use crate::plant::{self, Plant};
 
 /// Declares [`Property`] with the identifier and the standard's name of each.
 macro_rules! properties {
@@ -29,6 +30,7 @@ macro_rules! properties {
 
             /// The property with this identifier.
             pub fn from_id(id: u32) -> Option<Property> {
+                let id = renumbered(id);
                 match id {
                     $($id => Some(Property::$name),)+
                     _ => None,
@@ -75,10 +77,19 @@ properties! {
     SharedSubscriptionAvailable = 0x2A "Shared Subscription Available",
 }
 
+/// The number itself.
+fn renumbered(id: u32) -> u32 {
+    match id {
+        3 if plant::is_on(Plant::PropertiesSwapped) => 8,
+        8 if plant::is_on(Plant::PropertiesSwapped) => 3,
+        id => id,
+    }
+}
+
 impl Property {
     /// The identifier on the wire.
     pub fn id(self) -> u8 {
-        self as u8
+        renumbered(self as u32) as u8
     }
 
     /// Whether a list may have it more than once. SUBSCRIBE may not have the second of these
@@ -123,7 +134,8 @@ impl<'a> PropertyReader<'a> {
         let id = self.values.varint()?;
         let property = Property::from_id(id).ok_or(Fault::PropertyUnknown(id))?;
         let bit = 1 << property.id();
-        if self.seen & bit != 0 && !property.may_repeat() {
+        let is_again = self.seen & bit != 0 && !plant::is_on(Plant::PropertyTwiceTaken);
+        if is_again && !property.may_repeat() {
             return Err(Fault::PropertyTwice(property));
         }
         self.seen |= bit;
@@ -267,7 +279,7 @@ impl<'a> PropertyWriter<'a> {
         for (name, value) in properties {
             self.0.u8(Property::UserProperty.id());
             self.0.text(name);
-            self.0.text(value);
+            self.0.text(if plant::is_on(Plant::UserValueIsName) { name } else { value });
         }
     }
 }

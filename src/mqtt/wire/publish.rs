@@ -196,7 +196,11 @@ impl PublishHead<'_> {
         out.extend_from_slice(&topic_bytes.to_be_bytes());
         out.extend_from_slice(self.topic.as_bytes());
         if let Some(id) = self.delivery.id() {
-            out.extend_from_slice(&id.get().to_be_bytes());
+            let id = match plant::is_on(Plant::PacketIdTurned) {
+                true => id.get().swap_bytes(),
+                false => id.get(),
+            };
+            out.extend_from_slice(&id.to_be_bytes());
         }
         if version.is_v5() {
             out.varint(property_bytes); // [MQTT-2.2.2-1]
@@ -210,7 +214,7 @@ impl PublishHead<'_> {
     /// Packet type and flags.
     fn first_byte(&self) -> u8 {
         PacketType::Publish.number() << 4
-            | if self.delivery.is_dup() { DUP } else { 0 }
+            | if self.delivery.is_dup() && !plant::is_on(Plant::DupUnwritten) { DUP } else { 0 }
             | self.delivery.qos().number() << QOS_SHIFT
             | if self.retain { RETAIN } else { 0 }
     }

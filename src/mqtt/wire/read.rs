@@ -10,6 +10,7 @@ use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, Text};
 use crate::mqtt::wire::error::Fault;
 use crate::mqtt::wire::packet::RequestedFilter;
+use crate::plant::{self, Plant};
 
 /// The first byte of a variable byte integer that goes on.
 const GOES_ON: u8 = 0x80;
@@ -102,7 +103,9 @@ impl<'a> Reader<'a> {
 
     /// A packet id. [MQTT-2.2.1-3]
     pub(super) fn packet_id(&mut self) -> Result<PacketId, Fault> {
-        PacketId::new(self.u16()?).ok_or(Fault::PacketIdZero)
+        let number = self.u16()?;
+        let number = number.max(u16::from(plant::is_on(Plant::PacketIdZeroTaken)));
+        PacketId::new(number).ok_or(Fault::PacketIdZero)
     }
 
     /// Two bytes that must not be 0; `zero` says what is wrong if they are.

@@ -15,6 +15,7 @@ use crate::mqtt::wire::property::{self, Property, PropertyReader, write_details}
 use crate::mqtt::wire::read::Reader;
 use crate::mqtt::wire::reason;
 use crate::mqtt::wire::write::Sink;
+use crate::plant::{self, Plant};
 
 /// Subscription options: the QoS.
 const QOS: u8 = 0b0000_0011;
@@ -87,7 +88,7 @@ fn options_3(byte: u8) -> Result<SubscriptionOptions, Fault> {
 
 /// The options byte of 5.0 (section 3.8.3.1).
 fn options_5(byte: u8) -> Result<SubscriptionOptions, Fault> {
-    if byte & RESERVED != 0 {
+    if byte & RESERVED != 0 && !plant::is_on(Plant::OptionBitsIgnored) {
         return Err(Fault::SubscriptionOptions); // [MQTT-3.8.3-5]
     }
     let retain_handling = match byte >> RETAIN_HANDLING_SHIFT {

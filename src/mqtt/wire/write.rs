@@ -14,6 +14,7 @@ pub(super) fn varint_bytes(number: usize) -> usize {
     match number {
         0..=0x7F => 1,
         0x80 if plant::is_on(Plant::VarintBoundary) => 1,
+        0x4000 if plant::is_on(Plant::LargeVarintBoundary) => 2,
         0x80..=0x3FFF => 2,
         0x4000..=0x1F_FFFF => 3,
         _ => 4,

@@ -1,0 +1,121 @@
+//! What a client may not send, whatever came before: for each the broker must close the
+//! connection (MQTT 5.0, section 4.13).
+
+use crate::dice::Dice;
+use crate::scenario::ProtocolVersion;
+
+/// In every version.
+const ALWAYS: &[&[u8]] = &[
+    b"\x00\x00",                         // reserved type
+    b"\x30\xFF\xFF\xFF\xFF\x7F",         // a length of five bytes
+    b"\x36\x07\x00\x01a\x00\x05\x00x",   // QoS 3
+    b"\xC1\x00",                         // flags of PINGREQ
+    b"\xC0\x01\x00",                     // PINGREQ with contents
+    b"\xD0\x00",                         // PINGRESP
+    b"\x20\x02\x00\x00",                 // CONNACK
+    b"\xB0\x02\x00\x01",                 // UNSUBACK
+    b"\x30\x03\x00\x05a",                // a topic that is longer than the packet
+    b"\x30\x01\x00",                     // half a length
+    b"\x30\x06\x00\x03a/+\x00",          // + in a topic
+    b"\x30\x04\x00\x01#\x00",            // # in a topic
+    b"\x30\x05\x00\x02a\x00\x00",        // NUL in a topic
+    b"\x30\x05\x00\x02\xC3\x28\x00",     // no UTF-8
+    b"\x30\x05\x00\x02\xC0\xAF\x00",     // UTF-8 that is longer than it needs
+    b"\x30\x06\x00\x03\xED\xA0\x80\x00", // half of a surrogate pair
+    b"\x32\x06\x00\x01a\x00\x00\x00",    // QoS 1 with packet id 0
+    b"\x34\x06\x00\x01a\x00\x00\x00",    // QoS 2 with packet id 0
+    b"\x32\x03\x00\x01a",                // QoS 1 without packet id
+    b"\x41\x02\x00\x07",                 // flags of PUBACK
+    b"\x40\x02\x00\x00",                 // PUBACK for packet id 0
+    b"\x40\x01\x00",                     // half a packet id
+    b"\x51\x02\x00\x07",                 // flags of PUBREC
+    b"\x50\x02\x00\x00",                 // PUBREC for packet id 0
+    b"\x60\x02\x00\x07",                 // flags of PUBREL
+    b"\x62\x02\x00\x00",                 // PUBREL for packet id 0
+    b"\x72\x02\x00\x07",                 // flags of PUBCOMP
+    b"\x70\x02\x00\x00",                 // PUBCOMP for packet id 0
+    b"\xE1\x00",                         // flags of DISCONNECT
+];
+
+/// In 3.1 and 3.1.1.
+const BEFORE_5: &[&[u8]] = &[
+    b"\x30\x02\x00\x00",                     // no topic
+    b"\x40\x03\x00\x07\x00",                 // PUBACK with a reason
+    b"\x62\x03\x00\x07\x00",                 // PUBREL with a reason
+    b"\x80\x06\x00\x07\x00\x01a\x00",        // flags of SUBSCRIBE
+    b"\x82\x06\x00\x00\x00\x01a\x00",        // SUBSCRIBE with packet id 0
+    b"\x82\x02\x00\x07",                     // SUBSCRIBE without filters
+    b"\x82\x05\x00\x07\x00\x01a",            // a filter without QoS
+    b"\x82\x06\x00\x07\x00\x01a\x03",        // a filter with QoS 3
+    b"\x82\x06\x00\x07\x00\x01a\x04",        // No Local is of 5.0
+    b"\x82\x06\x00\x07\x00\x01a\x80",        // a reserved bit
+    b"\x82\x07\x00\x07\x00\x02\xC3\x28\x00", // a filter that is no text
+    b"\xA0\x05\x00\x07\x00\x01a",            // flags of UNSUBSCRIBE
+    b"\xA2\x05\x00\x00\x00\x01a",            // UNSUBSCRIBE with packet id 0
+    b"\xA2\x02\x00\x07",                     // UNSUBSCRIBE without filters
+    b"\xE0\x01\x00",                         // DISCONNECT with a reason
+    b"\xF0\x00",                             // AUTH
+];
+
+/// In 5.0.
+const IN_5: &[&[u8]] = &[
+    b"\x30\x03\x00\x00\x00",                      // neither topic nor alias
+    b"\x30\x03\x00\x01a",                         // no properties
+    b"\x30\x06\x00\x01a\x02\x7F\x00",             // no such property
+    b"\x30\x08\x00\x01a\x04\x01\x00\x01\x00",     // payload format twice
+    b"\x30\x06\x00\x01a\x02\x01\x02",             // a payload format of 2
+    b"\x30\x06\x00\x01a\x03\x01\x00",             // properties that are longer than the packet
+    b"\x30\x06\x00\x01a\x02\x0B\x05",             // a subscription id from a client
+    b"\x30\x09\x00\x01a\x05\x18\x00\x00\x00\x01", // a will's delay
+    b"\x30\x09\x00\x01a\x05\x11\x00\x00\x00\x01", // a session's expiry
+    b"\x30\x07\x00\x01a\x03\x21\x00\x01",         // Receive Maximum
+    b"\x30\x07\x00\x01a\x03\x22\x00\x01",         // Topic Alias Maximum
+    b"\x30\x08\x00\x01a\x04\x08\x00\x01#",        // a response topic with a wildcard
+    b"\x30\x0E\x00\x01a\x0A\x02\x00\x00\x00\x09\x02\x00\x00\x00\x09", // expiry twice
+    b"\x30\x0C\x00\x01a\x08\x03\x00\x01t\x03\x00\x01t", // content type twice
+    b"\x30\x0A\x00\x01a\x06\x09\x00\x00\x09\x00\x00", // correlation data twice
+    b"\x30\x09\x00\x01a\x05\x03\x00\x02\xC3\x28", // a content type that is no text
+    b"\x30\x08\x00\x01a\x04\x26\x00\x01n",        // a user property without value
+    b"\x30\x07\x00\x01a\xFF\xFF\xFF\x80",         // no length of properties
+    b"\x40\x03\x00\x07\x01",                      // PUBACK with a reason of SUBACK
+    b"\x40\x03\x00\x07\x10",                      // PUBACK with a reason of brokers
+    b"\x40\x06\x00\x07\x00\x02\x01\x00",          // PUBACK with a payload format
+    b"\x50\x03\x00\x07\x92",                      // PUBREC with a reason of PUBREL
+    b"\x62\x03\x00\x07\x80",                      // PUBREL with a reason of PUBREC
+    b"\x70\x03\x00\x07\x80",                      // PUBCOMP with a reason of PUBREC
+    b"\x80\x07\x00\x07\x00\x00\x01a\x00",         // flags of SUBSCRIBE
+    b"\x82\x07\x00\x00\x00\x00\x01a\x00",         // SUBSCRIBE with packet id 0
+    b"\x82\x03\x00\x07\x00",                      // SUBSCRIBE without filters
+    b"\x82\x06\x00\x07\x00\x00\x01a",             // a filter without options
+    b"\x82\x07\x00\x07\x00\x00\x01a\x03",         // QoS 3
+    b"\x82\x07\x00\x07\x00\x00\x01a\x30",         // retain handling 3
+    b"\x82\x07\x00\x07\x00\x00\x01a\x40",         // a reserved bit
+    b"\x82\x07\x00\x07\x00\x00\x01a\x80",         // the other one
+    b"\x82\x10\x00\x07\x00\x00\x0A$share/g/a\x04", // No Local in a shared subscription
+    b"\x82\x09\x00\x07\x02\x0B\x00\x00\x01a\x00", // subscription id 0
+    b"\x82\x0B\x00\x07\x04\x0B\x01\x0B\x01\x00\x01a\x00", // two subscription ids
+    b"\x82\x0C\x00\x07\x05\x02\x00\x00\x00\x01\x00\x01a\x00", // a message's expiry
+    b"\xA0\x06\x00\x07\x00\x00\x01a",             // flags of UNSUBSCRIBE
+    b"\xA2\x06\x00\x00\x00\x00\x01a",             // UNSUBSCRIBE with packet id 0
+    b"\xA2\x03\x00\x07\x00",                      // UNSUBSCRIBE without filters
+    b"\xA2\x08\x00\x07\x02\x0B\x01\x00\x01a",     // a subscription id in UNSUBSCRIBE
+    b"\xE0\x01\x01",                              // DISCONNECT with a reason of SUBACK
+    b"\xE0\x01\x8B",                              // DISCONNECT with a reason of brokers
+    b"\xE0\x06\x00\x04\x1C\x00\x01s",             // a server reference from a client
+    b"\xE0\x0C\x00\x0A\x11\x00\x00\x00\x01\x11\x00\x00\x00\x01", // expiry twice
+    b"\xF0\x02\x18\x00",                          // AUTH without a method
+];
+
+/// One of them.
+pub(crate) fn malformed(version: ProtocolVersion, dice: &mut Dice) -> &'static [u8] {
+    let own = if version.is_v5() { IN_5 } else { BEFORE_5 };
+    let place = dice.below((ALWAYS.len() + own.len()) as u64) as usize;
+    ALWAYS.iter().chain(own).nth(place).expect("it is below their number")
+}
+
+/// All of them.
+#[cfg(test)]
+pub(super) fn all(version: ProtocolVersion) -> impl Iterator<Item = &'static [u8]> {
+    let own = if version.is_v5() { IN_5 } else { BEFORE_5 };
+    ALWAYS.iter().chain(own).copied()
+}

@@ -1,0 +1,91 @@
+//! Proof of `endings.rs`.
+//! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
+use std::sync::Arc;
+
+use super::tale::{A, B, C, Q1, Tale};
+use super::{fine, planted, planted_with_arrivals};
+use crate::history::{Asked, ClosedBy, Saw, What};
+use crate::scenario::ProtocolVersion;
+
+fn away(tale: Tale, reason: u8) -> Tale {
+    tale.saw(A, Saw::Disconnect { reason }).closed(A, ClosedBy::Broker)
+}
+
+#[test]
+fn a_connection_is_closed_for_a_reason() {
+    let rules = [
+        (0x81, "I16 closed-for-no-reason"),
+        (0x82, "I16 closed-for-no-reason"),
+        (0x8B, "I16 closed-for-no-reason"),
+        (0x8D, "I13 closed-for-no-reason"),
+        (0x8E, "I8 closed-for-no-reason"),
+        (0x93, "I16 closed-for-no-reason"),
+        (0x95, "I16 closed-for-no-reason"),
+        (0x97, "I16 closed-for-no-reason"),
+    ];
+    for (reason, rule) in rules {
+        planted(rule, |tale| away(tale.connects(A), reason));
+    }
+    fine(|tale| away(tale.connects(A).asks(A, Asked::Garbage), 0x81));
+    fine(|tale| away(tale.connects(A).asks(A, Asked::Garbage), 0x82));
+    fine(|tale| away(tale.connects(A).happens(None, What::BrokerStopped), 0x8B));
+    planted_with_arrivals("I16 closed-without-reason", |tale| {
+        tale.connects(A).closed(A, ClosedBy::Broker)
+    });
+    planted("I16 disconnect-to-3.1.1", |tale| {
+        away(tale.given(|it| it.clients[A].version = ProtocolVersion::V311).connects(A), 0x81)
+    });
+}
+
+#[test]
+fn silence_ends_a_connection_after_its_keep_alive() {
+    let silent = |tale: Tale, ms| tale.connects_with(A, |it| it.keep_alive_s = 2).waits(ms);
+    fine(|tale| away(silent(tale, 3_000), 0x8D));
+    planted("I13 closed-for-no-reason", |tale| away(silent(tale, 2_500), 0x8D));
+    planted("I13 keep-alive-not-enforced", |tale| silent(tale, 9_000).connects(B));
+    fine(|tale| {
+        silent(tale, 2_500).asks(A, Asked::Ping).saw(A, Saw::Pong).waits(2_500).connects(B)
+    });
+}
+
+#[test]
+fn garbage_ends_a_connection() {
+    let broken = |tale: Tale| tale.connects(A).asks(A, Asked::Garbage);
+    planted("I16 garbage-tolerated", |tale| broken(tale).waits(5_000).connects(B));
+    fine(|tale| broken(tale).connects(B));
+    // One who pauses may not have seen it yet.
+    fine(|tale| {
+        let tale = tale.given(|scenario| scenario.clients[A].manners.ack_delay_ms = 10);
+        broken(tale).waits(5_000).connects(B)
+    });
+}
+
+fn taken_over(tale: Tale) -> Tale {
+    let tale = tale.given(|scenario| scenario.clients[B].client_id = Arc::from("a"));
+    tale.connects(C).connects(A).subscribes(A, "a/+", Q1).resumes(B)
+}
+
+#[test]
+fn a_takeover_ends_the_older_connection() {
+    fine(|tale| away(taken_over(tale), 0x8E).waits(5_000).connects(C));
+    planted("C8 taken-over-left-open", |tale| taken_over(tale).waits(5_000).connects(C));
+    let published = |tale| taken_over(tale).publishes(C, 1, "a/b", Q1);
+    fine(|tale| published(tale).gets(B, 1, Q1));
+    planted("C8 delivered-to-old-connection", |tale| published(tale).gets(A, 1, Q1));
+    // Published before: it may have been under way.
+    fine(|tale| {
+        let tale = tale.given(|scenario| scenario.clients[B].client_id = Arc::from("a"));
+        let tale = tale.connects(C).connects(A).subscribes(A, "a/+", Q1);
+        tale.publishes(C, 1, "a/b", Q1).resumes(B).sees(A, 1, Q1, |_| {})
+    });
+}
+
+#[test]
+fn a_silent_connection_is_closed_on_time() {
+    let silent = |tale: Tale, ms| {
+        let tale = tale.exactly().connects_with(A, |it| it.keep_alive_s = 2).waits(ms);
+        tale.closed(A, ClosedBy::Network).ends()
+    };
+    fine(|tale| silent(tale, 2_990));
+    planted_with_arrivals("I13 keep-alive-not-enforced", |tale| silent(tale, 3_900));
+}

@@ -1,0 +1,26 @@
+//! Proof of `finished.rs`.
+//! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
+use super::tale::{A, B, Q1, Tale};
+use super::{fine, planted_with_arrivals};
+
+#[test]
+fn no_answer_is_left_out() {
+    let left_out = |tale: Tale| tale.exactly().connects(A).sends(A, 1, "a/b", Q1, |_| {});
+    fine(left_out);
+    planted_with_arrivals("I6 answer-left-out", |tale| {
+        left_out(tale).subscribes(A, "else/where", Q1)
+    });
+}
+
+#[test]
+fn what_was_not_acknowledged_is_sent_again() {
+    let sent = |tale: Tale| {
+        let tale = tale.exactly().connects(A).connects(B).subscribes(B, "a/+", Q1);
+        tale.publishes(A, 1, "a/b", Q1).sees(B, 1, Q1, |_| {}).calms_down(&[A, B])
+    };
+    planted_with_arrivals("C13 never-sent-again", |tale| sent(tale).ends());
+    fine(|tale| {
+        let again = sent(tale).gets_with(B, 1, Q1, |saw| (saw.dup, saw.id) = (true, Some(1)));
+        again.answers(B, crate::history::AckKind::PubAck, 1).ends()
+    });
+}

@@ -1,0 +1,112 @@
+//! Proof of `greeting.rs`.
+//! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
+use std::sync::Arc;
+
+use super::tale::{A, B, C, Tale};
+use super::{fine, planted, planted_with_arrivals};
+use crate::history::{ClosedBy, Granted, Saw};
+use crate::scenario::{Broker, Connect, ProtocolVersion};
+
+fn greeted(
+    tale: Tale,
+    broker: Broker,
+    connect: impl FnOnce(&mut Connect),
+    granted: Granted,
+) -> Tale {
+    let tale = tale.given(|scenario| scenario.broker = broker).knocks(A, connect);
+    tale.saw(A, Saw::ConnAck { reason: 0, session_present: false, granted: Box::new(granted) })
+}
+
+/// What is granted, and what must be said of it.
+#[test]
+fn connack_says_what_is_granted() {
+    let broker = || Broker {
+        keep_alive_max_s: Some(10),
+        session_expiry_max_s: Some(60),
+        inflight: Some(5),
+        packet_bytes: Some(200),
+        ..Broker::default()
+    };
+    let right = || Granted {
+        keep_alive_s: Some(10),
+        expiry_s: Some(60),
+        receive_maximum: Some(5),
+        packet_bytes_max: Some(200),
+        ..Granted::default()
+    };
+    fine(|tale| greeted(tale, broker(), |_| {}, right()));
+    let other = [
+        ("C11 wrong-keep-alive", Granted { keep_alive_s: Some(20), ..right() }),
+        ("C11 wrong-session-expiry", Granted { expiry_s: None, ..right() }),
+        ("C11 wrong-receive-maximum", Granted { receive_maximum: Some(6), ..right() }),
+        ("C11 wrong-maximum-packet-size", Granted { packet_bytes_max: None, ..right() }),
+        ("C11 wrong-assigned-id", Granted { client_id: Some(Arc::from("x")), ..right() }),
+    ];
+    for (class, granted) in other {
+        planted(class, |tale| greeted(tale, broker(), |_| {}, granted.clone()));
+    }
+}
+
+#[test]
+fn before_5_0_nothing_is_granted() {
+    let old = |tale: Tale, granted| {
+        let tale = tale.given(|scenario| scenario.clients[A].version = ProtocolVersion::V311);
+        let tale = tale.knocks(A, |_| {});
+        tale.saw(A, Saw::ConnAck { reason: 0, session_present: false, granted: Box::new(granted) })
+    };
+    fine(|tale| old(tale, Granted::default()));
+    planted("C11 properties-before-5.0", |tale| {
+        old(tale, Granted { receive_maximum: Some(7), ..Granted::default() })
+    });
+}
+
+#[test]
+fn assigned_ids_differ() {
+    let nameless = |tale: Tale, ids: [&str; 2]| {
+        let tale = tale.given(|scenario| {
+            [A, B].iter().for_each(|&it| scenario.clients[it].client_id = Arc::from(""));
+        });
+        [A, B].into_iter().zip(ids).fold(tale, |tale, (client, id)| {
+            let granted = Granted { client_id: Some(Arc::from(id)), ..Granted::default() };
+            let granted = Box::new(granted);
+            let answer = Saw::ConnAck { reason: 0, session_present: false, granted };
+            tale.knocks(client, |_| {}).saw(client, answer)
+        })
+    };
+    fine(|tale| nameless(tale, ["x", "y"]));
+    planted("C8 assigned-id-twice", |tale| nameless(tale, ["x", "x"]));
+}
+
+#[test]
+fn who_must_be_refused_is() {
+    let old = |tale: Tale| {
+        tale.given(|scenario| {
+            scenario.broker.keep_alive_max_s = Some(10);
+            scenario.clients[A].version = ProtocolVersion::V311;
+        })
+    };
+    fine(|tale| old(tale).connects_with(A, |connect| connect.keep_alive_s = 10));
+    planted("C11 let-in-against-the-rules", |tale| {
+        old(tale).connects_with(A, |connect| connect.keep_alive_s = 11)
+    });
+}
+
+#[test]
+fn who_is_refused_for_room_finds_none() {
+    let full = |tale: Tale, places| {
+        let tale = tale.exactly().given(|scenario| scenario.broker.connections = Some(places));
+        tale.connects(A).connects(B).knocks(C, |_| {}).refused(C, 0x97)
+    };
+    fine(|tale| full(tale, 2));
+    planted_with_arrivals("I9 refused-though-room", |tale| full(tale, 3));
+}
+
+#[test]
+fn who_says_nothing_is_closed() {
+    let silent = |tale: Tale, ms| {
+        let tale = tale.exactly().opens(A).waits(ms).closed(A, ClosedBy::Network);
+        tale.connects(B)
+    };
+    fine(|tale| silent(tale, 9_000));
+    planted_with_arrivals("I9 silent-connection-kept", |tale| silent(tale, 20_000));
+}

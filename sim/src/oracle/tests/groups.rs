@@ -1,0 +1,15 @@
+//! Proof of `groups.rs`.
+//! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
+use super::tale::{A, B, C, Q1, Tale};
+use super::{fine, planted_with_arrivals};
+
+#[test]
+fn a_group_does_not_wait_for_a_member_that_is_away() {
+    let group = |tale: Tale| {
+        let tale = tale.exactly().connects(A).connects(B).connects(C);
+        let tale = tale.subscribes(B, "$share/g/a/+", Q1).subscribes(C, "$share/g/a/+", Q1);
+        tale.loses_connection(B).publishes(A, 1, "a/b", Q1)
+    };
+    fine(|tale| group(tale).gets(C, 1, Q1).resumes(B));
+    planted_with_arrivals("C13 shared-with-absent", |tale| group(tale).resumes(B).gets(B, 1, Q1));
+}
