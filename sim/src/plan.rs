@@ -278,7 +278,7 @@ impl Draw {
             topic_levels: self.size(2, 8),
             retained_messages: self.size(1, 4),
             retained_bytes: self.size(300, 2_000),
-            session_expiry_max_s: self.long(1, 20),
+            session_expiry_max_s: self.long(1, 5),
             session_expiry_s: self.long(1, 20),
             max_qos: self.limit(0, 1).map(|qos| Qos::ALL[usize::from(qos == 1)]),
             sys_interval_s: self.limit(5, 20),

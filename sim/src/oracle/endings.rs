@@ -32,7 +32,9 @@ fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         if !case.facts.is_v5(place) {
             let words = "a client of 3.1.1 was sent DISCONNECT".to_owned();
             wrong.add(Promise::I16, "disconnect-to-3.1.1", connection.client, words, &[at]);
-        } else if !connection.has_guessed() && !is_justified(case, place, at, reason) {
+        } else if (case.facts.is_exact || !connection.has_guessed())
+            && !is_justified(case, place, at, reason)
+        {
             let words = format!("disconnected with reason {reason:#04x}, for no such reason");
             let promise = match reason {
                 KEEP_ALIVE => Promise::I13,

@@ -6,7 +6,7 @@
 //! the broker's own ledger counts those.
 
 use super::deliveries::Delivery;
-use super::facts::{Ordinal, Span};
+use super::facts::{Connection, Ordinal, Span};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{is_sure, may_be, states};
@@ -85,6 +85,13 @@ impl Room {
                     }
                 }
                 changes.push((effect.span.from, own + shared));
+                let was_seen =
+                    |delivery: &Delivery<'_>| delivery.saw.message == Some(message.number);
+                // At QoS 0 it is gone with the connection, or was never kept.
+                let is_lost = message.qos == Qos::AtMostOnce && !deliveries.iter().any(was_seen);
+                if is_lost && let Some(gone) = gone_after(case, session, effect.span) {
+                    changes.push((gone, -own - shared));
+                }
             }
         }
         let came = |delivery: &&Delivery<'_>| {
@@ -111,6 +118,26 @@ impl Room {
             }
         }
     }
+}
+
+/// When a session has surely lost the connection that it had then, if it had any.
+fn gone_after(case: &Case<'_>, session: usize, then: Span) -> Option<Ordinal> {
+    let facts = &case.sessions.all[session];
+    if !facts.doubts.is_empty() {
+        return None;
+    }
+    let ends = facts.connections.iter().map(|&on| &case.facts.connections[on]);
+    let began =
+        |connection: &&Connection<'_>| connection.entry.is_some_and(|entry| entry.from <= then.to);
+    let end = ends.filter(began).map(|connection| connection.end.to).max()?;
+    let until = end.max(then.to);
+    let is_seen = !case.sessions.has_unseen(
+        &case.facts,
+        session,
+        facts.begun.from,
+        until.min(case.facts.events.len()),
+    );
+    is_seen.then_some(until)
 }
 
 /// Whether the broker's limits allow it to drop messages that wait.
