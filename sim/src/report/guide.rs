@@ -204,6 +204,13 @@ const GUIDES: &[Guide] = &[
         files: &[TRANSMIT],
     },
     Guide {
+        rules: &["quota-not-held", "closed-within-quota", "wrong-retained-limit"],
+        expected: "the broker takes as much as its limits say, and refuses one more: with 0x93 \
+                   what is above its Receive Maximum, with 0x97 what it does not retain",
+        standard: "sections 3.3.4 and 4.9 of MQTT 5.0; the limits `inflight`, `retained-messages`",
+        files: &[ROUTE, INBOUND, RETAINED],
+    },
+    Guide {
         rules: &[
             "answer-to-nothing",
             "acknowledged-out-of-order",
@@ -293,7 +300,12 @@ const GUIDES: &[Guide] = &[
         files: &[CLIENTS, DEADLINES],
     },
     Guide {
-        rules: &["garbage-tolerated", "closed-for-no-reason", "closed-without-reason"],
+        rules: &[
+            "garbage-tolerated",
+            "closed-for-no-reason",
+            "closed-without-reason",
+            "stopped-without-a-word",
+        ],
         expected: "what is malformed closes its own connection, with the right reason, and \
                    nothing else does",
         standard: "[MQTT-4.13.1-1], [MQTT-4.13.2-1]",

@@ -38,6 +38,15 @@ fn a_connection_is_closed_for_a_reason() {
 }
 
 #[test]
+fn a_broker_that_stops_says_so() {
+    let stops = |tale: Tale| tale.exactly().connects(A).happens(None, What::BrokerStopped);
+    fine(|tale| away(stops(tale), 0x8B));
+    planted_with_arrivals("I16 stopped-without-a-word", |tale| {
+        stops(tale).closed(A, ClosedBy::Network)
+    });
+}
+
+#[test]
 fn silence_ends_a_connection_after_its_keep_alive() {
     let silent = |tale: Tale, ms| tale.connects_with(A, |it| it.keep_alive_s = 2).waits(ms);
     fine(|tale| away(silent(tale, 3_000), 0x8D));

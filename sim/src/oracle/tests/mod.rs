@@ -18,6 +18,7 @@ mod order;
 mod packet_ids;
 mod properties;
 mod queues;
+mod quotas;
 mod reasons;
 mod retained;
 mod session_present;
