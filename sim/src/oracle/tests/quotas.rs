@@ -50,11 +50,8 @@ fn who_keeps_to_the_quota_is_not_sent_away_for_it() {
 fn as_many_are_retained_as_allowed() {
     // The broker's version is one of them.
     let kept = |tale: Tale, max, reason| {
-        let retains = |topic: &str| Publish {
-            topic: Arc::from(topic),
-            retain: true,
-            ..Publish::default()
-        };
+        let retains =
+            |topic: &str| Publish { topic: Arc::from(topic), retain: true, ..Publish::default() };
         let op = |topic| Op { at_ms: 0, client: A, action: Action::Publish(retains(topic)) };
         let tale = tale.exactly().given(|scenario| {
             scenario.broker.retained_messages = Some(max);
