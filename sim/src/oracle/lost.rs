@@ -208,13 +208,37 @@ impl Account<'_, '_> {
         }
         let smallest = smallest(self.case, self.session);
         for (place, message) in self.case.messages.all.iter().enumerate() {
-            let is_owed_now = message.number != 0
-                && !message.effects.is_empty()
-                && self.seen.binary_search(&place).is_err()
-                && message.packet_bytes_max() <= smallest;
-            if is_owed_now && let Some((qos, subscribed)) = self.owed(message) {
-                self.check_owed(message, qos, subscribed, wrong);
+            let may_be_owed = !message.effects.is_empty() && message.packet_bytes_max() <= smallest;
+            let has_come = match message.number {
+                0 => !self.case.facts.is_exact,
+                _ => self.seen.binary_search(&place).is_ok(),
+            };
+            if !may_be_owed || has_come {
+                continue;
             }
+            match self.owed(message) {
+                Some((qos, subscribed)) if message.number == 0 => {
+                    self.check_empty(message, qos, subscribed, wrong);
+                }
+                Some((qos, subscribed)) => self.check_owed(message, qos, subscribed, wrong),
+                None => {}
+            }
+        }
+    }
+
+    /// Empty messages look alike: after each that surely came, one must have come.
+    fn check_empty(&self, message: &Message<'_>, qos: Qos, subscribed: Ordinal, wrong: &mut Wrong) {
+        let (Some(on), Some(during)) = (self.stayed(message, qos), message.span()) else { return };
+        let is_it = |delivery: &&Delivery<'_>| {
+            delivery.connection == on
+                && delivery.at > during.from
+                && delivery.saw.message == Some(0)
+                && delivery.saw.topic.as_deref() == Some(message.topic)
+        };
+        if !self.deliveries.iter().any(|delivery| is_it(&delivery)) {
+            let words = format!("an empty message on '{}' never came", message.topic);
+            let client = self.case.client(on);
+            wrong.add(Promise::C4, "empty-lost", client, words, &[subscribed, message.asked]);
         }
     }
 

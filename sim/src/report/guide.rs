@@ -151,6 +151,7 @@ const GUIDES: &[Guide] = &[
             "qos1-lost",
             "qos2-lost",
             "qos0-lost",
+            "empty-lost",
             "shared-lost",
             "shared-with-absent",
             "never-sent-again",

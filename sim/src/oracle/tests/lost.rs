@@ -115,3 +115,16 @@ fn some_member_of_a_group_gets_a_message() {
     planted("C1 shared-lost", |tale| group(tale).calms_down(&[A, B, C]).ends());
     fine(|tale| group(tale).calms_down(&[A, B]).ends());
 }
+
+/// It has no number: one must have come after it.
+#[test]
+fn an_empty_message_comes_to_who_stays() {
+    let published = |tale: Tale| {
+        let tale = tale.exactly().connects(A).connects(B).subscribes(B, "a", Q1);
+        tale.publishes_with(A, 0, "a", Q1, |publish| publish.retain = true)
+    };
+    fine(|tale| published(tale).gets(B, 0, Q1).waits(9_000).publishes(A, 1, "b", Q0));
+    planted_with_arrivals("C4 empty-lost", |tale| {
+        published(tale).waits(9_000).publishes(A, 1, "b", Q0)
+    });
+}
