@@ -69,6 +69,7 @@ plants! {
     RetainedStale Machine "the first retained message of a topic is never replaced",
     RetainedNotCleared Machine "an empty retained message does not remove the last one",
     RetainedEmptyKept Machine "an empty retained message is kept as one",
+    EmptyNotForwarded Machine "an empty retained message is not forwarded to subscribers",
     RetainedNeverExpires Machine "expired retained messages are delivered",
     RetainHandlingIgnored Machine "retained messages are sent again though the subscription is not new",
     RetainedUnmarked Machine "retained messages go to new subscriptions without RETAIN",

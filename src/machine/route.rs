@@ -117,6 +117,9 @@ impl Machine {
         if message.retain {
             self.retained.keep(&message, expires_at, &mut self.ledger);
         }
+        if message.payload.is_empty() && message.retain && plant::is_on(Plant::EmptyNotForwarded) {
+            return Ok(0);
+        }
         Ok(self.route(&message, expires_at, origin, now))
     }
 
