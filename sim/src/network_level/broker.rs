@@ -29,10 +29,10 @@ type SimShared = Shared<<SimNetwork as Network>::Accepted>;
 pub(super) struct Brokers(Rc<RefCell<Vec<Weak<SimShared>>>>);
 
 impl Brokers {
-    /// Tells the last one to stop, if there is one.
-    pub(super) fn stop(&self) {
+    /// Tells the last one to stop, and whether there is one.
+    pub(super) fn stop(&self) -> bool {
         let last = self.0.borrow().last().and_then(Weak::upgrade);
-        last.inspect(|shared| shared.stop());
+        last.inspect(|shared| shared.stop()).is_some()
     }
 
     /// Whether all are gone, now that their tasks are.

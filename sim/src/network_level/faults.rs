@@ -121,10 +121,10 @@ impl Stage<'_> {
     }
 
     fn tell_to_stop(&mut self, down_ms: u64) {
-        if self.broker == Broker::Up {
+        // One whose host has not had a turn since it started cannot be told anything yet.
+        if self.broker == Broker::Up && self.brokers().stop() {
             self.mark_connected(Mark::Stopped);
             self.note(What::BrokerStopped);
-            self.brokers().stop();
             self.wires.iter_mut().flatten().for_each(Wire::lose_broker);
             self.broker = Broker::Down { until: self.now + down_ms };
         }

@@ -127,7 +127,8 @@ impl Sessions {
                 };
                 if connect.clean_start || is_tangled || may_be_over {
                     doubts.push(Span { is_sure: false, ..entry });
-                } else {
+                }
+                if !connect.clean_start {
                     unseen = unseen.min(entry.from);
                 }
                 continue;
