@@ -90,6 +90,18 @@ pub enum SubscribeError {
     Stopped,
 }
 
+impl PublishError {
+    fn because(refusal: Option<Reason>) -> PublishError {
+        refusal.map_or(PublishError::Stopped, PublishError::Refused)
+    }
+}
+
+impl SubscribeError {
+    fn because(refusal: Option<Reason>) -> SubscribeError {
+        refusal.map_or(SubscribeError::Stopped, SubscribeError::Refused)
+    }
+}
+
 impl Broker {
     /// A broker that will do what `config` says.
     #[expect(clippy::new_ret_no_self, reason = "there is no broker until it is started")]
@@ -129,7 +141,8 @@ impl Broker {
         retain: bool,
     ) -> Result<(), PublishError> {
         let topic = TopicName::try_from(topic)?;
-        self.publisher.lock().await.publish(topic, payload.into(), qos, retain).await
+        let mut publisher = self.publisher.lock().await;
+        publisher.publish(&self.shared, topic, payload.into(), qos, retain).await
     }
 
     /// Subscribes inside the process: `$share/GROUP/FILTER` is a share in a group's
@@ -140,7 +153,8 @@ impl Broker {
     pub async fn subscribe(&self, filter: &str, qos: QoS) -> Result<Subscription, SubscribeError> {
         let filter = Filter::new(Text::try_from(filter).map_err(FilterError::Text)?)?;
         let options = SubscriptionOptions { qos, ..SubscriptionOptions::default() };
-        let mut local = Local::open(self.shared.clone());
+        let opened = Local::open(self.shared.clone());
+        let mut local = opened.map_err(SubscribeError::because)?;
         local.hand_in(Packet::Subscribe(Box::new(Subscribe {
             id: PacketId::FIRST,
             subscription_id: None,
@@ -157,9 +171,15 @@ impl Broker {
                     };
                 }
                 Some(_) => {}
-                None => return Err(SubscribeError::Stopped),
+                None => return Err(SubscribeError::because(local.refusal())),
             }
         }
+    }
+
+    /// Waits until a part of the broker has panicked. It stops then by itself: not all clients
+    /// would be served any more. Safe to cancel.
+    pub async fn failed(&self) {
+        self.shared.failed().await;
     }
 
     /// Stops: tells every client and waits some seconds at most until they are gone. Blocks;
@@ -200,7 +220,7 @@ impl Builder {
         let clock = Clock::starting_at(wall_clock());
         let shared = server::shared(&self.config, entropy()?, clock, self.workers.get());
         let (threads, addresses) = threads::start(shared.clone(), self.config.listeners).await?;
-        let publisher = Publisher { local: Local::open(shared.clone()), id: PacketId::FIRST };
+        let publisher = Publisher { local: None, id: PacketId::FIRST };
         Ok(Broker { shared, threads, addresses, publisher: Mutex::new(publisher) })
     }
 }
@@ -248,7 +268,8 @@ impl Subscription {
 /// The connection that the embedding program publishes on.
 #[derive(Debug)]
 struct Publisher {
-    local: Local,
+    /// None before the first message.
+    local: Option<Local>,
     /// Of the last message above QoS 0.
     id: PacketId,
 }
@@ -256,6 +277,7 @@ struct Publisher {
 impl Publisher {
     async fn publish(
         &mut self,
+        shared: &Arc<TcpShared>,
         topic: TopicName,
         payload: Bytes,
         qos: QoS,
@@ -268,7 +290,7 @@ impl Publisher {
             QoS::AtLeastOnce => Delivery::AtLeastOnce { id, dup },
             QoS::ExactlyOnce => Delivery::ExactlyOnce { id, dup },
         };
-        self.local.hand_in(Packet::Publish(Publish {
+        let packet = Packet::Publish(Publish {
             delivery,
             retain,
             topic: Some(topic),
@@ -276,36 +298,115 @@ impl Publisher {
             subscription_ids: Vec::new(),
             properties: None,
             payload,
-        }));
+        });
+        let local = self.hand_in(shared, packet).map_err(PublishError::because)?;
         match qos {
             QoS::AtMostOnce => Ok(()),
-            QoS::AtLeastOnce | QoS::ExactlyOnce => self.taken(id).await,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => taken(local, id).await,
         }
     }
 
-    /// Waits for the last acknowledgement. Those of earlier messages, whose caller no longer
-    /// waits, are seen to as well.
-    async fn taken(&mut self, id: PacketId) -> Result<(), PublishError> {
-        while let Some(outgoing) = self.local.next().await {
-            let ack = match outgoing {
-                Outgoing::Packet(Packet::PubRec(ack)) if !ack.reason.is_error() => {
-                    let release = Ack::new(ack.id, Reason::Success);
-                    self.local.hand_in(Packet::PubRel(release));
-                    continue;
-                }
-                Outgoing::Packet(
-                    Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack),
-                ) => ack,
-                _ => continue,
-            };
-            if ack.id == id {
-                return if ack.reason.is_error() {
-                    Err(PublishError::Refused(ack.reason))
-                } else {
-                    Ok(())
-                };
-            }
+    /// Hands a packet in on a connection that lives: the last one, or if the broker has closed
+    /// that, a new one.
+    fn hand_in(
+        &mut self,
+        shared: &Arc<TcpShared>,
+        packet: Packet,
+    ) -> Result<&mut Local, Option<Reason>> {
+        if !self.local.as_ref().is_some_and(|local| local.hand_in(packet.clone())) {
+            let local = Local::open(shared.clone())?;
+            local.hand_in(packet);
+            self.local = Some(local);
         }
-        Err(PublishError::Stopped)
+        Ok(self.local.as_mut().expect("it is there or was made"))
+    }
+}
+
+/// Waits for the last acknowledgement. Those of earlier messages, whose caller no longer waits,
+/// are seen to as well.
+async fn taken(local: &mut Local, id: PacketId) -> Result<(), PublishError> {
+    while let Some(outgoing) = local.next().await {
+        let ack = match outgoing {
+            Outgoing::Packet(Packet::PubRec(ack)) if !ack.reason.is_error() => {
+                let release = Ack::new(ack.id, Reason::Success);
+                local.hand_in(Packet::PubRel(release));
+                continue;
+            }
+            Outgoing::Packet(Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack)) => {
+                ack
+            }
+            _ => continue,
+        };
+        if ack.id == id {
+            return if ack.reason.is_error() {
+                Err(PublishError::Refused(ack.reason))
+            } else {
+                Ok(())
+            };
+        }
+    }
+    Err(PublishError::because(local.refusal()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Limits;
+
+    fn start(limits: Limits) -> Broker {
+        let config = Config { limits, ..Config::default() };
+        let config = Config { listeners: Vec::new(), ..config };
+        let builder = Broker::new(config).workers(NonZeroU16::MIN);
+        block_on(builder.start()).expect("nothing is bound")
+    }
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.expect("a runtime").block_on(future)
+    }
+
+    #[test]
+    fn a_program_that_is_refused_is_told_why() {
+        let broker = start(Limits { total_bytes: 1, ..Limits::default() });
+        let refused = Reason::QuotaExceeded;
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            let subscribed = block_on(broker.subscribe("t", qos)).map(drop);
+            assert_eq!(subscribed, Err(SubscribeError::Refused(refused)));
+            let published = block_on(broker.publish("t", "m", qos, false));
+            assert_eq!(published, Err(PublishError::Refused(refused)));
+        }
+        broker.shut_down();
+    }
+
+    #[test]
+    fn a_program_whose_broker_stopped_is_told_so() {
+        let broker = start(Limits::default());
+        let mut subscription = block_on(broker.subscribe("t", QoS::AtLeastOnce)).expect("room");
+        block_on(broker.publish("t", "m", QoS::AtLeastOnce, false)).expect("it runs");
+        assert!(block_on(subscription.recv()).is_some());
+        broker.shared.stop();
+        assert!(block_on(subscription.recv()).is_none());
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            let published = block_on(broker.publish("t", "m", qos, false));
+            assert_eq!(published, Err(PublishError::Stopped));
+        }
+        assert_eq!(
+            block_on(broker.subscribe("t", QoS::AtMostOnce)).map(drop),
+            Err(SubscribeError::Stopped)
+        );
+    }
+
+    #[test]
+    fn a_machine_that_panicked_stops_the_broker_and_harms_nobody_else() {
+        let broker = start(Limits::default());
+        let mut subscription = block_on(broker.subscribe("t", QoS::AtLeastOnce)).expect("room");
+        let panics = || broker.shared.visit(|_, _| panic!("a test"));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).expect_err("it panics");
+        block_on(broker.failed());
+        assert!(block_on(subscription.recv()).is_none());
+        let published = block_on(broker.publish("t", "m", QoS::AtMostOnce, false));
+        assert_eq!(published, Err(PublishError::Stopped));
+        drop(subscription);
+        broker.shut_down();
     }
 }

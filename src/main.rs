@@ -15,7 +15,7 @@ use stormpetrel::Broker;
 use stormpetrel::config::{Config, Listener, Loaded};
 use stormpetrel::server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::command::{Arguments, Command};
 
@@ -84,7 +84,15 @@ fn serve(config: Config) -> anyhow::Result<()> {
         let broker = started.map_err(|error| anyhow::Error::msg(error.to_string()))?;
         let listening = describe(&listeners, broker.addresses());
         info!(listener = listening, "started; anonymous clients are allowed");
-        info!(reason = signals.next().await, "stopping");
+        tokio::select! {
+            biased;
+            () = broker.failed() => {
+                error!("a part of the broker has panicked");
+                broker.shut_down_and_wait().await;
+                anyhow::bail!("a part of the broker has panicked");
+            }
+            name = signals.next() => info!(reason = name, "stopping"),
+        }
         tokio::select! {
             biased;
             () = broker.shut_down_and_wait() => info!("stopped"),

@@ -19,6 +19,9 @@ use crate::scenario::{ClientIndex, Connect, FaultKind, MessageNumber, Qos, Subsc
 pub struct History {
     events: Vec<Event>,
     hash: Digest,
+    /// Whether everything takes effect the moment it arrives, and the broker is told of the end
+    /// of a connection as soon as it wants it: the machine level.
+    is_exact: bool,
 }
 
 /// One thing that happened.
@@ -330,7 +333,18 @@ pub enum Outcome {
 impl History {
     /// An empty one, with room for so many events.
     pub fn with_capacity(events: usize) -> History {
-        History { events: Vec::with_capacity(events), hash: Digest::default() }
+        History { events: Vec::with_capacity(events), ..History::default() }
+    }
+
+    /// One whose times are exact.
+    #[must_use]
+    pub fn exact(self) -> History {
+        History { is_exact: true, ..self }
+    }
+
+    /// Whether the broker is nowhere later than what is noted.
+    pub fn is_exact(&self) -> bool {
+        self.is_exact
     }
 
     /// All of it.

@@ -1,8 +1,8 @@
-//! Clients and their sessions: connect, take over, leave, expire (MQTT 5.0, sections 3.1, 3.14
-//! and 4.1).
+//! Clients and their sessions: who is there; connect, take over (MQTT 5.0, sections 3.1 and 3.2).
 //!
-//! Who may connect at all was decided before. `session/` is one client's state; `route.rs` and
-//! `subscribe.rs` are what a client does once it is attached.
+//! Who may connect at all was decided before. `parting.rs` is how clients leave and sessions end;
+//! `session/` is one client's state; `route.rs` and `subscribe.rs` are what a client does once it
+//! is attached.
 
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
@@ -12,17 +12,14 @@ use foldhash::quality::FixedState;
 use rand_chacha::rand_core::RngCore;
 use slab::Slab;
 
-use super::connections::{Map, Phase, Slot, version_of};
+use super::connections::{Map, Phase, Slot};
 use super::deadlines::Due;
-use super::ledger::DropReason;
 use super::session::{Attachment, Session, SessionExpiry, TOPIC_ALIAS_MAXIMUM};
 use super::{Closing, Machine, Timestamp};
-use crate::mqtt::topic::Filter;
 use crate::mqtt::types::{Reason, Text, Version};
 use crate::mqtt::wire::reason::ReturnCode;
 use crate::mqtt::wire::{
-    ConnAck, ConnAckProperties, Connect, Details, Disconnect, PACKET_BYTES_MAX, Packet, Will,
-    encoded_bytes,
+    ConnAck, ConnAckProperties, Connect, Details, PACKET_BYTES_MAX, Packet, Will, encoded_bytes,
 };
 use crate::plant::{self, Plant};
 
@@ -35,18 +32,11 @@ pub(super) struct SessionKey(pub(super) u32);
 pub(super) struct Clients {
     sessions: Slab<Session>,
     by_id: Map<Arc<str>, SessionKey>,
+    /// How many of them have ended and are not cleared away yet.
+    ended: usize,
     /// The most that were connected at once, since the start.
     pub(super) connected_max: usize,
     pub(super) connected: usize,
-}
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Parting {
-    /// With a DISCONNECT that takes the will back.
-    Graceful,
-    /// In any other way.
-    Ungraceful,
 }
 
 impl Clients {
@@ -54,6 +44,7 @@ impl Clients {
         Clients {
             sessions: Slab::new(),
             by_id: Map::with_hasher(hasher),
+            ended: 0,
             connected_max: 0,
             connected: 0,
         }
@@ -65,11 +56,6 @@ impl Clients {
 
     pub(super) fn get(&self, key: SessionKey) -> &Session {
         &self.sessions[key.0 as usize]
-    }
-
-    /// None if the session has ended a moment ago.
-    fn get_if(&self, key: SessionKey) -> Option<&Session> {
-        self.sessions.get(key.0 as usize)
     }
 
     pub(super) fn get_mut(&mut self, key: SessionKey) -> &mut Session {
@@ -84,17 +70,28 @@ impl Clients {
         key
     }
 
-    fn remove(&mut self, key: SessionKey) -> Session {
-        let session = self.sessions.remove(key.0 as usize);
+    /// A session has ended: its client is not known any more. Its place is taken until it is
+    /// removed.
+    pub(super) fn retire(&mut self, key: SessionKey) -> &mut Session {
+        let session = &mut self.sessions[key.0 as usize];
+        session.has_ended = true;
         self.by_id.remove(&session.client_id);
+        self.ended += 1;
         session
+    }
+
+    /// Removes a session that is retired.
+    pub(super) fn remove(&mut self, key: SessionKey) -> Session {
+        self.ended -= 1;
+        self.sessions.remove(key.0 as usize)
     }
 
     /// How many sessions there are.
     pub(super) fn len(&self) -> usize {
-        self.sessions.len()
+        self.sessions.len() - self.ended
     }
 
+    /// All sessions, those that have ended and are not cleared away yet too.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().map(|(_, session)| session)
     }
@@ -276,6 +273,7 @@ impl Machine {
         session.will = connect.will.map(|will| Box::new(will.detached()));
         session.ends_at = None;
         let has_something = session.outbound.has_something();
+        self.come_back(key);
         self.arm_session(key);
         self.clients.connected += 1;
         self.clients.connected_max = self.clients.connected_max.max(self.clients.connected);
@@ -331,189 +329,6 @@ impl Machine {
         let packet =
             [has_words, false].map(refusal).into_iter().find(|packet| has_code && fits(packet)); // [MQTT-3.2.2-19], [3.1.1 MQTT-3.2.2-6]
         self.connections.hang_up(slot, packet, Closing::Because(reason));
-    }
-
-    /// DISCONNECT from the client.
-    pub(super) fn handle_disconnect(
-        &mut self,
-        slot: Slot,
-        key: SessionKey,
-        disconnect: &Disconnect,
-        now: Timestamp,
-    ) {
-        let Some((_, attachment)) = self.connections.attachment(slot) else { return };
-        let had_expiry = attachment.connected_with_expiry;
-        if let Some(asked) = disconnect.session_expiry
-            && !plant::is_on(Plant::GoodbyeExpiryIgnored)
-        {
-            if asked != 0 && !had_expiry {
-                return self.violate(slot, Reason::ProtocolError, now);
-            }
-            let secs = asked.min(self.settings.limits.session_expiry_max);
-            self.clients.get_mut(key).expiry = SessionExpiry::from_secs(secs);
-        }
-        let parting = match disconnect.reason {
-            Reason::Success => Parting::Graceful, // [MQTT-3.14.4-3]
-            _ => Parting::Ungraceful,
-        };
-        self.close(slot, None, Closing::Left, parting, now);
-    }
-
-    /// The client broke the protocol, or is to go for another reason: tells it why if its
-    /// version can, and closes. [MQTT-4.13.1-1]
-    pub(super) fn violate(&mut self, slot: Slot, reason: Reason, now: Timestamp) {
-        let last = self.disconnect_packet(slot, reason);
-        self.close(slot, last, Closing::Because(reason), Parting::Ungraceful, now);
-    }
-
-    fn close(
-        &mut self,
-        slot: Slot,
-        last: Option<Packet>,
-        why: Closing,
-        parting: Parting,
-        now: Timestamp,
-    ) {
-        if let Phase::Attached(key, attachment) = self.connections.hang_up(slot, last, why) {
-            self.part(slot, key, &attachment, parting, now);
-        }
-    }
-
-    /// The DISCONNECT that tells a client why: only an attached one of 5.0 can be told.
-    /// [MQTT-3.14.0-1]
-    pub(super) fn disconnect_packet(&mut self, slot: Slot, reason: Reason) -> Option<Packet> {
-        let version = version_of(self.connections.get(slot)?)?;
-        let (_, attachment) = self.connections.attachment(slot)?;
-        if !version.is_v5()
-            || (reason == Reason::SessionTakenOver && plant::is_on(Plant::TakeoverSilent))
-        {
-            return None;
-        }
-        let mut disconnect = Disconnect::new(reason);
-        if attachment.wants_problem_information {
-            disconnect.details = details(reason);
-        }
-        let packet = Packet::Disconnect(Box::new(disconnect));
-        if !attachment.takes(&packet) {
-            return Some(Packet::Disconnect(Box::new(Disconnect::new(reason)))); // [MQTT-3.14.2-3]
-        }
-        Some(packet)
-    }
-
-    /// A session loses its connection.
-    pub(super) fn part(
-        &mut self,
-        slot: Slot,
-        key: SessionKey,
-        attachment: &Attachment,
-        parting: Parting,
-        now: Timestamp,
-    ) {
-        if let Some(at) = attachment.keep_alive_armed {
-            self.deadlines.disarm(at, Due::KeepAlive(slot));
-        }
-        self.clients.connected -= 1;
-        let session = self.clients.get_mut(key);
-        assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
-        session.connection = None;
-        session.inbound.detach();
-        session.outbound.detach(&mut self.ledger, &mut session.drops);
-        if plant::is_on(Plant::Qos2Forgotten) {
-            self.ledger.inflight_in -= std::mem::take(&mut session.inbound).len() as u64;
-        }
-        if parting == Parting::Graceful && !plant::is_on(Plant::WillOnGoodbye) {
-            self.drop_will(key); // [MQTT-3.1.2-10]
-        }
-        let session = self.clients.get_mut(key);
-        let delay = session.will.as_ref().map(|will| u64::from(will.delay));
-        let delay = delay.map(|delay| if plant::is_on(Plant::WillAtOnce) { 0 } else { delay });
-        session.will_due = delay.map(|delay| now.after_secs(delay));
-        session.ends_at = session.expiry.due(now); // [MQTT-3.1.2-23]
-        if plant::is_on(Plant::SessionNeverEnds) {
-            session.ends_at = session.ends_at.filter(|at| *at == now);
-        }
-        self.arm_session(key);
-        if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
-            self.handle_session_due(key, now);
-        }
-        if self.clients.get_if(key).is_some() {
-            self.pass_on_shared(key, now);
-        }
-    }
-
-    fn arm_session(&mut self, key: SessionKey) {
-        let session = self.clients.get_mut(key);
-        let due = session.next_due();
-        if let Some(at) = std::mem::replace(&mut session.armed, due) {
-            self.deadlines.disarm(at, Due::Session(key));
-        }
-        if let Some(at) = due {
-            self.deadlines.arm(at, Due::Session(key));
-        }
-    }
-
-    /// A detached session's will or end is due. The will comes first.
-    pub(super) fn handle_session_due(&mut self, key: SessionKey, now: Timestamp) {
-        let session = self.clients.get_mut(key);
-        if session.ends_at.is_some_and(|at| at <= now) {
-            return self.end_session(key, now);
-        }
-        if session.will_due.is_some_and(|at| at <= now) {
-            self.publish_will(key, now);
-        }
-        self.arm_session(key);
-    }
-
-    /// Ends a detached session: its will goes out if it is still there, its subscriptions and
-    /// what waited for it are gone. [MQTT-3.1.2-8], [MQTT-4.1.0-2]
-    pub(super) fn end_session(&mut self, key: SessionKey, now: Timestamp) {
-        self.publish_will(key, now);
-        for filter in std::mem::take(&mut self.clients.get_mut(key).subscriptions) {
-            self.ledger.release_bytes(super::subscribe::subscription_bytes(&filter));
-            let filter = Filter::try_from(&*filter).expect("it was parsed when it came in");
-            self.subscriptions.remove(&filter, key);
-        }
-        let session = self.clients.get_mut(key);
-        session.ends_at = None;
-        session.will_due = None;
-        self.ledger.inflight_in -= session.inbound.len() as u64;
-        let left = session.outbound.drain(&mut self.ledger);
-        self.arm_session(key);
-        let session = self.clients.remove(key);
-        self.ledger.release_bytes(Session::base_bytes(&session.client_id));
-        for (queued, is_unsent) in left {
-            if !self.pass_on(queued, is_unsent, now) {
-                self.ledger.drops.count(DropReason::SessionEnded);
-            }
-        }
-    }
-
-    fn publish_will(&mut self, key: SessionKey, now: Timestamp) {
-        if let Some(will) = self.drop_will(key) {
-            self.route_will(*will, key, now);
-        }
-    }
-
-    /// Takes the will out of a session.
-    fn drop_will(&mut self, key: SessionKey) -> Option<Box<Will>> {
-        let session = self.clients.get_mut(key);
-        session.will_due = None;
-        let will = session.will.take()?;
-        self.ledger.release_bytes(will.bytes());
-        Some(will)
-    }
-
-    /// The keep alive of a connection is due: the client is gone, or has been heard since.
-    pub(super) fn handle_keep_alive_due(&mut self, slot: Slot, now: Timestamp) {
-        let Some((_, attachment)) = self.connections.attachment(slot) else { return };
-        let Some(silence_max) = attachment.silence_max else { return };
-        let due = attachment.last_received.after_millis(silence_max);
-        if due <= now {
-            attachment.keep_alive_armed = None;
-            return self.violate(slot, Reason::KeepAliveTimeout, now);
-        }
-        attachment.keep_alive_armed = Some(due);
-        self.deadlines.arm(due, Due::KeepAlive(slot));
     }
 }
 

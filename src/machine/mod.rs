@@ -4,18 +4,21 @@
 //! and what must leave is polled. No sockets, no clock, no entropy, no threads, no locks: the
 //! same inputs give the same outputs, to the byte. `handle_*` takes in, `poll_*` gives out.
 //!
-//! Read `input.rs` (what happens and what leaves), `clients.rs` (who is there), `route.rs` (a
-//! message's way), `session/outbound.rs` (what one client is sent). `server/` is the shell that
-//! feeds it.
+//! Read `input.rs` (what happens and what leaves), `clients.rs` (who is there), `parting.rs` (who
+//! leaves), `route.rs` (a message's way), `session/outbound.rs` (what one client is sent), and
+//! `effort.rs` (how much is done at once). `server/` is the shell that feeds it.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod clients;
 mod connections;
 mod deadlines;
+mod effort;
+mod groups;
 mod input;
 mod ledger;
 mod limits;
+mod parting;
 mod retained;
 mod route;
 mod session;
@@ -29,14 +32,17 @@ use foldhash::quality::FixedState;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-use clients::{Clients, Parting, SessionKey};
+use clients::{Clients, SessionKey};
 use connections::{Connections, Phase, Slot, version_of};
 use deadlines::{Deadlines, Due};
+use effort::Effort;
+use parting::{Parting, Remains};
 use retained::Retained;
 use session::{Acknowledged, Transmission};
 use subscriptions::{Matches, Subscriptions};
 use sys::Sys;
 
+pub use effort::EFFORT_MAX;
 pub use input::{
     Alias, Closing, ConnectionId, Deliver, Input, ListenerId, Outgoing, Remaining, SubscriptionIds,
     Timestamp,
@@ -65,6 +71,9 @@ pub struct Settings {
     pub disconnect_delay: Option<u64>,
     /// The highest QoS that a subscription is granted.
     pub max_qos: QoS,
+    /// How much is done at once before others have their turn: [`EFFORT_MAX`], or fewer where
+    /// everything is to be done in small parts.
+    pub effort_max: u64,
 }
 
 /// What the machine needs to know of a listener.
@@ -93,6 +102,10 @@ pub struct Machine {
     ledger: Ledger,
     sys: Sys,
     is_shutting_down: bool,
+    /// What everything so far has cost.
+    effort: Effort,
+    /// Sessions that ended, and what is left of them to be cleared away.
+    remains: Remains,
     /// What the last message matched: kept for its memory only.
     matches: Matches,
 }
@@ -115,13 +128,17 @@ impl Machine {
             ledger: Ledger::default(),
             sys: Sys::new(now),
             is_shutting_down: false,
+            effort: Effort::default(),
+            remains: Remains::default(),
             matches: Matches::default(),
         };
         machine.start_sys(now);
         machine
     }
 
-    /// Takes in what happened.
+    /// Takes in what happened. Of packets that cost much it leaves the last ones in the vector,
+    /// and the first of these may be done in part: whoever hands them in lets others have their
+    /// turn and comes back with them. Each call does something of them.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
         match input {
             Input::Opened { connection, listener } => {
@@ -164,12 +181,16 @@ impl Machine {
                 retained: &self.retained,
                 ledger: &mut self.ledger,
                 drops: &mut session.drops,
+                effort: &mut self.effort,
                 out,
                 budget,
                 fruitless: 0,
                 now,
             };
             remaining = session.outbound.transmit(&mut pull);
+            if !session.aside.is_empty() && session.outbound.has_room(&self.settings.limits) {
+                self.come_back(key);
+            }
         }
         self.ledger.packets_sent += (out.len() - before) as u64;
         if remaining == Remaining::Nothing {
@@ -186,7 +207,14 @@ impl Machine {
 
     /// When to come back with [`Input::Deadline`].
     pub fn poll_deadline(&self) -> Option<Timestamp> {
-        [self.deadlines.next(), self.retained.next_expiry()].into_iter().flatten().min()
+        let dues = [self.deadlines.next(), self.retained.next_expiry(), self.remains.next()];
+        dues.into_iter().flatten().min()
+    }
+
+    /// What everything so far has cost, in steps of some tenth of a microsecond: who visits the
+    /// machine leaves when his visit has cost [`EFFORT_MAX`].
+    pub fn effort(&self) -> u64 {
+        self.effort.spent()
     }
 
     /// The broker's counts.
@@ -197,6 +225,18 @@ impl Machine {
     /// What a client's session did not get, and why. None if there is no such session.
     pub fn drops_of(&self, client_id: &str) -> Option<&Drops> {
         self.clients.find(client_id).map(|key| &*self.clients.get(key).drops)
+    }
+
+    /// Whether packets that come on a connection are still taken: not once it is to be closed.
+    pub fn is_open(&self, connection: ConnectionId) -> bool {
+        let slot = self.connections.find(connection);
+        let connection = slot.and_then(|slot| self.connections.get(slot));
+        connection.is_some_and(|connection| !matches!(connection.phase, Phase::Closing))
+    }
+
+    /// How many subscriptions there are.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
     }
 
     /// How many connections there are, those that are refused or closing included.
@@ -232,11 +272,15 @@ impl Machine {
 
     fn handle_packets(&mut self, id: ConnectionId, packets: &mut Vec<Packet>, now: Timestamp) {
         let slot = self.connections.find(id).expect("packets come from an open connection");
-        for packet in packets.drain(..) {
-            self.ledger.packets_received += 1;
+        let effort_max = self.effort.spent() + self.settings.effort_max;
+        let mut taken = 0;
+        while taken < packets.len() && (taken == 0 || self.effort.spent() < effort_max) {
+            // What takes its place is never looked at.
+            let packet = std::mem::replace(&mut packets[taken], Packet::PingReq);
+            self.effort.spend(effort::PACKET);
             let connection = self.connections.get_mut(slot).expect("open until it is closed");
             match &mut connection.phase {
-                Phase::Closing => return, // [MQTT-3.1.4-6]
+                Phase::Closing => return packets.clear(), // [MQTT-3.1.4-6]
                 Phase::AwaitConnect => match packet {
                     Packet::Connect(connect) => self.handle_connect(slot, *connect, now),
                     _ => self.violate(slot, Reason::ProtocolError, now), // [MQTT-3.1.0-1]
@@ -246,21 +290,39 @@ impl Machine {
                         attachment.last_received = now;
                     }
                     let key = *key;
-                    self.handle_packet(slot, key, packet, now);
+                    if let Some(unfinished) = self.handle_packet(slot, key, packet, now) {
+                        packets[taken] = unfinished;
+                        break;
+                    }
                 }
             }
+            self.ledger.packets_received += 1;
+            taken += 1;
         }
+        packets.drain(..taken);
     }
 
-    fn handle_packet(&mut self, slot: Slot, key: SessionKey, packet: Packet, now: Timestamp) {
+    /// Handles a packet of a client that is attached. The packet, if there is more to be done
+    /// for it than may be done at once.
+    fn handle_packet(
+        &mut self,
+        slot: Slot,
+        key: SessionKey,
+        packet: Packet,
+        now: Timestamp,
+    ) -> Option<Packet> {
         match packet {
             Packet::Publish(publish) => self.handle_publish(slot, key, publish, now),
             Packet::PubAck(ack) => self.handle_ack(slot, key, Packet::PubAck(ack), now),
             Packet::PubRec(ack) => self.handle_ack(slot, key, Packet::PubRec(ack), now),
             Packet::PubRel(ack) => self.handle_pubrel(slot, key, ack.id),
             Packet::PubComp(ack) => self.handle_ack(slot, key, Packet::PubComp(ack), now),
-            Packet::Subscribe(subscribe) => self.handle_subscribe(slot, key, *subscribe),
-            Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(slot, key, *unsubscribe),
+            Packet::Subscribe(subscribe) => {
+                return self.handle_subscribe(slot, key, subscribe).map(Packet::Subscribe);
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                return self.handle_unsubscribe(slot, key, unsubscribe).map(Packet::Unsubscribe);
+            }
             Packet::PingReq => self.connections.answer(slot, Packet::PingResp), // [MQTT-3.12.4-1]
             Packet::Disconnect(disconnect) => self.handle_disconnect(slot, key, &disconnect, now),
             // No authentication method is served, so there is nothing to go on with.
@@ -272,6 +334,7 @@ impl Machine {
             | Packet::UnsubAck(_)
             | Packet::PingResp => self.violate(slot, Reason::ProtocolError, now),
         }
+        None
     }
 
     /// What the client says of a message that it was sent.
@@ -348,8 +411,14 @@ impl Machine {
 
     fn handle_deadline(&mut self, now: Timestamp) {
         self.retained.expire(DUE_MAX, &mut self.ledger, now);
+        let effort_max = self.effort.spent() + self.settings.effort_max;
+        self.clear_remains(now);
         for _ in 0..DUE_MAX {
+            if self.effort.spent() >= effort_max {
+                return;
+            }
             let Some(due) = self.deadlines.pop(now) else { return };
+            self.effort.spend(effort::DUE);
             match due {
                 Due::KeepAlive(slot) => self.handle_keep_alive_due(slot, now),
                 Due::Session(key) => self.handle_session_due(key, now),

@@ -117,16 +117,16 @@ impl Retained {
     }
 
     /// Shows the messages that a filter matches, in the order of their topics, to `visit` until
-    /// that breaks off or `examined_max` were looked at. The last topic looked at, if there may
-    /// be more behind it.
+    /// that breaks off or as many as `examined_left` says were looked at. The last topic looked
+    /// at, if there may be more behind it.
     pub(super) fn visit(
         &self,
         filter: &TopicFilter,
         after: Option<&str>,
-        examined_max: usize,
+        examined_left: &mut usize,
         visit: impl FnMut(&TopicName, &Entry) -> ControlFlow<()>,
     ) -> Option<TopicName> {
-        match self.names.matching_after(filter, after, examined_max, visit) {
+        match self.names.matching_after(filter, after, examined_left, visit) {
             Progress::Done => None,
             Progress::At(name) => Some(name),
         }
@@ -135,7 +135,7 @@ impl Retained {
     /// Whether a filter may match any: a wrong yes is possible, a wrong no is not.
     pub(super) fn may_match(&self, filter: &TopicFilter) -> bool {
         let mut is_found = false;
-        let rest = self.visit(filter, None, 64, |_, _| {
+        let rest = self.visit(filter, None, &mut 64, |_, _| {
             is_found = true;
             ControlFlow::Break(())
         });

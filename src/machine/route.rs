@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
+use super::groups::{GroupId, Standing};
 use super::ledger::DropReason;
-use super::session::{Full, Queued, Room};
-use super::subscriptions::{GroupId, Subscriber};
-use super::{Machine, SubscriptionIds, Timestamp};
+use super::session::{Full, Queued, alias_bytes};
+use super::subscriptions::Subscriber;
+use super::{Machine, SubscriptionIds, Timestamp, effort};
 use crate::mqtt::message::{Holders, Message, MessageProperties};
 use crate::mqtt::topic::TopicName;
 use crate::mqtt::types::{PacketId, QoS, Reason};
@@ -75,10 +76,17 @@ impl Machine {
         };
         let aliases = &mut attachment.aliases_in;
         match &publish.topic {
-            Some(topic) => match aliases.set(alias, topic) {
-                Ok(()) => Ok(topic.clone()),
-                Err(_) => Err(Reason::TopicAliasInvalid), // [MQTT-3.3.2-9]
-            },
+            Some(topic) => {
+                let (old, new) = (aliases.bytes_of(alias), alias_bytes(topic));
+                let held = self.ledger.held_bytes() - old + new;
+                if new > old && held > self.settings.limits.total_bytes {
+                    return Err(Reason::QuotaExceeded); // the client would use it all the same
+                }
+                aliases.set(alias, topic).map_err(|_| Reason::TopicAliasInvalid)?; // [MQTT-3.3.2-9]
+                self.ledger.release_bytes(old);
+                self.ledger.hold_bytes(aliases.bytes_of(alias));
+                Ok(topic.clone())
+            }
             None => match aliases.get(alias) {
                 Ok(known) => known.cloned().ok_or(Reason::ProtocolError),
                 Err(_) => Err(Reason::TopicAliasInvalid),
@@ -151,6 +159,7 @@ impl Machine {
     ) -> usize {
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.collect(&message.topic, &mut matches);
+        self.effort.spend((matches.own.len() + matches.groups.len()) as u64);
         matches.own.retain(|s| {
             !(s.no_local && origin == Some(s.session)) // [MQTT-3.8.3-3]
                 || plant::is_on(Plant::NoLocalIgnored)
@@ -161,23 +170,26 @@ impl Machine {
             .chunk_by(|a, b| a.session == b.session && !plant::is_on(Plant::OverlapDoubled))
         {
             let queued = queued(message, subscriptions, expires_at);
-            self.deliver(subscriptions[0].session, queued, now);
-            sessions += 1;
+            sessions += usize::from(self.deliver(subscriptions[0].session, queued, now));
         }
         for group in &matches.groups {
             let Some(member) = self.choose_member(*group) else { continue };
             let queued = Queued { share: Some(*group), ..queued(message, &[member], expires_at) };
-            self.deliver(member.session, queued, now);
-            sessions += 1;
+            sessions += usize::from(self.deliver(member.session, queued, now));
         }
         self.matches = matches;
         sessions
     }
 
-    /// Gives a message to one session, or notes why not.
-    fn deliver(&mut self, key: SessionKey, queued: Queued, now: Timestamp) {
+    /// Gives a message to one session, or notes why not. False if the session has ended: it
+    /// matches nothing any more.
+    fn deliver(&mut self, key: SessionKey, queued: Queued, now: Timestamp) -> bool {
         let session = self.clients.get_mut(key);
+        if session.has_ended {
+            return false;
+        }
         let limits = &self.settings.limits;
+        self.effort.spend(effort::DELIVERY);
         self.ledger.matched += 1;
         if session.outbound.fits(&queued, limits).is_err() {
             session.outbound.drop_expired(&mut self.ledger, &mut session.drops, now);
@@ -202,15 +214,29 @@ impl Machine {
                 session.drops.count(reason);
             }
         }
+        true
     }
 
     /// The member of a group that gets a message: one that is connected and has room, if any.
     fn choose_member(&mut self, group: GroupId) -> Option<Subscriber> {
-        let (clients, limits) = (&self.clients, &self.settings.limits);
-        self.subscriptions.choose(group, (true, Room::Some), |key| {
-            let session = clients.get(key);
-            (session.connection.is_some(), session.outbound.room(limits))
+        let (clients, limits) = (&mut self.clients, &self.settings.limits);
+        let effort = &mut self.effort;
+        self.subscriptions.choose(group, |key| {
+            effort.spend(effort::ASKED);
+            let session = clients.get_mut(key);
+            let standing = session.standing(limits);
+            if standing < Standing::Ready {
+                session.aside.insert(group);
+            }
+            standing
         })
+    }
+
+    /// A session that groups have set aside can take messages again: it takes its turns.
+    pub(super) fn come_back(&mut self, key: SessionKey) {
+        for group in std::mem::take(&mut self.clients.get_mut(key).aside) {
+            self.subscriptions.come_back(group, key);
+        }
     }
 
     /// A member of a group has ended: gives what it had not acknowledged to another, but a QoS 2
@@ -226,9 +252,8 @@ impl Machine {
     }
 
     /// A member of a group lost its connection: what was never sent to it goes to members that
-    /// are connected and have room; without any, it waits for this one.
-    pub(super) fn pass_on_shared(&mut self, key: SessionKey, now: Timestamp) {
-        let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
+    /// are connected and have room; without any, it waits for this one, unless it is at QoS 0.
+    pub(super) fn pass_on_shared(&mut self, taken: Vec<Queued>, key: SessionKey, now: Timestamp) {
         for queued in taken {
             let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
                 continue;

@@ -3,11 +3,11 @@
 //! Only what is asked and answered: `subscriptions.rs` keeps the subscriptions, and retained
 //! messages are pulled by the session (`session/outbound.rs`).
 
-use super::Machine;
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
 use super::session::RetainedCursor;
 use super::subscriptions::Subscriber;
+use super::{Machine, effort};
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::{PacketId, Reason};
 use crate::mqtt::wire::{
@@ -27,8 +27,14 @@ pub(super) fn subscription_bytes(filter: &str) -> usize {
 const NODE_BYTES: usize = 128;
 
 impl Machine {
-    /// SUBSCRIBE: effective before it is answered. [MQTT-3.8.4-1], [MQTT-3.8.4-6]
-    pub(super) fn handle_subscribe(&mut self, slot: Slot, key: SessionKey, subscribe: Subscribe) {
+    /// SUBSCRIBE: effective before it is answered. Given back if it has more filters than may
+    /// be seen to at once. [MQTT-3.8.4-1], [MQTT-3.8.4-6]
+    pub(super) fn handle_subscribe(
+        &mut self,
+        slot: Slot,
+        key: SessionKey,
+        subscribe: Box<Subscribe>,
+    ) -> Option<Box<Subscribe>> {
         let id = subscribe.subscription_id;
         let is_v5 = self.is_v5(slot);
         let answer = |reason: Reason| match reason {
@@ -36,25 +42,52 @@ impl Machine {
             error if error.is_error() && !is_v5 => Reason::UnspecifiedError,
             reason => reason,
         };
-        let reasons: Vec<Reason> = subscribe
-            .requests
-            .into_iter()
-            .map(|request| answer(self.subscribe(key, request, id)))
-            .collect();
+        let mut reasons = self.reasons_so_far(slot);
+        let until = self.filters_until(reasons.len(), subscribe.requests.len());
+        for request in &subscribe.requests[reasons.len()..until] {
+            self.effort.spend(effort::FILTER);
+            reasons.push(answer(self.subscribe(key, request, id)));
+        }
+        if until < subscribe.requests.len() {
+            self.keep_reasons(slot, reasons);
+            return Some(subscribe);
+        }
         let packet = self.answers(slot, subscribe.id, reasons, Packet::SubAck);
         self.connections.answer(slot, packet); // [MQTT-3.8.4-2]
         if self.clients.get(key).outbound.has_something() {
             self.connections.wake(slot);
         }
+        None
+    }
+
+    /// The answers to the filters that were seen to on an earlier visit, one for each.
+    fn reasons_so_far(&mut self, slot: Slot) -> Vec<Reason> {
+        let attachment = self.connections.attachment(slot);
+        attachment
+            .map(|(_, attachment)| std::mem::take(&mut attachment.reasons))
+            .unwrap_or_default()
+    }
+
+    fn keep_reasons(&mut self, slot: Slot, reasons: Vec<Reason>) {
+        if let Some((_, attachment)) = self.connections.attachment(slot) {
+            attachment.reasons = reasons;
+        }
+    }
+
+    /// As far as this visit sees to the filters of a packet: at least one further.
+    fn filters_until(&self, done: usize, count: usize) -> usize {
+        let filters_max = (self.settings.effort_max / effort::FILTER).max(1);
+        let filters_max = usize::try_from(filters_max).unwrap_or(usize::MAX);
+        done.saturating_add(filters_max).min(count)
     }
 
     fn subscribe(
         &mut self,
         key: SessionKey,
-        request: SubscriptionRequest,
+        request: &SubscriptionRequest,
         id: Option<SubscriptionId>,
     ) -> Reason {
-        let Ok(filter) = request.filter else { return Reason::TopicFilterInvalid };
+        let Ok(filter) = &request.filter else { return Reason::TopicFilterInvalid };
         let filter = filter.detached();
         if self.is_too_long(filter.topic_filter()) {
             return Reason::TopicFilterInvalid;
@@ -105,24 +138,33 @@ impl Machine {
         Reason::granted(options.qos) // [MQTT-3.8.4-7]
     }
 
-    /// UNSUBSCRIBE: effective before it is answered. [MQTT-3.10.4-4], [MQTT-3.10.4-5]
+    /// UNSUBSCRIBE: effective before it is answered. Given back if it has more filters than may
+    /// be seen to at once. [MQTT-3.10.4-4], [MQTT-3.10.4-5]
     pub(super) fn handle_unsubscribe(
         &mut self,
         slot: Slot,
         key: SessionKey,
-        unsubscribe: Unsubscribe,
-    ) {
-        let filters = unsubscribe.filters;
-        let mut reasons: Vec<Reason> =
-            filters.into_iter().map(|filter| self.unsubscribe(key, filter.ok())).collect();
+        unsubscribe: Box<Unsubscribe>,
+    ) -> Option<Box<Unsubscribe>> {
+        let mut reasons = self.reasons_so_far(slot);
+        let until = self.filters_until(reasons.len(), unsubscribe.filters.len());
+        for filter in &unsubscribe.filters[reasons.len()..until] {
+            self.effort.spend(effort::FILTER);
+            reasons.push(self.unsubscribe(key, filter.as_ref().ok()));
+        }
+        if until < unsubscribe.filters.len() {
+            self.keep_reasons(slot, reasons);
+            return Some(unsubscribe);
+        }
         if !self.is_v5(slot) {
             reasons.clear();
         }
         let packet = self.answers(slot, unsubscribe.id, reasons, Packet::UnsubAck);
         self.connections.answer(slot, packet);
+        None
     }
 
-    fn unsubscribe(&mut self, key: SessionKey, filter: Option<Filter>) -> Reason {
+    fn unsubscribe(&mut self, key: SessionKey, filter: Option<&Filter>) -> Reason {
         let Some(filter) = filter else { return Reason::TopicFilterInvalid };
         let text = filter.to_string();
         let session = self.clients.get_mut(key);
@@ -134,10 +176,10 @@ impl Machine {
         if plant::is_on(Plant::UnsubscribeIgnored) {
             return Reason::Success;
         }
-        if let Filter::Plain(filter) = &filter {
+        if let Filter::Plain(filter) = filter {
             session.outbound.forget_retained(filter);
         }
-        self.subscriptions.remove(&filter, key);
+        self.subscriptions.remove(filter, key);
         Reason::Success
     }
 

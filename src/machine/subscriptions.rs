@@ -1,7 +1,6 @@
-//! Who gets a message: every subscription of every session, and the groups of shared ones
-//! (MQTT 5.0, sections 4.7 and 4.8.2).
+//! Who gets a message: every subscription of every session (MQTT 5.0, sections 4.7 and 4.8.2).
 //!
-//! Knows sessions by their keys only. `route.rs` delivers; `subscribe.rs` answers SUBSCRIBE and
+//! Knows sessions by their keys only. `groups.rs` are those of shared subscriptions; `route.rs` delivers; `subscribe.rs` answers SUBSCRIBE and
 //! UNSUBSCRIBE.
 
 use std::num::NonZeroU64;
@@ -12,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::clients::SessionKey;
 use super::connections::Map;
+use super::groups::{Group, GroupId, Standing};
 use crate::mqtt::topic::tree::FilterTree;
 use crate::mqtt::topic::{Filter, SharedFilter, TopicFilter, TopicName};
 use crate::mqtt::types::QoS;
@@ -44,17 +44,6 @@ impl Subscriber {
     }
 }
 
-/// A group of shared subscriptions. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct GroupId(NonZeroU64);
-
-#[derive(Debug)]
-struct Group {
-    members: IndexMap<SessionKey, Subscriber, FixedState>,
-    /// Whose turn it is.
-    turn: usize,
-}
-
 /// What one filter leads to.
 #[derive(Debug, Default)]
 struct Subscribers {
@@ -73,9 +62,6 @@ enum Members {
 
 /// More than this are many.
 const FEW_MAX: usize = 16;
-
-/// How many members of a group are asked whether they can take a message.
-const ASKED_MAX: usize = 1_000;
 
 impl Default for Members {
     fn default() -> Members {
@@ -186,14 +172,13 @@ impl Subscriptions {
             None => self.found_group(shared),
         };
         let group = self.groups.get_mut(&id).expect("a group that has a name exists");
-        group.members.insert(subscriber.session, subscriber).is_none()
+        group.join(subscriber)
     }
 
     fn found_group(&mut self, shared: &SharedFilter) -> GroupId {
         let id = GroupId(self.next_group);
         self.next_group = self.next_group.saturating_add(1);
-        let members = IndexMap::with_hasher(self.hasher.clone());
-        self.groups.insert(id, Group { members, turn: 0 });
+        self.groups.insert(id, Group::new(self.hasher.clone()));
         self.groups_by_name.insert(shared.detached(), id);
         let subscribers = self.tree.get_or_insert_with(&shared.filter, Subscribers::default);
         let new_set = || Box::new(IndexSet::with_hasher(self.hasher.clone()));
@@ -217,8 +202,8 @@ impl Subscriptions {
     fn leave(&mut self, shared: &SharedFilter, session: SessionKey) -> bool {
         let Some(id) = self.groups_by_name.get(shared).copied() else { return false };
         let group = self.groups.get_mut(&id).expect("a group that has a name exists");
-        let existed = group.members.swap_remove(&session).is_some();
-        if group.members.is_empty() {
+        let existed = group.leave(session);
+        if group.is_empty() {
             self.groups.remove(&id);
             self.groups_by_name.remove(shared);
             self.disband(&shared.filter, id);
@@ -261,31 +246,27 @@ impl Subscriptions {
         }
     }
 
-    /// Chooses the member of a group whose turn it is: among those that `rank` puts highest,
-    /// the first after the last one chosen. None if the group has no member any more.
-    pub(super) fn choose<R: Ord>(
+    /// Chooses the member of a group that gets a message. None if the group has no member any
+    /// more.
+    pub(super) fn choose(
         &mut self,
         id: GroupId,
-        highest: R,
-        rank: impl Fn(SessionKey) -> R,
+        ask: impl FnMut(SessionKey) -> Standing,
     ) -> Option<Subscriber> {
-        let group = self.groups.get_mut(&id)?;
-        let count = if plant::is_on(Plant::ShareSticks) { 1 } else { group.members.len() };
-        let mut best: Option<(R, usize)> = None;
-        for step in 0..count.min(ASKED_MAX) {
-            let index = (group.turn + step) % count;
-            let ranked = rank(group.members[index].session);
-            let is_highest = ranked >= highest;
-            if best.as_ref().is_none_or(|(so_far, _)| ranked > *so_far) {
-                best = Some((ranked, index));
-            }
-            if is_highest {
-                break;
-            }
+        self.groups.get_mut(&id)?.choose(ask)
+    }
+
+    /// A member that a group has set aside may be able to take messages again.
+    pub(super) fn come_back(&mut self, id: GroupId, session: SessionKey) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.come_back(session);
         }
-        let (_, index) = best?;
-        group.turn = (index + 1) % count;
-        Some(group.members[index])
+    }
+
+    /// How many turns all groups remember.
+    #[cfg(test)]
+    pub(super) fn turns(&self) -> usize {
+        self.groups.values().map(Group::turns).sum()
     }
 
     /// How many subscriptions there are.
@@ -342,18 +323,22 @@ mod tests {
     }
 
     #[test]
-    fn groups_take_turns_and_skip_whom_the_rank_puts_lower() {
+    fn groups_take_turns_and_skip_members_that_are_not_ready() {
         let mut all = subscriptions();
         for session in 1..=3 {
             all.insert(&filter("$share/g/a"), subscriber(session));
         }
         let [id] = matched(&all, "a").groups[..] else { panic!("one group") };
         let mut chosen =
-            |rank: fn(SessionKey) -> u8| all.choose(id, 1, rank).map(|member| member.session.0);
-        let turns: Vec<_> = (0..4).map(|_| chosen(|_| 1)).collect();
+            |ask: fn(SessionKey) -> Standing| all.choose(id, ask).map(|member| member.session.0);
+        let turns: Vec<_> = (0..4).map(|_| chosen(|_| Standing::Ready)).collect();
         assert_eq!(turns, [Some(1), Some(2), Some(3), Some(1)]);
-        assert_eq!(chosen(|key| u8::from(key.0 == 1)), Some(1));
-        assert_eq!(chosen(|_| 0), Some(2));
+        let only_1 = |key: SessionKey| {
+            if key.0 == 1 { Standing::Ready } else { Standing::Full }
+        };
+        assert_eq!(chosen(only_1), Some(1));
+        assert_eq!(chosen(|_| Standing::Full), Some(2));
+        assert_eq!(chosen(|_| Standing::Ended), None);
     }
 
     #[test]
@@ -362,7 +347,7 @@ mod tests {
         all.insert(&filter("$share/g/a"), subscriber(1));
         let [id] = matched(&all, "a").groups[..] else { panic!("one group") };
         assert!(all.remove(&filter("$share/g/a"), SessionKey(1)));
-        assert!(all.choose(id, 0, |_| 0).is_none());
+        assert!(all.choose(id, |_| Standing::Ready).is_none());
         assert_eq!((all.groups.len(), all.tree.len()), (0, 0));
     }
 }

@@ -73,6 +73,8 @@ pub(crate) struct Connection<S> {
     is_new: bool,
     /// What came cannot be decoded: nothing more is read.
     is_deaf: bool,
+    /// What the machine has not taken yet, because it costs too much at once.
+    postponed: Option<Box<Postponed>>,
     /// The machine has more to send than was pulled.
     has_more: bool,
     /// Packets handed in since the stream stopped taking output.
@@ -86,6 +88,15 @@ pub(crate) struct Connection<S> {
     unwritable: Option<io::ErrorKind>,
     /// Nothing more will be sent or read.
     is_cut: bool,
+}
+
+/// Packets that the machine takes when others had their turn, the bytes behind them, and what
+/// came of decoding so far.
+#[derive(Debug)]
+struct Postponed {
+    packets: Vec<Packet>,
+    bytes: Bytes,
+    decoded: Decoded,
 }
 
 #[derive(Debug)]
@@ -110,6 +121,8 @@ enum Until {
 enum Event {
     /// Bytes to decode. May be none.
     Received(Bytes),
+    /// Packets that the machine left when it had its turn before.
+    Resumed(Box<Postponed>),
     /// The stream takes more, and the machine has more.
     Writable,
     /// No packet came in time.
@@ -158,6 +171,7 @@ fn turn<N: Network>(
         };
         match event {
             Poll::Ready(Event::Received(bytes)) => receive(worker, connection, id, bytes),
+            Poll::Ready(Event::Resumed(rest)) => resume(worker, connection, id, *rest),
             Poll::Ready(Event::Writable) => worker.exchange(Some(id), |_, _| {}),
             Poll::Ready(Event::ConnectTimedOut) => {
                 let input = machine::Input::ConnectTimedOut { connection: id };
@@ -166,13 +180,17 @@ fn turn<N: Network>(
             Poll::Ready(Event::Over) => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
         }
+        if connection.borrow().postponed.is_some() {
+            worker.shared().let_others_visit();
+            break;
+        }
     }
     context.waker().wake_by_ref();
     Poll::Pending
 }
 
 /// Decodes the bytes and hands the packets to the machine, all in one visit if they are not
-/// very many.
+/// very many and cost little.
 fn receive<N: Network>(
     worker: &Worker<N>,
     connection: &RefCell<Connection<N::Stream>>,
@@ -186,16 +204,51 @@ fn receive<N: Network>(
         if packets.is_empty() && decoded == Decoded::All {
             return;
         }
-        let more = connection.borrow().has_more.then_some(id);
-        worker.exchange(more, |machine, now| {
-            if !packets.is_empty() {
-                machine.handle(machine::Input::Received { connection: id, packets }, now);
-            }
-            if let Decoded::Undecodable(error) = decoded {
-                machine.handle(machine::Input::Undecodable { connection: id, error }, now);
-            }
-        });
-        packets.clear();
+        hand_in(worker, connection, id, packets, decoded);
+        if !packets.is_empty() {
+            let packets = std::mem::take(packets);
+            let rest = Postponed { packets, bytes, decoded };
+            connection.borrow_mut().postponed = Some(Box::new(rest));
+            return;
+        }
+    }
+}
+
+/// Hands in what was postponed, and what is behind it when that is done.
+fn resume<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+    id: ConnectionId,
+    mut rest: Postponed,
+) {
+    hand_in(worker, connection, id, &mut rest.packets, rest.decoded);
+    if !rest.packets.is_empty() {
+        connection.borrow_mut().postponed = Some(Box::new(rest));
+    } else if rest.decoded == Decoded::More {
+        receive(worker, connection, id, rest.bytes);
+    }
+}
+
+/// Hands packets to the machine, which leaves what would cost too much; and if it took them all,
+/// also what follows them and is no packet.
+fn hand_in<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+    id: ConnectionId,
+    packets: &mut Vec<Packet>,
+    decoded: Decoded,
+) {
+    let more = connection.borrow().has_more.then_some(id);
+    worker.exchange(more, |machine, now| {
+        if !packets.is_empty() {
+            machine.handle(machine::Input::Received { connection: id, packets }, now);
+        }
+        if let (true, Decoded::Undecodable(error)) = (packets.is_empty(), decoded) {
+            machine.handle(machine::Input::Undecodable { connection: id, error }, now);
+        }
+    });
+    if worker.shared().has_failed() {
+        packets.clear(); // nobody takes them any more
     }
 }
 
@@ -238,6 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             timer: Some(Timer::new(Until::Connected, connect_timeout)),
             is_new: true,
             is_deaf: false,
+            postponed: None,
             has_more: false,
             unanswered: 0,
             progressed: Instant::now(),
@@ -329,6 +383,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.flush(context);
         if self.is_over() {
             return Poll::Ready(Event::Over);
+        }
+        if self.closed.is_none()
+            && let Some(rest) = self.postponed.take()
+        {
+            return Poll::Ready(Event::Resumed(rest));
         }
         if self.may_read()
             && let Poll::Ready(event) = self.poll_read(buffer, context)

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::shared::Shared;
-use crate::machine::{ConnectionId, Input, Outgoing, Remaining};
-use crate::mqtt::types::{Text, Version};
+use crate::machine::{Closing, ConnectionId, Input, Outgoing, Remaining};
+use crate::mqtt::types::{Reason, Text, Version};
 use crate::mqtt::wire::{Connect, ConnectProperties, Packet};
 
 /// Bytes pulled from the machine at once.
@@ -23,38 +23,65 @@ pub(crate) struct Local<A> {
     shared: Arc<Shared<A>>,
     woken: Arc<Notify>,
     pulled: VecDeque<Outgoing>,
-    is_closed: bool,
+    /// Why it is closed, when it is: by the machine, or because that has panicked.
+    closed: Option<Closing>,
 }
 
 impl<A> Local<A> {
     /// Connects with a client id that the broker assigns and a session that ends with the
-    /// connection. The answer is the first that [`Local::next`] gives.
-    pub(crate) fn open(shared: Arc<Shared<A>>) -> Local<A> {
+    /// connection.
+    ///
+    /// # Errors
+    /// The reason why the broker refuses it; none if the broker has stopped.
+    pub(crate) fn open(shared: Arc<Shared<A>>) -> Result<Local<A>, Option<Reason>> {
         let woken = Arc::new(Notify::new());
         let id = shared.enter(woken.clone());
         shared.visit_from_outside(|machine, now| {
             machine.handle(Input::Opened { connection: id, listener: None }, now);
         });
-        let local = Local { id, shared, woken, pulled: VecDeque::new(), is_closed: false };
+        let mut local = Local { id, shared, woken, pulled: VecDeque::new(), closed: None };
         local.hand_in(Packet::Connect(Box::new(connect())));
-        local
+        local.pull(); // the answer is there at once
+        match local.pulled.pop_front() {
+            Some(Outgoing::Packet(Packet::ConnAck(answer))) if !answer.reason.is_error() => {
+                Ok(local)
+            }
+            Some(Outgoing::Packet(Packet::ConnAck(answer))) => Err(refusal(answer.reason)),
+            _ => Err(None),
+        }
     }
 
-    /// Hands a packet to the broker.
-    pub(crate) fn hand_in(&self, packet: Packet) {
-        let packets = &mut vec![packet];
-        self.shared.visit_from_outside(|machine, now| {
-            machine.handle(Input::Received { connection: self.id, packets }, now);
-        });
+    /// Why the broker closed the connection; none if it has not, or because it stops.
+    pub(crate) fn refusal(&self) -> Option<Reason> {
+        match self.closed? {
+            Closing::Left => None,
+            Closing::Because(reason) => refusal(reason),
+        }
+    }
+
+    /// Hands a packet to the broker. False if that has closed the connection, or has stopped.
+    pub(crate) fn hand_in(&self, packet: Packet) -> bool {
+        let (connection, packets) = (self.id, &mut vec![packet]);
+        while !packets.is_empty() {
+            let is_taken = self.shared.visit_from_outside(|machine, now| {
+                let is_open = machine.is_open(connection);
+                machine.handle(Input::Received { connection, packets }, now);
+                is_open
+            });
+            if is_taken != Some(true) {
+                return false;
+            }
+        }
+        true
     }
 
     /// The next that the broker sends; none when it has closed the connection. Safe to cancel.
     pub(crate) async fn next(&mut self) -> Option<Outgoing> {
         loop {
             match self.pulled.pop_front() {
-                Some(Outgoing::Close(_)) => self.is_closed = true,
+                Some(Outgoing::Close(why)) => self.closed = Some(why),
                 Some(outgoing) => return Some(outgoing),
-                None if self.is_closed => return None,
+                None if self.closed.is_some() || self.shared.has_failed() => return None,
                 None if self.pull() => {}
                 None => self.woken.notified().await,
             }
@@ -69,7 +96,7 @@ impl<A> Local<A> {
             machine.poll_transmit(self.id, PULL_BYTES, &mut out, now)
         });
         self.pulled = VecDeque::from(out);
-        !self.pulled.is_empty() || remaining == Remaining::More
+        !self.pulled.is_empty() || remaining == Some(Remaining::More)
     }
 }
 
@@ -80,6 +107,12 @@ impl<A> Drop for Local<A> {
             machine.handle(Input::Closed { connection: self.id }, now);
         });
     }
+}
+
+/// A reason to refuse a connection; none if the broker only stops.
+fn refusal(reason: Reason) -> Option<Reason> {
+    let is_stopping = matches!(reason, Reason::ServerShuttingDown | Reason::ServerUnavailable);
+    (!is_stopping).then_some(reason)
 }
 
 fn connect() -> Connect {
@@ -138,12 +171,12 @@ mod tests {
     fn a_retained_message_behind_many_that_do_not_match_comes() {
         let clock = Clock::starting_at(Timestamp(1_000_000));
         let shared: Arc<Shared<()>> = shared(&Config::default(), [7; 32], clock, 1);
-        let publisher = Local::open(shared.clone());
+        let publisher = Local::open(shared.clone()).expect("there is room");
         for number in 0..5_000 {
             publisher.hand_in(retained(&format!("a{number}/no")));
         }
         publisher.hand_in(retained("z/yes"));
-        let mut local = Local::open(shared);
+        let mut local = Local::open(shared).expect("there is room");
         let filter = Filter::try_from("+/yes");
         local.hand_in(Packet::Subscribe(Box::new(Subscribe {
             id: PacketId::FIRST,
@@ -154,7 +187,6 @@ mod tests {
                 options: SubscriptionOptions::default(),
             }],
         })));
-        assert!(matches!(next(&mut local), Some(Outgoing::Packet(Packet::ConnAck(_)))));
         assert!(matches!(next(&mut local), Some(Outgoing::Packet(Packet::SubAck(_)))));
         assert!(matches!(next(&mut local), Some(Outgoing::Deliver(_))), "nobody would wake it");
     }

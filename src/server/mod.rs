@@ -29,7 +29,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::config::{Bind, Config};
-use crate::machine::{ListenerSettings, Seed, Settings};
+use crate::machine::{EFFORT_MAX, ListenerSettings, Seed, Settings};
 
 pub use clock::Clock;
 pub use closed::Closed;
@@ -95,5 +95,6 @@ fn settings(config: &Config) -> Settings {
         session_expiry: config.session_expiry,
         disconnect_delay: config.disconnect_delay,
         max_qos: config.max_qos,
+        effort_max: EFFORT_MAX,
     }
 }

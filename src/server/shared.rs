@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use tokio::sync::Notify;
 use tracing::debug;
@@ -22,6 +23,8 @@ use crate::machine::{
 /// Connections above the limit that are still accepted, to be told why they are refused. More
 /// are closed at once.
 const REFUSALS_MAX: usize = 1_000;
+/// How often a thread that just visited the machine offers its turn to those that wait for it.
+const YIELDS_MAX: usize = 100;
 /// Where the number of the worker stands in a connection's id.
 const WORKER_SHIFT: u32 = 48;
 /// The "worker" of connections inside the process.
@@ -31,6 +34,8 @@ const INSIDE: u16 = u16::MAX;
 #[derive(Debug)]
 pub struct Shared<A> {
     core: Mutex<Core>,
+    /// How many threads wait for the machine.
+    waiting: AtomicUsize,
     clock: Clock,
     limits: Limits,
     listener_names: Vec<Arc<str>>,
@@ -42,6 +47,8 @@ pub struct Shared<A> {
     connections_named: AtomicU64,
     rearmed: Notify,
     stop: Signal,
+    /// A part of the broker has panicked.
+    failure: Signal,
 }
 
 struct Core {
@@ -76,6 +83,7 @@ impl<A> Shared<A> {
         let machine = Machine::new(settings, seed, clock.now());
         Shared {
             core: Mutex::new(Core { machine, armed: None }),
+            waiting: AtomicUsize::new(0),
             clock,
             limits,
             listener_names,
@@ -85,6 +93,7 @@ impl<A> Shared<A> {
             connections_named: AtomicU64::new(0),
             rearmed: Notify::new(),
             stop: Signal::default(),
+            failure: Signal::default(),
         }
     }
 
@@ -110,9 +119,11 @@ impl<A> Shared<A> {
     }
 
     /// Visits the machine. Time is read under the lock, so that it never goes backwards for the
-    /// machine. The visitor does nothing else meanwhile: everybody waits.
-    pub(crate) fn visit<R>(&self, work: impl FnOnce(&mut Machine, Timestamp) -> R) -> R {
-        let mut core = self.core();
+    /// machine. The visitor does nothing else meanwhile: everybody waits. None if the machine has
+    /// panicked: it must not decide anything any more.
+    pub(crate) fn visit<R>(&self, work: impl FnOnce(&mut Machine, Timestamp) -> R) -> Option<R> {
+        let _watch = Watch::new(self);
+        let mut core = self.core()?;
         let result = work(&mut core.machine, self.clock.now());
         let deadline = core.machine.poll_deadline();
         let is_sooner = deadline.is_some_and(|due| core.armed.is_none_or(|armed| due < armed));
@@ -123,29 +134,29 @@ impl<A> Shared<A> {
         if is_sooner {
             self.rearmed.notify_one();
         }
-        result
+        Some(result)
     }
 
     /// Visits the machine from outside of all workers.
     pub(crate) fn visit_from_outside<R>(
         &self,
         work: impl FnOnce(&mut Machine, Timestamp) -> R,
-    ) -> R {
+    ) -> Option<R> {
         let mut ids = Vec::new();
         let result = self.visit(|machine, now| {
             let result = work(machine, now);
             machine.poll_woken(&mut ids);
             result
-        });
+        })?;
         let mut woken = self.nobody();
         ids.into_iter().for_each(|id| woken.add(id));
         self.wake(&mut woken);
-        result
+        Some(result)
     }
 
     /// Arms the timer anew: when the machine wants to be called next.
     pub(crate) fn arm(&self) -> Option<Timestamp> {
-        let mut core = self.core();
+        let mut core = self.core()?;
         core.armed = core.machine.poll_deadline();
         core.armed
     }
@@ -222,18 +233,74 @@ impl<A> Shared<A> {
         self.stop.wait().await;
     }
 
+    /// A part of the broker has panicked, which it must not survive: what that part did for its
+    /// clients nobody does any more.
+    fn fail(&self) {
+        self.failure.raise();
+        self.stop.raise();
+        // Local connections would wait for ever.
+        self.inside().values().for_each(|waiter| waiter.notify_one());
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.is_raised()
+    }
+
+    /// Waits until a part of the broker has panicked. Safe to cancel.
+    pub(crate) async fn failed(&self) {
+        self.failure.wait().await;
+    }
+
     fn name(&self, worker: u16) -> ConnectionId {
         let count = self.connections_named.fetch_add(1, Ordering::Relaxed);
         ConnectionId(u64::from(worker) << WORKER_SHIFT | count)
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().expect("a machine that panicked must not decide anything any more")
+    /// Lets those who wait for the machine visit it before the caller does again: whoever comes
+    /// back at once finds the lock free, long before those who sleep are awake.
+    pub(crate) fn let_others_visit(&self) {
+        for _ in 0..YIELDS_MAX {
+            if self.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn core(&self) -> Option<MutexGuard<'_, Core>> {
+        if let Ok(core) = self.core.try_lock() {
+            return Some(core);
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let core = self.core.lock();
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        core.ok()
     }
 
     /// No code that can panic runs under this lock.
     fn inside(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Arc<Notify>>> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Looks out for a panic while it lives.
+#[derive(Debug)]
+pub(crate) struct Watch<'a, A> {
+    shared: &'a Shared<A>,
+    was_panicking: bool,
+}
+
+impl<'a, A> Watch<'a, A> {
+    pub(crate) fn new(shared: &'a Shared<A>) -> Watch<'a, A> {
+        Watch { shared, was_panicking: thread::panicking() }
+    }
+}
+
+impl<A> Drop for Watch<'_, A> {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.was_panicking {
+            self.shared.fail();
+        }
     }
 }
 

@@ -21,11 +21,15 @@ impl Signal {
         self.raised.notify_waiters();
     }
 
+    pub(crate) fn is_raised(&self) -> bool {
+        self.is_raised.load(Ordering::Acquire)
+    }
+
     /// Waits until the signal is raised. Safe to cancel.
     pub(crate) async fn wait(&self) {
         // Hears a `raise` from here on: none is missed between the question and the wait.
         let raised = self.raised.notified();
-        if !self.is_raised.load(Ordering::Acquire) {
+        if !self.is_raised() {
             raised.await;
         }
     }

@@ -113,7 +113,7 @@ impl World {
     }
 
     fn connections(&self) -> usize {
-        self.shared.visit(|machine, _| machine.connections())
+        self.shared.visit(|machine, _| machine.connections()).expect("the machine is sound")
     }
 }
 
@@ -435,8 +435,82 @@ fn keep_alive_ends_a_connection_even_if_its_output_is_stuck() {
         publisher.send(&publish("flood", vec![0; 200_000])).await;
         tokio::time::sleep(Duration::from_millis(5_900)).await;
         assert_eq!(world.connections(), 2);
+        tokio::time::sleep(Duration::from_millis(5_000)).await;
+        assert_eq!(world.connections(), 2, "it may still take what is owed");
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(world.connections(), 1);
+    });
+}
+
+#[test]
+fn a_silent_client_is_told_why_even_if_it_takes_its_last_bytes_late() {
+    with_broker(|world| async move {
+        let mut late = world.open(1_000);
+        let keep_alive = Connect { keep_alive: 4, ..connect("late") };
+        late.send(&Packet::Connect(Box::new(keep_alive))).await;
+        assert!(matches!(late.recv().await, Some(Packet::ConnAck(_))));
+        late.subscribe("flood").await;
+        let mut publisher = world.connect("publisher", 100_000).await;
+        publisher.send(&publish("flood", vec![0; 50_000])).await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        assert_eq!(late.message().await.map(|payload| payload.len()), Some(50_000));
+        let last = late.recv().await;
+        assert!(
+            matches!(&last, Some(Packet::Disconnect(d)) if d.reason == Reason::KeepAliveTimeout),
+            "{last:?}"
+        );
+        assert_eq!(late.recv().await, None);
+    });
+}
+
+#[test]
+fn others_are_served_while_a_very_large_subscribe_is_seen_to() {
+    with_broker(|world| async move {
+        let mut greedy = world.connect("greedy", 1_000_000).await;
+        let mut other = world.connect("other", 1_000).await;
+        let requests = (0..20_000).map(|number| SubscriptionRequest {
+            filter: Filter::try_from(format!("f/{number}").as_str()).map_err(|_| text("")),
+            options: SubscriptionOptions::default(),
+        });
+        greedy
+            .send(&Packet::Subscribe(Box::new(Subscribe {
+                id: PacketId::FIRST,
+                subscription_id: None,
+                user_properties: Vec::new(),
+                requests: requests.collect(),
+            })))
+            .await;
+        greedy.send(&Packet::PingReq).await;
+        let shared = world.shared.clone();
+        let pings = tokio::task::spawn_local(async move {
+            let subscriptions = || shared.visit(|machine, _| machine.subscriptions());
+            let (mut pings, mut seen) = (0, Some(0));
+            while subscriptions() < Some(20_000) {
+                other.send(&Packet::PingReq).await;
+                assert_eq!(other.recv().await, Some(Packet::PingResp));
+                pings += usize::from(subscriptions() > seen);
+                seen = subscriptions();
+            }
+            pings
+        });
+        let pings = pings.await.expect("it does not panic");
+        assert!(pings > 5, "only {pings} pings were answered meanwhile");
+        let answer = greedy.recv().await;
+        assert!(matches!(&answer, Some(Packet::SubAck(a)) if a.reasons.len() == 20_000));
+        assert_eq!(greedy.recv().await, Some(Packet::PingResp));
+    });
+}
+
+#[test]
+fn a_broker_whose_machine_panics_stops_and_closes_its_connections() {
+    with_broker(|world| async move {
+        let mut client = world.connect("client", 1_000).await;
+        let panics = || world.shared.visit(|_, _| panic!("a test"));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).expect_err("it panics");
+        world.shared.failed().await;
+        world.broker.await.expect("the shell itself does not panic");
+        assert_eq!(client.recv().await, None);
+        assert!(world.shared.visit(|_, _| ()).is_none(), "it decides nothing any more");
     });
 }
 

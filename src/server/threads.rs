@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::Error;
 use super::listener::bind;
 use super::network::Network;
-use super::shared::Shared;
+use super::shared::{Shared, Watch};
 use super::tcp::Tcp;
 use super::worker::{Worker, run};
 use crate::config;
@@ -40,20 +40,16 @@ pub(crate) async fn start(
     let (ending, ended) = watch::channel(());
     let (bound, is_bound) = oneshot::channel();
     let first = {
-        let (shared, ending) = (shared.clone(), ending.clone());
-        spawn(0, move |runtime| {
+        let (of_thread, ending) = (shared.clone(), ending.clone());
+        spawn(0, &shared, bound, move |runtime, bound| {
             let _ending = ending;
-            runtime.block_on(serve_first(shared, listeners, bound));
+            runtime.block_on(serve_first(of_thread, listeners, bound));
         })?
     };
     let mut threads = Threads { handles: vec![first], ended };
-    let addresses = is_bound.await.map_err(|_| Error::Thread(io::ErrorKind::Other.into()))??;
+    let addresses = is_bound.await.map_err(|_| died())??;
     for number in 1..shared.workers() {
-        let (of_thread, ending) = (shared.clone(), ending.clone());
-        let started = spawn(number, move |runtime| {
-            let _ending = ending;
-            runtime.block_on(run(Worker::new(number, Tcp, of_thread), Vec::new()));
-        });
+        let started = start_another(&shared, number, ending.clone()).await;
         match started {
             Ok(handle) => threads.handles.push(handle),
             Err(error) => {
@@ -63,6 +59,28 @@ pub(crate) async fn start(
         }
     }
     Ok((threads, addresses))
+}
+
+/// Starts a worker beside the first. Returns when it runs.
+async fn start_another(
+    shared: &Arc<TcpShared>,
+    number: u16,
+    ending: watch::Sender<()>,
+) -> Result<JoinHandle<()>, Error> {
+    let of_thread = shared.clone();
+    let (running, is_running) = oneshot::channel();
+    let handle = spawn(number, shared, running, move |runtime, running| {
+        let _ending = ending;
+        let _ = running.send(Ok(())); // nobody waits: the broker stops
+        runtime.block_on(run(Worker::new(number, Tcp, of_thread), Vec::new()));
+    })?;
+    is_running.await.map_err(|_| died())??;
+    Ok(handle)
+}
+
+/// A thread has ended without a word.
+fn died() -> Error {
+    Error::Thread(io::Error::other("it panicked"))
 }
 
 /// The first worker binds, because its runtime is the one that accepts.
@@ -85,16 +103,23 @@ async fn serve_first(
     }
 }
 
-fn spawn(
+/// Starts a thread with a runtime of its own, and says over `started` if that fails. The broker
+/// does not survive its panic.
+fn spawn<T: Send + 'static>(
     number: u16,
-    work: impl FnOnce(&LocalRuntime) + Send + 'static,
+    shared: &Arc<TcpShared>,
+    started: oneshot::Sender<Result<T, Error>>,
+    work: impl FnOnce(&LocalRuntime, oneshot::Sender<Result<T, Error>>) + Send + 'static,
 ) -> Result<JoinHandle<()>, Error> {
-    let body = move || match Builder::new_current_thread()
-        .enable_all()
-        .build_local(LocalOptions::default())
-    {
-        Ok(runtime) => work(&runtime),
-        Err(error) => tracing::error!(%error, "a worker cannot start"),
+    let shared = shared.clone();
+    let body = move || {
+        let _watch = Watch::new(&*shared);
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        match runtime {
+            Ok(runtime) => work(&runtime, started),
+            Err(error) => drop(started.send(Err(Error::Thread(error)))),
+        }
     };
     thread::Builder::new().name(format!("worker-{number}")).spawn(body).map_err(Error::Thread)
 }

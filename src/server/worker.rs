@@ -6,6 +6,7 @@
 //! doings, in `connection.rs`.
 
 use std::cell::{RefCell, RefMut};
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,10 @@ use super::listener::{Listener, accept};
 use super::mailbox::{Arrival, Mail};
 use super::network::Network;
 use super::output::Encoded;
-use super::shared::{Shared, Woken, owner};
+use super::shared::{Shared, Watch, Woken, owner};
 use super::signal::Signal;
 use super::timer;
-use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp};
+use crate::machine::{self, ConnectionId, EFFORT_MAX, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
 
 /// Bytes read at once, into the one buffer that all connections of a worker share.
@@ -71,10 +72,10 @@ struct Batch<N: Network> {
 /// Runs a worker until the broker has stopped. The first worker also accepts and keeps time.
 pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listener<N>>) {
     if worker.number == 0 {
-        worker.network.spawn(timer::run(worker.clone()));
+        worker.spawn(timer::run(worker.clone()));
     }
     for listener in listeners {
-        worker.network.spawn(accept(worker.clone(), listener));
+        worker.spawn(accept(worker.clone(), listener));
     }
     let mut mail = Mail::new();
     loop {
@@ -87,8 +88,9 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
     if worker.number == 0 {
         worker.exchange(None, |machine, now| machine.handle(machine::Input::ShutDown, now));
     }
-    let drained = tokio::time::timeout(STOP_TIMEOUT, worker.drain(&mut mail)).await;
-    if drained.is_err() {
+    let is_drained = !worker.shared.has_failed()
+        && tokio::time::timeout(STOP_TIMEOUT, worker.drain(&mut mail)).await.is_ok();
+    if !is_drained {
         worker.table.borrow().values().for_each(|connection| connection.borrow_mut().abandon());
     }
     worker.finished.raise();
@@ -125,6 +127,15 @@ impl<N: Network> Worker<N> {
         &self.shared
     }
 
+    /// Runs a task beside the others. The broker does not survive its panic.
+    fn spawn(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        let shared = self.shared.clone();
+        self.network.spawn(async move {
+            let _watch = Watch::new(&*shared);
+            task.await;
+        });
+    }
+
     /// The buffer to read into. Borrowed for one read.
     pub(crate) fn read_buffer(&self) -> RefMut<'_, [u8]> {
         RefMut::map(self.buffer.borrow_mut(), |buffer| &mut **buffer)
@@ -150,15 +161,22 @@ impl<N: Network> Worker<N> {
     ) {
         let batch = &mut *self.batch.borrow_mut();
         batch.ids.extend(own);
-        self.shared.visit(|machine, now| {
+        let visited = self.shared.visit(|machine, now| {
+            let effort_max = machine.effort() + EFFORT_MAX;
             work(machine, now);
             machine.poll_woken(&mut batch.ids);
-            self.pull(machine, batch, now);
+            self.pull(machine, batch, effort_max, now);
         });
+        if visited.is_none() {
+            return batch.ids.clear(); // the broker stops
+        }
         self.send(batch);
         for _ in 1..VISITS_MAX {
             if batch.seen < batch.ids.len() {
-                self.shared.visit(|machine, now| self.pull(machine, batch, now));
+                self.shared.visit(|machine, now| {
+                    let effort_max = machine.effort() + EFFORT_MAX;
+                    self.pull(machine, batch, effort_max, now);
+                });
                 self.send(batch);
             }
         }
@@ -171,10 +189,13 @@ impl<N: Network> Worker<N> {
     }
 
     /// Pulls what woken connections have to send, as much as one visit may.
-    fn pull(&self, machine: &mut Machine, batch: &mut Batch<N>, now: Timestamp) {
+    fn pull(&self, machine: &mut Machine, batch: &mut Batch<N>, effort_max: u64, now: Timestamp) {
         let table = self.table.borrow();
         for &id in &batch.ids[batch.seen..] {
-            if batch.pulls.len() >= PULLS_MAX || batch.outgoing.len() >= OUTGOING_MAX {
+            if batch.pulls.len() >= PULLS_MAX
+                || batch.outgoing.len() >= OUTGOING_MAX
+                || machine.effort() >= effort_max
+            {
                 return;
             }
             batch.seen += 1;
@@ -230,7 +251,7 @@ impl<N: Network> Worker<N> {
             Connection::new(id, listener, name, peer, stream, load, self.shared.limits());
         let connection = Rc::new(RefCell::new(connection));
         self.table.borrow_mut().insert(id, connection.clone());
-        self.network.spawn(drive(self.clone(), connection));
+        self.spawn(drive(self.clone(), connection));
     }
 
     /// A connection is gone.

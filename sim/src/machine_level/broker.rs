@@ -9,6 +9,10 @@ use stormpetrel::mqtt::wire::{ConnAckProperties, Packet, Publish};
 use crate::history::History;
 use crate::scenario::{Broker, ProtocolVersion, Qos};
 
+/// Everything is done in the smallest parts there are: nothing may depend on what is done at
+/// once. The broker as a whole, at the other level, does as much at once as production.
+const EFFORT_MAX: u64 = 1;
+
 /// The settings of a machine with one listener.
 pub(crate) fn settings(broker: &Broker) -> Settings {
     let defaults = Limits::default();
@@ -39,6 +43,7 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
+        effort_max: EFFORT_MAX,
     }
 }
 

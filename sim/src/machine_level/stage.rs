@@ -95,7 +95,7 @@ impl<'s> Stage<'s> {
             settings: broker::settings(&scenario.broker),
             now: 0,
             queue: Queue::with_capacity(128),
-            history: History::with_capacity(16 * scenario.ops.len()),
+            history: History::with_capacity(16 * scenario.ops.len()).exact(),
             marks: Marks::default(),
             topics: Topics::of(scenario),
             machine: None,
@@ -405,7 +405,9 @@ impl<'s> Stage<'s> {
         self.arrived(connection, Some(asked));
         let mut packets = std::mem::take(&mut self.packets);
         packets.push(packet);
-        self.tell(Input::Received { connection: id_of(connection), packets: &mut packets });
+        while !packets.is_empty() && self.machine.is_some() {
+            self.tell(Input::Received { connection: id_of(connection), packets: &mut packets });
+        }
         packets.clear();
         self.packets = packets;
     }

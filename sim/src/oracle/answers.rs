@@ -5,6 +5,10 @@
 use super::facts::{Connection, NEVER, Ordinal, Request, Wish};
 use super::{Case, Wrong, topic};
 use crate::scenario::{Qos, Subscription};
+use std::sync::Arc;
+
+const NO_SUBSCRIPTION: u8 = 0x11;
+const INVALID_FILTER: u8 = 0x8F;
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
@@ -14,6 +18,9 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             match request.wish {
                 Wish::Subscribe { filters, .. } if request.answer.is_some() => {
                     check_grants(case, connection, request, filters, wrong);
+                }
+                Wish::Unsubscribe { filters, .. } if request.answer.is_some() => {
+                    check_unsubscribed(case, place, request, filters, wrong);
                 }
                 Wish::Publish(publish)
                     if case.facts.is_v5(place) && topic::is_the_brokers(&publish.topic) =>
@@ -69,6 +76,40 @@ fn check_grants(
                 subscription.filter, subscription.qos
             );
             wrong.add(Promise::C11, "wrong-grant", client, words, &events);
+        }
+    }
+}
+
+/// UNSUBACK says of each filter whether there was a subscription. [MQTT-3.11.3-2]
+fn check_unsubscribed(
+    case: &Case<'_>,
+    place: usize,
+    request: &Request<'_>,
+    filters: &[Arc<str>],
+    wrong: &mut Wrong,
+) {
+    let (Some(session), Some((at, _))) = (case.sessions.of[place], request.answer) else { return };
+    if !case.facts.is_v5(place) || request.span.is_none() {
+        return;
+    }
+    let (client, events) = (case.client(place), [request.asked, at]);
+    if request.reasons.len() != filters.len() {
+        let words = format!("{} reasons for {} filters", request.reasons.len(), filters.len());
+        return wrong.add(Promise::C11, "wrong-number-of-reasons", client, words, &events);
+    }
+    for (number, (filter, &reason)) in filters.iter().zip(request.reasons).enumerate() {
+        let is_again = filters[..number].contains(filter);
+        let was_there = case.subscriptions.was_there(session, filter, request);
+        let expected: &[u8] = match was_there {
+            _ if !topic::is_filter(filter) => &[INVALID_FILTER],
+            _ if is_again => &[NO_SUBSCRIPTION],
+            Some(true) => &[0],
+            Some(false) => &[NO_SUBSCRIPTION],
+            None => &[0, NO_SUBSCRIPTION],
+        };
+        if !expected.contains(&reason) {
+            let words = format!("UNSUBSCRIBE '{filter}' was answered with {reason:#04x}");
+            wrong.add(Promise::C11, "wrong-unsuback", client, words, &events);
         }
     }
 }

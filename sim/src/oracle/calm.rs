@@ -53,7 +53,7 @@ impl Calm {
 
     /// When something that a client asked then has surely been answered, in milliseconds.
     pub(super) fn answered_by(&self, facts: &Facts<'_>, asked: Ordinal) -> u64 {
-        facts.ms(asked) + 2 * self.slowest_ms + HANDLING_MS + SLACK_MS
+        facts.ms(asked).saturating_add(2 * self.slowest_ms + HANDLING_MS + SLACK_MS)
     }
 }
 

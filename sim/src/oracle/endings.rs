@@ -1,7 +1,7 @@
 //! C8, C11, I8, I13, I16: the broker closes a connection only for a reason, says which, and does
 //! close it where it must.
 
-use super::facts::{Connection, Ending, Ordinal, Wish};
+use super::facts::{Ending, NEVER, Ordinal, SLACK_MS, Wish};
 use super::{Case, Wrong};
 use crate::history::ClosedBy;
 use crate::scenario::Qos;
@@ -19,6 +19,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
         check_reason(case, place, wrong);
         check_overdue(case, place, wrong);
+        check_silent(case, place, wrong);
     }
     check_delivered_too_late(case, wrong);
 }
@@ -65,7 +66,7 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
         SHUTTING_DOWN => connection
             .life
             .is_some_and(|life| facts.lives[life].is_stopped && facts.lives[life].to < at),
-        KEEP_ALIVE => was_silent(case, connection, at),
+        KEEP_ALIVE => was_silent(case, place, at),
         TAKEN_OVER => facts.connections.iter().enumerate().any(|(other, later)| {
             let is_same = case.sessions.identities[other] == case.sessions.identities[place];
             other != place && is_same && later.entry.is_some_and(|entry| entry.from < at)
@@ -86,20 +87,10 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
     }
 }
 
-/// Seconds of keep alive that the broker enforces.
-fn keep_alive_s(case: &Case<'_>, connection: &Connection<'_>) -> u16 {
-    let said = connection.answer.and_then(|answer| answer.granted.keep_alive_s);
-    let asked = connection.connect.map_or(0, |connect| connect.keep_alive_s);
-    let asked = said.unwrap_or(asked);
-    match case.facts.scenario.broker.keep_alive_max_s {
-        Some(max) if asked == 0 || asked > max => max,
-        _ => asked,
-    }
-}
-
 /// Whether nothing came from a client for 1.5 times its keep alive.
-fn was_silent(case: &Case<'_>, connection: &Connection<'_>, at: Ordinal) -> bool {
-    let silence_ms = u64::from(keep_alive_s(case, connection)) * 1_500;
+fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
+    let connection = &case.facts.connections[place];
+    let silence_ms = u64::from(case.facts.keep_alive_s(place)) * 1_500;
     if silence_ms == 0 {
         return false;
     }
@@ -118,6 +109,25 @@ fn was_silent(case: &Case<'_>, connection: &Connection<'_>, at: Ordinal) -> bool
         last = case.facts.ms(came);
     }
     case.facts.ms(at) >= last + silence_ms
+}
+
+/// A silent connection is over as soon as it is due, whoever is there to hear of it.
+fn check_silent(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let (facts, connection) = (&case.facts, &case.facts.connections[place]);
+    let Some(due_ms) = facts.silent_ms(place) else { return };
+    // Who takes nothing is closed when it does, or after a while.
+    let takes = case.calm.has(connection.client)
+        && connection.ending.is_none_or(|(_, by)| by != Ending::Left);
+    let is_in = connection.is_accepted() && takes && facts.is_exact;
+    let (Some((ended, _)), Some(life)) = (facts.ended, connection.life) else { return };
+    let over = connection.told_closed.unwrap_or(NEVER).min(facts.lives[life].to).min(ended);
+    let late_ms = facts.ms(over).saturating_sub(due_ms);
+    // The network may be full of what the client has not got.
+    if is_in && late_ms > 2 * SLACK_MS + case.calm.slowest_ms {
+        let words = format!("was not closed {late_ms} ms after 1.5 times its keep alive");
+        let events = [connection.opened, over];
+        wrong.add(Promise::I13, "keep-alive-late", connection.client, words, &events);
+    }
 }
 
 /// What must be closed and is not: after garbage, silence, or a takeover.
@@ -141,7 +151,7 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     }
     let answered = connection.answer.map_or(connection.opened, |answer| answer.at);
     let last = connection.requests.last().map_or(answered, |request| request.asked);
-    let silence_ms = u64::from(keep_alive_s(case, connection)) * 1_500;
+    let silence_ms = u64::from(case.facts.keep_alive_s(place)) * 1_500;
     if silence_ms > 0 && open_until > case.calm.answered_by(&case.facts, last) + silence_ms {
         let words = "was not disconnected though it was silent for 1.5 times its keep alive";
         add(Promise::I13, "keep-alive-not-enforced", words, last);

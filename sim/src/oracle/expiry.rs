@@ -1,7 +1,9 @@
 //! I3: Message Expiry Interval. What has expired is not sent any more, and what is sent says how
 //! long it is of use, never longer than at first. [MQTT-3.3.2-5], [MQTT-3.3.2-6]
 
+use super::deliveries::Delivery;
 use super::facts::SLACK_MS;
+use super::messages::Message;
 use super::{Case, Wrong};
 use crate::verdict::Promise;
 
@@ -21,6 +23,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             );
             wrong.add(Promise::I3, "wrong-expiry", client, words, &events);
         }
+        check_reduced(case, delivery, message, wrong);
         let is_certain = delivery.repeats.is_none() && !delivery.saw.dup && case.calm.has(client);
         let (Some(expiry_s), Some(during), true) = (asked, message.span(), is_certain) else {
             continue;
@@ -31,5 +34,35 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             let words = format!("message {} was sent after it had expired", message.number);
             wrong.add(Promise::I3, "expired-delivered", client, words, &events);
         }
+    }
+}
+
+/// What waited until its connection was opened says so: whole seconds, and one for rounding.
+fn check_reduced(
+    case: &Case<'_>,
+    delivery: &Delivery<'_>,
+    message: &Message<'_>,
+    wrong: &mut Wrong,
+) {
+    let entry = case.facts.connections[delivery.connection].entry;
+    let (Some(entry), Some(during)) = (entry, message.span()) else { return };
+    let (Some(asked), Some(seen)) = (message.expiry_s, delivery.saw.expiry_s) else { return };
+    let waited_ms = case.facts.ms(entry.from).saturating_sub(case.facts.ms(during.to));
+    // What was sent once is sent again after it expired, too: then there is a second left.
+    let most_ms = (u64::from(asked) * 1_000 + 1_000).saturating_sub(waited_ms).max(1_000);
+    if u64::from(seen) * 1_000 > most_ms {
+        let words = format!(
+            "message {} waited {waited_ms} ms and says that it expires after {seen} s; it was \
+             published with {asked} s",
+            message.number
+        );
+        let events = [message.asked, delivery.at];
+        wrong.add(
+            Promise::I3,
+            "expiry-not-reduced",
+            case.client(delivery.connection),
+            words,
+            &events,
+        );
     }
 }

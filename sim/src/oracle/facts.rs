@@ -123,6 +123,8 @@ pub(super) struct Facts<'a> {
     pub(super) events: &'a [Event],
     /// Whether the history says when requests arrived.
     pub(super) has_arrivals: bool,
+    /// Whether the broker is nowhere later than what is noted.
+    pub(super) is_exact: bool,
     pub(super) lives: Vec<Life>,
     pub(super) connections: Vec<Connection<'a>>,
     pub(super) liveness_from: Ordinal,
@@ -141,6 +143,7 @@ impl<'a> Facts<'a> {
             scenario,
             events,
             has_arrivals: false,
+            is_exact: history.is_exact(),
             lives: Vec::new(),
             connections: Vec::with_capacity(32),
             liveness_from: NEVER,
@@ -309,7 +312,63 @@ impl<'a> Facts<'a> {
             arrived => arrived,
         });
         let from = alive.or(connection.entry.map(|entry| entry.from)).unwrap_or(connection.opened);
-        self.connections[place].end = Span { from, to, is_sure: to != NEVER };
+        let from = from.max(self.first_cause(place).unwrap_or(from));
+        self.connections[place].end = Span { from: from.min(to), to, is_sure: to != NEVER };
+    }
+
+    /// The first that may have made the broker end a connection, if all of that is known: which is
+    /// so with arrivals, and unless it ended the connection for a reason that only it knows.
+    fn first_cause(&self, place: usize) -> Option<Ordinal> {
+        let connection = &self.connections[place];
+        let entry = connection.entry.filter(|_| self.has_arrivals)?;
+        let is_told = |reason: u8| matches!(reason, 0x81 | 0x82 | 0x8B | 0x8D | 0x8E);
+        let is_by_broker = matches!(connection.ending, Some((_, Ending::By(ClosedBy::Broker))));
+        let may_be_limit =
+            super::limits_bite(self.scenario) || self.scenario.broker.inflight.is_some();
+        let is_known = match connection.sent_away {
+            Some((_, reason)) => is_told(reason),
+            None => !is_by_broker && !may_be_limit,
+        };
+        if !is_known {
+            return None;
+        }
+        let ends = |wish: Wish<'_>| matches!(wish, Wish::Garbage | Wish::Disconnect { .. });
+        let said = connection.requests.iter().filter(|request| ends(request.wish));
+        let said = said.map(|request| self.arrived[request.asked]);
+        let others = self.connections.iter().filter(|other| self.is_same_id(other, connection));
+        let others = others.filter_map(|other| Some(other.entry?.from)).filter(|at| *at > entry.to);
+        let life_to = connection.life.map_or(NEVER, |life| self.lives[life].to);
+        let silent = self.silent_ms(place).map_or(NEVER, |ms| self.not_before(ms));
+        let told = [connection.told_closed.unwrap_or(NEVER), life_to, silent];
+        said.chain(others).chain(told).min()
+    }
+
+    /// When 1.5 times the keep alive went by in silence, in milliseconds.
+    pub(super) fn silent_ms(&self, place: usize) -> Option<u64> {
+        let connection = &self.connections[place];
+        let silence_ms = u64::from(self.keep_alive_s(place)) * 1_500;
+        let entry = connection.entry.filter(|_| silence_ms > 0)?;
+        let came = connection.requests.iter().map(|request| self.arrived[request.asked]);
+        let mut last_ms = self.ms(entry.from);
+        for came in came.filter(|came| *came != NEVER) {
+            if self.ms(came) >= last_ms + silence_ms {
+                break;
+            }
+            last_ms = self.ms(came);
+        }
+        Some(last_ms + silence_ms)
+    }
+
+    /// Seconds of keep alive that the broker enforces.
+    pub(super) fn keep_alive_s(&self, place: usize) -> u16 {
+        let connection = &self.connections[place];
+        let said = connection.answer.and_then(|answer| answer.granted.keep_alive_s);
+        let asked = connection.connect.map_or(0, |connect| connect.keep_alive_s);
+        let asked = said.unwrap_or(asked);
+        match self.scenario.broker.keep_alive_max_s {
+            Some(max) if asked == 0 || asked > max => max,
+            _ => asked,
+        }
     }
 
     fn find_requests(&mut self, place: usize) {

@@ -8,7 +8,7 @@
 use super::deliveries::Delivery;
 use super::facts::{Ordinal, Span};
 use super::messages::Message;
-use super::subscriptions::{is_sure, states};
+use super::subscriptions::{Granted, is_sure, states};
 use super::{Case, Wrong, limits_bite};
 use crate::scenario::{Qos, Scenario};
 use crate::verdict::Promise;
@@ -196,9 +196,13 @@ impl Account<'_, '_> {
 /// A group's message goes to one of its members: owed if all who may be members were there to the
 /// end and drained, and one of them surely was a member.
 fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
-    let Some(during) = message.span().filter(|_| message.is_acked()) else { return };
+    if message.number == 0 || message.expiry_s.is_some() {
+        return;
+    }
+    let Some(during) = message.span() else { return };
     let Some(topic) = case.subscriptions.topic(message.topic) else { return };
-    if message.number == 0 || message.expiry_s.is_some() || message.qos == Qos::AtMostOnce {
+    check_members(case, message, topic, during, wrong);
+    if !message.is_acked() || message.qos == Qos::AtMostOnce {
         return;
     }
     let since = Span { to: usize::MAX, ..during };
@@ -230,4 +234,72 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
         let promise = if message.qos == Qos::ExactlyOnce { Promise::C2 } else { Promise::C1 };
         wrong.add(promise, "shared-lost", None, words, &[message.asked]);
     }
+}
+
+/// A message goes to a member that is there, if one of a group is: it waits for nobody then, and
+/// at QoS 0 it would be gone.
+fn check_members(
+    case: &Case<'_>,
+    message: &Message<'_>,
+    topic: usize,
+    during: Span,
+    wrong: &mut Wrong,
+) {
+    let number = case.messages.find(message.number);
+    let is_certain = message.is_sure() && !limits_bite(case.facts.scenario);
+    let came_to_one_there =
+        case.deliveries.all.iter().any(|delivery| {
+            delivery.message == number && is_there(case, delivery.connection, during)
+        });
+    if !is_certain || came_to_one_there {
+        return;
+    }
+    for (place, session) in case.sessions.all.iter().enumerate() {
+        for (filter, changes) in case.subscriptions.matching(place, topic) {
+            let keeps = |state: Option<Granted>| state.is_some_and(|s| s.qos > Qos::AtMostOnce);
+            let may_wait = message.qos > Qos::AtMostOnce && states(changes, during).any(keeps);
+            let is_member = filter.is_shared && is_sure(changes, during);
+            if !is_member
+                || (may_wait && !is_drained(case, place))
+                || is_small(case, place)
+                || !session.doubts.is_empty()
+            {
+                continue;
+            }
+            let Some(&on) = session.connections.iter().find(|&&on| is_there(case, on, during))
+            else {
+                continue;
+            };
+            if may_others_be_there(case, on, during) {
+                continue; // it may have been given to one who was about to go
+            }
+            let words = format!(
+                "message {} on '{}' came to no member of '{}', though one was there",
+                message.number, message.topic, filter.text
+            );
+            let events = [message.asked, case.facts.connections[on].opened];
+            return wrong.add(Promise::C4, "shared-not-given", case.client(on), words, &events);
+        }
+    }
+}
+
+/// Whether another connection may have stood when a message was published, but perhaps not long.
+fn may_others_be_there(case: &Case<'_>, on: usize, during: Span) -> bool {
+    let others = case.facts.connections.iter().enumerate().filter(|(other, _)| *other != on);
+    let mut others = others.filter(|(other, _)| !is_there(case, *other, during));
+    others.any(|(_, connection)| {
+        connection.end.to >= during.from && connection.entry.is_none_or(|e| e.from <= during.to)
+    })
+}
+
+/// Whether a connection stood when a message was published, and long enough for it to come.
+fn is_there(case: &Case<'_>, on: usize, during: Span) -> bool {
+    let connection = &case.facts.connections[on];
+    let came_by = case.calm.answered_by(&case.facts, during.to);
+    let stood_until = connection.ending.map_or(case.facts.ended, |(at, _)| Some((at, true)));
+    case.calm.has(connection.client)
+        && connection.is_accepted()
+        && connection.entry.is_some_and(|entry| entry.to < during.from)
+        && connection.end.from > during.to
+        && stood_until.is_some_and(|(at, _)| case.facts.ms(at) > came_by)
 }

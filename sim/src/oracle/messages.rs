@@ -238,7 +238,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32)
     let from = if delay_min == 0 {
         end.from
     } else {
-        facts.not_before(facts.ms(end.from) + delay_min).min(next_from)
+        facts.not_before(facts.ms(end.from).saturating_add(delay_min)).min(next_from)
     };
     let mut to = life.to;
     let delay_max = u64::from(delay_s.min(if most == FOR_EVER { delay_s } else { most })) * 1_000;
@@ -250,9 +250,28 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, delay_s: u32)
     if from > to || from == NEVER {
         return None;
     }
-    let is_taken_back = connection.requests.iter().any(|request| {
-        matches!(request.wish, Wish::Disconnect { reason: 0, .. }) && request.span.is_some()
+    let had_expiry = connection.connect.is_some_and(|c| c.expiry_s.unwrap_or(0) != 0);
+    let goodbye = connection.requests.iter().find(|request| match request.wish {
+        Wish::Disconnect { reason: 0, expiry_s } => {
+            // [MQTT-3.14.2-2]
+            let is_right = had_expiry || expiry_s.unwrap_or(0) == 0;
+            is_right && request.span.is_some()
+        }
+        _ => false,
     });
+    // [MQTT-3.1.2-10]
+    if goodbye.is_some_and(|goodbye| goodbye.arrived == Some(end.from)) {
+        return None;
+    }
+    let is_taken_back = goodbye.is_some();
+    // [MQTT-3.1.3-9]
+    let is_resumed_in_time = next.is_some_and(|(on, entry)| {
+        let is_same = sessions.of[on].is_some() && sessions.of[on] == sessions.of[place];
+        is_same && facts.ms(entry.to) < facts.ms(end.from).saturating_add(delay_min)
+    });
+    if is_resumed_in_time && facts.is_exact {
+        return None;
+    }
     let is_ended = end.to != NEVER && to != NEVER && to != life.to;
     let is_resumed = next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
     let is_limited = super::limits_bite(facts.scenario);

@@ -18,6 +18,7 @@
 //! | `subscribed.rs` | I2, I3, C5, C10 |
 //! | `copies.rs` | C2, I4 |
 //! | `lost.rs` | C1, C2, C4, C5 |
+//! | `queues.rs` | C11, C12, I17 |
 //! | `order.rs` | C3, I5 |
 //! | `packet_ids.rs` | I6, C11 |
 //! | `session_present.rs` | C7, I7 |
@@ -45,6 +46,7 @@ mod messages;
 mod order;
 mod packet_ids;
 mod properties;
+mod queues;
 mod retained;
 mod session_present;
 mod sessions;
@@ -75,9 +77,10 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 14] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 15] = [
     invented::check,
     properties::check,
+    queues::check,
     subscribed::check,
     copies::check,
     lost::check,

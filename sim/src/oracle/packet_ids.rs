@@ -2,7 +2,7 @@
 //! Packet Size hold, QoS 2 keeps to its steps, and every answer answers something, in order.
 
 use super::facts::{Ordinal, Wish};
-use super::{Case, Wrong};
+use super::{Case, Wrong, lost};
 use crate::history::{Ack, AckKind, Asked, Event, PublishSaw, Saw, What};
 use crate::scenario::{ClientIndex, Qos};
 use crate::verdict::Promise;
@@ -39,6 +39,9 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
                 flights.read(session, place, event, wrong);
             }
         }
+    }
+    for session in 0..case.sessions.all.len() {
+        check_released(case, session, wrong);
     }
     for place in 0..case.facts.connections.len() {
         check_answers(case, place, wrong);
@@ -151,6 +154,39 @@ impl Flights<'_, '_> {
             }
             AckKind::PubRel => {}
         }
+    }
+}
+
+/// What the broker was told was received it releases, on a later connection too. [MQTT-4.3.3-8]
+fn check_released(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
+    let facts = &case.sessions.all[session];
+    if !lost::is_drained(case, session) || facts.has_guessed || !facts.doubts.is_empty() {
+        return;
+    }
+    let mut waiting: Vec<(u16, Ordinal, usize)> = Vec::new();
+    for &on in &facts.connections {
+        let connection = &case.facts.connections[on];
+        let mut requests = connection.requests.iter().peekable();
+        for event in &connection.events {
+            while let Some(request) = requests.next_if(|request| request.asked <= event.ordinal) {
+                if let Wish::Ack(ack) = request.wish
+                    && ack.kind == AckKind::PubRec
+                    && ack.reason < 0x80
+                    && request.span.is_some_and(|span| span.is_sure || request.arrived.is_some())
+                {
+                    waiting.push((ack.id, request.asked, on));
+                }
+            }
+            if let What::Saw { packet: Saw::Ack(ack) } = &event.what
+                && ack.kind == AckKind::PubRel
+            {
+                waiting.retain(|(id, ..)| *id != ack.id);
+            }
+        }
+    }
+    for (id, at, on) in waiting {
+        let words = format!("packet {id} was received and never released");
+        wrong.add(Promise::C2, "never-released", case.client(on), words, &[at]);
     }
 }
 

@@ -191,7 +191,7 @@ fn after(facts: &Facts<'_>, end: Ordinal, secs: u32) -> Ordinal {
     match secs {
         FOR_EVER => NEVER,
         0 => end,
-        secs => facts.not_before(facts.ms(end) + u64::from(secs) * 1_000),
+        secs => facts.not_before(facts.ms(end).saturating_add(u64::from(secs) * 1_000)),
     }
 }
 
@@ -230,6 +230,10 @@ pub(super) fn expiry_s(facts: &Facts<'_>, connection: usize) -> (u32, u32) {
         {
             let other = other.min(max);
             bounds = (bounds.0.min(other), bounds.1.max(other));
+            // It was the first that ended the connection, so it counts for sure.
+            if request.arrived.is_some_and(|at| at == facts.connections[connection].end.from) {
+                return (other, other);
+            }
         }
     }
     bounds

@@ -3,7 +3,6 @@
 
 use super::deliveries::{Delivery, Difference};
 use super::messages::Message;
-use super::subscriptions::may_be;
 use super::{Case, Wrong, topic};
 use crate::history::Outcome;
 use crate::verdict::Promise;
@@ -110,15 +109,11 @@ fn check_unexplained(
 /// An empty message has no number: some subscription must explain it.
 fn check_clearing(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
     let Some(name) = delivery.saw.topic.as_deref() else { return };
-    let Some(topic) = case.subscriptions.topic(name) else { return };
     let clearing = case.messages.clearing().iter().filter(|message| message.topic == name);
-    let effects = clearing.flat_map(|message| &message.effects);
-    for effect in effects.filter(|effect| effect.span.from < delivery.at) {
-        let since = super::facts::Span { to: delivery.at, ..effect.span };
-        let mut matching = case.subscriptions.matching(delivery.session, topic);
-        if matching.any(|(_, changes)| may_be(changes, since)) {
-            return;
-        }
+    // It came while it was published: it is not kept, so no new subscription gets it.
+    let explained = clearing.map(|message| case.explain(delivery, message));
+    if explained.into_iter().any(|explanation| explanation.own || explanation.shared) {
+        return;
     }
     let client = case.client(delivery.connection);
     let words = format!("received an empty message on '{name}', to which it was not subscribed");

@@ -3,7 +3,7 @@
 //!
 //! So to "was it subscribed when that was published?" there may be several answers.
 
-use super::facts::{Facts, Ordinal, Span, Wish};
+use super::facts::{Facts, Ordinal, Request, Span, Wish};
 use super::sessions::{Session, Sessions};
 use super::topic;
 use crate::scenario::{ProtocolVersion, Qos, Subscription};
@@ -95,6 +95,26 @@ impl<'a> Subscriptions<'a> {
             .iter()
             .filter(|(filter, ..)| row[*filter])
             .map(|&(filter, from, to)| (&self.filters[filter], &changes.all[from..to]))
+    }
+
+    /// Whether a session had a subscription to this filter when a request came; none: perhaps.
+    pub(super) fn was_there(
+        &self,
+        session: usize,
+        filter: &str,
+        request: &Request<'_>,
+    ) -> Option<bool> {
+        let during = request.span?;
+        let Some(number) = self.filters.iter().position(|known| known.text == filter) else {
+            return Some(false);
+        };
+        let changes = &self.of[session];
+        let same = changes.filters.iter().find(|(filter, ..)| *filter == number);
+        let all = same.map_or(&[][..], |&(_, from, to)| &changes.all[from..to]);
+        let before = all.partition_point(|change| change.asked < request.asked);
+        let mut states = states(&all[..before], during).map(|state| state.is_some());
+        let first = states.next()?;
+        states.all(|state| state == first).then_some(first)
     }
 
     fn filter(&mut self, text: &'a str) -> usize {

@@ -21,8 +21,11 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let number = message.number;
         let events = [connection.opened, connection.end.from, delivery.at];
         if message.effects.is_empty() {
-            let words = format!("the will {number} was published after DISCONNECT took it back");
-            wrong.add(Promise::C9, "will-after-disconnect", client, words, &events);
+            let words = format!(
+                "the will {number} was published though DISCONNECT, or coming back in time, had \
+                 taken it back"
+            );
+            wrong.add(Promise::C9, "will-taken-back", client, words, &events);
         } else {
             let words = format!("the will {number} was published before it was due");
             wrong.add(Promise::C9, "will-too-early", client, words, &events);

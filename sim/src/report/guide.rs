@@ -104,7 +104,7 @@ const GUIDES: &[Guide] = &[
         files: &[ROUTE],
     },
     Guide {
-        rules: &["wrong-expiry", "expired-delivered", "expired-retained"],
+        rules: &["wrong-expiry", "expired-delivered", "expired-retained", "expiry-not-reduced"],
         expected: "what has expired is not sent, and what is sent says how long it is of use",
         standard: "[MQTT-3.3.2-5], [MQTT-3.3.2-6]",
         files: &[TRANSMIT, OUTBOUND, RETAINED],
@@ -116,7 +116,7 @@ const GUIDES: &[Guide] = &[
         files: &[ROUTE, CLIENTS],
     },
     Guide {
-        rules: &["qos1-lost", "qos2-lost", "qos0-lost", "shared-lost"],
+        rules: &["qos1-lost", "qos2-lost", "qos0-lost", "shared-lost", "shared-not-given"],
         expected: "a message that was acknowledged reaches every session that was subscribed, or \
                    one member of each group, as soon as it can be reached",
         standard: "[MQTT-4.5.0-1], [MQTT-4.3.2-3], [MQTT-4.3.3-3], [MQTT-4.4.0-1]",
@@ -166,7 +166,12 @@ const GUIDES: &[Guide] = &[
         files: &[TRANSMIT],
     },
     Guide {
-        rules: &["answer-to-nothing", "acknowledged-out-of-order", "release-without-receipt"],
+        rules: &[
+            "answer-to-nothing",
+            "acknowledged-out-of-order",
+            "release-without-receipt",
+            "never-released",
+        ],
         expected: "each acknowledgement answers what was sent, once and in its order; PUBREL \
                    follows PUBREC",
         standard: "[MQTT-2.2.1-5], [MQTT-2.2.1-6], [MQTT-4.3.3-4], [MQTT-4.3.3-8], [MQTT-4.3.3-11]",
@@ -204,17 +209,25 @@ const GUIDES: &[Guide] = &[
         files: &[CLIENTS, CONNECTIONS],
     },
     Guide {
-        rules: &["will-after-disconnect", "will-too-early"],
+        rules: &["will-taken-back", "will-too-early"],
         expected: "a will goes out once its connection ended without DISCONNECT 0x00 and its \
                    delay, or the session, is over",
         standard: "[MQTT-3.1.2-8], [MQTT-3.1.3-9], [MQTT-3.14.4-3]",
         files: &[CLIENTS, DEADLINES],
     },
     Guide {
-        rules: &["wrong-grant", "wrong-number-of-reasons"],
-        expected: "SUBACK has one reason for each filter: the QoS granted, or why not",
-        standard: "[MQTT-3.8.4-6], [MQTT-3.8.4-7], [MQTT-3.9.3-1]",
+        rules: &["wrong-grant", "wrong-number-of-reasons", "wrong-unsuback"],
+        expected: "SUBACK has one reason for each filter: the QoS granted, or why not; UNSUBACK \
+                   says whether there was a subscription",
+        standard: "[MQTT-3.8.4-6], [MQTT-3.8.4-7], [MQTT-3.9.3-1], [MQTT-3.11.3-2]",
         files: &[SUBSCRIBE, "src/mqtt/topic/filter.rs"],
+    },
+    Guide {
+        rules: &["queue-too-long"],
+        expected: "no more messages wait in a session than the broker is told to keep; what is \
+                   above is dropped, and counted",
+        standard: "the limits `queue-messages` and `queue-bytes`",
+        files: &[OUTBOUND, ROUTE],
     },
     Guide {
         rules: &["packet-too-large"],
@@ -229,7 +242,7 @@ const GUIDES: &[Guide] = &[
         files: &[CONNECTIONS, CLIENTS],
     },
     Guide {
-        rules: &["keep-alive-not-enforced"],
+        rules: &["keep-alive-not-enforced", "keep-alive-late"],
         expected: "a connection that is silent for 1.5 times its keep alive is closed, not before",
         standard: "[MQTT-3.1.2-22]",
         files: &[CLIENTS, DEADLINES],

@@ -29,6 +29,16 @@ pub(in super::super) struct InboundAliases {
 pub(in super::super) struct AboveMaximum;
 
 impl InboundAliases {
+    /// The bytes that the topics are charged with.
+    pub(in super::super) fn bytes(&self) -> usize {
+        self.topics.iter().flatten().map(alias_bytes).sum()
+    }
+
+    /// The bytes that one alias is charged with.
+    pub(in super::super) fn bytes_of(&self, alias: NonZeroU16) -> usize {
+        self.get(alias).ok().flatten().map_or(0, alias_bytes)
+    }
+
     /// Lets an alias stand for a topic from now on.
     pub(in super::super) fn set(
         &mut self,
@@ -53,6 +63,11 @@ impl InboundAliases {
     ) -> Result<Option<&TopicName>, AboveMaximum> {
         Ok(self.topics.get(index_of(alias)?).and_then(Option::as_ref))
     }
+}
+
+/// The bytes that an alias for this topic is charged with.
+pub(in super::super) fn alias_bytes(topic: &TopicName) -> usize {
+    size_of::<TopicName>() + topic.len()
 }
 
 fn index_of(alias: NonZeroU16) -> Result<usize, AboveMaximum> {

@@ -12,15 +12,16 @@ use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
-pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM};
+pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM, alias_bytes};
 pub(super) use inbound::Inbound;
-pub(super) use outbound::{Acknowledged, Full, Outbound, Queued, RetainedCursor, Room};
+pub(super) use outbound::{Acknowledged, Full, Outbound, Queued, RetainedCursor};
 pub(super) use transmit::Transmission;
 
 use super::connections::Slot;
+use super::groups::{GroupId, Standing};
 use super::ledger::Drops;
 use super::{Limits, Timestamp};
-use crate::mqtt::types::Version;
+use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::{Connect, PACKET_BYTES_MAX, Packet, Will, encoded_bytes};
 use crate::plant::{self, Plant};
 
@@ -85,6 +86,8 @@ pub(super) struct Attachment {
     /// Whether CONNECT asked for a session that ends with the connection, so that DISCONNECT
     /// must not ask for another.
     pub(super) connected_with_expiry: bool,
+    /// The answers so far to the filters of a SUBSCRIBE or UNSUBSCRIBE that is seen to in parts.
+    pub(super) reasons: Vec<Reason>,
     pub(super) aliases_in: InboundAliases,
     pub(super) aliases_out: OutboundAliases,
 }
@@ -112,6 +115,7 @@ impl Attachment {
             wants_problem_information: properties.request_problem_information
                 || plant::is_on(Plant::ReasonsForced),
             connected_with_expiry: properties.session_expiry.unwrap_or(0) != 0,
+            reasons: Vec::new(),
             aliases_in: InboundAliases::default(),
             aliases_out: OutboundAliases::new(properties.topic_alias_maximum),
         }
@@ -147,6 +151,10 @@ pub(super) struct Session {
     pub(super) ends_at: Option<Timestamp>,
     /// When the machine looks at the two of them.
     pub(super) armed: Option<Timestamp>,
+    /// The groups that have set it aside, because it could not take a message.
+    pub(super) aside: BTreeSet<GroupId>,
+    /// It has ended, and only waits to be cleared away: nobody may give it anything.
+    pub(super) has_ended: bool,
     /// What it did not get.
     pub(super) drops: Box<Drops>,
 }
@@ -164,6 +172,8 @@ impl Session {
             will_due: None,
             ends_at: None,
             armed: None,
+            aside: BTreeSet::new(),
+            has_ended: false,
             drops: Box::default(),
         }
     }
@@ -171,6 +181,18 @@ impl Session {
     /// The bytes that a session itself is charged with.
     pub(super) fn base_bytes(client_id: &str) -> usize {
         2 * size_of::<Session>() + 2 * client_id.len()
+    }
+
+    /// Whether it can take a message for a group.
+    pub(super) fn standing(&self, limits: &Limits) -> Standing {
+        let has_room = self.outbound.has_room(limits);
+        match (self.has_ended, self.connection.is_some(), has_room) {
+            (true, _, _) => Standing::Ended,
+            (false, true, true) => Standing::Ready,
+            (false, true, false) => Standing::Full,
+            (false, false, true) => Standing::Away,
+            (false, false, false) => Standing::AwayAndFull,
+        }
     }
 
     /// The earlier of will and end.

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::super::groups::GroupId;
 use super::super::ledger::{DropReason, Drops, Ledger};
-use super::super::subscriptions::GroupId;
 use super::super::{Limits, SubscriptionIds, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{TopicFilter, TopicName};
@@ -38,7 +38,8 @@ pub(in super::super) struct RetainedCursor {
     pub(in super::super) subscription_id: Option<SubscriptionId>,
     /// The last topic that was looked at.
     pub(in super::super) after: Option<TopicName>,
-    /// What was retained later than this was delivered as it came.
+    /// What was retained later than this was delivered as it came; or, like any message at QoS 0,
+    /// dropped and counted because its subscriber was away.
     pub(in super::super) until: u64,
     /// Given when it is queued: a cursor with another number than its filter's is stale.
     pub(in super::super) number: u64,
@@ -76,13 +77,6 @@ pub(in super::super) enum Acknowledged {
     UnknownId,
     /// It belongs to another quality of service than the message.
     WrongKind,
-}
-
-/// Whether a session can take a message now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) enum Room {
-    Full,
-    Some,
 }
 
 /// The sender's half of a session. Packet ids are given in turn, so the place of an id in
@@ -195,10 +189,8 @@ impl Outbound {
     }
 
     /// Whether a message would find room.
-    pub(in super::super) fn room(&self, limits: &Limits) -> Room {
-        let is_full =
-            self.messages() >= limits.queue_messages || self.queue_bytes >= limits.queue_bytes;
-        if is_full { Room::Full } else { Room::Some }
+    pub(in super::super) fn has_room(&self, limits: &Limits) -> bool {
+        self.messages() < limits.queue_messages && self.queue_bytes < limits.queue_bytes
     }
 
     /// Drops queued messages that have expired, so that they keep no room. The longer the queue,
@@ -318,28 +310,27 @@ impl Outbound {
         taken
     }
 
-    /// The session ends: takes out everything that was not acknowledged, in order. The second
-    /// value says whether the message was never sent.
-    pub(in super::super) fn drain(&mut self, ledger: &mut Ledger) -> Vec<(Queued, bool)> {
-        let mut drained = Vec::new();
-        for entry in std::mem::take(&mut self.inflight) {
+    /// The session has ended, and had no connection: takes out the first message that was not
+    /// acknowledged. The second value says whether it was never sent.
+    pub(in super::super) fn take_first(&mut self, ledger: &mut Ledger) -> Option<(Queued, bool)> {
+        while let Some(entry) = self.inflight.pop_front() {
             if !matches!(entry, Inflight::Done) {
                 ledger.inflight_out -= 1;
             }
             if let Inflight::AwaitPubAck(queued) | Inflight::AwaitPubRec(queued) = entry {
-                drained.push((queued, false));
+                forget_waiting(&queued, ledger);
+                return Some((queued, false));
             }
         }
-        for item in std::mem::take(&mut self.queue) {
-            if let Item::Message(queued) = item {
-                drained.push((queued, true));
+        while let Some(Item::Retained(_)) = self.queue.front() {
+            if let Some(cursor) = self.take_cursor() {
+                self.finish_cursor(&cursor);
             }
         }
-        self.queue_bytes = 0;
-        self.cursors.clear();
-        self.stale_cursors = 0;
-        drained.iter().for_each(|(queued, _)| forget_waiting(queued, ledger));
-        drained
+        let Some(Item::Message(queued)) = self.queue.pop_front() else { return None };
+        self.queue_bytes -= queued.bytes();
+        forget_waiting(&queued, ledger);
+        Some((queued, true))
     }
 
     /// Whether a pull would find anything.

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::super::effort::{self, Effort};
 use super::super::ledger::{DropReason, Drops, Ledger};
 use super::super::retained::Retained;
 use super::super::{Deliver, Outgoing, Remaining, Timestamp};
@@ -28,6 +29,7 @@ pub(in super::super) struct Transmission<'a> {
     pub(in super::super) retained: &'a Retained,
     pub(in super::super) ledger: &'a mut Ledger,
     pub(in super::super) drops: &'a mut Drops,
+    pub(in super::super) effort: &'a mut Effort,
     pub(in super::super) out: &'a mut Vec<Outgoing>,
     /// Bytes still to give out.
     pub(in super::super) budget: usize,
@@ -180,11 +182,9 @@ impl Outbound {
         let mut after = cursor.after.take();
         let mut step = Step::GoOn;
         let from = after.clone();
-        let progress = retained.visit(
-            &cursor.filter,
-            from.as_deref(),
-            RETAINED_EXAMINED_MAX,
-            |name, entry| {
+        let mut examined_left = RETAINED_EXAMINED_MAX;
+        let progress =
+            retained.visit(&cursor.filter, from.as_deref(), &mut examined_left, |name, entry| {
                 let qos = entry.message.qos.min(cursor.options.qos);
                 if qos > QoS::AtMostOnce && !self.may_send(pull.attachment) {
                     step = Step::Rest;
@@ -202,8 +202,9 @@ impl Outbound {
                     self.send(queued, pull);
                 }
                 ControlFlow::Continue(())
-            },
-        );
+            });
+        let examined = RETAINED_EXAMINED_MAX - examined_left;
+        pull.effort.spend(effort::CURSOR + examined as u64);
         match (step, progress) {
             (Step::GoOn, None) => {
                 self.finish_cursor(&cursor);
@@ -273,6 +274,7 @@ impl Transmission<'_> {
             return false; // [MQTT-3.1.2-24]
         }
         self.budget = self.budget.saturating_sub(bytes);
+        self.effort.spend(effort::DELIVERY);
         self.ledger.publishes_sent += 1;
         self.out.push(Outgoing::Deliver(deliver));
         true

@@ -223,3 +223,28 @@ fn the_identifiers_of_all_that_matches_are_bytes_of_the_queue() {
     broker.send(publisher, qos1(1, "x/y/z", "m"));
     assert_eq!(with_eight - (held(&broker) - before), 6 * 4, "two match the other");
 }
+
+#[test]
+fn the_topics_that_aliases_stand_for_are_charged_while_the_connection_lives() {
+    let mut broker = Broker::plain();
+    broker.connect(v5("p"));
+    let base = broker.machine.ledger().held_bytes();
+    let limits = Limits { total_bytes: base + 25_000, ..Limits::default() };
+    let mut broker = Broker::with_limits(limits);
+    let publisher = broker.connect(v5("p").expiry(10));
+    let long = "x".repeat(10_000);
+    for alias in [1, 2, 1] {
+        broker.send(publisher, aliased(qos0(&long, "m"), alias, true));
+    }
+    let held = broker.machine.ledger().held_bytes() - base;
+    assert!((20_000..20_500).contains(&held), "{held}");
+    broker.send(publisher, aliased(qos0("short", "m"), 2, true));
+    let held = broker.machine.ledger().held_bytes() - base;
+    assert!((10_000..10_500).contains(&held), "{held}");
+    for alias in [2, 3] {
+        broker.send(publisher, aliased(qos0(&long, "m"), alias, true));
+    }
+    let seen = broker.see(publisher);
+    assert_eq!(seen, "DISCONNECT QuotaExceeded; close for QuotaExceeded");
+    assert_eq!(broker.machine.ledger().held_bytes(), base);
+}

@@ -26,6 +26,7 @@ pub(super) fn settings() -> Settings {
         session_expiry: None,
         disconnect_delay: None,
         max_qos: QoS::ExactlyOnce,
+        effort_max: EFFORT_MAX,
     }
 }
 
@@ -92,7 +93,17 @@ impl Broker {
         if let Packet::Connect(connect) = &packet {
             self.versions.entry(connection).or_insert(connect.version);
         }
-        self.handle(Input::Received { connection, packets: &mut vec![packet] });
+        self.send_all(connection, vec![packet]);
+    }
+
+    /// Hands packets in until they are all handled. On how many visits that was.
+    pub(super) fn send_all(&mut self, connection: ConnectionId, mut packets: Vec<Packet>) -> usize {
+        let mut visits = 0;
+        while !packets.is_empty() {
+            self.handle(Input::Received { connection, packets: &mut packets });
+            visits += 1;
+        }
+        visits
     }
 
     /// Sends, and takes what comes back.

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod connections;
+mod effort;
 mod harness;
 mod packets;
 mod publishing;

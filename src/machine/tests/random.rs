@@ -286,7 +286,7 @@ fn retained_bytes(machine: &Machine) -> usize {
     let mut bytes = 0;
     for filter in ["#", "$SYS/#"] {
         let filter = Filter::try_from(filter).expect("a valid filter");
-        machine.retained.visit(filter.topic_filter(), None, usize::MAX, |_, entry| {
+        machine.retained.visit(filter.topic_filter(), None, &mut { usize::MAX }, |_, entry| {
             bytes += entry.message.bytes();
             std::ops::ControlFlow::Continue(())
         });

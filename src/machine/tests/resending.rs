@@ -184,6 +184,17 @@ fn an_id_in_use_is_never_used_again_and_ids_wrap_around() {
     }
     assert_eq!(used.len(), 65_534);
     assert_eq!(broker.machine.ledger().waiting, 1 + 70_000 - 65_534);
-    let seen = broker.ask(client, puback(1));
+    let mut woken = Vec::new();
+    broker.machine.poll_woken(&mut woken);
+    woken.clear();
+    assert_eq!(broker.see(client), "", "there is nothing to do before an id is free");
+    broker.send(publisher, qos0("t", "behind it"));
+    broker.machine.poll_woken(&mut woken);
+    assert_eq!(broker.see(client), "", "the order is kept, at QoS 0 too");
+    woken.clear();
+    broker.send(client, puback(1));
+    broker.machine.poll_woken(&mut woken);
+    assert_eq!(woken, [client]);
+    let seen = broker.see(client);
     assert!(seen.starts_with("t=m q1#65535; t=m q1#1; t=m q1#2;"), "{seen:.60}");
 }

@@ -236,3 +236,30 @@ fn a_pull_looks_in_vain_for_a_bounded_number_of_subscriptions() {
     }
     assert!(pulls >= 4, "{pulls}");
 }
+
+#[test]
+fn what_is_retained_while_a_subscriber_at_qos_0_is_away_is_counted_as_dropped() {
+    let (mut broker, publisher) = broker(0);
+    for topic in ["r/a", "r/b"] {
+        broker.send(publisher, retained(qos1(1, topic, "old")));
+    }
+    let client = broker.connect(v5("c").expiry(100));
+    broker.send(client, subscribe("r/#", Q0));
+    broker.close(client); // before it could take any
+    broker.send(publisher, retained(qos1(1, "r/b", "new")));
+    let client = broker.connect(v5("c").expiry(100));
+    assert_eq!(broker.see(client), "r/a=old retain");
+    assert_eq!(broker.dropped("c", DropReason::Offline), 1);
+}
+
+#[test]
+fn what_came_at_qos_1_while_its_subscriber_was_away_comes_once() {
+    let (mut broker, publisher) = broker(0);
+    broker.send(publisher, retained(qos1(1, "r/a", "old")));
+    let client = broker.connect(v5("c").expiry(100));
+    broker.send(client, subscribe("r/#", Q1));
+    broker.close(client);
+    broker.send(publisher, retained(qos1(1, "r/a", "new")));
+    let client = broker.connect(v5("c").expiry(100));
+    assert_eq!(broker.see(client), "r/a=new q1#1");
+}

@@ -132,3 +132,83 @@ fn what_was_not_sent_stays_when_the_other_members_are_full() {
     let again = broker.connect(v5("m1").expiry(100));
     assert_eq!(broker.see(again), "t=1 q1#1");
 }
+
+/// How many steps it costs that each of `count` messages goes to a member of the group `g`.
+fn cost_of_each(broker: &mut Broker, publisher: ConnectionId, count: u16) -> u64 {
+    let before = broker.machine.effort();
+    for number in 1..=count {
+        broker.send(publisher, qos1(number, "t", "m"));
+        broker.see(publisher);
+    }
+    (broker.machine.effort() - before) / u64::from(count)
+}
+
+#[test]
+fn few_members_are_asked_however_many_are_away() {
+    let mut broker = Broker::plain();
+    let (members, publisher) = group(&mut broker, 400);
+    let few = cost_of_each(&mut broker, publisher, 100);
+    members[1..].iter().for_each(|member| broker.close(*member));
+    broker.send(publisher, qos1(1, "t", "they are found to be away"));
+    assert!(cost_of_each(&mut broker, publisher, 100) <= few + 2);
+    broker.close(members[0]);
+    broker.send(publisher, qos1(1, "t", "and the last one too"));
+    assert!(cost_of_each(&mut broker, publisher, 100) <= few + 20);
+
+    // Whoever is back takes its turns again.
+    let back = [7, 8].map(|number| broker.connect(v5(&format!("m{number}")).expiry(100)));
+    back.iter().for_each(|member| drop(broker.see(*member)));
+    for payload in ["1", "2", "3"] {
+        broker.send(publisher, qos0("t", payload));
+    }
+    assert_eq!(seen(&mut broker, &back), ["t=1; t=3", "t=2"]);
+}
+
+#[test]
+fn few_members_are_asked_however_many_are_full_and_they_take_turns_when_they_are_not() {
+    let limits = Limits { queue_messages: 1, ..Limits::default() };
+    let mut broker = Broker::with_limits(limits);
+    let (members, publisher) = group(&mut broker, 400);
+    for _ in 0..400 {
+        broker.send(publisher, qos0("t", "m"));
+    }
+    assert_eq!(broker.machine.ledger().drops.total(), 0);
+    broker.send(publisher, qos0("t", "they are found to be full"));
+    assert!(cost_of_each(&mut broker, publisher, 100) <= 40);
+    assert_eq!(broker.see(members[300]), "t=m");
+    broker.send(publisher, qos0("t", "2"));
+    assert_eq!(broker.see(members[300]), "t=2");
+}
+
+#[test]
+fn a_group_whose_members_come_and_go_keeps_no_memory_of_them() {
+    let mut broker = Broker::plain();
+    let (members, _) = group(&mut broker, 1);
+    let other = join(&mut broker, 2);
+    for _ in 0..1_000 {
+        broker.ask(other, unsubscribe("$share/g/t"));
+        broker.ask(other, subscribe("$share/g/t", Q0));
+    }
+    let turns = broker.machine.subscriptions.turns();
+    assert!(turns < 30, "{turns} turns of {} members", members.len() + 1);
+}
+
+#[test]
+fn what_was_not_sent_at_qos_0_goes_to_a_member_that_is_there_or_is_counted() {
+    for expiry in [0, 100] {
+        let mut broker = Broker::plain();
+        let leaving = broker.connect(v5("m1").expiry(expiry));
+        broker.ask(leaving, subscribe("$share/g/t", Q0));
+        let member = join(&mut broker, 2);
+        let publisher = broker.connect(v5("p"));
+        for payload in ["1", "2"] {
+            broker.send(publisher, qos0("t", payload));
+        }
+        broker.close(leaving);
+        assert_eq!(broker.see(member), "t=2; t=1");
+        assert_eq!(broker.machine.ledger().drops.total(), 0);
+        broker.send(publisher, qos0("t", "3"));
+        broker.close(member);
+        assert_eq!(broker.machine.ledger().drops.get(DropReason::Offline), 1);
+    }
+}

@@ -63,16 +63,17 @@ impl<T> NameTree<T> {
     }
 
     /// Visits the names that `filter` matches, in the order of their bytes, from the one after
-    /// `after` on (from the first, if that is none), until `visit` breaks or `examined_max`
-    /// names (at least one) are looked at. Names may come and go between two calls.
+    /// `after` on (from the first, if that is none), until `visit` breaks or as many names as
+    /// `examined_left` says (at least one) are looked at; what is left of that is left in it.
+    /// Names may come and go between two calls.
     ///
     /// A name that is looked at costs one step or one lookup. The more often a scan is resumed,
-    /// the more of them are looked at twice: `examined_max` should not be below a dozen.
+    /// the more of them are looked at twice: `examined_left` should not be below a dozen.
     pub fn matching_after(
         &self,
         filter: &TopicFilter,
         after: Option<&str>,
-        examined_max: usize,
+        examined_left: &mut usize,
         mut visit: impl FnMut(&TopicName, &T) -> ControlFlow<()>,
     ) -> Progress {
         if !filter.has_wildcards() {
@@ -83,9 +84,8 @@ impl<T> NameTree<T> {
             Some(after) => self.range(Bound::Excluded(after)),
             None => self.range(Bound::Included(literal_run(filter).0)),
         };
-        let mut examined = 0;
         while let Some((name, value)) = range.next() {
-            examined += 1;
+            *examined_left = examined_left.saturating_sub(1);
             match judge(filter, name, &mut target) {
                 Verdict::Match if visit(name, value).is_break() => {
                     return Progress::At(name.clone());
@@ -94,7 +94,7 @@ impl<T> NameTree<T> {
                 Verdict::Seek => range = self.range(Bound::Included(target.as_str())),
                 Verdict::Past => return Progress::Done,
             }
-            if examined >= examined_max {
+            if *examined_left == 0 {
                 return Progress::At(name.clone());
             }
         }
@@ -237,15 +237,11 @@ mod tests {
         let mut found = Vec::new();
         let mut after: Option<TopicName> = None;
         loop {
-            let progress =
-                tree.matching_after(filter, after.as_deref(), examined_max, |name, ()| {
-                    found.push(name.to_string());
-                    if examined_max == 0 {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                });
+            let mut left = examined_max;
+            let progress = tree.matching_after(filter, after.as_deref(), &mut left, |name, ()| {
+                found.push(name.to_string());
+                if examined_max == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
             match progress {
                 Progress::Done => return found,
                 Progress::At(name) => {
@@ -320,7 +316,7 @@ mod tests {
         ];
         for (text, looks) in cases {
             let visit = |_: &TopicName, (): &()| ControlFlow::Continue(());
-            let progress = tree.matching_after(&filter(text), None, looks + 1, visit);
+            let progress = tree.matching_after(&filter(text), None, &mut (looks + 1), visit);
             assert_eq!(progress, Progress::Done, "{text}");
         }
     }
@@ -329,11 +325,11 @@ mod tests {
     fn a_scan_survives_the_loss_of_the_name_it_stopped_at() {
         let mut tree = tree_of(["a/1", "a/2", "a/3"].map(String::from));
         let stop = |_: &TopicName, (): &()| ControlFlow::Break(());
-        let Progress::At(first) = tree.matching_after(&filter("a/+"), None, 100, stop) else {
+        let Progress::At(first) = tree.matching_after(&filter("a/+"), None, &mut 100, stop) else {
             panic!("the visit broke");
         };
         tree.remove(&first);
-        let second = tree.matching_after(&filter("a/+"), Some(&first), 100, stop);
+        let second = tree.matching_after(&filter("a/+"), Some(&first), &mut 100, stop);
         assert_eq!(
             (first.as_str(), second),
             ("a/1", Progress::At("a/2".try_into().expect("valid")))
@@ -344,7 +340,7 @@ mod tests {
     fn an_exact_match_is_not_visited_again() {
         let tree = tree_of(["a".into()]);
         let visit = |_: &TopicName, (): &()| ControlFlow::Break(());
-        let progress = tree.matching_after(&filter("a"), Some("a"), 1, visit);
+        let progress = tree.matching_after(&filter("a"), Some("a"), &mut 1, visit);
         assert_eq!(progress, Progress::Done);
     }
 
@@ -379,7 +375,7 @@ mod tests {
         ) {
             let tree = tree_of(names.iter().map(ToString::to_string));
             let mut found = Vec::new();
-            let progress = tree.matching_after(&filter, Some(&after), usize::MAX, |name, ()| {
+            let progress = tree.matching_after(&filter, Some(&after), &mut { usize::MAX }, |name, ()| {
                 found.push(name.clone());
                 ControlFlow::Continue(())
             });

@@ -1,0 +1,139 @@
+//! How long others wait for the machine while one client does something huge: the longest visit
+//! of each kind, in milliseconds.
+//!
+//! `cargo run --release --example visits`. Only the machine, on one thread; what a connection
+//! adds to it is on its own time.
+
+#![allow(clippy::disallowed_methods)] // it measures
+
+use std::error::Error;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use stormpetrel::machine::{
+    ConnectionId, EFFORT_MAX, Input, Limits, ListenerId, ListenerSettings, Machine, Settings,
+    Timestamp,
+};
+use stormpetrel::mqtt::topic::{Filter, TopicName};
+use stormpetrel::mqtt::types::{PacketId, QoS, Text, Version};
+use stormpetrel::mqtt::wire::{
+    Connect, ConnectProperties, Delivery, Packet, Publish, Subscribe, SubscriptionOptions,
+    SubscriptionRequest,
+};
+
+const SUBSCRIBERS: u64 = 50_000;
+const NOW: Timestamp = Timestamp(1_000_000);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut out = std::io::stdout().lock();
+    let mut say = |what: &str, visits: &[Duration]| {
+        let longest = visits.iter().max().copied().unwrap_or_default().as_secs_f64() * 1e3;
+        let total = visits.iter().sum::<Duration>().as_secs_f64() * 1e3;
+        let count = visits.len();
+        writeln!(out, "{what}: longest {longest:.2} ms of {count} visits, {total:.1} ms in all")
+    };
+    let mut machine = Machine::new(settings(), [7; 32], NOW);
+
+    for number in 1..=SUBSCRIBERS {
+        let id = connect(&mut machine, number, number.to_string().as_str())?;
+        hand_in(&mut machine, id, vec![subscribe(["t".to_owned()])?]);
+        let _ = machine.poll_transmit(id, usize::MAX, &mut Vec::new(), NOW);
+    }
+    let publisher = connect(&mut machine, 100_001, "publisher")?;
+    let publishes = (0..20).map(|_| publish("t", false)).collect::<Result<Vec<_>, _>>()?;
+    say("20 messages to 50,000 subscribers", &hand_in(&mut machine, publisher, publishes))?;
+
+    let client = connect(&mut machine, 100_002, "client")?;
+    for (what, count) in [("10,000 filters in one packet", 10_000), ("40,000 more", 50_000)] {
+        let packet = subscribe((0..count).map(|number| format!("plant/{number}/+/value")))?;
+        say(what, &hand_in(&mut machine, client, vec![packet]))?;
+    }
+    let packet = subscribe((0..500_000).map(|_| "a".to_owned()))?;
+    say("500,000 filters in one packet", &hand_in(&mut machine, client, vec![packet]))?;
+
+    let start = Instant::now();
+    machine.handle(Input::Closed { connection: client }, NOW);
+    let mut visits = vec![start.elapsed()];
+    while machine.poll_deadline().is_some_and(|due| due <= NOW) {
+        let start = Instant::now();
+        machine.handle(Input::Deadline, NOW);
+        visits.push(start.elapsed());
+    }
+    say("the end of a session with 50,000 subscriptions", &visits)?;
+
+    let retained = (0..200_000).map(|number| publish(&format!("r/{number}/x"), true));
+    let retained = retained.collect::<Result<Vec<_>, _>>()?;
+    say("200,000 retained messages", &hand_in(&mut machine, publisher, retained))?;
+    Ok(())
+}
+
+fn settings() -> Settings {
+    Settings {
+        limits: Limits::default(),
+        listeners: vec![ListenerSettings { connections_max: usize::MAX }],
+        sys_interval: None,
+        session_expiry: None,
+        disconnect_delay: None,
+        max_qos: QoS::ExactlyOnce,
+        effort_max: EFFORT_MAX,
+    }
+}
+
+/// Hands packets in until they are all taken. How long each visit took.
+fn hand_in(machine: &mut Machine, from: ConnectionId, mut packets: Vec<Packet>) -> Vec<Duration> {
+    let packets = &mut packets;
+    let mut visits = Vec::new();
+    while !packets.is_empty() {
+        let start = Instant::now();
+        // As many as a connection hands in at once.
+        let rest = packets.split_off(packets.len().min(512));
+        machine.handle(Input::Received { connection: from, packets }, NOW);
+        visits.push(start.elapsed());
+        packets.extend(rest);
+    }
+    visits
+}
+
+fn connect(machine: &mut Machine, id: u64, name: &str) -> Result<ConnectionId, Box<dyn Error>> {
+    let connection = ConnectionId(id);
+    machine.handle(Input::Opened { connection, listener: Some(ListenerId(0)) }, NOW);
+    let connect = Connect {
+        version: Version::V5,
+        client_id: Text::try_from(name)?,
+        clean_start: true,
+        keep_alive: 0,
+        will: None,
+        username: None,
+        password: None,
+        properties: ConnectProperties::default(),
+    };
+    hand_in(machine, connection, vec![Packet::Connect(Box::new(connect))]);
+    Ok(connection)
+}
+
+fn subscribe(filters: impl IntoIterator<Item = String>) -> Result<Packet, Box<dyn Error>> {
+    let mut requests = Vec::new();
+    for filter in filters {
+        let filter = Ok(Filter::try_from(filter.as_str())?);
+        requests.push(SubscriptionRequest { filter, options: SubscriptionOptions::default() });
+    }
+    Ok(Packet::Subscribe(Box::new(Subscribe {
+        id: PacketId::FIRST,
+        subscription_id: None,
+        user_properties: Vec::new(),
+        requests,
+    })))
+}
+
+fn publish(topic: &str, retain: bool) -> Result<Packet, Box<dyn Error>> {
+    Ok(Packet::Publish(Publish {
+        delivery: Delivery::AtMostOnce,
+        retain,
+        topic: Some(TopicName::try_from(topic)?),
+        topic_alias: None,
+        subscription_ids: Vec::new(),
+        properties: None,
+        payload: Bytes::from_static(b"21.5"),
+    }))
+}

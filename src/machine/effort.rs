@@ -1,0 +1,36 @@
+//! How much work the machine does at once, so that nobody waits long behind a client that does
+//! something huge.
+//!
+//! What costs is counted in steps, never in time: the same inputs are cut into the same parts,
+//! on any machine. Only counts and prices; who spends looks whether to go on.
+
+/// What one visit may cost. A step is some tenth of a microsecond, so a visit lasts about a
+/// millisecond; the fan-out of one message, which is not divided, may take it beyond that.
+pub const EFFORT_MAX: u64 = 10_000;
+
+/// Any packet.
+pub(super) const PACKET: u64 = 2;
+/// A deadline that is due.
+pub(super) const DUE: u64 = 10;
+/// A filter that is subscribed to, or no longer is.
+pub(super) const FILTER: u64 = 20;
+/// A new subscription's retained messages looked for, beside a step for each that is looked at.
+pub(super) const CURSOR: u64 = 5;
+/// A member of a group that is asked whether it can take a message.
+pub(super) const ASKED: u64 = 1;
+/// A message given to a session, or taken back from one.
+pub(super) const DELIVERY: u64 = 2;
+
+/// What everything so far has cost.
+#[derive(Debug, Default)]
+pub(super) struct Effort(u64);
+
+impl Effort {
+    pub(super) fn spend(&mut self, steps: u64) {
+        self.0 += steps;
+    }
+
+    pub(super) fn spent(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,172 @@
+//! The groups of shared subscriptions, and whose turn it is (MQTT 5.0, section 4.8.2).
+//!
+//! A member that could not take a message is set aside, so that it is not asked for each message
+//! again; it comes back when it can take messages again. So a choice asks few members, however
+//! many there are. Knows sessions by their keys only; `subscriptions.rs` knows which group a
+//! message matches.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+
+use foldhash::quality::FixedState;
+use indexmap::IndexMap;
+
+use super::clients::SessionKey;
+use super::subscriptions::Subscriber;
+use crate::plant::{self, Plant};
+
+/// A group of shared subscriptions. Never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct GroupId(pub(super) NonZeroU64);
+
+/// Whether a member can take a message now; the later, the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// Its session has ended: it is no member any more.
+    Ended,
+    /// It has no connection, and its queue is full.
+    AwayAndFull,
+    /// It has no connection.
+    Away,
+    /// Its queue is full.
+    Full,
+    /// It can.
+    Ready,
+}
+
+/// A group.
+#[derive(Debug)]
+pub(super) struct Group {
+    members: IndexMap<SessionKey, Member, FixedState>,
+    /// Those that could take a message when they were asked last, in the order of their turns;
+    /// and those that could not. Each member is in one of them with its number; what has another
+    /// number is no member's.
+    ready: VecDeque<Turn>,
+    aside: VecDeque<Turn>,
+    next_number: u64,
+}
+
+#[derive(Debug)]
+struct Member {
+    subscriber: Subscriber,
+    number: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    session: SessionKey,
+    number: u64,
+}
+
+/// How many members are asked when none is known to be able to take a message.
+const ASKED_MAX: usize = 16;
+/// So many turns of no members may stay in a group; in a large one, as many as it has members.
+const STALE_MAX: usize = 16;
+
+impl Group {
+    pub(super) fn new(hasher: FixedState) -> Group {
+        Group {
+            members: IndexMap::with_hasher(hasher),
+            ready: VecDeque::new(),
+            aside: VecDeque::new(),
+            next_number: 0,
+        }
+    }
+
+    /// Adds a member or replaces its subscription. Whether it is new.
+    pub(super) fn join(&mut self, subscriber: Subscriber) -> bool {
+        if let Some(member) = self.members.get_mut(&subscriber.session) {
+            member.subscriber = subscriber;
+            return false;
+        }
+        self.members.insert(subscriber.session, Member { subscriber, number: 0 });
+        self.come_back(subscriber.session);
+        true
+    }
+
+    pub(super) fn leave(&mut self, session: SessionKey) -> bool {
+        self.members.swap_remove(&session).is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// How many turns are remembered, those of no members too.
+    #[cfg(test)]
+    pub(super) fn turns(&self) -> usize {
+        self.ready.len() + self.aside.len()
+    }
+
+    /// A member that was set aside may be able to take messages again.
+    pub(super) fn come_back(&mut self, session: SessionKey) {
+        let Some(member) = self.members.get_mut(&session) else { return };
+        self.next_number += 1;
+        member.number = self.next_number;
+        self.ready.push_back(Turn { session, number: member.number });
+        if self.ready.len() + self.aside.len() > 2 * self.members.len() + STALE_MAX {
+            let members = &self.members;
+            let is_members = |turn: &Turn| {
+                members.get(&turn.session).is_some_and(|member| member.number == turn.number)
+            };
+            self.ready.retain(is_members);
+            self.aside.retain(is_members);
+        }
+    }
+
+    /// Chooses the member whose turn it is: the first that `ask` finds ready. Those before it are
+    /// set aside. If none is ready, one of the best of some that are set aside.
+    pub(super) fn choose(
+        &mut self,
+        mut ask: impl FnMut(SessionKey) -> Standing,
+    ) -> Option<Subscriber> {
+        if plant::is_on(Plant::ShareSticks) {
+            return self.members.values().next().map(|member| member.subscriber);
+        }
+        while let Some(turn) = self.ready.pop_front() {
+            let Some(subscriber) = self.member(turn) else { continue };
+            match ask(turn.session) {
+                Standing::Ended => {}
+                Standing::Ready => {
+                    self.ready.push_back(turn);
+                    return Some(subscriber);
+                }
+                Standing::Full | Standing::Away | Standing::AwayAndFull => {
+                    self.aside.push_back(turn);
+                }
+            }
+        }
+        self.choose_aside(ask)
+    }
+
+    fn choose_aside(&mut self, mut ask: impl FnMut(SessionKey) -> Standing) -> Option<Subscriber> {
+        let mut best: Option<(Standing, Subscriber)> = None;
+        let mut asked = Vec::new();
+        while asked.len() < ASKED_MAX
+            && let Some(turn) = self.aside.pop_front()
+        {
+            let Some(subscriber) = self.member(turn) else { continue };
+            let standing = ask(turn.session);
+            if standing > Standing::Ended {
+                asked.push(turn);
+                if best.is_none_or(|(so_far, _)| standing > so_far) {
+                    best = Some((standing, subscriber));
+                }
+            }
+        }
+        let (_, chosen) = best?;
+        // The others keep their turns; that of the chosen one is last.
+        let keeps = |turn: &&Turn| turn.session != chosen.session;
+        for turn in asked.iter().rev().filter(keeps) {
+            self.aside.push_front(*turn);
+        }
+        self.aside.extend(asked.iter().find(|turn| !keeps(turn)));
+        Some(chosen)
+    }
+
+    /// The subscription of the member whose turn this is, if it still is one's.
+    fn member(&self, turn: Turn) -> Option<Subscriber> {
+        let member = self.members.get(&turn.session)?;
+        (member.number == turn.number).then_some(member.subscriber)
+    }
+}

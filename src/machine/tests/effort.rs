@@ -1,0 +1,160 @@
+//! How much is done at once: what costs much is done in parts, and nobody sees a difference.
+
+use super::super::*;
+use super::harness::{Broker, settings};
+use super::packets::*;
+use crate::mqtt::topic::Filter;
+use crate::mqtt::wire::{Subscribe, SubscriptionOptions, SubscriptionRequest, Unsubscribe};
+
+/// SUBSCRIBE 9 to `f/0`, `f/1`, ...
+fn subscribe_many(count: usize) -> Packet {
+    let options = SubscriptionOptions { qos: Q1, ..SubscriptionOptions::default() };
+    let request = |number: usize| SubscriptionRequest { filter: Ok(filter(number)), options };
+    Packet::Subscribe(Box::new(Subscribe {
+        id: PacketId::new(9).expect("not zero"),
+        subscription_id: None,
+        user_properties: Vec::new(),
+        requests: (0..count).map(request).collect(),
+    }))
+}
+
+fn unsubscribe_many(count: usize) -> Packet {
+    Packet::Unsubscribe(Box::new(Unsubscribe {
+        id: PacketId::new(9).expect("not zero"),
+        user_properties: Vec::new(),
+        filters: (0..count).map(|number| Ok(filter(number))).collect(),
+    }))
+}
+
+fn filter(number: usize) -> Filter {
+    Filter::try_from(format!("f/{number}").as_str()).expect("a valid filter")
+}
+
+/// The effort of the dearest visit while these packets are handed in, and how many visits it
+/// took.
+fn dearest(broker: &mut Broker, from: ConnectionId, mut packets: Vec<Packet>) -> (u64, usize) {
+    let (mut dearest, mut visits) = (0, 0);
+    while !packets.is_empty() {
+        let before = broker.machine.effort();
+        broker.handle(Input::Received { connection: from, packets: &mut packets });
+        dearest = dearest.max(broker.machine.effort() - before);
+        visits += 1;
+    }
+    (dearest, visits)
+}
+
+#[test]
+fn ten_thousand_filters_in_one_packet_are_seen_to_in_parts_and_answered_once() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c"));
+    for packet in [subscribe_many(10_000), unsubscribe_many(10_000)] {
+        let (dearest, visits) = dearest(&mut broker, client, vec![packet]);
+        assert!(dearest <= 2 * EFFORT_MAX, "{dearest} at once");
+        assert!(visits >= 10, "{visits} visits");
+        let [Outgoing::Packet(Packet::SubAck(answers) | Packet::UnsubAck(answers))] =
+            &broker.pull(client)[..]
+        else {
+            panic!("one answer")
+        };
+        assert_eq!(answers.reasons.len(), 10_000);
+        assert!(answers.reasons.iter().all(|reason| !reason.is_error()));
+    }
+}
+
+#[test]
+fn between_two_parts_of_a_subscribe_others_have_their_turn_and_it_is_not_answered() {
+    let mut broker = Broker::new(Settings { effort_max: 1, ..settings() });
+    let [client, publisher] = ["c", "p"].map(|name| broker.connect(v5(name)));
+    let packets = &mut vec![subscribe_many(3), Packet::PingReq];
+    broker.handle(Input::Received { connection: client, packets });
+    assert_eq!(packets.len(), 2);
+    assert_eq!(broker.see(client), "");
+    broker.send(publisher, qos0("f/0", "first"));
+    broker.send(publisher, qos0("f/2", "too early"));
+    broker.handle(Input::Received { connection: client, packets });
+    broker.handle(Input::Received { connection: client, packets });
+    assert_eq!(packets.len(), 1, "only the ping is left");
+    let seen = broker.see(client);
+    assert_eq!(seen, "SUBACK 9 GrantedQoS1 GrantedQoS1 GrantedQoS1; f/0=first");
+    broker.send_all(client, std::mem::take(packets));
+    assert_eq!(broker.see(client), "PINGRESP");
+}
+
+#[test]
+fn what_is_left_of_a_packet_is_forgotten_with_its_connection() {
+    let mut broker = Broker::new(Settings { effort_max: 1, ..settings() });
+    let client = broker.connect(v5("c").expiry(10));
+    let packets = &mut vec![subscribe_many(3), Packet::PingReq];
+    broker.handle(Input::Received { connection: client, packets });
+    let other = broker.connect(v5("c").expiry(10));
+    broker.handle(Input::Received { connection: client, packets });
+    assert!(packets.is_empty());
+    broker.send(other, subscribe("t", Q0));
+    assert_eq!(broker.see(other), "SUBACK 9 Success");
+}
+
+#[test]
+fn publishes_to_very_many_are_taken_one_by_one() {
+    let mut broker = Broker::plain();
+    for number in 0..900 {
+        let member = broker.connect(v5(&format!("s{number}")));
+        let subscribe = &mut vec![subscribe("t", Q0)];
+        let input = Input::Received { connection: member, packets: subscribe };
+        broker.machine.handle(input, broker.now);
+    }
+    let publisher = broker.connect(v5("p"));
+    let before = broker.machine.effort();
+    broker.send(publisher, qos0("t", "m"));
+    let of_one = broker.machine.effort() - before;
+    let packets = (0..30).map(|_| qos0("t", "m")).collect();
+    let (dearest, visits) = dearest(&mut broker, publisher, packets);
+    assert!(dearest < EFFORT_MAX + of_one, "{dearest} at once");
+    assert!(visits > 5, "{visits} visits");
+    assert_eq!(broker.machine.ledger().matched, 31 * 900);
+}
+
+#[test]
+fn a_session_with_very_many_subscriptions_ends_at_once_and_is_cleared_away_in_parts() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c"));
+    broker.send(client, subscribe_many(5_000));
+    let held_before = broker.machine.ledger().held_bytes();
+    let publisher = broker.connect(v5("p"));
+    let before = broker.machine.effort();
+    broker.close(client);
+    assert!(broker.machine.effort() - before <= EFFORT_MAX);
+    assert!(broker.machine.poll_deadline().is_some_and(|due| due <= broker.now));
+
+    let again = broker.connect(v5("c"));
+    for number in [0, 4_999] {
+        let answer = broker.ask(publisher, qos1(1, &format!("f/{number}"), "m"));
+        assert_eq!(answer, "PUBACK 1 NoMatchingSubscribers");
+    }
+    assert_eq!(broker.see(again), "");
+    let mut visits = 0;
+    while broker.machine.poll_deadline().is_some() {
+        let before = broker.machine.effort();
+        broker.handle(Input::Deadline);
+        assert!(broker.machine.effort() - before <= EFFORT_MAX);
+        visits += 1;
+    }
+    assert!(visits > 5, "{visits} visits");
+    assert_eq!(broker.machine.subscriptions.len(), 0);
+    assert!(broker.machine.ledger().held_bytes() < held_before / 10);
+    broker.send(again, subscribe("f/0", Q0));
+    broker.send(publisher, qos0("f/0", "m"));
+    assert_eq!(broker.see(again), "SUBACK 9 Success; f/0=m");
+}
+
+#[test]
+fn retained_messages_that_are_looked_at_in_vain_cost_something() {
+    let mut broker = Broker::plain();
+    let publisher = broker.connect(v5("p"));
+    let packets = (0..3_000).map(|n| retained(qos0(&format!("r/{n}/x"), "m"))).collect();
+    broker.send_all(publisher, packets);
+    let client = broker.connect(v5("c"));
+    broker.send(client, subscribe("r/+/y", Q0));
+    let before = broker.machine.effort();
+    let _ = broker.pull_once(client, usize::MAX, &mut Vec::new());
+    assert!(broker.machine.effort() - before >= 1_000);
+}
