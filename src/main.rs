@@ -83,7 +83,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
         let started = Broker::new(config).start().await;
         let broker = started.map_err(|error| anyhow::Error::msg(error.to_string()))?;
         let listening = describe(&listeners, broker.addresses());
-        info!(listener = listening, "started; anonymous clients are allowed");
+        info!(listener = listening, "started");
         tokio::select! {
             biased;
             () = broker.failed() => {

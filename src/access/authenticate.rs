@@ -175,6 +175,11 @@ impl Door {
         self.plugins.push(Arc::new(plugin));
     }
 
+    /// Adds the plugins of another.
+    pub fn extend(&mut self, other: &Door) {
+        self.plugins.extend_from_slice(&other.plugins);
+    }
+
     /// Asks every plugin until one refuses.
     pub async fn judge(&self, request: &ConnectRequest) -> Judgement {
         let (mut is_admitted, mut is_proven) = (false, false);

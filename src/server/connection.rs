@@ -5,6 +5,8 @@
 //! never borrowed across an await, nor while the machine is visited. What bytes mean is in
 //! `input.rs` and `output.rs`; who else is woken, in `worker.rs`; what MQTT says, in the machine.
 
+mod judging;
+
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -21,12 +23,14 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info};
 
+use self::judging::{Held, Judging, enter, judge};
 use super::closed::Closed;
 use super::input::{Decoded, Input};
 use super::load::Load;
 use super::network::Network;
 use super::output::{Encoded, Output};
 use super::worker::Worker;
+use crate::access::Judgement;
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
 use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::Packet;
@@ -69,8 +73,12 @@ pub(crate) struct Connection<S> {
     waker: Waker,
     /// What the connection waits for, and until when.
     timer: Option<Timer>,
-    /// No packet has come yet.
+    /// No packet has reached the machine yet.
     is_new: bool,
+    /// The client must be judged before the machine sees it.
+    has_door: bool,
+    /// It is being judged.
+    judging: Option<Box<Judging>>,
     /// What came cannot be decoded: nothing more is read.
     is_deaf: bool,
     /// What the machine has not taken yet, because it costs too much at once.
@@ -121,6 +129,8 @@ enum Until {
 enum Event {
     /// Bytes to decode. May be none.
     Received(Bytes),
+    /// The client is let in, or not.
+    Judged(Held, Judgement),
     /// Packets that the machine left when it had its turn before.
     Resumed(Box<Postponed>),
     /// The stream takes more, and the machine has more.
@@ -172,6 +182,9 @@ fn turn<N: Network>(
         match event {
             Poll::Ready(Event::Received(bytes)) => receive(worker, connection, id, bytes),
             Poll::Ready(Event::Resumed(rest)) => resume(worker, connection, id, *rest),
+            Poll::Ready(Event::Judged(held, judgement)) => {
+                enter(worker, connection, id, (held, judgement));
+            }
             Poll::Ready(Event::Writable) => worker.exchange(Some(id), |_, _| {}),
             Poll::Ready(Event::ConnectTimedOut) => {
                 let input = machine::Input::ConnectTimedOut { connection: id };
@@ -204,6 +217,11 @@ fn receive<N: Network>(
         if packets.is_empty() && decoded == Decoded::All {
             return;
         }
+        let unjudged = connection.borrow().take_unjudged(packets);
+        if let Some(connect) = unjudged {
+            let rest = Postponed { packets: std::mem::take(packets), bytes, decoded };
+            return judge(worker, connection, connect, rest);
+        }
         hand_in(worker, connection, id, packets, decoded);
         if !packets.is_empty() {
             let packets = std::mem::take(packets);
@@ -221,7 +239,9 @@ fn resume<N: Network>(
     id: ConnectionId,
     mut rest: Postponed,
 ) {
-    hand_in(worker, connection, id, &mut rest.packets, rest.decoded);
+    if !rest.packets.is_empty() || rest.decoded != Decoded::All {
+        hand_in(worker, connection, id, &mut rest.packets, rest.decoded);
+    }
     if !rest.packets.is_empty() {
         connection.borrow_mut().postponed = Some(Box::new(rest));
     } else if rest.decoded == Decoded::More {
@@ -268,8 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A connection whose first packet must come within the limit's time.
     pub(crate) fn new(
         id: ConnectionId,
-        listener: ListenerId,
-        listener_name: Arc<str>,
+        (listener, listener_name): (ListenerId, Arc<str>),
         peer: SocketAddr,
         stream: S,
         load: Arc<Load>,
@@ -290,6 +309,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             waker: Waker::noop().clone(),
             timer: Some(Timer::new(Until::Connected, connect_timeout)),
             is_new: true,
+            has_door: false,
+            judging: None,
             is_deaf: false,
             postponed: None,
             has_more: false,
@@ -389,6 +410,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             return Poll::Ready(Event::Resumed(rest));
         }
+        if let Poll::Ready((held, judgement)) = self.poll_judging(context) {
+            return Poll::Ready(Event::Judged(held, judgement));
+        }
         if self.may_read()
             && let Poll::Ready(event) = self.poll_read(buffer, context)
         {
@@ -424,7 +448,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn may_read(&self) -> bool {
         let is_owed_little = self.output.is_empty() || self.unanswered < UNANSWERED_MAX;
-        self.closed.is_none() && !self.is_deaf && is_owed_little
+        self.closed.is_none() && !self.is_deaf && self.judging.is_none() && is_owed_little
     }
 
     fn poll_read(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Event> {
@@ -446,7 +470,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.is_new
             && let Some(first) = packets.first()
         {
-            self.is_new = false;
             self.note_first(first);
         }
         if !self.output.is_empty() {
@@ -472,6 +495,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Until::Connected => {
                     self.is_new = false;
                     self.timer = None;
+                    self.judging = None;
                     return Poll::Ready(Event::ConnectTimedOut);
                 }
                 Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {
@@ -540,7 +564,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn note_first(&mut self, packet: &Packet) {
-        self.timer = None;
+        if !self.must_be_judged(packet) {
+            self.is_new = false;
+            self.timer = None;
+        }
         if let Packet::Connect(connect) = packet {
             self.client_id = Some(Box::from(connect.client_id.as_str()));
         }
