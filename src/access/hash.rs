@@ -15,10 +15,6 @@ use sha_crypt::ShaCrypt;
 use sha2::{Digest, Sha512};
 use subtle::ConstantTimeEq;
 
-/// A longer password is wrong without a look at it: hashing some kilobytes some thousand times
-/// would cost more than any hash is meant to.
-const PASSWORD_BYTES_MAX: usize = 1_024;
-
 /// The most rounds of a `$7$` hash: beyond it, a slip of the pen keeps a core busy for minutes.
 const ITERATIONS_MAX: u32 = 10_000_000;
 /// The same for sha-crypt.
@@ -59,6 +55,10 @@ pub enum HashError {
 }
 
 impl Hash {
+    /// A longer password is wrong without a look at it: hashing some kilobytes some thousand
+    /// times would cost more than any hash is meant to.
+    pub const PASSWORD_BYTES_MAX: usize = 1_024;
+
     /// Reads a hash as it is written in a password file.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ impl Hash {
     /// Whether the password is the right one. Costly, by design; the comparison takes the same
     /// time whatever it comes to.
     pub fn verify(&self, password: &[u8]) -> bool {
-        if password.len() > PASSWORD_BYTES_MAX {
+        if password.len() > Hash::PASSWORD_BYTES_MAX {
             return false;
         }
         match &self.0 {
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_very_long_password_is_wrong_at_once() {
-        let password = vec![b'a'; PASSWORD_BYTES_MAX + 1];
+        let password = vec![b'a'; Hash::PASSWORD_BYTES_MAX + 1];
         let hash = Hash::make(&password).expect("a salt");
         assert!(!Hash::parse(&hash).expect("our own").verify(&password));
     }

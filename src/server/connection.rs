@@ -6,6 +6,7 @@
 //! `input.rs` and `output.rs`; who else is woken, in `worker.rs`; what MQTT says, in the machine.
 
 mod judging;
+mod lingering;
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -14,7 +15,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info};
 
 use self::judging::{Held, Judging, enter, judge};
+use self::lingering::linger;
 use super::closed::Closed;
 use super::input::{Decoded, Input};
 use super::load::Load;
@@ -40,8 +42,6 @@ use crate::plant::{self, Plant};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the last bytes, once it is decided to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for the peer to close too, so that it reads our last bytes and not a reset.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reads in one turn; then the worker's other connections have theirs.
 const ROUNDS_PER_TURN: usize = 4;
 /// Packets taken from a peer that does not take what we owe it. Enough to see its
@@ -270,18 +270,6 @@ fn hand_in<N: Network>(
     if worker.shared().has_failed() {
         packets.clear(); // nobody takes them any more
     }
-}
-
-/// Closes our half and reads until the peer has closed its own: a close with input unread is a
-/// reset, which could take our last bytes away from the peer.
-async fn linger<N: Network>(worker: &Worker<N>, connection: &RefCell<Connection<N::Stream>>) {
-    let ended = async {
-        poll_fn(|context| connection.borrow_mut().poll_shutdown(context)).await;
-        let buffer = || worker.read_buffer();
-        poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context)).await;
-    };
-    // Late or not, there is nothing more to do.
-    let _ = tokio::time::timeout(LINGER_TIMEOUT, ended).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -524,31 +512,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.timer.as_ref().map(|timer| timer.until) != waits.map(|(until, _)| until) {
             self.timer = waits.map(|(until, timeout)| Timer::new(until, timeout));
         }
-    }
-
-    fn may_linger(&self) -> bool {
-        !self.is_cut && self.closed.is_some_and(Closed::is_orderly)
-    }
-
-    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // If it fails, so does the next read.
-        Pin::new(&mut self.stream).poll_shutdown(context).map(drop)
-    }
-
-    /// Reads and forgets until the peer has ended.
-    fn poll_ended(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<()> {
-        if self.is_cut {
-            return Poll::Ready(());
-        }
-        for _ in 0..ROUNDS_PER_TURN {
-            let mut buffer = ReadBuf::new(buffer);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
-            if read.is_err() || buffer.filled().is_empty() {
-                return Poll::Ready(());
-            }
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Closes the connection when all output is sent. The one place that decides why.
