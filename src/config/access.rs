@@ -93,7 +93,7 @@ fn read_auth(entry: &Entry<'_>, report: &mut Report) -> Vec<Authentication> {
     let anonymous = section.value("allow-anonymous", report);
     let passwords = section.value("password-file", report);
     let keys = Keys {
-        is_allowed: anonymous.as_ref().is_none_or(|entry| entry.boolean(report) == Some(true)),
+        is_allowed: anonymous.as_ref().is_none_or(|entry| entry.boolean(report) != Some(false)),
         path: passwords.as_ref().and_then(|entry| path_of(entry, report)),
         anonymous,
         passwords,

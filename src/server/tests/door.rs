@@ -67,7 +67,7 @@ fn what_comes_behind_a_connect_waits_for_the_verdict() {
         for (password, is_let_in) in [("good", true), ("bad", false)] {
             let mut client = world.open(100_000);
             let packets = [asks(5, Some(password)), Packet::PingReq, Packet::PingReq];
-            let bytes: Vec<u8> = packets.iter().flat_map(|packet| bytes_of(packet)).collect();
+            let bytes: Vec<u8> = packets.iter().flat_map(bytes_of).collect();
             client.stream.write_all(&bytes).await.expect("the broker reads");
             assert_eq!(reason_of(client.recv().await) == Reason::Success, is_let_in);
             let answers = (client.recv().await, client.recv().await);
