@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stormpetrel::machine::{
-    ConnectionId, EFFORT_MAX, Input, Limits, ListenerId, ListenerSettings, Machine, Settings,
-    Timestamp,
+    Access, ConnectionId, EFFORT_MAX, Input, Limits, ListenerId, ListenerSettings, Machine,
+    Settings, Timestamp,
 };
 use stormpetrel::mqtt::topic::{Filter, TopicName};
 use stormpetrel::mqtt::types::{PacketId, QoS, Text, Version};
@@ -77,6 +77,7 @@ fn settings() -> Settings {
         disconnect_delay: None,
         max_qos: QoS::ExactlyOnce,
         effort_max: EFFORT_MAX,
+        access: Access::default(),
     }
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tracing::warn;
 
+use crate::access::Authenticate;
 use crate::config::{Config, Errors};
 use crate::machine::{Outgoing, Seed, Timestamp};
 use crate::mqtt::message::Message;
@@ -20,6 +21,7 @@ use crate::mqtt::types::{PacketId, QoS, Reason, Text};
 use crate::mqtt::wire::{
     Ack, Delivery, Packet, Publish, Subscribe, SubscriptionOptions, SubscriptionRequest,
 };
+use crate::server::door::Plugins;
 use crate::server::threads::{self, TcpShared, Threads};
 use crate::server::{self, Clock};
 
@@ -54,6 +56,7 @@ pub struct Broker {
 pub struct Builder {
     config: Config,
     workers: NonZeroU16,
+    plugins: Plugins,
 }
 
 /// Messages that arrive inside the process. Ends when it is dropped.
@@ -108,7 +111,7 @@ impl Broker {
     pub fn new(config: Config) -> Builder {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let workers = u16::try_from(cores).ok().and_then(NonZeroU16::new);
-        Builder { config, workers: workers.unwrap_or(NonZeroU16::MIN) }
+        Builder { config, workers: workers.unwrap_or(NonZeroU16::MIN), plugins: Plugins::default() }
     }
 
     /// A broker that will do what the YAML says: see [`Config::from_yaml`]. Warnings are logged.
@@ -212,13 +215,23 @@ impl Builder {
         self
     }
 
+    /// Brings an authentication plugin, under the name by which
+    /// [`Authentication::Named`](crate::config::Authentication::Named) names it.
+    #[must_use]
+    pub fn plugin(mut self, name: &str, plugin: impl Authenticate) -> Builder {
+        self.plugins.register(name, plugin);
+        self
+    }
+
     /// Starts the broker. Every address is bound when it returns. Needs no particular runtime.
     ///
     /// # Errors
-    /// An address cannot be bound, a thread does not start, or the system has no entropy.
+    /// An address cannot be bound, a thread does not start, the system has no entropy, or what
+    /// the configuration names to keep clients out is not there.
     pub async fn start(self) -> Result<Broker, server::Error> {
         let clock = Clock::starting_at(wall_clock());
-        let shared = server::shared(&self.config, entropy()?, clock, self.workers.get());
+        let (seed, workers) = (entropy()?, self.workers.get());
+        let shared = server::shared_with(&self.config, self.plugins, seed, clock, workers)?;
         let (threads, addresses) = threads::start(shared.clone(), self.config.listeners).await?;
         let publisher = Publisher { local: None, id: PacketId::FIRST };
         Ok(Broker { shared, threads, addresses, publisher: Mutex::new(publisher) })

@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use crate::passwd;
 use clap::{Parser, Subcommand, ValueEnum};
 use stormpetrel::config::{Config, Errors, Loaded};
 use tracing::level_filters::LevelFilter;
@@ -38,6 +39,13 @@ pub(crate) enum Command {
     Check {
         /// The configuration.
         file: PathBuf,
+    },
+    /// Makes and mends password files. Passwords are asked for, unseen, or taken from the first
+    /// line of the standard input; what is kept is an argon2id hash.
+    Passwd {
+        /// What to do.
+        #[command(subcommand)]
+        action: passwd::Action,
     },
 }
 

@@ -33,6 +33,7 @@
 //! | [`server`] | the shell: sockets, time and threads around the machine |
 //! | [`config`] | the YAML that people write, and what it means |
 //! | [`machine`] | every decision, in one deterministic state machine |
+//! | [`access`] | who may connect, and what they may do then |
 //! | [`mqtt`] | the protocol: values, topics, messages, packets |
 //!
 //! # A message's journey
@@ -44,6 +45,7 @@
 //! now have something to send are pulled (`machine/session/transmit.rs`); then the machine is
 //! free again, and what was pulled is encoded and written, one write for each connection.
 
+pub mod access;
 mod broker;
 pub mod config;
 pub mod machine;

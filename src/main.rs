@@ -4,6 +4,7 @@
 //! What may be said on the command line is in `command.rs`; all else is the library's.
 
 mod command;
+mod passwd;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -28,6 +29,8 @@ fn main() -> ExitCode {
         Some(Command::Check { file }) => command::check(file)
             .map(|is_good| if is_good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) })
             .context("the result cannot be written"),
+        Some(Command::Passwd { action }) => passwd::run(action)
+            .map(|is_yes| if is_yes { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         None => run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
@@ -83,7 +86,7 @@ fn serve(config: Config) -> anyhow::Result<()> {
         let started = Broker::new(config).start().await;
         let broker = started.map_err(|error| anyhow::Error::msg(error.to_string()))?;
         let listening = describe(&listeners, broker.addresses());
-        info!(listener = listening, "started; anonymous clients are allowed");
+        info!(listener = listening, "started");
         tokio::select! {
             biased;
             () = broker.failed() => {

@@ -58,7 +58,7 @@ async fn broker(seed: u64) -> turmoil::Result {
     let listener = Listener { name: "default".into(), bind, connections_max: usize::MAX };
     let config = Config { listeners: vec![listener], ..Config::default() };
     let clock = Clock::starting_at(Timestamp(EPOCH_S * 1_000));
-    let shared = server::shared(&config, Dice::new(seed, "machine", 0).seed(), clock, 1);
+    let shared = server::shared(&config, Dice::new(seed, "machine", 0).seed(), clock, 1)?;
     Ok(server::run(SimNetwork::new(seed, chaos), &config, shared).await?)
 }
 

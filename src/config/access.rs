@@ -1,8 +1,11 @@
-//! The sections `auth` and `topic-check`: this version serves open brokers only.
+//! The sections `auth`, which says who may connect, and `topic-check`, which is not served yet.
 //!
-//! Anything that would keep a client out, or from a topic, is refused; what amounts to "everybody
-//! may" is accepted. Nothing is opened, no password file read.
+//! Anything that would keep a client from a topic is refused. Nothing is opened, no password file
+//! read: `server/door.rs` does that.
 
+use std::path::PathBuf;
+
+use super::Authentication;
 use super::plugins::Plugins;
 use super::problem::Report;
 use super::section::{Entry, Section};
@@ -19,97 +22,179 @@ const FILE_NAMES: &[&str] = &["auth_file", "auth.file"];
 const BYSTANDERS: &[&str] =
     &["broker_sys", "event_logger_plugin", "packet_logger_plugin", "topic_acl", "topic_taboo"];
 
-/// Checks both sections. Says whether `auth` is given.
-pub(super) fn check(top: &mut Section<'_>, plugins: &Plugins, report: &mut Report) -> bool {
+/// What is said of authentication.
+pub(super) struct Auth {
+    /// Whether there is a section `auth`.
+    pub(super) is_given: bool,
+    pub(super) plugins: Vec<Authentication>,
+}
+
+/// Reads both sections. `is_default`: no listeners are given either.
+pub(super) fn read(
+    top: &mut Section<'_>,
+    plugins: &Plugins,
+    is_default: bool,
+    report: &mut Report,
+) -> Auth {
     let auth = top.entry("auth", report);
     let topics = top.value("topic-check", report);
-    if matches!(plugins, Plugins::Classes { .. }) {
+    let is_given = auth.is_some();
+    if let Plugins::Classes { authentication, .. } = plugins {
         for entry in [&auth, &topics].into_iter().flatten() {
             let message = "has no effect, as in amqtt: `plugins` names classes, and they decide";
             report.warn(entry.spot(), message);
         }
-        return auth.is_some();
-    }
-    match &auth {
-        Some(entry) => check_auth(entry, report),
-        None => {
-            let message = "not given: anybody may connect, with any user name and password";
-            report.warn((None, "auth"), message);
-        }
+        return Auth { is_given, plugins: authentication.clone() };
     }
     if let Some(entry) = topics {
         check_topics(&entry, report);
     }
-    auth.is_some()
+    let plugins = match &auth {
+        Some(entry) => read_auth(entry, report),
+        None if is_default => {
+            let message = "not given: anybody may connect, with any user name and password";
+            report.warn((None, "auth"), message);
+            vec![Authentication::Anonymous { is_allowed: true }]
+        }
+        None => {
+            let message = "not given: clients without a user name may connect, and those with one \
+                           may not, as in amqtt; write `auth: {plugins: [auth_anonymous]}` to let \
+                           everybody in";
+            report.warn((None, "auth"), message);
+            both(None)
+        }
+    };
+    Auth { is_given, plugins }
 }
 
-/// Refuses `allow-anonymous` unless it is true. Says whether it is.
-pub(super) fn require_anonymous(entry: &Entry<'_>, report: &mut Report) -> bool {
-    let is_allowed = entry.boolean(report);
-    if is_allowed == Some(false) {
-        let cause = "clients must have a user name here, which this version does not serve yet";
-        let mend = "set it to true if anybody may connect";
-        report.error(entry.spot(), cause, mend);
-    }
-    is_allowed == Some(true)
+/// What amqtt does where no plugins are named.
+fn both(path: Option<PathBuf>) -> Vec<Authentication> {
+    vec![
+        Authentication::Anonymous { is_allowed: true },
+        Authentication::PasswordFile { path, is_required: false },
+    ]
 }
 
-fn check_auth(entry: &Entry<'_>, report: &mut Report) {
+/// The keys of `auth` beside the plugins' names.
+struct Keys<'n> {
+    anonymous: Option<Entry<'n>>,
+    is_allowed: bool,
+    passwords: Option<Entry<'n>>,
+    path: Option<PathBuf>,
+}
+
+fn read_auth(entry: &Entry<'_>, report: &mut Report) -> Vec<Authentication> {
     if entry.node.is_null() {
         let cause = "the section is empty, and amqtt would let nobody in";
         report.error(entry.spot(), cause, "write `allow-anonymous: true` in it, or remove it");
-        return;
+        return Vec::new();
     }
-    let Some(mut section) = entry.section(report) else { return };
+    let Some(mut section) = entry.section(report) else { return Vec::new() };
     let anonymous = section.value("allow-anonymous", report);
-    let is_open = anonymous.is_none_or(|entry| require_anonymous(&entry, report));
     let passwords = section.value("password-file", report);
-    if let Some(entry) = &passwords {
-        let cause = "passwords are not served by this version yet";
-        report.error(entry.spot(), cause, "remove the key if anybody may connect");
-    }
-    match section.value("plugins", report) {
-        Some(entry) => check_auth_plugins(&entry, report),
-        None if is_open && passwords.is_none() => {
-            let message = "no `plugins` are named here: anybody may connect, with any user name \
-                           and password; amqtt would let in only those without a user name, for \
-                           its auth_file has no password-file";
-            report.warn(entry.spot(), message);
+    let keys = Keys {
+        is_allowed: anonymous.as_ref().is_none_or(|entry| entry.boolean(report) != Some(false)),
+        path: passwords.as_ref().and_then(|entry| path_of(entry, report)),
+        anonymous,
+        passwords,
+    };
+    let plugins = match section.value("plugins", report) {
+        Some(entry) => named(&entry, &keys, report),
+        None => {
+            if keys.passwords.is_none() {
+                let message = "no `plugins` and no password-file are named here: every user name is \
+                               refused, as in amqtt; write `plugins: [auth_anonymous]` to let \
+                               everybody in";
+                report.warn(entry.spot(), message);
+            }
+            let mut plugins = both(keys.path.clone());
+            plugins[0] = Authentication::Anonymous { is_allowed: keys.is_allowed };
+            plugins
         }
-        None => {}
-    }
+    };
     section.finish(report);
+    plugins
 }
 
-fn check_auth_plugins(entry: &Entry<'_>, report: &mut Report) {
-    let Some(items) = entry.list(report) else { return };
-    let mut lets_in = false;
-    for item in items {
-        let name = item.word().unwrap_or_default();
-        if ANONYMOUS_NAMES.contains(&name) {
-            lets_in = true;
-            if name.contains('.') {
-                report.warn(item.spot(), "read as auth_anonymous; amqtt knows no such plugin");
-            }
-        } else if !BYSTANDERS.contains(&name) {
-            lets_in = true;
-            refuse_auth_plugin(&item, name, report);
-        }
+/// A path; one that is relative is so to the folder where the broker is started, as in amqtt.
+pub(super) fn path_of(entry: &Entry<'_>, report: &mut Report) -> Option<PathBuf> {
+    let word = entry.word().filter(|word| !word.is_empty());
+    match word {
+        _ if entry.is_placeholder() => entry.report_placeholder("write the path of a file", report),
+        Some(word) => return Some(PathBuf::from(word)),
+        None => entry.unexpected("the path of a file", "write one, or remove the key", report),
     }
-    if !lets_in {
+    None
+}
+
+fn named(entry: &Entry<'_>, keys: &Keys<'_>, report: &mut Report) -> Vec<Authentication> {
+    let Some(items) = entry.list(report) else { return Vec::new() };
+    let errors = report.errors();
+    let mut plugins = Vec::new();
+    for item in &items {
+        let plugin = plugin_of(item, keys, report);
+        plugins.extend(plugin.filter(|plugin| !plugins.contains(plugin)));
+    }
+    if plugins.is_empty() && report.errors() == errors {
         let cause = "none of these plugins would let a client in";
-        report.error(entry.spot(), cause, "name auth_anonymous");
+        report.error(entry.spot(), cause, "name auth_anonymous or auth_file");
+    }
+    warn_of_idle_keys(&plugins, keys, report);
+    plugins
+}
+
+fn plugin_of(item: &Entry<'_>, keys: &Keys<'_>, report: &mut Report) -> Option<Authentication> {
+    let name = item.word().unwrap_or_default();
+    let is_anonymous = ANONYMOUS_NAMES.contains(&name);
+    if (is_anonymous || FILE_NAMES.contains(&name)) && name.contains('.') {
+        let read_as = name.replace('.', "_");
+        report.warn(item.spot(), format!("read as {read_as}; amqtt knows no such plugin"));
+    }
+    if is_anonymous {
+        return Some(Authentication::Anonymous { is_allowed: keys.is_allowed });
+    }
+    if FILE_NAMES.contains(&name) {
+        if keys.passwords.is_none() {
+            let cause = "auth_file needs a `password-file`, and none is given";
+            report.error(item.spot(), cause, "write `password-file: PATH` in the section `auth`");
+        }
+        return Some(Authentication::PasswordFile { path: keys.path.clone(), is_required: true });
+    }
+    if !BYSTANDERS.contains(&name) {
+        refuse_auth_plugin(item, name, report);
+    }
+    None
+}
+
+/// Says which keys have no effect, or one that is not expected.
+fn warn_of_idle_keys(plugins: &[Authentication], keys: &Keys<'_>, report: &mut Report) {
+    let is_file = |plugin: &Authentication| matches!(plugin, Authentication::PasswordFile { .. });
+    let has_file = plugins.iter().any(is_file);
+    let has_anonymous = plugins.iter().any(|plugin| !is_file(plugin));
+    if let Some(entry) = keys.passwords.as_ref().filter(|_| !has_file && has_anonymous) {
+        let message = "has no effect: auth_file is not among the `plugins`, so no password is \
+                       looked at; add it there to have them checked";
+        report.warn(entry.spot(), message);
+    }
+    let Some(entry) = &keys.anonymous else { return };
+    if has_file && !has_anonymous && keys.is_allowed {
+        let message = "has no effect: auth_anonymous is not among the `plugins`, so clients without \
+                       a user name are refused";
+        report.warn(entry.spot(), message);
+    }
+    if !has_file && has_anonymous && !keys.is_allowed {
+        report.warn(entry.spot(), ANY_NAME);
     }
 }
+
+/// What `allow-anonymous: false` means where no passwords are checked.
+pub(super) const ANY_NAME: &str = "danger: every client that gives any user name is let in, with \
+                                   any password, as in amqtt; to have passwords checked, add \
+                                   auth_file and a password-file";
 
 fn refuse_auth_plugin(item: &Entry<'_>, name: &str, report: &mut Report) {
     if item.is_placeholder() {
         return item.report_placeholder("write auth_anonymous", report);
-    }
-    if FILE_NAMES.contains(&name) {
-        let cause = "checking passwords (auth_file) is not served by this version yet";
-        let mend = "leave auth_anonymous alone in the list if anybody may connect";
-        return report.error(item.spot(), cause, mend);
     }
     let is_slip = |known: &&&str| strsim::damerau_levenshtein(name, known) <= 2;
     let mend = ANONYMOUS_NAMES.iter().chain(FILE_NAMES).find(is_slip).map_or(
@@ -155,67 +240,116 @@ mod tests {
 
     const LISTENERS: &str = "listeners: {default: {bind: ':1883'}}\n";
 
-    #[test]
-    fn open_access_is_accepted() {
-        for auth in [
-            "auth: {plugins: [auth_anonymous]}",
-            "auth: {plugins: [auth_anonymous], allow-anonymous: true, password-file: }",
-            "auth: {plugins: [auth_anonymous, broker_sys], allow_anonymous: 'yes'}",
-            "auth: {plugins: [auth_anonymous]}\ntopic-check: {enabled: false, acl: {a: ...}}",
-            "auth: {plugins: [auth_anonymous]}\ntopic-check:",
-        ] {
-            load(&format!("{LISTENERS}{auth}"));
-        }
+    use crate::config::Authentication::{self, Anonymous, PasswordFile};
+
+    fn file(path: &str) -> Authentication {
+        PasswordFile { path: Some(path.into()), is_required: true }
     }
 
     #[test]
-    fn access_that_is_open_because_nothing_is_said_is_warned_of() {
+    fn plugins_are_read_in_every_spelling() {
+        let open = Anonymous { is_allowed: true };
         for (auth, want) in [
-            ("", "warning 0: auth: not given: anybody may connect"),
-            ("auth: {}", "warning 2: auth: no `plugins` are named here: anybody may connect"),
-            ("auth: {allow-anonymous: true}", "warning 2: auth: no `plugins` are named here"),
-            ("auth: {plugins: }", "warning 2: auth: no `plugins` are named here"),
-            ("auth: {plugins: [auth.anonymous]}", "warning 2: auth.plugins[0]: read as auth_anon"),
+            ("{plugins: [auth_anonymous]}", vec![open.clone()]),
             (
-                "auth: {plugins: [auth_anonymous]}\ntopic-check: {acl: {a: [b]}}",
-                "warning 3: topic-check.acl: has no effect without `enabled: true`",
+                "{plugins: [auth_anonymous], allow-anonymous: true, password-file: }",
+                vec![open.clone()],
+            ),
+            ("{plugins: [auth_anonymous, broker_sys], allow_anonymous: 'yes'}", vec![open.clone()]),
+            ("{plugins: [auth_anonymous, auth_anonymous]}", vec![open.clone()]),
+            (
+                "{plugins: [auth_anonymous]}\ntopic-check: {enabled: false, acl: {a: ...}}",
+                vec![open.clone()],
+            ),
+            ("{plugins: [auth_anonymous]}\ntopic-check:", vec![open.clone()]),
+            ("{plugins: [auth_file], password-file: p}", vec![file("p")]),
+            (
+                "{plugins: [auth_file, auth_anonymous], password_file: ./p q}",
+                vec![file("./p q"), open.clone()],
             ),
             (
-                "auth: {plugins: [auth_anonymous], name: x}",
-                "warning 2: auth.name: the key is not known and has no effect",
+                "{plugins: [auth_anonymous, auth_file], password_file: 1, allow-anonymous: no}",
+                vec![Anonymous { is_allowed: false }, file("1")],
+            ),
+            (
+                "{password-file: p}",
+                vec![open, PasswordFile { path: Some("p".into()), is_required: false }],
             ),
         ] {
-            assert!(assert_problems(&format!("{LISTENERS}{auth}"), &[want]).is_some());
+            assert_eq!(load(&format!("{LISTENERS}auth: {auth}")).authentication, want, "{auth}");
         }
     }
 
     #[test]
-    fn anything_that_keeps_somebody_out_is_refused() {
+    fn what_is_not_named_is_as_in_amqtt() {
+        for (auth, is_allowed, want) in [
+            ("", true, "warning 0: auth: not given: clients without a user name may connect"),
+            ("auth: {}", true, "warning 2: auth: no `plugins` and no password-file"),
+            ("auth: {plugins: }", true, "warning 2: auth: no `plugins` and no password-file"),
+            ("auth: {allow-anonymous: no}", false, "warning 2: auth: no `plugins` and no password"),
+        ] {
+            let config = assert_problems(&format!("{LISTENERS}{auth}"), &[want]);
+            let want = [Anonymous { is_allowed }, PasswordFile { path: None, is_required: false }];
+            assert_eq!(config.expect("only a warning").authentication, want);
+        }
+    }
+
+    #[test]
+    fn what_is_odd_is_warned_of() {
+        for (auth, want) in [
+            ("{plugins: [auth.anonymous]}", "auth.plugins[0]: read as auth_anonymous; amqtt knows"),
+            (
+                "{plugins: [auth.file], password-file: p}",
+                "auth.plugins[0]: read as auth_file; amqtt knows no such plugin",
+            ),
+            (
+                "{plugins: [auth_anonymous], password-file: p}",
+                "auth.password-file: has no effect: auth_file is not among the `plugins`",
+            ),
+            (
+                "{plugins: [auth_file], password-file: p, allow-anonymous: true}",
+                "auth.allow-anonymous: has no effect: auth_anonymous is not among",
+            ),
+            (
+                "{plugins: [auth_anonymous], allow-anonymous: false}",
+                "auth.allow-anonymous: danger: every client that gives any user name is let in",
+            ),
+            ("{plugins: [auth_anonymous], name: x}", "auth.name: the key is not known and has no"),
+        ] {
+            let want = format!("warning 2: {want}");
+            assert!(assert_problems(&format!("{LISTENERS}auth: {auth}"), &[&want]).is_some());
+        }
+        assert_problems(
+            &format!(
+                "{LISTENERS}auth: {{plugins: [auth_anonymous]}}\ntopic-check: {{acl: {{a: [b]}}}}"
+            ),
+            &["warning 3: topic-check.acl: has no effect without `enabled: true`"],
+        );
+    }
+
+    #[test]
+    fn anything_that_keeps_somebody_out_and_is_not_understood_is_refused() {
         const OPEN: &str = "auth: {plugins: [auth_anonymous]}";
         for (auth, want) in [
             ("auth:", "error 2: auth: the section is empty"),
             ("auth: no", "error 2: auth: expected a section"),
-            ("auth: {allow-anonymous: false}", "error 2: auth.allow-anonymous: clients must"),
             (
-                "auth: {plugins: [auth_anonymous], allow-anonymous: false}",
-                "error 2: auth.allow-anonymous: clients must have a user name",
+                "auth: {plugins: [auth_anonymous, auth_file], allow-anonymous: 1, password-file: p}",
+                "error 2: auth.allow-anonymous: expected true or false",
             ),
-            ("auth: {allow-anonymous: 1}", "error 2: auth.allow-anonymous: expected true or false"),
             (
-                "auth: {allow-anonymous: true / false}",
+                "auth: {password-file: p, allow-anonymous: true / false}",
                 "error 2: auth.allow-anonymous: `true / false` is the documentation's placeholder",
             ),
-            ("auth: {password-file: p}", "error 2: auth.password-file: passwords are not served"),
             (
-                "auth: {plugins: [auth_anonymous], password-file: p}",
-                "error 2: auth.password-file: passwords are not served",
+                "auth: {password-file: []}",
+                "error 2: auth.password-file: expected the path of a file",
             ),
-            ("auth: {plugins: [auth_file]}", "error 2: auth.plugins[0]: checking passwords"),
-            ("auth: {plugins: [auth.file]}", "error 2: auth.plugins[0]: checking passwords"),
             (
-                "auth: {plugins: [auth_anonymous, auth_file]}",
-                "error 2: auth.plugins[1]: checking passwords (auth_file) is not served",
+                "auth: {password-file: ...}",
+                "error 2: auth.password-file: `...` is the documentation's",
             ),
+            ("auth: {plugins: [auth_file]}", "error 2: auth.plugins[0]: auth_file needs a"),
             ("auth: {plugins: [auth_mine]}", "error 2: auth.plugins[0]: `auth_mine` is not a"),
             ("auth: {plugins: [auth_flie]}", "error 2: auth.plugins[0]: `auth_flie` is not a"),
             ("auth: {plugins: [...]}", "error 2: auth.plugins[0]: `...` is the documentation's"),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::limits::NEVER_MILLIS;
-use super::{Config, Listener};
+use super::{Authentication, Config, Listener};
 use crate::machine::Limits;
 
 #[derive(Serialize)]
@@ -26,8 +26,11 @@ struct File {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Auth {
-    plugins: [&'static str; 1],
-    allow_anonymous: bool,
+    plugins: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allow_anonymous: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_file: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -64,10 +67,29 @@ pub(super) fn to_yaml(config: &Config) -> String {
         sys_interval: config.sys_interval.unwrap_or(0),
         session_expiry: config.session_expiry,
         max_qos: config.max_qos.number(),
-        auth: Auth { plugins: ["auth_anonymous"], allow_anonymous: true },
+        auth: auth_keys(&config.authentication),
         limits: limit_keys(&config.limits),
     };
     serde_yaml::to_string(&file).expect("words and numbers under words can always be written")
+}
+
+fn auth_keys(authentication: &[Authentication]) -> Auth {
+    let mut auth = Auth { plugins: Vec::new(), allow_anonymous: None, password_file: None };
+    for plugin in authentication {
+        let name = match plugin {
+            Authentication::Anonymous { is_allowed } => {
+                auth.allow_anonymous = Some(*is_allowed);
+                "auth_anonymous"
+            }
+            Authentication::PasswordFile { path, .. } => {
+                auth.password_file = path.as_ref().map(|path| path.display().to_string());
+                "auth_file"
+            }
+            Authentication::Named(name) => name,
+        };
+        auth.plugins.push(name.to_owned());
+    }
+    auth
 }
 
 fn listener_entry(listener: &Listener) -> (Value, Value) {

@@ -7,7 +7,7 @@ use super::plugins::Plugins;
 use super::problem::Report;
 use super::section::{Entry, Section};
 use super::yaml::Node;
-use super::{Config, SYS_INTERVAL, access, limits, listeners, plugins};
+use super::{Config, Listener, SYS_INTERVAL, access, limits, listeners, plugins};
 use crate::mqtt::types::QoS;
 
 /// Keys that no release of amqtt obeyed.
@@ -18,14 +18,16 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
     let Some(mut top) = Entry::root(root).section(report) else { return Config::default() };
     let listeners = listeners::read(&mut top, report);
     let plugins = plugins::read(&mut top, report);
-    let has_auth = access::check(&mut top, &plugins, report);
+    let is_default = listeners == [Listener::loopback()];
+    let auth = access::read(&mut top, &plugins, is_default, report);
     let config = Config {
         listeners,
-        sys_interval: sys_interval(&mut top, &plugins, has_auth, report),
+        sys_interval: sys_interval(&mut top, &plugins, auth.is_given, report),
         session_expiry: session_expiry(&mut top, report),
         disconnect_delay: disconnect_delay(&mut top, report),
         max_qos: max_qos(&mut top, report),
         limits: limits::read(&mut top, report),
+        authentication: auth.plugins,
     };
     for name in IDLE {
         if let Some(entry) = top.value(name, report) {
@@ -52,14 +54,14 @@ fn sys_interval(
 ) -> Option<u64> {
     let entry = top.value("sys_interval", report);
     match (entry, plugins) {
-        (entry, Plugins::Classes { sys_interval: Some(by_class) }) => {
+        (entry, Plugins::Classes { sys_interval: Some(by_class), .. }) => {
             if let Some(entry) = entry {
                 report.warn(entry.spot(), "has no effect: BrokerSysPlugin in `plugins` decides");
             }
             *by_class
         }
         (Some(entry), _) => interval(&entry, report),
-        (None, Plugins::Classes { sys_interval: None }) => None,
+        (None, Plugins::Classes { sys_interval: None, .. }) => None,
         (None, Plugins::Unnamed) => (!has_auth).then_some(SYS_INTERVAL),
     }
 }

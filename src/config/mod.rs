@@ -21,7 +21,7 @@ mod yaml;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::machine::Limits;
 use crate::mqtt::types::QoS;
@@ -37,7 +37,7 @@ const SYS_INTERVAL: u64 = 20;
 /// Bytes of the largest configuration file.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What the broker is told to do. Anonymous clients are always allowed in this version.
+/// What the broker is told to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where clients come in: at least one, each with a name of its own.
@@ -53,6 +53,29 @@ pub struct Config {
     pub max_qos: QoS,
     /// How much of everything.
     pub limits: Limits,
+    /// Who is asked before a client is let in. One is if none of them refuses and at least one
+    /// has an opinion.
+    pub authentication: Vec<Authentication>,
+}
+
+/// An authentication plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authentication {
+    /// `auth_anonymous`: looks at no password.
+    Anonymous {
+        /// Whether clients without a user name are let in.
+        is_allowed: bool,
+    },
+    /// `auth_file`: user names and passwords.
+    PasswordFile {
+        /// The file; none: every user name is refused.
+        path: Option<PathBuf>,
+        /// Whether the broker must not start without it.
+        is_required: bool,
+    },
+    /// A plugin that the embedding program brings: see
+    /// [`Builder::plugin`](crate::Builder::plugin).
+    Named(String),
 }
 
 /// One address where plain TCP connections are accepted.
@@ -128,6 +151,7 @@ impl Default for Config {
             disconnect_delay: None,
             max_qos: QoS::ExactlyOnce,
             limits: Limits::default(),
+            authentication: vec![Authentication::Anonymous { is_allowed: true }],
         }
     }
 }
@@ -233,6 +257,16 @@ mod tests {
         );
         (sizes, numbers, top).prop_map(|(sizes, numbers, top)| {
             let (name, port, connections_max) = top.4;
+            let file = Authentication::PasswordFile {
+                path: Some(format!("/etc/{name}x").into()),
+                is_required: true,
+            };
+            let anonymous = |is_allowed| Authentication::Anonymous { is_allowed };
+            let authentication = match top.3 {
+                0 => vec![anonymous(true)],
+                1 => vec![file],
+                _ => vec![anonymous(false), file],
+            };
             let listener = |name: String, host: Option<&str>, connections_max| Listener {
                 name,
                 bind: Bind { host: host.map(str::to_owned), port },
@@ -268,6 +302,7 @@ mod tests {
                     retained_bytes: sizes.2,
                     session_expiry_max: numbers.2,
                 },
+                authentication,
             }
         })
     }

@@ -3,8 +3,9 @@
 //! Nothing is loaded. The classes whose work the broker does itself are accepted; any other is
 //! refused, for it may be what keeps clients out. The older section `auth` is in `access.rs`.
 
+use super::Authentication;
 use super::SYS_INTERVAL;
-use super::access::ANONYMOUS_NAMES;
+use super::access::{ANONYMOUS_NAMES, ANY_NAME, path_of};
 use super::problem::Report;
 use super::section::{Entry, Section, nearest};
 use super::yaml::Kind;
@@ -18,6 +19,8 @@ pub(super) enum Plugins {
         /// Seconds between two publications of `$SYS`, if the class for it is among them; none
         /// within: never.
         sys_interval: Option<Option<u64>>,
+        /// Who is asked before a client is let in.
+        authentication: Vec<Authentication>,
     },
 }
 
@@ -26,6 +29,8 @@ pub(super) enum Plugins {
 enum Treatment {
     /// Lets anonymous clients in.
     Anonymous,
+    /// Checks passwords.
+    PasswordFile,
     /// Publishes `$SYS`.
     Sys,
     /// Logs what the broker logs anyway.
@@ -45,7 +50,7 @@ const CLASSES: &[(&str, Treatment, &str)] = &[
     ("amqtt.plugins.logging_amqtt.EventLoggerPlugin", Treatment::Logger, "logs"),
     ("amqtt.plugins.logging_amqtt.PacketLoggerPlugin", Treatment::Logger, "logs"),
     ("amqtt.plugins.persistence.SQLitePlugin", Treatment::Idle, "does nothing"),
-    ("amqtt.plugins.authentication.FileAuthPlugin", Treatment::Later, "checks passwords"),
+    ("amqtt.plugins.authentication.FileAuthPlugin", Treatment::PasswordFile, "checks passwords"),
     (
         "amqtt.plugins.topic_checking.TopicAccessControlListPlugin",
         Treatment::Later,
@@ -83,7 +88,7 @@ struct Plugin<'n> {
 pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Plugins {
     let Some(entry) = top.value("plugins", report) else { return Plugins::Unnamed };
     let Some(plugins) = plugins_of(&entry, report) else {
-        return Plugins::Classes { sys_interval: None }; // refused already
+        return Plugins::Classes { sys_interval: None, authentication: Vec::new() }; // refused already
     };
     let is_short = |plugin: &Plugin<'_>| {
         plugin.options.is_none()
@@ -99,23 +104,38 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Plugins {
         return Plugins::Unnamed;
     }
     let mut sys_interval = None;
-    let mut lets_in = false;
+    let (errors, mut authentication) = (report.errors(), Vec::new());
     for plugin in &plugins {
         match plugin.treatment(report) {
             Some(Treatment::Anonymous) => {
-                plugin.check_anonymous(report);
-                lets_in = true;
+                authentication.push(plugin.anonymous(report));
             }
+            Some(Treatment::PasswordFile) => authentication.push(plugin.passwords(report)),
             Some(Treatment::Sys) => sys_interval = Some(plugin.sys_interval(report)),
             Some(_) => plugin.finish_options(report),
-            None => lets_in = true,
+            None => {}
         }
     }
-    if !lets_in {
+    warn_of_any_name(&plugins, &authentication, report);
+    if authentication.is_empty() && report.errors() == errors {
         let mend = "add amqtt.plugins.authentication.AnonymousAuthPlugin, or remove `plugins`";
         report.error(entry.spot(), "none of these plugins would let a client in", mend);
     }
-    Plugins::Classes { sys_interval }
+    Plugins::Classes { sys_interval, authentication }
+}
+
+/// Warns where only user names are asked for, and none is checked.
+fn warn_of_any_name(
+    plugins: &[Plugin<'_>],
+    authentication: &[Authentication],
+    report: &mut Report,
+) {
+    if authentication != [(Authentication::Anonymous { is_allowed: false })] {
+        return;
+    }
+    if let Some(plugin) = plugins.iter().find(|plugin| plugin.class.contains("Anonymous")) {
+        report.warn(plugin.entry.spot(), ANY_NAME);
+    }
 }
 
 /// The plugins of a list or of a section.
@@ -180,12 +200,29 @@ impl<'n> Plugin<'n> {
         }
     }
 
-    fn check_anonymous(&self, report: &mut Report) {
-        let Some(mut section) = self.options(report) else { return };
-        if let Some(entry) = section.value("allow-anonymous", report) {
-            super::access::require_anonymous(&entry, report);
+    fn anonymous(&self, report: &mut Report) -> Authentication {
+        let mut is_allowed = true;
+        if let Some(mut section) = self.options(report) {
+            if let Some(entry) = section.value("allow-anonymous", report) {
+                is_allowed = entry.boolean(report) == Some(true);
+            }
+            section.finish(report);
         }
-        section.finish(report);
+        Authentication::Anonymous { is_allowed }
+    }
+
+    fn passwords(&self, report: &mut Report) -> Authentication {
+        let mut path = None;
+        if let Some(mut section) = self.options(report) {
+            let entry = section.value("password-file", report);
+            path = entry.and_then(|entry| path_of(&entry, report));
+            section.finish(report);
+        }
+        if path.is_none() {
+            let message = "no `password-file` is given: every user name is refused, as in amqtt";
+            report.warn(self.entry.spot(), message);
+        }
+        Authentication::PasswordFile { is_required: path.is_some(), path }
     }
 
     /// Seconds between two publications of `$SYS`; none: never.
@@ -201,14 +238,17 @@ impl<'n> Plugin<'n> {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::Authentication;
     use crate::config::tests::{assert_problems, load};
 
     const LISTENERS: &str = "listeners: {default: {bind: ':1883'}}\n";
     const ANONYMOUS: &str = "amqtt.plugins.authentication.AnonymousAuthPlugin";
+    const FILE: &str = "amqtt.plugins.authentication.FileAuthPlugin";
     const SYS: &str = "amqtt.plugins.sys.broker.BrokerSysPlugin";
 
     fn yaml(plugins: &str) -> String {
-        let plugins = plugins.replace("ANONYMOUS", ANONYMOUS).replace("SYS", SYS);
+        let plugins =
+            plugins.replace("ANONYMOUS", ANONYMOUS).replace("FILE", FILE).replace("SYS", SYS);
         format!("{LISTENERS}plugins: {plugins}\n")
     }
 
@@ -252,10 +292,41 @@ mod tests {
         let no_effect = "warning 2: plugins: the list has no effect";
         let open = "auth: {plugins: [auth_anonymous]}";
         assert!(assert_problems(&yaml(&format!("{list}{open}")), &[no_effect]).is_some());
-        assert_problems(
-            &yaml(&format!("{list}auth: {{allow-anonymous: false, password-file: p}}")),
-            &["error 3: auth.allow-anonymous: ", "error 3: auth.password-file: ", no_effect],
+        let closed = "auth: {allow-anonymous: false, password-file: p}";
+        let config = assert_problems(&yaml(&format!("{list}{closed}")), &[no_effect]);
+        assert_eq!(
+            config.expect("only a warning").authentication,
+            [
+                Authentication::Anonymous { is_allowed: false },
+                Authentication::PasswordFile { path: Some("p".into()), is_required: false }
+            ]
         );
+    }
+
+    #[test]
+    fn classes_say_who_may_connect() {
+        let file = |path: Option<&str>| Authentication::PasswordFile {
+            path: path.map(Into::into),
+            is_required: path.is_some(),
+        };
+        let anonymous = |is_allowed| Authentication::Anonymous { is_allowed };
+        let none_given = "warning 2: plugins[0]: no `password-file` is given: every user name";
+        let any_name =
+            "warning 2: plugins.amqtt.plugins.authentication.AnonymousAuthPlugin: danger";
+        for (plugins, want, warnings) in [
+            ("[FILE: {password_file: p}]", vec![file(Some("p"))], &[][..]),
+            ("[FILE: {password-file: p}, ANONYMOUS]", vec![file(Some("p")), anonymous(true)], &[]),
+            (
+                "{ANONYMOUS: {allow_anonymous: false}, FILE: {password-file: p}}",
+                vec![anonymous(false), file(Some("p"))],
+                &[],
+            ),
+            ("[FILE]", vec![file(None)], &[none_given]),
+            ("{ANONYMOUS: {allow_anonymous: false}}", vec![anonymous(false)], &[any_name]),
+        ] {
+            let config = assert_problems(&yaml(plugins), warnings);
+            assert_eq!(config.expect("only warnings").authentication, want, "{plugins}");
+        }
     }
 
     #[test]
@@ -272,17 +343,8 @@ mod tests {
             ("{auth_anonymous: }", ".auth_anonymous: not a plugin of amqtt"),
             ("{mine.Auth: {}}", ".mine.Auth: not a plugin of amqtt"),
             (
-                "{amqtt.plugins.authentication.FileAuthPlugin: {password_file: p}}",
-                ".amqtt.plugins.authentication.FileAuthPlugin: the plugin checks passwords, which \
-                 this version does not serve yet",
-            ),
-            (
                 "[amqtt.contrib.ldap.UserAuthLdapPlugin]",
                 "[0]: the plugin asks LDAP for users in Python, which this broker does not run",
-            ),
-            (
-                "{ANONYMOUS: {allow_anonymous: false}}",
-                ".amqtt.plugins.authentication.AnonymousAuthPlugin.allow_anonymous: clients must",
             ),
             (
                 "{ANONYMOUS: {alow_anonymous: false}}",

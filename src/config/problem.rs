@@ -123,6 +123,11 @@ impl Report {
         self.warnings.push(Warning { place, message: message.to_string() });
     }
 
+    /// How many errors there are so far.
+    pub(super) fn errors(&self) -> usize {
+        self.errors.len()
+    }
+
     fn place(&self, (position, key): Spot<'_>) -> Place {
         Place { source: self.source.clone(), position, key: printable(key) }
     }

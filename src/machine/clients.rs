@@ -16,6 +16,7 @@ use super::connections::{Map, Phase, Slot};
 use super::deadlines::Due;
 use super::session::{Attachment, Session, SessionExpiry, TOPIC_ALIAS_MAXIMUM};
 use super::{Closing, Machine, Timestamp};
+use crate::access::{Identity, Judgement, Refusal};
 use crate::mqtt::types::{Reason, Text, Version};
 use crate::mqtt::wire::reason::ReturnCode;
 use crate::mqtt::wire::{
@@ -98,9 +99,40 @@ impl Clients {
 }
 
 impl Machine {
+    /// CONNECT of a client that was judged. One that is refused changes nothing.
+    pub(super) fn handle_judged(
+        &mut self,
+        slot: Slot,
+        connect: Connect,
+        judgement: Judgement,
+        now: Timestamp,
+    ) {
+        let phase = self.connections.get(slot).map(|connection| &connection.phase);
+        if !matches!(phase, Some(Phase::AwaitConnect)) {
+            return; // it is told to go already
+        }
+        match judgement {
+            Judgement::Accepted(identity) => self.handle_connect(slot, connect, identity, now),
+            Judgement::Refused(refusal) => {
+                let reason = match refusal {
+                    // 3.1.1 is told what amqtt tells it, whichever of the two it is.
+                    Refusal::BadCredentials if !connect.version.is_v5() => Reason::NotAuthorized,
+                    refusal => refusal.reason(),
+                };
+                self.refuse(slot, connect.version, reason, Some(&connect));
+            }
+        }
+    }
+
     /// CONNECT: the first packet of a connection, and never another.
-    pub(super) fn handle_connect(&mut self, slot: Slot, connect: Connect, now: Timestamp) {
-        if let Err(reason) = self.may_connect(&connect) {
+    pub(super) fn handle_connect(
+        &mut self,
+        slot: Slot,
+        connect: Connect,
+        identity: Identity,
+        now: Timestamp,
+    ) {
+        if let Err(reason) = self.may_connect(&connect, &identity, now) {
             return self.refuse(slot, connect.version, reason, Some(&connect));
         }
         let client_id: Arc<str> = match connect.client_id.as_str() {
@@ -128,10 +160,16 @@ impl Machine {
         let key = resumed.unwrap_or_else(|| self.begin_session(client_id, expiry)); // [MQTT-3.1.2-6]
         answer.session_present |= !connect.clean_start && plant::is_on(Plant::SessionPresentLies);
         self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
+        self.clients.get_mut(key).identity = identity;
         self.attach(slot, key, connect, expiry, now);
     }
 
-    fn may_connect(&self, connect: &Connect) -> Result<(), Reason> {
+    fn may_connect(
+        &self,
+        connect: &Connect,
+        identity: &Identity,
+        now: Timestamp,
+    ) -> Result<(), Reason> {
         let is_v5 = connect.version.is_v5();
         if self.is_shutting_down {
             return Err(Reason::ServerUnavailable);
@@ -150,6 +188,10 @@ impl Machine {
             self.may_leave_will(will)?;
         }
         let known = self.clients.find(&connect.client_id).map(|key| self.clients.get(key));
+        let lives = |session: &&Session| session.ends_at.is_none_or(|at| at > now);
+        if known.filter(lives).is_some_and(|session| !identity.may_resume(&session.identity)) {
+            return Err(Reason::NotAuthorized);
+        }
         let will = connect.will.as_deref().map_or(0, Will::bytes);
         // What is known comes back whatever the broker holds, unless it brings more along.
         let bytes = match known {

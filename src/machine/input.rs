@@ -7,9 +7,10 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::sys::Readings;
+use crate::access::Judgement;
 use crate::mqtt::message::Message;
 use crate::mqtt::types::Reason;
-use crate::mqtt::wire::{DecodeError, Delivery, Packet, PublishHead, SubscriptionId};
+use crate::mqtt::wire::{Connect, DecodeError, Delivery, Packet, PublishHead, SubscriptionId};
 
 /// Milliseconds since the Unix epoch. Read once at start, advanced by a monotonic clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +57,16 @@ pub enum Input<'a> {
         /// Where it came in; none for one of the program that embeds the broker, which no limit
         /// of connections counts.
         listener: Option<ListenerId>,
+    },
+    /// A CONNECT came, and the plugins have judged its client: see
+    /// [`Access::is_judged`](super::Access::is_judged). What came behind it follows.
+    Connecting {
+        /// From there.
+        connection: ConnectionId,
+        /// The packet.
+        connect: Box<Connect>,
+        /// Whether the client is let in, and who it is.
+        judgement: Judgement,
     },
     /// Packets came, in this order. They are taken out of the vector.
     Received {

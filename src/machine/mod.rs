@@ -28,6 +28,8 @@ mod sys;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use foldhash::quality::FixedState;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -51,6 +53,7 @@ pub use ledger::{DropReason, Drops, Ledger};
 pub use limits::Limits;
 pub use sys::Readings;
 
+use crate::access::Identity;
 use crate::mqtt::types::{PacketId, QoS, Reason, Version};
 use crate::mqtt::wire::{Ack, DecodeError, Packet};
 use crate::plant::{self, Plant};
@@ -74,6 +77,16 @@ pub struct Settings {
     /// How much is done at once before others have their turn: [`EFFORT_MAX`], or fewer where
     /// everything is to be done in small parts.
     pub effort_max: u64,
+    /// Who may connect.
+    pub access: Access,
+}
+
+/// What the machine needs to know of authentication.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Whether clients are judged before the machine sees them, so that every CONNECT that comes
+    /// in by a listener is an [`Input::Connecting`]. If not, everybody is let in.
+    pub is_judged: bool,
 }
 
 /// What the machine needs to know of a listener.
@@ -144,6 +157,12 @@ impl Machine {
             Input::Opened { connection, listener } => {
                 let slot = self.connections.open(connection, listener);
                 self.admit(slot);
+            }
+            Input::Connecting { connection, connect, judgement } => {
+                self.effort.spend(effort::PACKET);
+                self.ledger.packets_received += 1;
+                let slot = self.connections.find(connection).expect("it came on an open one");
+                self.handle_judged(slot, *connect, judgement, now);
             }
             Input::Received { connection, packets } => {
                 self.handle_packets(connection, packets, now)
@@ -282,7 +301,13 @@ impl Machine {
             match &mut connection.phase {
                 Phase::Closing => return packets.clear(), // [MQTT-3.1.4-6]
                 Phase::AwaitConnect => match packet {
-                    Packet::Connect(connect) => self.handle_connect(slot, *connect, now),
+                    Packet::Connect(connect) => {
+                        let is_inside = connection.listener.is_none();
+                        assert!(is_inside || !self.settings.access.is_judged, "nobody judged it");
+                        let user = connect.username.as_deref().map(Arc::from);
+                        let identity = Identity { user, ..Identity::default() };
+                        self.handle_connect(slot, *connect, identity, now);
+                    }
                     _ => self.violate(slot, Reason::ProtocolError, now), // [MQTT-3.1.0-1]
                 },
                 Phase::Attached(key, attachment) => {

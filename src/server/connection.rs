@@ -5,6 +5,9 @@
 //! never borrowed across an await, nor while the machine is visited. What bytes mean is in
 //! `input.rs` and `output.rs`; who else is woken, in `worker.rs`; what MQTT says, in the machine.
 
+mod judging;
+mod lingering;
+
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -12,7 +15,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,12 +24,15 @@ use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, error, info};
 
+use self::judging::{Held, Judging, enter, judge};
+use self::lingering::linger;
 use super::closed::Closed;
 use super::input::{Decoded, Input};
 use super::load::Load;
 use super::network::Network;
 use super::output::{Encoded, Output};
 use super::worker::Worker;
+use crate::access::Judgement;
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
 use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::Packet;
@@ -36,8 +42,6 @@ use crate::plant::{self, Plant};
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the last bytes, once it is decided to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for the peer to close too, so that it reads our last bytes and not a reset.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reads in one turn; then the worker's other connections have theirs.
 const ROUNDS_PER_TURN: usize = 4;
 /// Packets taken from a peer that does not take what we owe it. Enough to see its
@@ -69,8 +73,12 @@ pub(crate) struct Connection<S> {
     waker: Waker,
     /// What the connection waits for, and until when.
     timer: Option<Timer>,
-    /// No packet has come yet.
+    /// No packet has reached the machine yet.
     is_new: bool,
+    /// The client must be judged before the machine sees it.
+    has_door: bool,
+    /// It is being judged.
+    judging: Option<Box<Judging>>,
     /// What came cannot be decoded: nothing more is read.
     is_deaf: bool,
     /// What the machine has not taken yet, because it costs too much at once.
@@ -121,6 +129,8 @@ enum Until {
 enum Event {
     /// Bytes to decode. May be none.
     Received(Bytes),
+    /// The client is let in, or not.
+    Judged(Held, Judgement),
     /// Packets that the machine left when it had its turn before.
     Resumed(Box<Postponed>),
     /// The stream takes more, and the machine has more.
@@ -174,6 +184,9 @@ fn turn<N: Network>(
         match event {
             Poll::Ready(Event::Received(bytes)) => receive(worker, connection, id, bytes),
             Poll::Ready(Event::Resumed(rest)) => resume(worker, connection, id, *rest),
+            Poll::Ready(Event::Judged(held, judgement)) => {
+                enter(worker, connection, id, (held, judgement));
+            }
             Poll::Ready(Event::Writable) => worker.exchange(Some(id), |_, _| {}),
             Poll::Ready(Event::ConnectTimedOut) => {
                 let input = machine::Input::ConnectTimedOut { connection: id };
@@ -211,6 +224,11 @@ fn receive<N: Network>(
         if packets.is_empty() && decoded == Decoded::All {
             return;
         }
+        let unjudged = connection.borrow().take_unjudged(packets);
+        if let Some(connect) = unjudged {
+            let rest = Postponed { packets: std::mem::take(packets), bytes, decoded };
+            return judge(worker, connection, connect, rest);
+        }
         hand_in(worker, connection, id, packets, decoded);
         if !packets.is_empty() {
             let packets = std::mem::take(packets);
@@ -228,7 +246,9 @@ fn resume<N: Network>(
     id: ConnectionId,
     mut rest: Postponed,
 ) {
-    hand_in(worker, connection, id, &mut rest.packets, rest.decoded);
+    if !rest.packets.is_empty() || rest.decoded != Decoded::All {
+        hand_in(worker, connection, id, &mut rest.packets, rest.decoded);
+    }
     if !rest.packets.is_empty() {
         connection.borrow_mut().postponed = Some(Box::new(rest));
     } else if rest.decoded == Decoded::More {
@@ -262,24 +282,11 @@ fn hand_in<N: Network>(
     }
 }
 
-/// Closes our half and reads until the peer has closed its own: a close with input unread is a
-/// reset, which could take our last bytes away from the peer.
-async fn linger<N: Network>(worker: &Worker<N>, connection: &RefCell<Connection<N::Stream>>) {
-    let ended = async {
-        poll_fn(|context| connection.borrow_mut().poll_shutdown(context)).await;
-        let buffer = || worker.read_buffer();
-        poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context)).await;
-    };
-    // Late or not, there is nothing more to do.
-    let _ = tokio::time::timeout(LINGER_TIMEOUT, ended).await;
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A connection whose first packet must come within the limit's time.
     pub(crate) fn new(
         id: ConnectionId,
-        listener: ListenerId,
-        listener_name: Arc<str>,
+        (listener, listener_name): (ListenerId, Arc<str>),
         peer: SocketAddr,
         stream: S,
         load: Arc<Load>,
@@ -300,6 +307,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             waker: Waker::noop().clone(),
             timer: Some(Timer::new(Until::Connected, connect_timeout)),
             is_new: true,
+            has_door: false,
+            judging: None,
             is_deaf: false,
             postponed: None,
             has_more: false,
@@ -405,6 +414,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(Event::Resumed(rest));
         }
         let is_given_up = plant::is_on(Plant::GoodbyeUnread) && self.unwritable.is_some();
+        if let Poll::Ready((held, judgement)) = self.poll_judging(context) {
+            return Poll::Ready(Event::Judged(held, judgement));
+        }
         if self.may_read()
             && !is_given_up
             && let Poll::Ready(event) = self.poll_read(buffer, context)
@@ -441,7 +453,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn may_read(&self) -> bool {
         let is_owed_little = self.output.is_empty() || self.unanswered < UNANSWERED_MAX;
-        self.closed.is_none() && !self.is_deaf && is_owed_little
+        self.closed.is_none() && !self.is_deaf && self.judging.is_none() && is_owed_little
     }
 
     fn poll_read(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Event> {
@@ -463,7 +475,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.is_new
             && let Some(first) = packets.first()
         {
-            self.is_new = false;
             self.note_first(first);
         }
         if !self.output.is_empty() {
@@ -490,6 +501,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Until::Connected => {
                     self.is_new = false;
                     self.timer = None;
+                    self.judging = None;
                     return Poll::Ready(Event::ConnectTimedOut);
                 }
                 Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {
@@ -521,32 +533,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn may_linger(&self) -> bool {
-        let may = !self.is_cut && self.closed.is_some_and(Closed::is_orderly);
-        may && !plant::is_on(Plant::LingerLost)
-    }
-
-    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        // If it fails, so does the next read.
-        Pin::new(&mut self.stream).poll_shutdown(context).map(drop)
-    }
-
-    /// Reads and forgets until the peer has ended.
-    fn poll_ended(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<()> {
-        if self.is_cut {
-            return Poll::Ready(());
-        }
-        for _ in 0..ROUNDS_PER_TURN {
-            let mut buffer = ReadBuf::new(buffer);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
-            if read.is_err() || buffer.filled().is_empty() {
-                return Poll::Ready(());
-            }
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-
     /// Closes the connection when all output is sent. The one place that decides why.
     fn close(&mut self, closed: Closed) {
         self.closed.get_or_insert(closed);
@@ -560,7 +546,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn note_first(&mut self, packet: &Packet) {
-        self.timer = None;
+        if !self.must_be_judged(packet) {
+            self.is_new = false;
+            self.timer = None;
+        }
         if let Packet::Connect(connect) = packet {
             self.client_id = Some(Box::from(connect.client_id.as_str()));
         }

@@ -170,7 +170,8 @@ mod tests {
     #[test]
     fn a_retained_message_behind_many_that_do_not_match_comes() {
         let clock = Clock::starting_at(Timestamp(1_000_000));
-        let shared: Arc<Shared<()>> = shared(&Config::default(), [7; 32], clock, 1);
+        let shared: Arc<Shared<()>> =
+            shared(&Config::default(), [7; 32], clock, 1).expect("an open broker");
         let publisher = Local::open(shared.clone()).expect("there is room");
         for number in 0..5_000 {
             publisher.hand_in(retained(&format!("a{number}/no")));

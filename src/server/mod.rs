@@ -7,7 +7,9 @@
 
 mod clock;
 mod closed;
+mod compute;
 mod connection;
+pub(crate) mod door;
 mod input;
 mod listener;
 mod load;
@@ -28,8 +30,9 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 
+use crate::access::PasswordsError;
 use crate::config::{Bind, Config};
-use crate::machine::{EFFORT_MAX, ListenerSettings, Seed, Settings};
+use crate::machine::{Access, EFFORT_MAX, ListenerSettings, Seed, Settings};
 
 pub use clock::Clock;
 pub use closed::Closed;
@@ -59,13 +62,40 @@ pub enum Error {
     /// The operating system gives no thread.
     #[error("a worker thread does not start: {0}")]
     Thread(#[source] io::Error),
+    /// A password file cannot be used.
+    #[error(transparent)]
+    Passwords(#[from] PasswordsError),
+    /// The configuration names a plugin that the program did not bring.
+    #[error("there is no authentication plugin {0:?}: register it before the broker starts")]
+    NoPlugin(String),
 }
 
 /// What a broker with this configuration shares among that many workers. All its randomness
 /// comes from `seed`.
-pub fn shared<A>(config: &Config, seed: Seed, clock: Clock, workers: u16) -> Arc<Shared<A>> {
+///
+/// # Errors
+/// What the configuration names to keep clients out is not there, or of no use.
+pub fn shared<A>(
+    config: &Config,
+    seed: Seed,
+    clock: Clock,
+    workers: u16,
+) -> Result<Arc<Shared<A>>, Error> {
+    shared_with(config, door::Plugins::default(), seed, clock, workers)
+}
+
+/// As [`shared`], with plugins that the configuration may name.
+pub(crate) fn shared_with<A>(
+    config: &Config,
+    plugins: door::Plugins,
+    seed: Seed,
+    clock: Clock,
+    workers: u16,
+) -> Result<Arc<Shared<A>>, Error> {
+    let door = door::open(&config.authentication, plugins)?;
+    let settings = Settings { access: Access { is_judged: door.is_some() }, ..settings(config) };
     let names = config.listeners.iter().map(|listener| Arc::from(listener.name.as_str()));
-    Arc::new(Shared::new(settings(config), names.collect(), seed, clock, workers))
+    Ok(Arc::new(Shared::new(settings, door, names.collect(), seed, clock, workers)))
 }
 
 /// Runs a broker with one worker on the caller's thread, until [`Shared::stop`]. Must be called
@@ -95,6 +125,7 @@ fn settings(config: &Config) -> Settings {
         session_expiry: config.session_expiry,
         disconnect_delay: config.disconnect_delay,
         max_qos: config.max_qos,
+        access: Access::default(),
         effort_max: EFFORT_MAX,
     }
 }

@@ -6,10 +6,12 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::load::Usage;
+use crate::access::{Compute, Inline};
 use crate::config::Bind;
 
 /// Accepts connections and runs tasks.
@@ -52,6 +54,12 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// What the process uses now. Nothing, where that would differ from run to run.
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    /// Who does costly work, like hashing passwords. At once and in place, where other threads
+    /// would make a run differ from the next.
+    fn computer(&self) -> Arc<dyn Compute> {
+        Arc::new(Inline)
     }
 
     /// Runs the task on this thread, beside those that run already.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use tokio::sync::Notify;
@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
 use super::signal::Signal;
+use crate::access::{Compute, Door};
 use crate::machine::{
     ConnectionId, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
 };
@@ -39,6 +40,10 @@ pub struct Shared<A> {
     waiting: AtomicUsize,
     clock: Clock,
     limits: Limits,
+    /// Who is asked before a client is let in; none: everybody is.
+    door: Option<Arc<Door>>,
+    /// Started when it is first needed.
+    computer: OnceLock<Arc<dyn Compute>>,
     listener_names: Vec<Arc<str>>,
     mailboxes: Vec<Mailbox<A>>,
     /// What each worker carries.
@@ -75,6 +80,7 @@ impl<A> Shared<A> {
     /// A broker that nobody can reach yet. All the machine's randomness comes from `seed`.
     pub(crate) fn new(
         settings: Settings,
+        door: Option<Door>,
         listener_names: Vec<Arc<str>>,
         seed: Seed,
         clock: Clock,
@@ -87,6 +93,8 @@ impl<A> Shared<A> {
             waiting: AtomicUsize::new(0),
             clock,
             limits,
+            door: door.map(Arc::new),
+            computer: OnceLock::new(),
             listener_names,
             mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
             loads: (0..workers).map(|_| Arc::default()).collect(),
@@ -113,6 +121,16 @@ impl<A> Shared<A> {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Who is asked before a client is let in; none: everybody is.
+    pub(crate) fn door(&self) -> Option<&Arc<Door>> {
+        self.door.as_ref()
+    }
+
+    /// Who does costly work for all workers; `start` makes him if there is none yet.
+    pub(crate) fn computer(&self, start: impl FnOnce() -> Arc<dyn Compute>) -> Arc<dyn Compute> {
+        Arc::clone(self.computer.get_or_init(start))
     }
 
     pub(crate) fn mailbox(&self, worker: u16) -> &Mailbox<A> {

@@ -5,13 +5,16 @@
 use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::compute::Pool;
 use super::load::Usage;
 use super::network::Network;
+use crate::access::Compute;
 use crate::config::Bind;
 
 /// Connections that the kernel holds for us while we are busy.
@@ -58,6 +61,10 @@ impl Network for Tcp {
 
     fn usage(&self) -> Usage {
         usage()
+    }
+
+    fn computer(&self) -> Arc<dyn Compute> {
+        Arc::new(Pool::start())
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {

@@ -3,6 +3,8 @@
 //! What MQTT says is tested in the machine; here it is about bytes that come in pieces, peers
 //! that do not read or go without a word, and about time.
 
+mod door;
+
 use std::future::{Future, pending};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +18,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use super::{Clock, Network, Shared, run, shared};
+use super::door::Plugins;
+use super::{Clock, Network, Shared, run, shared_with};
 use crate::config::{Bind, Config};
 use crate::machine::{Seed, Timestamp};
 use crate::mqtt::topic::{Filter, TopicName};
@@ -77,15 +80,25 @@ struct Client {
 
 /// Runs a broker and `scenario` on one thread. Time passes only while everybody waits.
 fn with_broker<F: Future<Output = ()>>(scenario: impl FnOnce(World) -> F) {
+    with_plugins(&Config::default(), Plugins::default(), scenario);
+}
+
+/// The same, with plugins that the configuration names.
+fn with_plugins<F: Future<Output = ()>>(
+    config: &Config,
+    plugins: Plugins,
+    scenario: impl FnOnce(World) -> F,
+) {
+    let config = config.clone();
     let mut builder = Builder::new_current_thread();
     let builder = builder.enable_time().start_paused(true);
     let runtime = builder.build_local(LocalOptions::default()).expect("a runtime");
     runtime.block_on(async {
         let (outgoing, incoming) = mpsc::unbounded_channel();
         let network = Pipes { incoming: Arc::new(Mutex::new(incoming)) };
-        let config = Config::default();
         let clock = Clock::starting_at(Timestamp(1_700_000_000_000));
-        let shared = shared(&config, Seed::default(), clock, 1);
+        let shared = shared_with(&config, plugins, Seed::default(), clock, 1)
+            .expect("the configuration is good");
         let of_broker = shared.clone();
         let broker = tokio::task::spawn_local(async move {
             run(network, &config, of_broker).await.expect("pipes can always be bound");

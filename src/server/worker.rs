@@ -249,7 +249,8 @@ impl<N: Network> Worker<N> {
         let name = self.shared.listener_name(listener).clone();
         let load = self.shared.load(self.number).clone();
         let connection =
-            Connection::new(id, listener, name, peer, stream, load, self.shared.limits());
+            Connection::new(id, (listener, name), peer, stream, load, self.shared.limits());
+        let connection = connection.behind_door(self.shared.door().is_some());
         let connection = Rc::new(RefCell::new(connection));
         self.table.borrow_mut().insert(id, connection.clone());
         self.spawn(drive(self.clone(), connection));

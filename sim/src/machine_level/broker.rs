@@ -1,7 +1,7 @@
 //! The machine as the simulator sees it: its settings from a scenario, and its output as the
 //! packets that a client of some version reads.
 
-use stormpetrel::machine::{Deliver, Limits, ListenerSettings, Outgoing, Settings};
+use stormpetrel::machine::{Access, Deliver, Limits, ListenerSettings, Outgoing, Settings};
 use stormpetrel::mqtt::types::{QoS, Reason};
 use stormpetrel::mqtt::wire::reason::ReturnCode;
 use stormpetrel::mqtt::wire::{ConnAckProperties, Packet, Publish};
@@ -43,6 +43,7 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
+        access: Access::default(),
         effort_max: EFFORT_MAX,
     }
 }

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use stormpetrel::config::{Bind, Config, Listener};
+use stormpetrel::config::{Authentication, Bind, Config, Listener};
 use stormpetrel::machine::{Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
 use stormpetrel::server::{self, Clock, Network, Shared};
@@ -72,7 +72,7 @@ async fn serve(
     brokers: Brokers,
 ) -> turmoil::Result {
     let clock = Clock::starting_at(Timestamp(unix_millis()));
-    let shared = server::shared(&config, seed, clock, 1);
+    let shared = server::shared(&config, seed, clock, 1)?;
     brokers.0.borrow_mut().push(Arc::downgrade(&shared));
     Ok(server::run(network, &config, shared).await?)
 }
@@ -94,6 +94,7 @@ fn config(broker: &Broker) -> Config {
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
         limits: limits(broker),
+        authentication: vec![Authentication::Anonymous { is_allowed: true }],
     }
 }
 

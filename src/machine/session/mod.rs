@@ -21,6 +21,7 @@ use super::connections::Slot;
 use super::groups::{GroupId, Standing};
 use super::ledger::Drops;
 use super::{Limits, Timestamp};
+use crate::access::Identity;
 use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::{Connect, PACKET_BYTES_MAX, Packet, Will, encoded_bytes};
 use crate::plant::{self, Plant};
@@ -136,6 +137,8 @@ impl Attachment {
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client_id: Arc<str>,
+    /// Whose it is: of the client that was attached last.
+    pub(super) identity: Identity,
     pub(super) expiry: SessionExpiry,
     /// The connection attached to it.
     pub(super) connection: Option<Slot>,
@@ -163,6 +166,7 @@ impl Session {
     pub(super) fn new(client_id: Arc<str>, expiry: SessionExpiry) -> Session {
         Session {
             client_id,
+            identity: Identity::default(),
             expiry,
             connection: None,
             subscriptions: BTreeSet::new(),

@@ -26,6 +26,7 @@ pub(super) fn settings() -> Settings {
         session_expiry: None,
         disconnect_delay: None,
         max_qos: QoS::ExactlyOnce,
+        access: Access::default(),
         effort_max: EFFORT_MAX,
     }
 }
@@ -87,6 +88,11 @@ impl Broker {
         };
         assert_eq!(answer.reason, Reason::Success);
         connection
+    }
+
+    /// The version that is spoken on a connection.
+    pub(super) fn knows(&mut self, connection: ConnectionId, version: Version) {
+        self.versions.insert(connection, version);
     }
 
     pub(super) fn send(&mut self, connection: ConnectionId, packet: Packet) {

@@ -4,6 +4,7 @@
 //! say. Each other file has one subject; `table.rs` shows every state against every packet, and
 //! `random.rs` holds any sequence of inputs to the machine's invariants.
 
+mod access;
 mod accounts;
 mod connections;
 mod effort;

@@ -1,0 +1,328 @@
+//! Authentication: the trait that a plugin implements, and how the verdicts of several combine.
+//!
+//! A plugin may wait, and may have costly work done elsewhere ([`ConnectRequest::compute`]).
+//! Knows nothing of how a client is answered: the machine does that.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::mqtt::types::{Reason, Text};
+
+/// Decides who may connect.
+///
+/// ```
+/// use stormpetrel::access::{Authenticate, ConnectRequest, Verdict};
+///
+/// struct ByClientId;
+///
+/// impl Authenticate for ByClientId {
+///     async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+///         if request.client_id.starts_with("plant-") { Verdict::Admitted } else { Verdict::Abstains }
+///     }
+/// }
+/// ```
+pub trait Authenticate: Send + Sync + 'static {
+    /// Judges a client that wants to connect. Dropped if the client leaves, or takes longer than
+    /// the time it has to connect.
+    fn authenticate(&self, request: &ConnectRequest) -> impl Future<Output = Verdict> + Send;
+}
+
+/// What a plugin thinks of a client. One is let in if no plugin refuses and at least one does
+/// not abstain, as in amqtt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is who it says it is.
+    Proven,
+    /// It may come in; whether it is who it says it is was not looked at.
+    Admitted,
+    /// The plugin has no opinion.
+    Abstains,
+    /// It may not come in.
+    Refused(Refusal),
+}
+
+/// Why a client may not come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The user name and the password do not belong together.
+    BadCredentials,
+    /// Clients of this kind are not let in.
+    NotAuthorized,
+    /// Too many clients are being judged: it may try again.
+    Busy,
+    /// What decides cannot be reached: it may try again.
+    Unavailable,
+}
+
+impl Refusal {
+    /// The reason that a client of 5.0 is told.
+    pub fn reason(self) -> Reason {
+        match self {
+            Refusal::BadCredentials => Reason::BadUserNameOrPassword,
+            Refusal::NotAuthorized => Reason::NotAuthorized,
+            Refusal::Busy => Reason::ServerBusy,
+            Refusal::Unavailable => Reason::ServerUnavailable,
+        }
+    }
+}
+
+/// Who a client is, as far as the broker knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Its user name.
+    pub user: Option<Arc<str>>,
+    /// Whether a plugin has seen proof of that.
+    pub is_proven: bool,
+    /// Where it connects from.
+    pub address: Option<IpAddr>,
+}
+
+impl Identity {
+    /// Whether a session that `owner` began is this client's too. One that belongs to a proven
+    /// user is nobody else's; any other is whoever's gives its client id.
+    pub fn may_resume(&self, owner: &Identity) -> bool {
+        !owner.is_proven || (self.is_proven && self.user == owner.user)
+    }
+}
+
+/// What all plugins together come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The client is let in.
+    Accepted(Identity),
+    /// It is not.
+    Refused(Refusal),
+}
+
+/// What a plugin is asked: a client that wants to connect.
+pub struct ConnectRequest {
+    /// As it gave it: may be empty.
+    pub client_id: Text,
+    /// Who it says it is.
+    pub username: Option<Text>,
+    /// And its proof. Not in the output of `Debug`.
+    pub password: Option<Bytes>,
+    /// The listener where it came in.
+    pub listener: Arc<str>,
+    /// Where it connects from.
+    pub address: Option<IpAddr>,
+    /// Who does costly work.
+    pub computer: Arc<dyn Compute>,
+}
+
+impl ConnectRequest {
+    /// Has costly work done where it holds up no connection.
+    ///
+    /// # Errors
+    /// There is too much to do already.
+    pub async fn compute(
+        &self,
+        work: impl FnOnce() -> bool + Send + 'static,
+    ) -> Result<bool, Busy> {
+        self.computer.compute(Box::new(work)).await
+    }
+}
+
+impl fmt::Debug for ConnectRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectRequest")
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .field("listener", &self.listener)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Costly work with a yes or no at its end.
+pub type Work = Box<dyn FnOnce() -> bool + Send>;
+
+/// Does costly work.
+pub trait Compute: Send + Sync + fmt::Debug {
+    /// Does it, now or later.
+    fn compute(&self, work: Work) -> Pin<Box<dyn Future<Output = Result<bool, Busy>> + Send>>;
+}
+
+/// There is too much to do already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is too much to do")]
+pub struct Busy;
+
+/// Does all work at once, where it is asked for: for simulations and tests.
+#[derive(Clone, Copy, Debug)]
+pub struct Inline;
+
+impl Compute for Inline {
+    fn compute(&self, work: Work) -> Pin<Box<dyn Future<Output = Result<bool, Busy>> + Send>> {
+        Box::pin(std::future::ready(Ok(work())))
+    }
+}
+
+/// All plugins that are asked before a client is let in.
+#[derive(Clone, Default)]
+pub struct Door {
+    plugins: Vec<Arc<dyn Ask>>,
+}
+
+impl Door {
+    /// Adds a plugin.
+    pub fn add(&mut self, plugin: impl Authenticate) {
+        self.plugins.push(Arc::new(plugin));
+    }
+
+    /// Adds the plugins of another.
+    pub fn extend(&mut self, other: &Door) {
+        self.plugins.extend_from_slice(&other.plugins);
+    }
+
+    /// Asks every plugin until one refuses.
+    pub async fn judge(&self, request: &ConnectRequest) -> Judgement {
+        let (mut is_admitted, mut is_proven) = (false, false);
+        for plugin in &self.plugins {
+            match plugin.ask(request).await {
+                Verdict::Proven => (is_admitted, is_proven) = (true, true),
+                Verdict::Admitted => is_admitted = true,
+                Verdict::Abstains => {}
+                Verdict::Refused(refusal) => return Judgement::Refused(refusal),
+            }
+        }
+        if !is_admitted {
+            return Judgement::Refused(Refusal::NotAuthorized);
+        }
+        let user = request.username.as_deref().map(Arc::from);
+        Judgement::Accepted(Identity { user, is_proven, address: request.address })
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Door").field("plugins", &self.plugins.len()).finish()
+    }
+}
+
+/// A plugin of any type.
+trait Ask: Send + Sync {
+    fn ask<'a>(
+        &'a self,
+        request: &'a ConnectRequest,
+    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+}
+
+impl<P: Authenticate> Ask for P {
+    fn ask<'a>(
+        &'a self,
+        request: &'a ConnectRequest,
+    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+        Box::pin(self.authenticate(request))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Anonymous, PasswordFile, Passwords};
+    use super::*;
+
+    /// Waits for what is ready at once.
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        let mut future = std::pin::pin!(future);
+        let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        match future.as_mut().poll(context) {
+            std::task::Poll::Ready(value) => value,
+            std::task::Poll::Pending => panic!("it waits"),
+        }
+    }
+
+    fn request(username: Option<&str>, password: Option<&str>) -> ConnectRequest {
+        ConnectRequest {
+            client_id: Text::default(),
+            username: username.map(|name| Text::try_from(name).expect("text")),
+            password: password.map(|word| Bytes::copy_from_slice(word.as_bytes())),
+            listener: Arc::from("default"),
+            address: None,
+            computer: Arc::new(Inline),
+        }
+    }
+
+    fn door(file: bool, anonymous: Option<bool>) -> Door {
+        let mut door = Door::default();
+        if let Some(is_allowed) = anonymous {
+            door.add(Anonymous { is_allowed });
+        }
+        if file {
+            let text = "test:$6$l4zQEHEcowc1Pnv4$HHrh8xnsZoLItQ8BmpFHM4r6q5UqK3DnXp2GaTm5zp5buQ7\
+                        NheY3Xt9f6godVKbEtA.hOC7IEDwnok3pbAOip.";
+            door.add(PasswordFile::new(Passwords::parse(text, "passwd").expect("valid")));
+        }
+        door
+    }
+
+    /// amqtt's table of plugins, `allow-anonymous` and credentials, every field of it.
+    #[test]
+    fn every_combination_of_plugins_and_credentials_is_judged_as_by_amqtt() {
+        use Refusal::{BadCredentials as Bad, NotAuthorized as Not};
+        type Answer = Result<bool, Refusal>;
+        const IN: Answer = Ok(false);
+        const PROVEN: Answer = Ok(true);
+        let credentials = [
+            (None, None),
+            (Some("test"), None),
+            (Some("test"), Some("test")),
+            (Some("test"), Some("wrong")),
+            (Some("nobody"), Some("test")),
+            (Some(""), None),
+            (Some(""), Some("test")),
+        ];
+        let (not, bad) = (Err(Not), Err(Bad));
+        let table: [(bool, Option<bool>, [Answer; 7]); 6] = [
+            (true, None, [not, bad, PROVEN, bad, bad, not, not]),
+            (false, Some(true), [IN, IN, IN, IN, IN, IN, IN]),
+            (false, Some(false), [not, IN, IN, IN, IN, not, not]),
+            (true, Some(true), [IN, bad, PROVEN, bad, bad, IN, IN]),
+            (true, Some(false), [not, bad, PROVEN, bad, bad, not, not]),
+            (false, None, [not; 7]),
+        ];
+        for (file, anonymous, wants) in table {
+            for ((user, password), want) in credentials.into_iter().zip(wants) {
+                let door = door(file, anonymous);
+                let got = match now(door.judge(&request(user, password))) {
+                    Judgement::Accepted(identity) => {
+                        assert_eq!(identity.user.as_deref(), user);
+                        Ok(identity.is_proven)
+                    }
+                    Judgement::Refused(refusal) => Err(refusal),
+                };
+                assert_eq!(got, want, "file {file}, {anonymous:?}: {user:?} {password:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_session_of_a_proven_user_is_nobody_elses() {
+        let identity = |user: Option<&str>, is_proven| Identity {
+            user: user.map(Arc::from),
+            is_proven,
+            address: None,
+        };
+        let cases = [
+            (identity(Some("a"), true), identity(Some("a"), true), true),
+            (identity(Some("a"), true), identity(Some("b"), true), false),
+            (identity(Some("a"), true), identity(Some("a"), false), false),
+            (identity(Some("a"), true), identity(None, false), false),
+            (identity(None, false), identity(Some("b"), true), true),
+            (identity(Some("a"), false), identity(Some("b"), false), true),
+        ];
+        for (owner, client, want) in cases {
+            assert_eq!(client.may_resume(&owner), want, "{owner:?} {client:?}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        assert!(!format!("{:?}", request(Some("user"), Some("secret"))).contains("secret"));
+    }
+}

@@ -1,0 +1,190 @@
+//! `stormpetrel passwd`: makes and mends password files.
+//!
+//! A file is replaced as a whole, so that a broker that starts meanwhile reads the old or the new
+//! one. Passwords come from the terminal, unseen, or from the first line of the standard input.
+//! What the lines mean is in the library's `access/`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use clap::{Args, Subcommand};
+use stormpetrel::access::{Hash, Passwords};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Makes a new file with one user.
+    Create(User),
+    /// Adds a user, or gives one another password.
+    Add(User),
+    /// Removes a user.
+    Delete(User),
+    /// Says whether a password is the user's, with exit code 0 if it is and 1 if it is not.
+    Verify(User),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct User {
+    /// The password file.
+    file: PathBuf,
+    /// The user name.
+    user: String,
+}
+
+/// Does it. Whether the answer is yes, where it is a question.
+pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
+    match action {
+        Action::Create(target) => {
+            check_name(&target.user)?;
+            let is_there = target.file.try_exists().context("the file cannot be looked for")?;
+            ensure!(!is_there, "{} is there already; `passwd add` adds to it", target.show());
+            let line = line_for(&target.user)?;
+            replace(&target.file, &format!("{line}\n"))?;
+        }
+        Action::Add(target) => {
+            check_name(&target.user)?;
+            let old = target.read()?;
+            let line = line_for(&target.user)?;
+            replace(&target.file, &with_line(&old, &target.user, Some(&line)))?;
+        }
+        Action::Delete(target) => {
+            let old = target.read()?;
+            ensure!(has_user(&old, &target.user), "{} has no such user", target.show());
+            replace(&target.file, &with_line(&old, &target.user, None))?;
+        }
+        Action::Verify(target) => {
+            let passwords = Passwords::parse(&target.read()?, &target.show())?;
+            ensure!(passwords.has(&target.user), "{} has no such user", target.show());
+            return Ok(passwords.verify(&target.user, ask("Password: ")?.as_bytes()));
+        }
+    }
+    Ok(true)
+}
+
+impl User {
+    fn show(&self) -> String {
+        self.file.display().to_string()
+    }
+
+    fn read(&self) -> anyhow::Result<String> {
+        fs::read_to_string(&self.file).with_context(|| format!("{} cannot be read", self.show()))
+    }
+}
+
+/// A name that the file could not hold is refused.
+fn check_name(user: &str) -> anyhow::Result<()> {
+    let is_good = !user.is_empty()
+        && !user.starts_with('#')
+        && user.trim() == user
+        && !user.contains(|c: char| c == ':' || c.is_control());
+    ensure!(
+        is_good,
+        "a user name is not empty, does not begin with `#`, and holds no `:`, no control \
+         character and no space at its ends"
+    );
+    Ok(())
+}
+
+fn line_for(user: &str) -> anyhow::Result<String> {
+    let password = ask("Password: ")?;
+    ensure!(!password.is_empty(), "the password is empty");
+    ensure!(password.len() <= Hash::PASSWORD_BYTES_MAX, "the password is longer than 1,024 bytes");
+    if io::stdin().is_terminal() {
+        ensure!(password == ask("Again: ")?, "the two passwords are not the same");
+    }
+    let hash = Hash::make(password.as_bytes()).context("the system gives no randomness")?;
+    Ok(format!("{user}:{hash}"))
+}
+
+/// Asks for a password, unseen; where nobody sits at a terminal, takes a line.
+fn ask(prompt: &str) -> anyhow::Result<String> {
+    if io::stdin().is_terminal() {
+        return rpassword::prompt_password(prompt).context("the password cannot be read");
+    }
+    let mut line = String::new();
+    let bytes = io::stdin().read_line(&mut line).context("the password cannot be read")?;
+    if bytes == 0 {
+        bail!("no password is given on the standard input");
+    }
+    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Whether the line of a file is this user's.
+fn is_of(line: &str, user: &str) -> bool {
+    let line = line.trim();
+    !line.starts_with('#') && line.split_once(':').is_some_and(|(name, _)| name == user)
+}
+
+fn has_user(text: &str, user: &str) -> bool {
+    text.lines().any(|line| is_of(line, user))
+}
+
+/// The text of a file with another line for this user, or none; every other line stays.
+fn with_line(text: &str, user: &str, new: Option<&str>) -> String {
+    let mut new = new;
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        if is_of(line, user) {
+            lines.extend(new.take());
+        } else {
+            lines.push(line);
+        }
+    }
+    lines.extend(new);
+    lines.iter().flat_map(|line| [line, "\n"]).collect()
+}
+
+/// Replaces a file at once, or not at all. Only its owner can read the new one.
+fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
+    // Behind a link, so that the link stays one.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut name = path.file_name().context("the path names no file")?.to_owned();
+    name.push(format!(".new-{}", std::process::id()));
+    let new = path.with_file_name(name);
+    let written = write_new(&new, text).and_then(|()| fs::rename(&new, &path));
+    if written.is_err() {
+        // What went wrong is said; that this fails too, nobody needs to know.
+        let _ = fs::remove_file(&new);
+    }
+    written.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn write_new(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file: File = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_lines_stay_as_they_are() {
+        let text = "# users\na:1\n\n b:2 \n#a:3\na:4\n";
+        let cases = [
+            ("a", Some("a:9"), "# users\na:9\n\n b:2 \n#a:3\n"),
+            ("b", Some("b:9"), "# users\na:1\n\nb:9\n#a:3\na:4\n"),
+            ("c", Some("c:9"), "# users\na:1\n\n b:2 \n#a:3\na:4\nc:9\n"),
+            ("a", None, "# users\n\n b:2 \n#a:3\n"),
+        ];
+        for (user, line, want) in cases {
+            assert_eq!(with_line(text, user, line), want, "{user} {line:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_a_file_cannot_hold_are_refused() {
+        for bad in ["", "#a", "a:b", " a", "a ", "a\nb"] {
+            assert!(check_name(bad).is_err(), "{bad:?}");
+        }
+        for good in ["a", "c@mpl3x", "a b", "ä", "a#"] {
+            assert!(check_name(good).is_ok(), "{good:?}");
+        }
+    }
+}

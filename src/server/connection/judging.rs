@@ -1,0 +1,111 @@
+//! A client at the door: its CONNECT, and what came behind it, wait for the plugins' verdict.
+//!
+//! Nothing of it has reached the machine yet, and the deadline for its CONNECT goes on. What is
+//! decided, and how, is in `access/`.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::super::network::Network;
+use super::super::worker::Worker;
+use super::{Connection, Postponed, resume};
+use crate::access::{ConnectRequest, Judgement};
+use crate::machine::{self, ConnectionId};
+use crate::mqtt::wire::{Connect, Packet};
+
+/// A CONNECT that is being judged.
+pub(super) struct Judging {
+    judgement: Pin<Box<dyn Future<Output = Judgement>>>,
+    held: Held,
+}
+
+/// What waits for the verdict: a CONNECT, and what is behind it.
+#[derive(Debug)]
+pub(super) struct Held {
+    connect: Box<Connect>,
+    rest: Postponed,
+}
+
+impl fmt::Debug for Judging {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judging").field("held", &self.held).finish_non_exhaustive()
+    }
+}
+
+/// Has the client judged whose CONNECT was decoded. Nothing may be handed in meanwhile.
+pub(super) fn judge<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+    connect: Box<Connect>,
+    rest: Postponed,
+) {
+    let connection = &mut *connection.borrow_mut();
+    let door = worker.shared().door().expect("only behind a door is anybody judged").clone();
+    let request = ConnectRequest {
+        client_id: connect.client_id.clone(),
+        username: connect.username.clone(),
+        password: connect.password.clone(),
+        listener: connection.listener_name.clone(),
+        address: Some(connection.peer.ip()),
+        computer: worker.shared().computer(|| worker.network().computer()),
+    };
+    let judgement = Box::pin(async move { door.judge(&request).await });
+    connection.judging = Some(Box::new(Judging { judgement, held: Held { connect, rest } }));
+}
+
+/// Hands a client that was judged to the machine, and then what it sent meanwhile.
+pub(super) fn enter<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+    id: ConnectionId,
+    (held, judgement): (Held, Judgement),
+) {
+    let connect = held.connect;
+    let input = machine::Input::Connecting { connection: id, connect, judgement };
+    worker.exchange(None, |machine, now| machine.handle(input, now));
+    resume(worker, connection, id, held.rest);
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Whether the plugins are asked before its client is let in.
+    pub(crate) fn behind_door(mut self, has_door: bool) -> Connection<S> {
+        self.has_door = has_door;
+        self
+    }
+
+    /// Whether what was decoded first is a client that must be judged.
+    pub(super) fn must_be_judged(&self, first: &Packet) -> bool {
+        self.is_new && self.has_door && matches!(first, Packet::Connect(_))
+    }
+
+    /// Takes out the CONNECT of a client that must be judged.
+    pub(super) fn take_unjudged(&self, packets: &mut Vec<Packet>) -> Option<Box<Connect>> {
+        if !self.must_be_judged(packets.first()?) {
+            return None;
+        }
+        match packets.remove(0) {
+            Packet::Connect(connect) => Some(connect),
+            _ => None,
+        }
+    }
+
+    /// The verdict, once it is there. Nobody needs one on a client that is gone already.
+    pub(super) fn poll_judging(&mut self, context: &mut Context<'_>) -> Poll<(Held, Judgement)> {
+        if self.closed.is_some() {
+            self.judging = None;
+        }
+        let Some(judging) = &mut self.judging else { return Poll::Pending };
+        let Poll::Ready(judgement) = judging.judgement.as_mut().poll(context) else {
+            return Poll::Pending;
+        };
+        let judging = self.judging.take().expect("it was polled a moment ago");
+        self.is_new = false;
+        self.timer = None;
+        Poll::Ready((judging.held, judgement))
+    }
+}

@@ -1,0 +1,64 @@
+//! The end of a connection: our half is closed, and the peer is waited for.
+//!
+//! Nothing is decoded any more. What came before is in `connection.rs`.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::plant::{self, Plant};
+
+use super::super::closed::Closed;
+use super::super::network::Network;
+use super::super::worker::Worker;
+use super::{Connection, ROUNDS_PER_TURN};
+
+/// Time for the peer to close too, so that it reads our last bytes and not a reset.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Closes our half and reads until the peer has closed its own: a close with input unread is a
+/// reset, which could take our last bytes away from the peer.
+pub(super) async fn linger<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<N::Stream>>,
+) {
+    let ended = async {
+        poll_fn(|context| connection.borrow_mut().poll_shutdown(context)).await;
+        let buffer = || worker.read_buffer();
+        poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context)).await;
+    };
+    // Late or not, there is nothing more to do.
+    let _ = tokio::time::timeout(LINGER_TIMEOUT, ended).await;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(super) fn may_linger(&self) -> bool {
+        let may = !self.is_cut && self.closed.is_some_and(Closed::is_orderly);
+        may && !plant::is_on(Plant::LingerLost)
+    }
+
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // If it fails, so does the next read.
+        Pin::new(&mut self.stream).poll_shutdown(context).map(drop)
+    }
+
+    /// Reads and forgets until the peer has ended.
+    fn poll_ended(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<()> {
+        if self.is_cut {
+            return Poll::Ready(());
+        }
+        for _ in 0..ROUNDS_PER_TURN {
+            let mut buffer = ReadBuf::new(buffer);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,137 @@
+//! Passwords from end to end: made by the command, kept in a file, checked by a running broker.
+//!
+//! What each kind of hash is, and how plugins combine, is tested beside the code in `src/access/`.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use stormpetrel::Broker;
+
+/// `stormpetrel passwd ACTION FILE USER` with a password; its exit code and what it said.
+fn passwd(action: &str, file: &str, user: &str, password: &str) -> (Option<i32>, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_stormpetrel"))
+        .args(["passwd", action, file, user])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // One that asks for no password may have ended already.
+    let _ = writeln!(stdin, "{password}");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).expect("UTF-8");
+    assert!(password.is_empty() || !said.contains(password), "it shows the password");
+    (output.status.code(), said)
+}
+
+/// A path where no file is.
+fn path(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_file(&path);
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn users_are_added_changed_and_deleted() {
+    let file = path("users");
+    assert_eq!(passwd("add", &file, "ann", "secret-1").0, Some(1), "there is no file yet");
+    assert_eq!(passwd("create", &file, "ann", "secret-1"), (Some(0), String::new()));
+    assert_eq!(passwd("create", &file, "bob", "secret-2").0, Some(1), "it is there already");
+    assert_eq!(passwd("add", &file, "bob", "secret-2"), (Some(0), String::new()));
+    assert_eq!(passwd("add", &file, "ann", "secret-3"), (Some(0), String::new()));
+    let verified = |user: &str, password: &str| passwd("verify", &file, user, password).0;
+    assert_eq!(verified("ann", "secret-1"), Some(1));
+    assert_eq!(verified("ann", "secret-3"), Some(0));
+    assert_eq!(verified("bob", "secret-2"), Some(0));
+    assert_eq!(passwd("delete", &file, "bob", ""), (Some(0), String::new()));
+    assert_eq!(passwd("delete", &file, "bob", "").0, Some(1), "there is no such user any more");
+    assert_eq!(passwd("add", &file, "a:b", "secret-4").0, Some(1), "no such name");
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    assert!(text.starts_with("ann:$argon2id$") && text.lines().count() == 1, "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn only_its_owner_can_read_a_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let file = path("secret-users");
+    passwd("create", &file, "ann", "secret-1");
+    let mode = || std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("it is ours");
+    passwd("add", &file, "bob", "secret-2");
+    assert_eq!(mode(), 0o600);
+}
+
+/// CONNECT of 3.1.1, and the return code of its CONNACK.
+fn return_code(broker: &Broker, client: &str, user: Option<&str>, password: Option<&str>) -> u8 {
+    let field = |text: &str| {
+        let mut bytes = (text.len() as u16).to_be_bytes().to_vec();
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
+    };
+    let flags = 2 | u8::from(user.is_some()) << 7 | u8::from(password.is_some()) << 6;
+    let mut body = [field("MQTT"), vec![4, flags, 0, 60], field(client)].concat();
+    for text in [user, password].into_iter().flatten() {
+        body.extend(field(text));
+    }
+    let mut stream = TcpStream::connect(broker.addresses()[0]).expect("it listens");
+    let mut packet = vec![0x10, u8::try_from(body.len()).expect("short")];
+    packet.extend(body);
+    stream.write_all(&packet).expect("it reads");
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer).expect("it answers");
+    assert_eq!(answer[..3], [0x20, 2, 0]);
+    answer[3]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_lets_in_who_knows_the_password() {
+    let file = path("broker-users");
+    passwd("create", &file, "ann", "secret-1");
+    let yaml = |auth: &str| {
+        format!(
+            "listeners: {{default: {{bind: '127.0.0.1:0'}}}}\nauth: {{{auth}, password-file: '{file}'}}"
+        )
+    };
+    let closed = Broker::from_yaml(&yaml("plugins: [auth_file]")).expect("good").start().await;
+    let closed = closed.expect("it starts");
+    let both = Broker::from_yaml(&yaml("allow-anonymous: true")).expect("good").start().await;
+    let both = both.expect("it starts");
+    for (user, password, wants) in [
+        (None, None, [5, 0]),
+        (Some("ann"), None, [5, 5]),
+        (Some("ann"), Some("secret-1"), [0, 0]),
+        (Some("ann"), Some("secret-2"), [5, 5]),
+        (Some("bob"), Some("secret-1"), [5, 5]),
+        (Some(""), None, [5, 0]),
+    ] {
+        for (broker, want) in [&closed, &both].into_iter().zip(wants) {
+            let client = format!("{user:?} {password:?}");
+            assert_eq!(return_code(broker, &client, user, password), want, "{client}");
+        }
+    }
+    closed.shut_down_and_wait().await;
+    both.shut_down_and_wait().await;
+}
+
+#[tokio::test]
+async fn a_broker_does_not_start_without_the_file_that_it_needs() {
+    let missing = path("missing-users");
+    let broken = path("broken-users");
+    std::fs::write(&broken, "# users\nann:plain-text\n").expect("a temporary file");
+    for (file, want) in [(&missing, "cannot be read"), (&broken, "broken-users:2: user \"ann\"")] {
+        let yaml = format!(
+            "listeners: {{default: {{bind: '127.0.0.1:0'}}}}\n\
+             auth: {{plugins: [auth_file], password-file: '{file}'}}"
+        );
+        let started = Broker::from_yaml(&yaml).expect("good").start().await;
+        let error = started.expect_err("it must not start").to_string();
+        assert!(error.contains(want) && !error.contains("plain-text"), "{error}");
+    }
+}
