@@ -53,7 +53,7 @@ pub use ledger::{DropReason, Drops, Ledger};
 pub use limits::Limits;
 pub use sys::Readings;
 
-use crate::access::Identity;
+use crate::access::{Authorise, Identity};
 use crate::mqtt::types::{PacketId, QoS, Reason, Version};
 use crate::mqtt::wire::{Ack, DecodeError, Packet};
 use crate::plant::{self, Plant};
@@ -81,12 +81,14 @@ pub struct Settings {
     pub access: Access,
 }
 
-/// What the machine needs to know of authentication.
+/// What the machine needs to know of authentication and authorisation.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Whether clients are judged before the machine sees them, so that every CONNECT that comes
     /// in by a listener is an [`Input::Connecting`]. If not, everybody is let in.
     pub is_judged: bool,
+    /// Who is asked what clients may do; none: everything.
+    pub authorise: Option<Arc<dyn Authorise>>,
 }
 
 /// What the machine needs to know of a listener.
