@@ -19,6 +19,7 @@ mod input;
 mod ledger;
 mod limits;
 mod parting;
+mod policy;
 mod retained;
 mod route;
 mod session;
@@ -39,6 +40,7 @@ use connections::{Connections, Phase, Slot, version_of};
 use deadlines::{Deadlines, Due};
 use effort::Effort;
 use parting::{Parting, Remains};
+use policy::{Asking, Policy};
 use retained::Retained;
 use session::{Acknowledged, Transmission};
 use subscriptions::{Matches, Subscriptions};
@@ -49,8 +51,9 @@ pub use input::{
     Alias, Closing, ConnectionId, Deliver, Input, ListenerId, Outgoing, Remaining, SubscriptionIds,
     Timestamp,
 };
-pub use ledger::{DropReason, Drops, Ledger};
+pub use ledger::{Denials, DropReason, Drops, Ledger};
 pub use limits::Limits;
+pub use policy::Denial;
 pub use sys::Readings;
 
 use crate::access::{Authorise, Identity};
@@ -117,6 +120,7 @@ pub struct Machine {
     ledger: Ledger,
     sys: Sys,
     is_shutting_down: bool,
+    policy: Policy,
     /// What everything so far has cost.
     effort: Effort,
     /// Sessions that ended, and what is left of them to be cleared away.
@@ -136,6 +140,7 @@ impl Machine {
             connections: Connections::new(connections, settings.listeners.len()),
             clients: Clients::new(clients),
             subscriptions: Subscriptions::new(subscriptions, tree_seed),
+            policy: Policy::new(settings.access.authorise.clone()),
             settings,
             random,
             retained: Retained::new(),
@@ -174,6 +179,7 @@ impl Machine {
             }
             Input::ConnectTimedOut { connection } => self.handle_connect_timeout(connection),
             Input::Closed { connection } => self.handle_closed(connection, now),
+            Input::PolicyChanged(authorise) => self.handle_policy(authorise, now),
             Input::Measured(readings) => self.sys.readings = readings,
             Input::Deadline => self.handle_deadline(now),
             Input::ShutDown => self.handle_shut_down(now),
@@ -200,6 +206,13 @@ impl Machine {
             let mut pull = Transmission {
                 attachment,
                 retained: &self.retained,
+                policy: &mut self.policy,
+                asking: Asking {
+                    client_id: &session.client_id,
+                    identity: &session.identity,
+                    is_inside: session.is_inside,
+                    was_denied: &mut session.was_denied,
+                },
                 ledger: &mut self.ledger,
                 drops: &mut session.drops,
                 effort: &mut self.effort,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use tokio::sync::Notify;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::clock::Clock;
 use super::load::{Load, Usage, readings};
@@ -18,7 +18,7 @@ use super::mailbox::{Arrival, Mailbox};
 use super::signal::Signal;
 use crate::access::{Compute, Door};
 use crate::machine::{
-    ConnectionId, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
+    ConnectionId, Denial, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
 };
 use crate::plant::{self, Plant};
 
@@ -149,7 +149,10 @@ impl<A> Shared<A> {
         if is_sooner {
             core.armed = deadline;
         }
+        let mut denials = Vec::new();
+        core.machine.poll_denials(&mut denials);
         drop(core);
+        denials.iter().for_each(log_denial);
         if is_sooner && !plant::is_on(Plant::TimerNotRearmed) {
             self.rearmed.notify_one();
         }
@@ -321,6 +324,12 @@ impl<A> Drop for Watch<'_, A> {
             self.shared.fail();
         }
     }
+}
+
+/// What a client may not do, the first time that it tries: what it says is escaped.
+fn log_denial(denial: &Denial) {
+    let Denial { client_id, user, action, topic, rule } = denial;
+    warn!(?client_id, ?user, %action, ?topic, reason = %rule.escape_debug(), "denied");
 }
 
 /// Where a new connection goes: to the worker with the fewest, the lowest of these.
