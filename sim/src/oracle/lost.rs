@@ -101,7 +101,7 @@ impl Account<'_, '_> {
     fn owed(&self, message: &Message<'_>) -> Option<(Qos, Ordinal)> {
         let session = &self.case.sessions.all[self.session];
         let is_own = session.identity == message.publisher;
-        let topic = self.case.subscriptions.topic(message.topic)?;
+        let topic = message.topic_place;
         let during = message.span()?;
         let is_certain =
             message.is_acked() || (message.is_sure() && !limits_bite(self.case.facts.scenario));
@@ -174,7 +174,7 @@ impl Account<'_, '_> {
             let was_there =
                 qos > Qos::AtMostOnce || entry.is_some_and(|entry| entry.to < during.from);
             other.publisher == message.publisher
-                && other.topic == message.topic
+                && other.topic_place == message.topic_place
                 && other.qos == message.qos
                 && other.will_of.is_none()
                 && delivery.saw.qos == qos
@@ -183,13 +183,9 @@ impl Account<'_, '_> {
                 && was_there
                 && other.asked > message.asked_last
                 && other.effects.iter().all(|effect| effect.span.from > during.to)
-                && self.came_by_own(delivery, other)
+                && delivery.explanation.own
+                && !delivery.explanation.shared
         })
-    }
-
-    fn came_by_own(&self, delivery: &Delivery<'_>, message: &Message<'_>) -> bool {
-        let explanation = self.case.explain(delivery, message);
-        explanation.own && !explanation.shared
     }
 }
 
@@ -200,7 +196,7 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
         return;
     }
     let Some(during) = message.span() else { return };
-    let Some(topic) = case.subscriptions.topic(message.topic) else { return };
+    let topic = message.topic_place;
     check_members(case, message, topic, during, wrong);
     if !message.is_acked() || message.qos == Qos::AtMostOnce {
         return;

@@ -33,7 +33,7 @@ fn waited(case: &Case<'_>, before: usize, on: usize) -> Vec<Ordinal> {
             return false;
         };
         let is_between = |from: Ordinal, to: Ordinal| from > since && to < entry.from;
-        let explanation = case.explain(delivery, message);
+        let explanation = delivery.explanation;
         message.span().is_some_and(|span| is_between(span.from, span.to))
             && !explanation.retained
             && explanation.is_found()

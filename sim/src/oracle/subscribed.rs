@@ -37,7 +37,7 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
 }
 
 fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, wrong: &mut Wrong) {
-    let explanation = case.explain(delivery, message);
+    let explanation = delivery.explanation;
     let is_of_invented = message.asked > delivery.at; // invented.rs says that
     if explanation.is_found()
         || is_of_invented
@@ -91,7 +91,7 @@ fn check_unexplained(
         let words = format!("received {name}, {why}");
         return wrong.add(promise, "delivered-though-not-taken", client, words, &events);
     }
-    let Some(topic) = case.subscriptions.topic(message.topic) else { return };
+    let topic = message.topic_place;
     let ended = case.subscriptions.matching(delivery.session, topic).find_map(|(_, changes)| {
         let mut before = changes.iter().filter(|change| change.span.to < message.asked);
         before.rfind(|change| change.to.is_none())
