@@ -241,11 +241,11 @@ fn after(facts: &Facts<'_>, end: Ordinal, secs: u32) -> Ordinal {
 
 fn identity(facts: &Facts<'_>, connection: usize) -> Identity {
     let clients = &facts.scenario.clients;
-    let id = &clients[facts.connections[connection].client].client_id;
-    if id.is_empty() {
+    let client = facts.connections[connection].client;
+    if clients[client].client_id.is_empty() {
         return clients.len() + connection;
     }
-    clients.iter().position(|client| client.client_id == *id).unwrap_or(0)
+    facts.names[client]
 }
 
 /// Whether nobody knows which of the two came first.
