@@ -254,7 +254,7 @@ impl<'p> Generator<'p> {
     fn disconnect(&mut self) -> Action {
         let reason = if self.dice.chance(200) { 4 } else { 0 };
         let is_capped = self.plan.broker.session_expiry_max_s.is_some();
-        let says_expiry = self.dice.chance(if is_capped { 600 } else { 200 });
+        let says_expiry = self.dice.chance(if is_capped { 600 } else { 400 });
         let mut expiry_s = says_expiry.then(|| self.seconds());
         if let (Some(secs), Some(max)) = (&mut expiry_s, self.plan.broker.session_expiry_max_s)
             && *secs > 0

@@ -267,7 +267,7 @@ impl Draw {
         let broker = Broker {
             connections: self.size(1, clients as u64 + 1),
             packet_bytes: self.long(64, 300),
-            connect_timeout_ms: self.limit(50, 3_000),
+            connect_timeout_ms: self.often(50, 3_000),
             keep_alive_max_s: self.short(1, 10),
             inflight: self.often(1, 4).and_then(|max| u16::try_from(max).ok()),
             queue_messages: self.often(1, 10).and_then(|max| usize::try_from(max).ok()),
