@@ -275,7 +275,7 @@ pub(super) fn expiry_s(facts: &Facts<'_>, connection: usize) -> (u32, u32) {
             let other = other.min(max);
             let end = facts.connections[connection].end;
             match request.arrived {
-                Some(at) if facts.is_exact && at <= end.from => bounds = (other, other),
+                Some(at) if facts.has_arrivals && at <= end.from => bounds = (other, other),
                 None if facts.is_exact => {}
                 _ => bounds = (bounds.0.min(other), bounds.1.max(other)),
             }
