@@ -157,7 +157,6 @@ plants! {
     LingerLost Server "a connection closes on bytes that it has not read",
     ConnectTimeoutLost Server "a connection may wait for ever with CONNECT",
     VersionLate Server "everybody is answered in 3.1.1",
-    DeafForgotten Server "what follows a malformed packet is decoded",
     TurnForgotten Server "a connection with more to read than one turn takes is not asked again",
     WriterNotWoken Server "a stream that takes more again wakes nobody",
     GoodbyeUnread Server "what a client sent before it left is not read once writing has failed",

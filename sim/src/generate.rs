@@ -19,6 +19,8 @@ pub(crate) const WILL_NUMBERS_FROM: MessageNumber = 1_000_000;
 pub(crate) const SHARED_IDS_FROM: u32 = 1_000;
 /// Milliseconds between the last operation and the end of the safety phase.
 const AFTERMATH_MS: u64 = 1_000;
+/// The first length of a packet that takes three bytes to say (MQTT 5.0, section 1.5.5).
+const THREE_BYTE_LENGTH: u64 = 0x4000;
 
 /// What is no filter.
 const INVALID: [&str; 12] = [
@@ -254,7 +256,7 @@ impl<'p> Generator<'p> {
     fn disconnect(&mut self) -> Action {
         let reason = if self.dice.chance(200) { 4 } else { 0 };
         let is_capped = self.plan.broker.session_expiry_max_s.is_some();
-        let says_expiry = self.dice.chance(if is_capped { 600 } else { 200 });
+        let says_expiry = self.dice.chance(if is_capped { 600 } else { 400 });
         let mut expiry_s = says_expiry.then(|| self.seconds());
         if let (Some(secs), Some(max)) = (&mut expiry_s, self.plan.broker.session_expiry_max_s)
             && *secs > 0
@@ -326,13 +328,18 @@ impl<'p> Generator<'p> {
         let retain = self.dice.chance(plan.retained);
         let clears = retain && self.dice.chance(300);
         let expires = self.dice.chance(plan.expiring_messages);
+        let topic = self.known_topic();
         let bytes = match self.dice.chance(plan.large_messages) {
             true => self.dice.between(50, 400),
             false => self.dice.below(20),
         };
+        let bytes = match self.dice.chance(plan.huge_messages) {
+            true => THREE_BYTE_LENGTH - (topic.len() as u64 + 2) - self.dice.below(8),
+            false => bytes,
+        };
         Publish {
             message: if clears { 0 } else { self.message },
-            topic: self.known_topic(),
+            topic,
             qos: Qos::ALL[self.weighted(&plan.qos)],
             retain,
             expiry_s: expires.then(|| self.seconds().max(1)),

@@ -18,7 +18,8 @@ use crate::scenario::{ClientIndex, Connect, FaultKind, MessageNumber, Qos, Subsc
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     events: Vec<Event>,
-    hash: Digest,
+    /// What was only counted, and between which events. Those are hashed when somebody asks: few do.
+    counted: Digest,
     /// Whether everything takes effect the moment it arrives, and the broker is told of the end
     /// of a connection as soon as it wants it: the machine level.
     is_exact: bool,
@@ -355,20 +356,21 @@ impl History {
     /// Adds an event; its ordinal.
     pub fn note(&mut self, at_ms: u64, client: Option<ClientIndex>, what: What) -> usize {
         let ordinal = self.events.len();
-        let event = Event { at_ms, ordinal, client, what };
-        event.hash(&mut self.hash);
-        self.events.push(event);
+        self.events.push(Event { at_ms, ordinal, client, what });
         ordinal
     }
 
     /// Counts something for the hash alone: what left the broker, whoever sees it.
     pub fn count(&mut self, what: &impl Hash) {
-        what.hash(&mut self.hash);
+        self.counted.write_usize(self.events.len());
+        what.hash(&mut self.counted);
     }
 
     /// Of all events and of all that was counted, in order. The same in every process.
     pub fn hash(&self) -> u64 {
-        self.hash.finish()
+        let mut hash = self.counted;
+        self.events.hash(&mut hash);
+        hash.finish()
     }
 
     /// What happened to one client.
@@ -391,7 +393,7 @@ impl History {
     /// Forgets everything but keeps the memory.
     pub fn clear(&mut self) {
         self.events.clear();
-        self.hash = Digest::default();
+        self.counted = Digest::default();
     }
 }
 

@@ -55,6 +55,9 @@ pub struct Plan {
     pub expiring_messages: u16,
     /// Of a thousand messages, how many are large.
     pub large_messages: u16,
+    /// Of a thousand messages, how many are so large that their length takes another byte, or
+    /// nearly: more than a slow reader's window.
+    pub huge_messages: u16,
     /// What messages say beside their payload.
     pub properties: PropertyRates,
     /// Of a thousand connections, how many start clean.
@@ -165,6 +168,11 @@ impl Plan {
             faults: draw.one_of(&[0, 0, 1, 2, 5]),
             fault_kinds: draw.fault_kinds(),
             broker: draw.broker(clients),
+            // By a few bytes at a time they would take for ever.
+            huge_messages: match weather.pull_bytes_max {
+                Some(_) => 0,
+                None => draw.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 200]),
+            },
             weather,
         }
     }
@@ -267,7 +275,7 @@ impl Draw {
         let broker = Broker {
             connections: self.size(1, clients as u64 + 1),
             packet_bytes: self.long(64, 300),
-            connect_timeout_ms: self.limit(50, 3_000),
+            connect_timeout_ms: self.often(50, 3_000),
             keep_alive_max_s: self.short(1, 10),
             inflight: self.often(1, 4).and_then(|max| u16::try_from(max).ok()),
             queue_messages: self.often(1, 10).and_then(|max| usize::try_from(max).ok()),

@@ -373,9 +373,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !was_empty {
             self.unanswered += encoded.copied_bytes() / ANSWER_BYTES;
         }
-        let is_lost = plant::is_on(Plant::WriterNotWoken);
-        let waker = if is_lost { Waker::noop() } else { &self.waker };
-        let context = &mut Context::from_waker(waker);
+        let context = &mut Context::from_waker(&self.waker);
         let result = self.output.send(encoded, &mut self.stream, context);
         if was_empty && !self.output.is_empty() {
             self.progressed = Instant::now();
@@ -437,6 +435,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.output.is_empty() {
             return;
         }
+        let deaf = &mut Context::from_waker(Waker::noop());
+        let context = if plant::is_on(Plant::WriterNotWoken) { deaf } else { context };
         let result = self.output.flush(&mut self.stream, context);
         if result.as_ref().is_ok_and(|&bytes| bytes > 0) {
             self.progressed = Instant::now();
@@ -481,7 +481,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.unanswered += packets.len();
         }
         if let Decoded::Undecodable(error) = decoded {
-            self.is_deaf = !plant::is_on(Plant::DeafForgotten);
+            self.is_deaf = true;
             self.version = error.version.unwrap_or(self.version);
         } else {
             let version = self.input.version().filter(|_| !plant::is_on(Plant::VersionLate));

@@ -101,8 +101,8 @@ pub(crate) fn shared_with<A>(
     Ok(Arc::new(Shared::new(settings, door, names.collect(), seed, clock, workers)))
 }
 
-/// Runs a broker with one worker on the caller's thread, until [`Shared::stop`]. Must be called
-/// where local tasks can be spawned (`tokio::task::LocalSet`).
+/// Runs a broker with all its workers on the caller's thread, until [`Shared::stop`]. Must be
+/// called where local tasks can be spawned (`tokio::task::LocalSet`).
 ///
 /// # Errors
 /// A listener's address cannot be bound.
@@ -112,7 +112,14 @@ pub async fn run<N: Network>(
     shared: Arc<Shared<N::Accepted>>,
 ) -> Result<(), Error> {
     let listeners = listener::bind(&network, &config.listeners).await?;
+    let others: Vec<_> = (1..shared.workers())
+        .map(|number| worker::Worker::new(number, network.clone(), shared.clone()))
+        .inspect(|other| network.spawn(worker::run(other.clone(), Vec::new())))
+        .collect();
     worker::run(worker::Worker::new(0, network, shared), listeners).await;
+    for other in others {
+        other.finished().await;
+    }
     Ok(())
 }
 

@@ -2,9 +2,6 @@
 //!
 //! Knows nothing of what is due: `stage.rs` does.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
-
 use super::stage::Due;
 
 /// Bits of a key that tell those of the same millisecond apart: enough for 16 million in a run.
@@ -12,60 +9,34 @@ const PLACE_BITS: u32 = 24;
 /// No run is longer: 34 years, in milliseconds.
 const AT_MAX: u64 = u64::MAX >> PLACE_BITS;
 
-/// Everything that is due.
+/// Everything that is due: what comes last is first. Most of what is queued is due soon, so little
+/// has to move for it, and a heap of so few would be slower.
 #[derive(Debug)]
 pub(super) struct Queue {
-    heap: BinaryHeap<Entry>,
+    entries: Vec<(u64, Due)>,
     queued: u64,
-}
-
-/// Something that is due. Time and place are one number, because a
-/// tenth of a run was spent in comparing them apart.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    key: u64,
-    due: Due,
 }
 
 impl Queue {
     pub(super) fn with_capacity(capacity: usize) -> Queue {
-        Queue { heap: BinaryHeap::with_capacity(capacity), queued: 0 }
+        Queue { entries: Vec::with_capacity(capacity), queued: 0 }
     }
 
     /// Queues something for that time, in milliseconds.
     pub(super) fn push(&mut self, at: u64, due: Due) {
         assert!(self.queued >> PLACE_BITS == 0, "a run ends before so much has happened");
+        // One number for time and place: comparing them apart is slower.
         let key = at.min(AT_MAX) << PLACE_BITS | self.queued;
         self.queued += 1;
-        self.heap.push(Entry { key, due });
+        let later = self.entries.iter().rposition(|(other, _)| *other > key);
+        self.entries.insert(later.map_or(0, |place| place + 1), (key, due));
     }
 
     /// What is due next, and when.
     pub(super) fn pop(&mut self) -> Option<(u64, Due)> {
-        self.heap.pop().map(|entry| (entry.key >> PLACE_BITS, entry.due))
+        self.entries.pop().map(|(key, due)| (key >> PLACE_BITS, due))
     }
 }
-
-impl Ord for Entry {
-    /// The heap gives the greatest first: that is the one with the least key.
-    fn cmp(&self, other: &Entry) -> Ordering {
-        other.key.cmp(&self.key)
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Entry) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Entry) -> bool {
-        self.key == other.key
-    }
-}
-
-impl Eq for Entry {}
 
 #[cfg(test)]
 mod tests {

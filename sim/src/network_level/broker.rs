@@ -58,9 +58,10 @@ pub(super) fn add(
     let (config, network, brokers) = (config(broker), network.clone(), brokers.clone());
     let starts = Cell::new(0);
     sim.host(HOST, move || {
-        let seed = Dice::new(seed, "machine", starts.get()).seed();
+        let mut dice = Dice::new(seed, "machine", starts.get());
         starts.set(starts.get() + 1);
-        serve(network.clone(), config.clone(), seed, brokers.clone())
+        let (seed, workers) = (dice.seed(), 1 + u16::from(dice.chance(300)));
+        serve(network.clone(), config.clone(), seed, workers, brokers.clone())
     });
 }
 
@@ -69,10 +70,11 @@ async fn serve(
     network: SimNetwork,
     config: Config,
     seed: Seed,
+    workers: u16,
     brokers: Brokers,
 ) -> turmoil::Result {
     let clock = Clock::starting_at(Timestamp(unix_millis()));
-    let shared = server::shared(&config, seed, clock, 1)?;
+    let shared = server::shared(&config, seed, clock, workers)?;
     brokers.0.borrow_mut().push(Arc::downgrade(&shared));
     Ok(server::run(network, &config, shared).await?)
 }

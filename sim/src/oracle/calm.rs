@@ -1,10 +1,13 @@
 //! Which connections nothing disturbs: what was sent on these arrives, and within a known time.
 
 use super::facts::{Facts, Ordinal, SLACK_MS};
-use crate::scenario::{AckPolicy, Action, ClientIndex, FaultKind, Manners};
+use crate::scenario::{AckPolicy, Action, ClientIndex, FaultKind, Manners, Op};
 
 /// Milliseconds that a broker may take to do what it does at once.
 const HANDLING_MS: u64 = 1_000;
+
+/// Bytes that are surely on their way without anybody waiting for the reader.
+const WINDOW_BYTES: usize = 1_000;
 
 /// Who lives in peace.
 #[derive(Clone, Debug)]
@@ -29,10 +32,13 @@ impl Calm {
                 _ => false,
             })
         };
+        // What is behind a message that is larger than a window waits for that.
+        let is_huge = |op: &Op| matches!(&op.action, Action::Publish(p) if p.bytes > WINDOW_BYTES);
+        let is_crowded = !facts.is_exact && scenario.ops.iter().any(is_huge);
         let mut clients: Vec<bool> = scenario
             .clients
             .iter()
-            .map(|client| is_prompt(client.manners) && !is_held(client.zone))
+            .map(|client| !is_crowded && is_prompt(client.manners) && !is_held(client.zone))
             .collect();
         for op in &scenario.ops {
             let disturbs = match op.action {

@@ -78,7 +78,7 @@ fn acknowledged(case: &Case<'_>, delivery: &Delivery<'_>, kind: AckKind) -> Opti
 fn check_session(case: &Case<'_>, copies: &[(usize, usize, usize)], wrong: &mut Wrong) -> usize {
     let (message, session, _) = copies[0];
     let message = &case.messages.all[message];
-    let Some(topic) = case.subscriptions.topic(message.topic) else { return 0 };
+    let topic = message.topic_place;
     let last = &case.deliveries.all[copies[copies.len() - 1].2];
     let (mut own, mut by_groups) = (0, 0);
     for effect in message.effects.iter().filter(|effect| effect.span.from < last.at) {
@@ -141,7 +141,7 @@ fn check_groups(
     wrong: &mut Wrong,
 ) {
     let message = &case.messages.all[copies[0].0];
-    let Some(topic) = case.subscriptions.topic(message.topic) else { return };
+    let topic = message.topic_place;
     let Some(last) = copies.iter().map(|copy| case.deliveries.all[copy.2].at).max() else { return };
     let mut groups: Vec<&str> = Vec::new();
     let mut may_redistribute = false;

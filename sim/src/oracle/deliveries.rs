@@ -23,6 +23,8 @@ pub(super) struct Delivery<'a> {
     pub(super) message: Option<usize>,
     /// The delivery that it repeats.
     pub(super) repeats: Option<usize>,
+    /// What explains it, if it is a first copy of a known message: filled in last.
+    pub(super) explanation: Explanation,
 }
 
 /// Every delivery: by session, and in the order in which the broker sent them.
@@ -58,7 +60,16 @@ impl<'a> Deliveries<'a> {
                             let message = saw.message.and_then(|number| messages.find(number));
                             let message = message.filter(|at| may_be(saw, &messages.all[*at]));
                             let at = event.ordinal;
-                            all.push(Delivery { at, connection, session, saw, message, repeats });
+                            let explanation = Explanation::default();
+                            all.push(Delivery {
+                                at,
+                                connection,
+                                session,
+                                saw,
+                                message,
+                                repeats,
+                                explanation,
+                            });
                         }
                         Saw::Ack(ack) if ack.kind == AckKind::PubRel => {
                             let known = sent.iter_mut().find(|known| known.id == ack.id);
@@ -153,10 +164,21 @@ impl Explanation {
 const COMBINATIONS_MAX: usize = 64;
 
 impl<'a> Case<'a> {
+    /// Explains every first copy of a known message: most checkers ask for that.
+    pub(super) fn explain_all(&mut self) {
+        for place in 0..self.deliveries.all.len() {
+            let delivery = &self.deliveries.all[place];
+            if let (Some(message), None) = (delivery.message, delivery.repeats) {
+                let explanation = self.explain(delivery, &self.messages.all[message]);
+                self.deliveries.all[place].explanation = explanation;
+            }
+        }
+    }
+
     /// What explains a first copy of this message.
     pub(super) fn explain(&self, delivery: &Delivery<'_>, message: &Message<'_>) -> Explanation {
         let mut explanation = Explanation::default();
-        let Some(topic) = self.subscriptions.topic(message.topic) else { return explanation };
+        let topic = message.topic_place;
         let session = delivery.session;
         let is_v5 = self.facts.is_v5(delivery.connection);
         let expected = |subscriptions: &[Granted], retain: bool| {

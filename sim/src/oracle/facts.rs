@@ -8,7 +8,7 @@
 use crate::history::{
     Ack, AckKind, Asked, ClosedBy, Event, Granted, History, PublishAsked, Saw, What,
 };
-use crate::scenario::{ClientIndex, Connect, ProtocolVersion, Scenario, Subscription};
+use crate::scenario::{Client, ClientIndex, Connect, ProtocolVersion, Scenario, Subscription};
 use std::sync::Arc;
 
 /// The place of an event in its history.
@@ -136,6 +136,8 @@ pub(super) struct Facts<'a> {
     pub(super) retained_topics: usize,
     /// By event: when the request arrived at the broker.
     arrived: Vec<Ordinal>,
+    /// By client: the first that has the same client id.
+    pub(super) names: Vec<ClientIndex>,
     /// By client: the connection that it is on.
     on: Vec<Option<usize>>,
 }
@@ -143,6 +145,9 @@ pub(super) struct Facts<'a> {
 impl<'a> Facts<'a> {
     pub(super) fn of(scenario: &'a Scenario, history: &'a History) -> Facts<'a> {
         let events = history.events();
+        let clients = &scenario.clients;
+        let is_alike = |a: &Client, b: &Client| a.client_id == b.client_id;
+        let name = |client| clients.iter().position(|other| is_alike(client, other)).unwrap_or(0);
         let mut facts = Facts {
             scenario,
             events,
@@ -154,7 +159,8 @@ impl<'a> Facts<'a> {
             ended: None,
             retained_topics: super::limits::retained_topics(scenario),
             arrived: vec![NEVER; events.len()],
-            on: vec![None; scenario.clients.len()],
+            names: clients.iter().map(name).collect(),
+            on: vec![None; clients.len()],
         };
         for event in events {
             facts.read(event);
@@ -372,7 +378,11 @@ impl<'a> Facts<'a> {
         let ends =
             |request: &&Request<'_>| request.is_goodbye() || matches!(request.wish, Wish::Garbage);
         let said = connection.requests.iter().filter(ends);
-        let said = said.map(|request| self.arrived[request.asked]);
+        // The first byte of garbage may say what it is.
+        let said = said.map(|request| match request.wish {
+            Wish::Garbage => request.asked,
+            _ => self.arrived[request.asked],
+        });
         let others = self.connections.iter().filter(|other| self.is_same_id(other, connection));
         let others = others.filter_map(|other| Some(other.entry?.from)).filter(|at| *at > entry.to);
         let life_to = connection.life.map_or(NEVER, |life| self.lives[life].to);
@@ -446,9 +456,7 @@ impl<'a> Facts<'a> {
     }
 
     fn is_same_id(&self, one: &Connection<'_>, other: &Connection<'_>) -> bool {
-        let clients = &self.scenario.clients;
-        one.client == other.client
-            || clients[one.client].client_id == clients[other.client].client_id
+        self.names[one.client] == self.names[other.client]
     }
 }
 

@@ -163,13 +163,16 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
 
 fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) {
     let facts = &case.facts;
-    let Some(last) = facts.events.last().filter(|_| facts.is_exact) else { return };
+    let Some(last) = facts.events.last() else { return };
     if connection.life.is_none() || !case.calm.has(connection.client) {
         return;
     }
     let timeout_ms = facts.scenario.broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS);
     let open_until = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
-    let due = facts.ms(connection.opened) + timeout_ms + case.calm.soon_ms();
+    let due = match facts.is_exact {
+        true => facts.ms(connection.opened) + case.calm.soon_ms() + timeout_ms,
+        false => case.calm.answered_by(facts, connection.opened) + timeout_ms,
+    };
     if open_until > due {
         let words = format!("was left open though it said nothing for {timeout_ms} ms");
         let events = [connection.opened];

@@ -65,11 +65,11 @@ fn check_delivered(
     back: Ordinal,
     wrong: &mut Wrong,
 ) {
-    let explanation = case.explain(delivery, message);
+    let explanation = delivery.explanation;
     if !explanation.shared || explanation.own || explanation.retained {
         return;
     }
-    let Some(topic) = case.subscriptions.topic(message.topic) else { return };
+    let topic = message.topic_place;
     let since = Span { to: NEVER, ..at };
     let mut groups = case
         .subscriptions

@@ -73,7 +73,7 @@ impl Room {
         }
         let mut changes: Vec<(Ordinal, i32)> = Vec::new();
         for message in &case.messages.all {
-            let Some(topic) = case.subscriptions.topic(message.topic) else { continue };
+            let topic = message.topic_place;
             for effect in &message.effects {
                 let since = Span { to: usize::MAX, ..effect.span };
                 let mut own = 0;
@@ -247,7 +247,7 @@ impl Account<'_, '_> {
     fn owed(&self, message: &Message<'_>) -> Option<(Qos, Ordinal)> {
         let session = &self.case.sessions.all[self.session];
         let is_own = session.identity == message.publisher;
-        let topic = self.case.subscriptions.topic(message.topic)?;
+        let topic = message.topic_place;
         let during = message.span()?;
         let is_certain = message.is_acked()
             || (message.is_sure() && is_taken_for_sure(&self.case.facts, message));
@@ -348,7 +348,7 @@ impl Account<'_, '_> {
             let was_there =
                 qos > Qos::AtMostOnce || entry.is_some_and(|entry| entry.to < during.from);
             other.publisher == message.publisher
-                && other.topic == message.topic
+                && other.topic_place == message.topic_place
                 && other.qos == message.qos
                 && other.will_of.is_none()
                 && delivery.saw.qos == qos
@@ -357,13 +357,9 @@ impl Account<'_, '_> {
                 && was_there
                 && other.asked > message.asked_last
                 && other.effects.iter().all(|effect| effect.span.from > during.to)
-                && self.came_by_own(delivery, other)
+                && delivery.explanation.own
+                && !delivery.explanation.shared
         })
-    }
-
-    fn came_by_own(&self, delivery: &Delivery<'_>, message: &Message<'_>) -> bool {
-        let explanation = self.case.explain(delivery, message);
-        explanation.own && !explanation.shared
     }
 }
 
@@ -371,7 +367,7 @@ impl Account<'_, '_> {
 /// end and drained, and one of them surely was a member.
 fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
     let Some(during) = message.span().filter(|_| message.is_acked()) else { return };
-    let Some(topic) = case.subscriptions.topic(message.topic) else { return };
+    let topic = message.topic_place;
     if message.number == 0 || message.expiry_s.is_some() || message.qos == Qos::AtMostOnce {
         return;
     }

@@ -17,6 +17,8 @@ pub(super) struct Message<'a> {
     /// 0: it clears what is retained, and there may be more of them.
     pub(super) number: MessageNumber,
     pub(super) topic: &'a str,
+    /// Its place among the topics of the run: [`Messages::topics`].
+    pub(super) topic_place: usize,
     pub(super) qos: Qos,
     pub(super) retain: bool,
     pub(super) expiry_s: Option<u32>,
@@ -80,16 +82,19 @@ impl Message<'_> {
 #[derive(Debug)]
 pub(super) struct Messages<'a> {
     pub(super) all: Vec<Message<'a>>,
+    /// What is published to, each once.
+    pub(super) topics: Vec<&'a str>,
 }
 
 impl<'a> Messages<'a> {
     pub(super) fn of(facts: &Facts<'a>, sessions: &Sessions) -> Messages<'a> {
-        let mut messages = Messages { all: Vec::with_capacity(64) };
+        let mut messages = Messages { all: Vec::with_capacity(64), topics: Vec::new() };
         for place in 0..facts.connections.len() {
             messages.read(facts, sessions, place);
         }
         messages.all.sort_by_key(|message| (message.number, message.asked));
         messages.merge();
+        messages.number_topics();
         messages.note_outcomes(facts);
         messages
     }
@@ -125,6 +130,7 @@ impl<'a> Messages<'a> {
             self.all.push(Message {
                 number: publish.message,
                 topic: &publish.topic,
+                topic_place: 0,
                 qos: publish.qos,
                 retain: publish.retain,
                 expiry_s: publish.expiry_s,
@@ -160,6 +166,16 @@ impl<'a> Messages<'a> {
             }
             true
         });
+    }
+
+    fn number_topics(&mut self) {
+        for message in &mut self.all {
+            let known = self.topics.iter().position(|topic| *topic == message.topic);
+            message.topic_place = known.unwrap_or(self.topics.len());
+            if known.is_none() {
+                self.topics.push(message.topic);
+            }
+        }
     }
 
     fn note_outcomes(&mut self, facts: &Facts<'_>) {
@@ -205,6 +221,7 @@ fn of_will<'a>(
     Message {
         number: message.message,
         topic: &message.topic,
+        topic_place: 0,
         qos: message.qos,
         retain: message.retain,
         expiry_s: message.expiry_s.filter(|_| is_v5),

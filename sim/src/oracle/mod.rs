@@ -129,13 +129,12 @@ impl<'a> Case<'a> {
         let facts = Facts::of(scenario, history);
         let sessions = Sessions::of(&facts);
         let messages = Messages::of(&facts, &sessions);
-        let mut topics: Vec<&str> = messages.all.iter().map(|message| message.topic).collect();
-        topics.sort_unstable();
-        topics.dedup();
-        let subscriptions = Subscriptions::of(&facts, &sessions, topics);
+        let subscriptions = Subscriptions::of(&facts, &sessions, &messages.topics);
         let deliveries = Deliveries::of(&facts, &sessions, &messages);
         let calm = Calm::of(&facts);
-        Case { facts, sessions, messages, subscriptions, deliveries, calm }
+        let mut case = Case { facts, sessions, messages, subscriptions, deliveries, calm };
+        case.explain_all();
+        case
     }
 
     /// The client on a connection.

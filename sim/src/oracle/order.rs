@@ -10,16 +10,16 @@ use crate::verdict::Promise;
 
 /// What has an order: one publisher's messages on one topic at one QoS, as one session gets them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Line<'a> {
+struct Line {
     session: usize,
     publisher: usize,
-    topic: &'a str,
+    topic: usize,
     published: Qos,
     delivered: Qos,
 }
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let mut lines: Vec<(Line<'_>, usize, usize)> = Vec::new();
+    let mut lines: Vec<(Line, usize, usize)> = Vec::new();
     let mut seen: Vec<(usize, usize)> = Vec::new();
     for (place, delivery) in case.deliveries.all.iter().enumerate() {
         let Some(number) = delivery.message else { continue };
@@ -29,7 +29,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         if message.will_of.is_some() || is_the_brokers || !is_new {
             continue;
         }
-        let explanation = case.explain(delivery, message);
+        let explanation = delivery.explanation;
         if !explanation.own || explanation.shared || explanation.retained {
             continue;
         }
@@ -37,7 +37,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let line = Line {
             session: delivery.session,
             publisher: message.publisher,
-            topic: message.topic,
+            topic: message.topic_place,
             published: message.qos,
             delivered: delivery.saw.qos,
         };

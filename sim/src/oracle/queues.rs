@@ -45,7 +45,7 @@ fn check_gap(
         if !is_in_gap || delivery.repeats.is_some() || topic::is_the_brokers(message.topic) {
             continue;
         }
-        let explanation = case.explain(delivery, message);
+        let explanation = delivery.explanation;
         if explanation.own && !explanation.shared && !explanation.retained {
             waited.push(delivery.at);
         }

@@ -166,7 +166,7 @@ impl Asked<'_, '_> {
 impl Case<'_> {
     /// Whether a message surely had a subscriber at that time, and whether it may have had one.
     fn has_subscribers(&self, message: &super::messages::Message<'_>, at: Span) -> (bool, bool) {
-        let Some(topic) = self.subscriptions.topic(message.topic) else { return (false, false) };
+        let topic = message.topic_place;
         let mut may_be = false;
         for (place, session) in self.sessions.all.iter().enumerate() {
             if session.begun.from > at.to || session.ended.to < at.from {

@@ -36,11 +36,11 @@ fn check_delivered(
     message: &Message<'_>,
     wrong: &mut Wrong,
 ) {
-    let explanation = case.explain(delivery, message);
+    let explanation = delivery.explanation;
     if !explanation.retained || explanation.own || explanation.shared {
         return;
     }
-    let Some(topic) = case.subscriptions.topic(message.topic) else { return };
+    let topic = message.topic_place;
     let Some(during) = message.span() else { return };
     let mut replaced: Option<(&Message<'_>, &Change)> = None;
     for (filter, changes) in case.subscriptions.matching(delivery.session, topic) {
@@ -52,7 +52,7 @@ fn check_delivered(
             if !is_meant || retained_ways(changes, during, delivery.at).next().is_none() {
                 continue;
             }
-            let later = retained_on(case, message.topic)
+            let later = retained_on(case, message.topic_place)
                 .find(|other| surely_replaces(case, other, during, change.span));
             match later {
                 Some(later) => replaced = Some((later, change)),
@@ -142,8 +142,11 @@ impl Made<'_, '_> {
         if !wants || changes.get(place + 1).is_some_and(is_changed) {
             return;
         }
-        for name in self.case.subscriptions.topics().filter(|name| topic::matches(filter, name)) {
-            let Some(Some(message)) = retained_at(self.case, name, self.span, until) else {
+        for (topic, name) in self.case.messages.topics.iter().enumerate() {
+            if !topic::matches(filter, name) {
+                continue;
+            }
+            let Some(Some(message)) = retained_at(self.case, topic, self.span, until) else {
                 continue;
             };
             let number = self.case.messages.find(message.number);
@@ -168,7 +171,7 @@ impl Made<'_, '_> {
 /// if there is none; nothing, if that is not certain.
 pub(super) fn retained_at<'c, 'a>(
     case: &'c Case<'a>,
-    topic: &'c str,
+    topic: usize,
     then: Span,
     until: Ordinal,
 ) -> Option<Option<&'c Message<'a>>> {
@@ -208,11 +211,8 @@ pub(super) fn retained_at<'c, 'a>(
     }
 }
 
-fn retained_on<'c, 'a>(
-    case: &'c Case<'a>,
-    topic: &'c str,
-) -> impl Iterator<Item = &'c Message<'a>> {
-    case.messages.all.iter().filter(move |message| message.retain && message.topic == topic)
+fn retained_on<'c, 'a>(case: &'c Case<'a>, topic: usize) -> impl Iterator<Item = &'c Message<'a>> {
+    case.messages.all.iter().filter(move |message| message.retain && message.topic_place == topic)
 }
 
 /// Whether the broker surely took a message.
@@ -243,12 +243,8 @@ fn check_session(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
     if !is_certain {
         return;
     }
-    let mut topics: Vec<&str> = case.messages.all.iter().map(|message| message.topic).collect();
-    topics.sort_unstable();
-    topics.dedup();
-    for topic in topics {
-        let Some(number) = case.subscriptions.topic(topic) else { continue };
-        for (filter, changes) in case.subscriptions.matching(session, number) {
+    for topic in 0..case.messages.topics.len() {
+        for (filter, changes) in case.subscriptions.matching(session, topic) {
             if let (false, Some(change)) = (filter.is_shared, changes.last()) {
                 check_owed(case, session, topic, changes, change, wrong);
             }
@@ -260,7 +256,7 @@ fn check_session(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
 fn check_owed(
     case: &Case<'_>,
     session: usize,
-    topic: &str,
+    topic: usize,
     changes: &[Change],
     change: &Change,
     wrong: &mut Wrong,
@@ -278,14 +274,15 @@ fn check_owed(
         delivery.session == session && delivery.message == number && delivery.at > change.span.from
     });
     if !came {
-        let words = format!("the retained message {} on '{topic}' never came", message.number);
+        let words =
+            format!("the retained message {} on '{}' never came", message.number, message.topic);
         let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
         wrong.add(Promise::C6, "retained-lost", client, words, &[message.asked, change.asked]);
     }
 }
 
 /// The retained message of a topic at that time and ever after, if that is certain.
-fn current<'c, 'a>(case: &'c Case<'a>, topic: &'c str, then: Span) -> Option<&'c Message<'a>> {
+fn current<'c, 'a>(case: &'c Case<'a>, topic: usize, then: Span) -> Option<&'c Message<'a>> {
     let mut last: Option<(&Message<'_>, Span)> = None;
     for message in retained_on(case, topic) {
         let Some(during) = message.span() else { continue };

@@ -241,11 +241,11 @@ fn after(facts: &Facts<'_>, end: Ordinal, secs: u32) -> Ordinal {
 
 fn identity(facts: &Facts<'_>, connection: usize) -> Identity {
     let clients = &facts.scenario.clients;
-    let id = &clients[facts.connections[connection].client].client_id;
-    if id.is_empty() {
+    let client = facts.connections[connection].client;
+    if clients[client].client_id.is_empty() {
         return clients.len() + connection;
     }
-    clients.iter().position(|client| client.client_id == *id).unwrap_or(0)
+    facts.names[client]
 }
 
 /// Whether nobody knows which of the two came first.
@@ -275,7 +275,7 @@ pub(super) fn expiry_s(facts: &Facts<'_>, connection: usize) -> (u32, u32) {
             let other = other.min(max);
             let end = facts.connections[connection].end;
             match request.arrived {
-                Some(at) if facts.is_exact && at <= end.from => bounds = (other, other),
+                Some(at) if facts.has_arrivals && at <= end.from => bounds = (other, other),
                 None if facts.is_exact => {}
                 _ => bounds = (bounds.0.min(other), bounds.1.max(other)),
             }

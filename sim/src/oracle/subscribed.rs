@@ -37,7 +37,7 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
 }
 
 fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, wrong: &mut Wrong) {
-    let explanation = case.explain(delivery, message);
+    let explanation = delivery.explanation;
     let is_invented = message.asked > delivery.at;
     if explanation.is_found() || is_invented || delivery.saw.topic.as_deref() != Some(message.topic)
     {
@@ -89,7 +89,7 @@ fn check_unexplained(
         let words = format!("received {name}, {why}");
         return wrong.add(promise, "delivered-though-not-taken", client, words, &events);
     }
-    let Some(topic) = case.subscriptions.topic(message.topic) else { return };
+    let topic = message.topic_place;
     let ended = case.subscriptions.matching(delivery.session, topic).find_map(|(_, changes)| {
         let mut before = changes.iter().filter(|change| change.span.to < message.asked);
         before.rfind(|change| change.to.is_none())
@@ -111,7 +111,7 @@ fn check_unexplained(
 /// An empty message has no number: some subscription must explain it.
 fn check_clearing(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
     let Some(name) = delivery.saw.topic.as_deref() else { return };
-    if case.subscriptions.topic(name).is_none() {
+    if !case.messages.topics.contains(&name) {
         return;
     }
     let clearing = case.messages.clearing().iter().filter(|message| message.topic == name);

@@ -50,25 +50,22 @@ pub(super) struct Subscriptions<'a> {
     pub(super) filters: Vec<Filter<'a>>,
     /// By session.
     pub(super) of: Vec<Changes>,
-    topics: Vec<&'a str>,
     /// By topic and filter.
     matches: Vec<bool>,
 }
 
 impl<'a> Subscriptions<'a> {
-    pub(super) fn of(facts: &Facts<'a>, sessions: &Sessions, topics: Vec<&'a str>) -> Self {
+    pub(super) fn of(facts: &Facts<'a>, sessions: &Sessions, topics: &[&str]) -> Self {
         let mut subscriptions = Subscriptions {
             filters: Vec::new(),
             of: Vec::with_capacity(sessions.all.len()),
-            topics,
             matches: Vec::new(),
         };
         for session in &sessions.all {
             let changes = subscriptions.changes(facts, session);
             subscriptions.of.push(changes);
         }
-        subscriptions.matches = subscriptions
-            .topics
+        subscriptions.matches = topics
             .iter()
             .flat_map(|name| {
                 subscriptions.filters.iter().map(|filter| topic::matches(filter.text, name))
@@ -77,17 +74,7 @@ impl<'a> Subscriptions<'a> {
         subscriptions
     }
 
-    /// The number of a topic.
-    pub(super) fn topic(&self, name: &str) -> Option<usize> {
-        self.topics.binary_search(&name).ok()
-    }
-
-    /// The names of all topics.
-    pub(super) fn topics(&self) -> impl Iterator<Item = &'a str> {
-        self.topics.iter().copied()
-    }
-
-    /// The filters of a session that match a topic, each with its changes.
+    /// The filters of a session that match the topic at that place, each with its changes.
     pub(super) fn matching(
         &self,
         session: usize,

@@ -88,7 +88,8 @@ fn options_3(byte: u8) -> Result<SubscriptionOptions, Fault> {
 
 /// The options byte of 5.0 (section 3.8.3.1).
 fn options_5(byte: u8) -> Result<SubscriptionOptions, Fault> {
-    if byte & RESERVED != 0 && !plant::is_on(Plant::OptionBitsIgnored) {
+    let byte = if plant::is_on(Plant::OptionBitsIgnored) { byte & !RESERVED } else { byte };
+    if byte & RESERVED != 0 {
         return Err(Fault::SubscriptionOptions); // [MQTT-3.8.3-5]
     }
     let retain_handling = match byte >> RETAIN_HANDLING_SHIFT {

@@ -108,5 +108,5 @@ fn who_says_nothing_is_closed() {
         tale.connects(B)
     };
     fine(|tale| silent(tale, 9_000));
-    planted_with_arrivals("I9 silent-connection-kept", |tale| silent(tale, 20_000));
+    planted("I9 silent-connection-kept", |tale| silent(tale, 20_000));
 }
