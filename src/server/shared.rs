@@ -16,9 +16,9 @@ use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
 use super::signal::Signal;
-use crate::access::{Compute, Door};
+use crate::access::{Authorise, Compute, Door};
 use crate::machine::{
-    ConnectionId, Denial, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
+    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
 };
 use crate::plant::{self, Plant};
 
@@ -243,6 +243,13 @@ impl<A> Shared<A> {
     /// A connection inside the process is gone.
     pub(crate) fn leave(&self, id: ConnectionId) {
         self.inside().remove(&id);
+    }
+
+    /// Puts other rules of what clients may do in force, for those who are connected too.
+    pub fn change_policy(&self, authorise: Option<Arc<dyn Authorise>>) {
+        self.visit_from_outside(|machine, now| {
+            machine.handle(Input::PolicyChanged(authorise), now)
+        });
     }
 
     /// Makes the broker stop: every connection is told and closed.

@@ -5,6 +5,7 @@
 //! says when it arrived at the broker, it took effect exactly then. Knows nothing of sessions
 //! (`sessions.rs`) or of what requests mean.
 
+use super::policy::Policies;
 use crate::history::{
     Ack, AckKind, Asked, ClosedBy, Event, Granted, History, PublishAsked, Saw, What,
 };
@@ -132,6 +133,8 @@ pub(super) struct Facts<'a> {
     pub(super) liveness_from: Ordinal,
     /// When the run ended, and whether all was quiet.
     pub(super) ended: Option<(Ordinal, bool)>,
+    /// What clients might do.
+    pub(super) policies: Policies<'a>,
     /// On how many topics anything may be retained, if that is limited.
     pub(super) retained_topics: usize,
     /// By event: when the request arrived at the broker.
@@ -157,6 +160,7 @@ impl<'a> Facts<'a> {
             connections: Vec::with_capacity(32),
             liveness_from: NEVER,
             ended: None,
+            policies: Policies::of(scenario, events),
             retained_topics: super::limits::retained_topics(scenario),
             arrived: vec![NEVER; events.len()],
             names: clients.iter().map(name).collect(),
