@@ -100,6 +100,9 @@ fn check_taken(
     let verdict = request
         .span
         .map_or(Some(true), |span| case.facts.may(place, access::Wish::Publish, topic, span));
+    if publish.dup && publish.qos == Qos::ExactlyOnce && !case.facts.policies.is_none() {
+        return; // taken before, perhaps, and the exchange only goes on
+    }
     let rule = match refusal(&case.facts, topic, is_kept, bytes) {
         Refusal::Never | Refusal::Perhaps if verdict == Some(false) && reason < 0x80 => {
             "forbidden-publish-granted"

@@ -6,6 +6,7 @@
 
 use super::deliveries::Delivery;
 use super::facts::{Facts, Ordinal, Span};
+use super::subscriptions::Change;
 use super::{Case, Wrong, topic};
 use crate::access::{Policy, Rule, Wish};
 use crate::history::What;
@@ -37,11 +38,6 @@ impl<'a> Policies<'a> {
     /// Whether nothing is ever forbidden.
     pub(super) fn is_none(&self) -> bool {
         self.in_force.is_empty()
-    }
-
-    /// Whether rules change.
-    pub(super) fn has_changes(&self) -> bool {
-        self.in_force.len() > 1
     }
 
     /// Whether a client may, under every rule that was in force then; none: under some.
@@ -87,14 +83,29 @@ impl Facts<'_> {
         from: Ordinal,
     ) -> bool {
         let during = Span { from, to: Ordinal::MAX, is_sure: true };
+        self.may_whoever(on, wish, topic, during) == Some(true)
+    }
+
+    /// Whether all who share a client id may, or none of them; none: some, or at some time.
+    pub(super) fn may_whoever(
+        &self,
+        on: usize,
+        wish: Wish,
+        topic: &str,
+        during: Span,
+    ) -> Option<bool> {
+        if self.policies.is_none() {
+            return Some(true);
+        }
         let clients = &self.scenario.clients;
         let client = self.connections[on].client;
-        let is_same = |other: ClientIndex| {
-            other == client || clients[other].client_id == clients[client].client_id
+        let is_same = |other: &ClientIndex| {
+            *other == client || clients[*other].client_id == clients[client].client_id
         };
-        (0..clients.len()).filter(|other| is_same(*other)).all(|other| {
-            self.policies.judge(self.scenario, other, wish, topic, during) == Some(true)
-        })
+        let judge = |other| self.policies.judge(self.scenario, other, wish, topic, during);
+        let first = judge(client)?;
+        let mut others = (0..clients.len()).filter(is_same);
+        others.all(|other| judge(other) == Some(first)).then_some(first)
     }
 }
 
@@ -193,11 +204,14 @@ fn check_delivery(case: &Case<'_>, delivery: &Delivery<'_>, name: &str, wrong: &
     let mut filters = case
         .subscriptions
         .all_of(delivery.session)
-        .map(|(filter, _)| topic::shared(filter).map_or(filter, |(_, behind)| behind))
-        .filter(|filter| topic::matches(filter, name))
+        .filter(|(filter, _)| topic::matches(filter, name))
         .peekable();
-    let is_suspended =
-        |filter| facts.may(delivery.connection, Wish::Subscribe, filter, during) == Some(false);
+    // What waits when a client unsubscribes may still come.
+    let is_suspended = |(filter, changes): (&str, &[Change])| {
+        let behind = topic::shared(filter).map_or(filter, |(_, behind)| behind);
+        changes.iter().all(|change| change.to.is_some())
+            && facts.may(delivery.connection, Wish::Subscribe, behind, during) == Some(false)
+    };
     if filters.peek().is_some() && filters.all(is_suspended) {
         let words =
             format!("received a message on '{name}', and may be subscribed to no filter of it");
