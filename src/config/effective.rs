@@ -2,11 +2,13 @@
 //!
 //! Reading it back gives the same configuration, without a warning.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::limits::NEVER_MILLIS;
-use super::{Authentication, Config, Listener};
+use super::{Authentication, Certificates, Config, Listener};
 use crate::machine::Limits;
 
 #[derive(Serialize)]
@@ -37,7 +39,26 @@ struct Auth {
 #[serde(rename_all = "kebab-case")]
 struct ListenerKeys {
     bind: String,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
     max_connections: usize,
+    #[serde(flatten)]
+    certificates: Option<CertificateKeys>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct CertificateKeys {
+    ssl: bool,
+    certfile: String,
+    keyfile: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cafile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capath: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cadata: Option<String>,
+    require_certificate: bool,
 }
 
 #[derive(Serialize)]
@@ -95,10 +116,25 @@ fn auth_keys(authentication: &[Authentication]) -> Auth {
 fn listener_entry(listener: &Listener) -> (Value, Value) {
     let keys = ListenerKeys {
         bind: listener.bind.to_string(),
+        transport: listener.is_websocket.then_some("ws"),
         max_connections: or_zero(listener.connections_max, usize::MAX),
+        certificates: listener.certificates.as_ref().map(certificate_keys),
     };
     let keys = serde_yaml::to_value(keys).expect("a word and a number can always be written");
     (Value::String(listener.name.clone()), keys)
+}
+
+fn certificate_keys(files: &Certificates) -> CertificateKeys {
+    let text = |path: &PathBuf| path.display().to_string();
+    CertificateKeys {
+        ssl: true,
+        certfile: text(&files.certfile),
+        keyfile: text(&files.keyfile),
+        cafile: files.cafile.as_ref().map(text),
+        capath: files.capath.as_ref().map(text),
+        cadata: files.cadata.clone(),
+        require_certificate: files.is_required,
+    }
 }
 
 fn limit_keys(limits: &Limits) -> LimitKeys {
