@@ -39,9 +39,10 @@ struct Auth {
 #[serde(rename_all = "kebab-case")]
 struct ListenerKeys {
     bind: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    transport: Option<&'static str>,
+    #[serde(rename = "type")]
+    transport: &'static str,
     max_connections: usize,
+    ssl: bool,
     #[serde(flatten)]
     certificates: Option<CertificateKeys>,
 }
@@ -49,7 +50,6 @@ struct ListenerKeys {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct CertificateKeys {
-    ssl: bool,
     certfile: String,
     keyfile: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,8 @@ fn auth_keys(authentication: &[Authentication]) -> Auth {
 fn listener_entry(listener: &Listener) -> (Value, Value) {
     let keys = ListenerKeys {
         bind: listener.bind.to_string(),
-        transport: listener.is_websocket.then_some("ws"),
+        transport: if listener.is_websocket { "ws" } else { "tcp" },
+        ssl: listener.certificates.is_some(),
         max_connections: or_zero(listener.connections_max, usize::MAX),
         certificates: listener.certificates.as_ref().map(certificate_keys),
     };
@@ -127,7 +128,6 @@ fn listener_entry(listener: &Listener) -> (Value, Value) {
 fn certificate_keys(files: &Certificates) -> CertificateKeys {
     let text = |path: &PathBuf| path.display().to_string();
     CertificateKeys {
-        ssl: true,
         certfile: text(&files.certfile),
         keyfile: text(&files.keyfile),
         cafile: files.cafile.as_ref().map(text),
