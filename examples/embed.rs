@@ -8,11 +8,7 @@ use stormpetrel::mqtt::types::QoS;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let listener = Listener {
-        name: "tcp".to_owned(),
-        bind: Bind { host: Some("127.0.0.1".to_owned()), port: 0 },
-        connections_max: usize::MAX,
-    };
+    let listener = Listener::tcp("tcp", Bind { host: Some("127.0.0.1".to_owned()), port: 0 });
     let config = Config { listeners: vec![listener], ..Config::default() };
     let broker = Broker::new(config).start().await?;
     println!("clients may connect to {:?}", broker.addresses());

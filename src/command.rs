@@ -93,6 +93,10 @@ pub(crate) fn check(file: &Path) -> io::Result<bool> {
             for warning in warnings {
                 writeln!(messages, "warning: {warning}")?;
             }
+            if let Err(error) = stormpetrel::server::check_certificates(&config) {
+                writeln!(messages, "error: {error}")?;
+                return Ok(false);
+            }
             io::stdout().write_all(config.to_yaml().as_bytes())?;
             Ok(true)
         }

@@ -235,11 +235,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 async fn start() -> (Broker, SocketAddr) {
-    let listener = Listener {
-        name: "test".to_owned(),
-        bind: Bind { host: Some("127.0.0.1".to_owned()), port: 0 },
-        connections_max: usize::MAX,
-    };
+    let listener = Listener::tcp("test", Bind { host: Some("127.0.0.1".to_owned()), port: 0 });
     let config = Config { listeners: vec![listener], ..Config::default() };
     let broker = Broker::new(config).start().await.unwrap();
     let address = broker.addresses()[0];

@@ -55,7 +55,7 @@ fn main() -> turmoil::Result {
 async fn broker(seed: u64) -> turmoil::Result {
     let chaos = Chaos { short_reads: 300, short_writes: 300, pending: 200, ..Chaos::default() };
     let bind = Bind { host: None, port: Bind::DEFAULT_PORT };
-    let listener = Listener { name: "default".into(), bind, connections_max: usize::MAX };
+    let listener = Listener::tcp("default", bind);
     let config = Config { listeners: vec![listener], ..Config::default() };
     let clock = Clock::starting_at(Timestamp(EPOCH_S * 1_000));
     let shared = server::shared(&config, Dice::new(seed, "machine", 0).seed(), clock, 1)?;

@@ -3,12 +3,13 @@
 //! Reading it back gives the same configuration, without a warning.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::limits::NEVER_MILLIS;
-use super::{Authentication, Authorisation, Config, Listener};
+use super::{Authentication, Authorisation, Certificates, Config, Listener};
 use crate::access::{AccessList, Action, Pattern, Rule, Who};
 use crate::machine::Limits;
 
@@ -78,7 +79,26 @@ struct RuleKeys {
 #[serde(rename_all = "kebab-case")]
 struct ListenerKeys {
     bind: String,
+    #[serde(rename = "type")]
+    transport: &'static str,
     max_connections: usize,
+    ssl: bool,
+    #[serde(flatten)]
+    certificates: Option<CertificateKeys>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct CertificateKeys {
+    certfile: String,
+    keyfile: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cafile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capath: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cadata: Option<String>,
+    require_certificate: bool,
 }
 
 #[derive(Serialize)]
@@ -199,10 +219,25 @@ fn rule_keys(rule: &Rule) -> RuleKeys {
 fn listener_entry(listener: &Listener) -> (Value, Value) {
     let keys = ListenerKeys {
         bind: listener.bind.to_string(),
+        transport: if listener.is_websocket { "ws" } else { "tcp" },
+        ssl: listener.certificates.is_some(),
         max_connections: or_zero(listener.connections_max, usize::MAX),
+        certificates: listener.certificates.as_ref().map(certificate_keys),
     };
     let keys = serde_yaml::to_value(keys).expect("a word and a number can always be written");
     (Value::String(listener.name.clone()), keys)
+}
+
+fn certificate_keys(files: &Certificates) -> CertificateKeys {
+    let text = |path: &PathBuf| path.display().to_string();
+    CertificateKeys {
+        certfile: text(&files.certfile),
+        keyfile: text(&files.keyfile),
+        cafile: files.cafile.as_ref().map(text),
+        capath: files.capath.as_ref().map(text),
+        cadata: files.cadata.clone(),
+        require_certificate: files.is_required,
+    }
 }
 
 fn limit_keys(limits: &Limits) -> LimitKeys {

@@ -3,9 +3,11 @@
 //! As in amqtt up to 0.11.2: `default` is only defaults unless it has a `bind`, and what a
 //! listener says itself wins. Addresses are in `bind.rs`.
 
+use std::path::PathBuf;
+
 use super::problem::{Position, Report, printable};
 use super::section::{Entry, Section};
-use super::{Bind, BindError, Listener};
+use super::{Bind, BindError, Certificates, Listener};
 
 /// Reads the section. Without it there is one listener that only this machine reaches.
 pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> {
@@ -80,12 +82,16 @@ enum Address {
 #[derive(Clone, Default)]
 struct Settings {
     bind: Option<Given<Address>>,
-    transport: Option<Given<Transport>>,
+    transport: Option<Transport>,
     connections_max: Option<usize>,
     tls: Option<Given<bool>>,
-    /// The first key that only matters with TLS.
-    certificate: Option<Given<()>>,
+    /// Of TLS.
+    files: [Option<Given<String>>; FILE_KEYS.len()],
+    is_certificate_required: Option<bool>,
 }
+
+/// What TLS reads.
+const FILE_KEYS: [&str; 5] = ["certfile", "keyfile", "cafile", "capath", "cadata"];
 
 impl Settings {
     fn read(entry: &Entry<'_>, report: &mut Report) -> Option<Settings> {
@@ -96,7 +102,7 @@ impl Settings {
                 .map(|entry| Given::new(read_bind(&entry, report), &entry)),
             transport: section
                 .value("type", report)
-                .and_then(|entry| Some(Given::new(read_transport(&entry, report)?, &entry))),
+                .and_then(|entry| read_transport(&entry, report)),
             connections_max: section
                 .value("max-connections", report)
                 .and_then(|entry| entry.integer(-1..=i64::from(u32::MAX), report))
@@ -104,7 +110,10 @@ impl Settings {
             tls: section
                 .value("ssl", report)
                 .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
-            certificate: read_certificate(&mut section, report),
+            files: FILE_KEYS.map(|name| read_file(&mut section, name, report)),
+            is_certificate_required: section
+                .value("require-certificate", report)
+                .and_then(|entry| entry.switch(report)),
         };
         for name in ["reader", "writer"] {
             if let Some(entry) = section.value(name, report) {
@@ -120,10 +129,15 @@ impl Settings {
         let own = std::mem::take(self);
         *self = Settings {
             bind: own.bind.or_else(|| defaults.bind.clone()),
-            transport: own.transport.or_else(|| defaults.transport.clone()),
+            transport: own.transport.or(defaults.transport),
             connections_max: own.connections_max.or(defaults.connections_max),
             tls: own.tls.or_else(|| defaults.tls.clone()),
-            certificate: own.certificate.or_else(|| defaults.certificate.clone()),
+            files: std::array::from_fn(|at| {
+                own.files[at].clone().or_else(|| defaults.files[at].clone())
+            }),
+            is_certificate_required: own
+                .is_certificate_required
+                .or(defaults.is_certificate_required),
         };
     }
 
@@ -131,24 +145,32 @@ impl Settings {
         self.bind.as_ref().is_some_and(|given| given.value != Address::Nowhere)
     }
 
-    /// Refuses what a later version serves.
-    fn report_unserved(&self, report: &mut Report) {
-        const MEND: &str = "remove the listener, or make it plain TCP";
-        if let Some(given) = self.transport.as_ref().filter(|t| t.value == Transport::WebSocket) {
-            let cause = "WebSocket listeners are not served by this version yet";
-            report.error((Some(given.at), &given.path), cause, MEND);
-        }
-        match (&self.tls, &self.certificate) {
-            (Some(given), _) if given.value => {
-                let cause = "TLS listeners are not served by this version yet";
-                report.error((Some(given.at), &given.path), cause, MEND);
-            }
-            (None, Some(given)) => {
+    /// What TLS needs, if it is on. Files are looked at only then, and not here.
+    fn certificates(&self, report: &mut Report) -> Option<Certificates> {
+        let [certfile, keyfile, cafile, capath, cadata] = &self.files;
+        let Some(tls) = self.tls.as_ref().filter(|given| given.value) else {
+            let first = self.files.iter().flatten().next();
+            if let (None, Some(given)) = (&self.tls, first) {
                 let message = "has no effect without `ssl: on`: the listener is not encrypted";
                 report.warn((Some(given.at), &given.path), message);
             }
-            _ => {}
-        }
+            return None;
+        };
+        let path = |given: &Option<Given<String>>| given.as_ref().map(|g| PathBuf::from(&g.value));
+        let (Some(certfile), Some(keyfile)) = (path(certfile), path(keyfile)) else {
+            let cause = "TLS needs a certificate and its key";
+            let mend = "give `certfile` and `keyfile`, two files in PEM, or write `ssl: off`";
+            report.error((Some(tls.at), &tls.path), cause, mend);
+            return None;
+        };
+        Some(Certificates {
+            certfile,
+            keyfile,
+            cafile: path(cafile),
+            capath: path(capath),
+            cadata: cadata.as_ref().map(|given| given.value.clone()),
+            is_required: self.is_certificate_required.unwrap_or(false),
+        })
     }
 }
 
@@ -161,11 +183,14 @@ impl Candidate<'_> {
             }
             return None;
         }
-        self.settings.report_unserved(report);
+        let settings = &self.settings;
+        let certificates = settings.certificates(report);
         Some(Listener {
             name: self.name.to_owned(),
             bind: self.bind()?.0.clone(),
-            connections_max: self.settings.connections_max.unwrap_or(usize::MAX),
+            connections_max: settings.connections_max.unwrap_or(usize::MAX),
+            is_websocket: settings.transport.as_ref() == Some(&Transport::WebSocket),
+            certificates,
         })
     }
 
@@ -243,14 +268,18 @@ fn read_transport(entry: &Entry<'_>, report: &mut Report) -> Option<Transport> {
     transport
 }
 
-/// Asks for the keys of TLS, and looks at none of them.
-fn read_certificate(section: &mut Section<'_>, report: &mut Report) -> Option<Given<()>> {
-    let mut first = None;
-    for name in ["certfile", "keyfile", "cafile", "capath", "cadata"] {
-        let entry = section.value(name, report);
-        first = first.or(entry.map(|entry| Given::new((), &entry)));
+/// A path or, for `cadata`, a text.
+fn read_file(
+    section: &mut Section<'_>,
+    name: &'static str,
+    report: &mut Report,
+) -> Option<Given<String>> {
+    let entry = section.value(name, report)?;
+    if let Some(word) = entry.word() {
+        return Some(Given::new(word.to_owned(), &entry));
     }
-    first
+    entry.unexpected("the path of a file", "write one", report);
+    None
 }
 
 /// As in amqtt, 0 and less are "no limit".
@@ -263,19 +292,39 @@ fn connections_max(number: i64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use crate::config::tests::{assert_problems, load};
     use crate::config::{Config, Listener};
 
     const OPEN: &str = "auth: {plugins: [auth_anonymous]}\n";
 
-    /// The listeners in short: `name bind` and, where there is one, the limit.
+    /// The listeners in short: `name bind` and, where there are any, the limit and the layers.
     fn show(config: Option<Config>) -> String {
-        let show = |Listener { name, bind, connections_max }: &Listener| match *connections_max {
-            usize::MAX => format!("{name} {bind}"),
-            max => format!("{name} {bind} {max}"),
+        let show = |listener: &Listener| {
+            let mut text = format!("{} {}", listener.name, listener.bind);
+            match listener.connections_max {
+                usize::MAX => {}
+                max => text += &format!(" {max}"),
+            }
+            if listener.is_websocket {
+                text += " ws";
+            }
+            if let Some(files) = &listener.certificates {
+                text += &format!(" {}+{}", files.certfile.display(), files.keyfile.display());
+                let authorities = [files.cafile.as_deref(), files.capath.as_deref()];
+                text += &authorities.into_iter().flatten().map(show_path).collect::<String>();
+                text += files.cadata.as_deref().unwrap_or_default();
+                text += if files.is_required { "!" } else { "" };
+            }
+            text
         };
         let listeners = config.map(|config| config.listeners).unwrap_or_default();
         listeners.iter().map(show).collect::<Vec<_>>().join(", ")
+    }
+
+    fn show_path(path: &Path) -> String {
+        format!(" {}", path.display())
     }
 
     #[test]
@@ -292,6 +341,18 @@ mod tests {
             ("{default: {type: ws, ssl: on}, a: {bind: ':2', type: tcp, ssl: off}}", "a *:2"),
             ("{a: {bind: ':2', ssl: 'off', certfile: /nowhere, keyfile: null}}", "a *:2"),
             ("{a: {bind: ':2', ssl: 0}}", "a *:2"),
+            (
+                "{default: {type: ws}, a: {bind: ':2'}, b: {bind: ':3', type: tcp}}",
+                "a *:2 ws, b *:3",
+            ),
+            (
+                "{default: {ssl: on, certfile: c, keyfile: k}, a: {bind: ':2'}, b: {bind: ':3', keyfile: l}}",
+                "a *:2 c+k, b *:3 c+l",
+            ),
+            (
+                "{a: {bind: ':2', ssl: 'ON', certfile: c, keyfile: k, cafile: f, capath: p, require-certificate: on}}",
+                "a *:2 c+k f p!",
+            ),
             ("{a: {bind: 1884}}", "a *:1884"),
             ("{a: {bind: '1884'}}", "a *:1884"),
             ("{a: {bind: ''}}", "a *:1883"),
@@ -336,14 +397,9 @@ mod tests {
             ("{default: {type: tcp}}", "error 2: listeners: no listener has a `bind`"),
             ("[a]", "error 2: listeners: expected a section, found a list"),
             ("{a: 5}", "error 2: listeners.a: expected a section, found `5`"),
-            ("{a: {bind: ':1', type: ws}}", "error 2: listeners.a.type: WebSocket"),
             ("{a: {bind: ':1', type: external}}", "error 2: listeners.a.type: `external` opens no"),
             ("{a: {bind: ':1', type: quic}}", "error 2: listeners.a.type: expected `tcp` or `ws`"),
-            (
-                "{default: {type: ws}, a: {bind: ':1'}}",
-                "error 2: listeners.default.type: WebSocket",
-            ),
-            ("{a: {bind: ':1', ssl: on}}", "error 2: listeners.a.ssl: TLS"),
+            ("{a: {bind: ':1', ssl: on}}", "error 2: listeners.a.ssl: TLS needs a certificate"),
             ("{a: {bind: ':1', ssl: 'ON'}}", "error 2: listeners.a.ssl: TLS"),
             ("{a: {bind: ':1', ssl: 1}}", "error 2: listeners.a.ssl: TLS"),
             ("{a: {bind: ':1', ssl: 2}}", "error 2: listeners.a.ssl: expected true or false"),
@@ -353,7 +409,9 @@ mod tests {
                 "error 2: listeners.a.ssl: `true / false` is the documentation's placeholder",
             ),
             ("{a: {bind: ':1', sssl: on}}", "error 2: listeners.a.sssl: the key is not known here"),
-            ("{default: {ssl: on}, a: {bind: ':1'}}", "error 2: listeners.default.ssl: TLS"),
+            ("{a: {bind: ':1', ssl: on, certfile: x}}", "error 2: listeners.a.ssl: TLS needs"),
+            ("{a: {bind: ':1', keyfile: [x]}}", "error 2: listeners.a.keyfile: expected the path"),
+            ("{default: {ssl: on}, a: {bind: ':1'}}", "error 2: listeners.default.ssl: TLS needs"),
             ("{a: {bind: ':70000'}}", "error 2: listeners.a.bind: `:70000`: the port is not"),
             ("{a: {bind: 1.5}}", "error 2: listeners.a.bind: expected an address, found a decimal"),
             ("{a: {bind: [x]}}", "error 2: listeners.a.bind: expected an address, found a list"),

@@ -95,7 +95,7 @@ pub enum Authentication {
     Named(String),
 }
 
-/// One address where plain TCP connections are accepted.
+/// One address where connections are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The name in the configuration; logs use it.
@@ -104,6 +104,27 @@ pub struct Listener {
     pub bind: Bind,
     /// Connections at once; `usize::MAX`: no limit but [`Limits::connections`].
     pub connections_max: usize,
+    /// Whether MQTT comes in WebSocket's frames.
+    pub is_websocket: bool,
+    /// What TLS needs; none: connections are not encrypted.
+    pub certificates: Option<Certificates>,
+}
+
+/// The files that TLS needs. Read when the broker starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// The broker's certificate and those between it and an authority, in PEM.
+    pub certfile: PathBuf,
+    /// Its private key, in PEM and not encrypted.
+    pub keyfile: PathBuf,
+    /// Authorities for the certificates of clients: a file in PEM.
+    pub cafile: Option<PathBuf>,
+    /// A folder of such files.
+    pub capath: Option<PathBuf>,
+    /// The text of such a file.
+    pub cadata: Option<String>,
+    /// Whether a client must show a certificate. Else it may.
+    pub is_required: bool,
 }
 
 /// A configuration that was read from a file.
@@ -188,13 +209,21 @@ impl Default for Config {
 }
 
 impl Listener {
+    /// A listener for plain TCP.
+    pub fn tcp(name: impl Into<String>, bind: Bind) -> Listener {
+        Listener {
+            name: name.into(),
+            bind,
+            connections_max: usize::MAX,
+            is_websocket: false,
+            certificates: None,
+        }
+    }
+
     /// `127.0.0.1:1883`, named `default`.
     fn loopback() -> Listener {
-        Listener {
-            name: "default".to_owned(),
-            bind: Bind { host: Some("127.0.0.1".to_owned()), port: Bind::DEFAULT_PORT },
-            connections_max: usize::MAX,
-        }
+        let host = Some("127.0.0.1".to_owned());
+        Listener::tcp("default", Bind { host, port: Bind::DEFAULT_PORT })
     }
 }
 
@@ -302,6 +331,14 @@ mod tests {
                 name,
                 bind: Bind { host: host.map(str::to_owned), port },
                 connections_max,
+                is_websocket: connections_max == 1,
+                certificates: (connections_max != 1).then(|| Certificates {
+                    certfile: "cert".into(),
+                    keyfile: "key".into(),
+                    capath: Some("authorities".into()),
+                    is_required: true,
+                    ..Certificates::default()
+                }),
             };
             Config {
                 listeners: vec![

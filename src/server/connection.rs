@@ -31,6 +31,7 @@ use super::input::{Decoded, Input};
 use super::load::Load;
 use super::network::Network;
 use super::output::{Encoded, Output};
+use super::transport::Transport;
 use super::worker::Worker;
 use crate::access::Judgement;
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
@@ -144,7 +145,7 @@ enum Event {
 /// Drives a connection from its first byte to its last.
 pub(crate) async fn drive<N: Network>(
     worker: Rc<Worker<N>>,
-    connection: Rc<RefCell<Connection<N::Stream>>>,
+    connection: Rc<RefCell<Connection<Transport<N::Stream>>>>,
 ) {
     let (id, listener) = (connection.borrow().id, connection.borrow().listener);
     let opened = machine::Input::Opened { connection: id, listener: Some(listener) };
@@ -168,7 +169,7 @@ pub(crate) async fn drive<N: Network>(
 /// One turn: does what there is to do, some rounds of it. Ready when the connection is over.
 fn turn<N: Network>(
     worker: &Worker<N>,
-    connection: &RefCell<Connection<N::Stream>>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
     context: &mut Context<'_>,
 ) -> Poll<()> {
     let id = {
@@ -213,7 +214,7 @@ fn turn<N: Network>(
 /// very many and cost little.
 fn receive<N: Network>(
     worker: &Worker<N>,
-    connection: &RefCell<Connection<N::Stream>>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
     id: ConnectionId,
     mut bytes: Bytes,
 ) {
@@ -242,7 +243,7 @@ fn receive<N: Network>(
 /// Hands in what was postponed, and what is behind it when that is done.
 fn resume<N: Network>(
     worker: &Worker<N>,
-    connection: &RefCell<Connection<N::Stream>>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
     id: ConnectionId,
     mut rest: Postponed,
 ) {
@@ -260,7 +261,7 @@ fn resume<N: Network>(
 /// also what follows them and is no packet.
 fn hand_in<N: Network>(
     worker: &Worker<N>,
-    connection: &RefCell<Connection<N::Stream>>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
     id: ConnectionId,
     packets: &mut Vec<Packet>,
     decoded: Decoded,
@@ -588,6 +589,6 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_small() {
-        assert!(size_of::<Connection<tokio::net::TcpStream>>() <= 320);
+        assert!(size_of::<Connection<Transport<tokio::net::TcpStream>>>() <= 320);
     }
 }

@@ -22,6 +22,9 @@ mod signal;
 mod tcp;
 pub(crate) mod threads;
 mod timer;
+mod tls;
+mod transport;
+mod websocket;
 mod worker;
 
 #[cfg(test)]
@@ -41,6 +44,8 @@ pub(crate) use local::Local;
 pub use network::Network;
 pub use shared::Shared;
 pub use tcp::{Tcp, raise_descriptor_limit};
+pub use tls::TlsError;
+use transport::Layers;
 
 /// Why the broker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +70,15 @@ pub enum Error {
     /// A password file cannot be used.
     #[error(transparent)]
     Passwords(#[from] PasswordsError),
+    /// A listener's certificates cannot be used.
+    #[error("listener '{listener}': {error}")]
+    Tls {
+        /// Its name in the configuration.
+        listener: String,
+        /// What is wrong with them.
+        #[source]
+        error: TlsError,
+    },
     /// The configuration names a plugin that the program did not bring.
     #[error("there is no authentication plugin {0:?}: register it before the broker starts")]
     NoPlugin(String),
@@ -98,7 +112,27 @@ pub(crate) fn shared_with<A>(
         ..settings(config)
     };
     let names = config.listeners.iter().map(|listener| Arc::from(listener.name.as_str()));
-    Ok(Arc::new(Shared::new(settings, door, names.collect(), seed, clock, workers)))
+    let listeners = shared::Listeners { names: names.collect(), layers: layers(config)? };
+    Ok(Arc::new(Shared::new(settings, door, listeners, seed, clock, workers)))
+}
+
+/// Whether the certificates that the configuration names are there and of use.
+///
+/// # Errors
+/// One cannot be read or used.
+pub fn check_certificates(config: &Config) -> Result<(), Error> {
+    layers(config).map(drop)
+}
+
+/// What each listener's connections travel in.
+fn layers(config: &Config) -> Result<Vec<Layers>, Error> {
+    let layers = |listener: &crate::config::Listener| {
+        let failed = |error| Error::Tls { listener: listener.name.clone(), error };
+        let tls = listener.certificates.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
+        let bytes_max = usize::try_from(config.limits.packet_bytes).unwrap_or(usize::MAX);
+        Ok(Layers { tls, websocket_bytes_max: listener.is_websocket.then_some(bytes_max) })
+    };
+    config.listeners.iter().map(layers).collect()
 }
 
 /// Runs a broker with all its workers on the caller's thread, until [`Shared::stop`]. Must be

@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
 use super::signal::Signal;
+use super::transport::Layers;
 use crate::access::{Authorise, Compute, Door};
 use crate::machine::{
     ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
@@ -44,7 +45,7 @@ pub struct Shared<A> {
     door: Option<Arc<Door>>,
     /// Started when it is first needed.
     computer: OnceLock<Arc<dyn Compute>>,
-    listener_names: Vec<Arc<str>>,
+    listeners: Listeners,
     mailboxes: Vec<Mailbox<A>>,
     /// What each worker carries.
     loads: Vec<Arc<Load>>,
@@ -55,6 +56,15 @@ pub struct Shared<A> {
     stop: Signal,
     /// A part of the broker has panicked.
     failure: Signal,
+}
+
+/// The listeners of the configuration, in its order.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    /// For logs.
+    pub(crate) names: Vec<Arc<str>>,
+    /// What their connections travel in.
+    pub(crate) layers: Vec<Layers>,
 }
 
 struct Core {
@@ -81,7 +91,7 @@ impl<A> Shared<A> {
     pub(crate) fn new(
         settings: Settings,
         door: Option<Door>,
-        listener_names: Vec<Arc<str>>,
+        listeners: Listeners,
         seed: Seed,
         clock: Clock,
         workers: u16,
@@ -95,7 +105,7 @@ impl<A> Shared<A> {
             limits,
             door: door.map(Arc::new),
             computer: OnceLock::new(),
-            listener_names,
+            listeners,
             mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
             loads: (0..workers).map(|_| Arc::default()).collect(),
             inside: Mutex::new(BTreeMap::new()),
@@ -116,7 +126,11 @@ impl<A> Shared<A> {
     }
 
     pub(crate) fn listener_name(&self, listener: ListenerId) -> &Arc<str> {
-        &self.listener_names[listener.0]
+        &self.listeners.names[listener.0]
+    }
+
+    pub(crate) fn layers(&self, listener: ListenerId) -> &Layers {
+        &self.listeners.layers[listener.0]
     }
 
     pub(crate) fn limits(&self) -> &Limits {

@@ -22,6 +22,7 @@ use super::output::Encoded;
 use super::shared::{Shared, Watch, Woken, owner};
 use super::signal::Signal;
 use super::timer;
+use super::transport::Transport;
 use crate::machine::{self, ConnectionId, EFFORT_MAX, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
 use crate::plant::{self, Plant};
@@ -36,7 +37,7 @@ const VISITS_MAX: usize = 8;
 /// Time that connections have to end when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-type Entry<N> = Rc<RefCell<Connection<<N as Network>::Stream>>>;
+type Entry<N> = Rc<RefCell<Connection<Transport<<N as Network>::Stream>>>>;
 
 /// The connections of a worker. The hasher is fixed: ids are ours, and nothing that is seen
 /// from outside may depend on a random order.
@@ -246,6 +247,7 @@ impl<N: Network> Worker<N> {
                 return self.shared.load(self.number).remove_connection();
             }
         };
+        let stream = self.shared.layers(listener).open(stream);
         let name = self.shared.listener_name(listener).clone();
         let load = self.shared.load(self.number).clone();
         let connection =

@@ -21,11 +21,7 @@ pub(crate) async fn start() -> Running {
 /// A broker with these settings; its listener is always on a free port of this machine. Two
 /// threads, so that clients meet on different ones.
 pub(crate) async fn start_with(config: Config) -> Running {
-    let listener = Listener {
-        name: "default".to_owned(),
-        bind: Bind { host: Some("127.0.0.1".to_owned()), port: 0 },
-        connections_max: usize::MAX,
-    };
+    let listener = Listener::tcp("default", Bind { host: Some("127.0.0.1".to_owned()), port: 0 });
     let config = Config { listeners: vec![listener], ..config };
     let workers = NonZeroU16::new(2).expect("not zero");
     let broker = Broker::new(config).workers(workers).start().await.expect("the broker starts");

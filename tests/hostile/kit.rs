@@ -39,11 +39,10 @@ impl Site {
     /// A broker in this process.
     pub(crate) fn with_limits(change: impl FnOnce(&mut Limits)) -> Site {
         let mut config = Config {
-            listeners: vec![Listener {
-                name: "test".to_owned(),
-                bind: Bind { host: Some("127.0.0.1".to_owned()), port: 0 },
-                connections_max: usize::MAX,
-            }],
+            listeners: vec![Listener::tcp(
+                "test",
+                Bind { host: Some("127.0.0.1".to_owned()), port: 0 },
+            )],
             ..Config::default()
         };
         change(&mut config.limits);

@@ -96,11 +96,7 @@ async fn serve(
 }
 
 fn config(broker: &Broker) -> Config {
-    let listener = Listener {
-        name: "default".to_owned(),
-        bind: Bind { host: None, port: Bind::DEFAULT_PORT },
-        connections_max: usize::MAX,
-    };
+    let listener = Listener::tcp("default", Bind { host: None, port: Bind::DEFAULT_PORT });
     Config {
         listeners: vec![listener],
         sys_interval: broker.sys_interval_s,

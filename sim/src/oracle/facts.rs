@@ -383,10 +383,7 @@ impl<'a> Facts<'a> {
             |request: &&Request<'_>| request.is_goodbye() || matches!(request.wish, Wish::Garbage);
         let said = connection.requests.iter().filter(ends);
         // The first byte of garbage may say what it is.
-        let said = said.map(|request| match request.wish {
-            Wish::Garbage => request.asked,
-            _ => self.arrived[request.asked],
-        });
+        let said = said.map(|r| if r.is_goodbye() { self.arrived[r.asked] } else { r.asked });
         let others = self.connections.iter().filter(|other| self.is_same_id(other, connection));
         let others = others.filter_map(|other| Some(other.entry?.from)).filter(|at| *at > entry.to);
         let life_to = connection.life.map_or(NEVER, |life| self.lives[life].to);

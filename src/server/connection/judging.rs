@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::network::Network;
+use super::super::transport::Transport;
 use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
 use crate::access::{ConnectRequest, Judgement};
@@ -40,7 +41,7 @@ impl fmt::Debug for Judging {
 /// Has the client judged whose CONNECT was decoded. Nothing may be handed in meanwhile.
 pub(super) fn judge<N: Network>(
     worker: &Worker<N>,
-    connection: &RefCell<Connection<N::Stream>>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
     connect: Box<Connect>,
     rest: Postponed,
 ) {
@@ -61,7 +62,7 @@ pub(super) fn judge<N: Network>(
 /// Hands a client that was judged to the machine, and then what it sent meanwhile.
 pub(super) fn enter<N: Network>(
     worker: &Worker<N>,
-    connection: &RefCell<Connection<N::Stream>>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
     id: ConnectionId,
     (held, judgement): (Held, Judgement),
 ) {

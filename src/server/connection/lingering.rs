@@ -14,6 +14,7 @@ use crate::plant::{self, Plant};
 
 use super::super::closed::Closed;
 use super::super::network::Network;
+use super::super::transport::Transport;
 use super::super::worker::Worker;
 use super::{Connection, ROUNDS_PER_TURN};
 
@@ -24,7 +25,7 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 /// reset, which could take our last bytes away from the peer.
 pub(super) async fn linger<N: Network>(
     worker: &Worker<N>,
-    connection: &RefCell<Connection<N::Stream>>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
 ) {
     let ended = async {
         poll_fn(|context| connection.borrow_mut().poll_shutdown(context)).await;

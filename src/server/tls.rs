@@ -1,0 +1,245 @@
+//! TLS: certificates from files, and the stream that they protect.
+//!
+//! TLS 1.2 and 1.3 (RFC 5246, RFC 8446), as `rustls` has them. As in amqtt, a client may show a
+//! certificate if there is an authority to check it against, and must if it is required.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
+use tokio_rustls::server::TlsStream;
+
+use crate::config::Certificates;
+
+/// Why a listener's certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file or folder cannot be read, or is not PEM.
+    #[error("`{key}`: {path} cannot be read: {cause}{mend}", path = path.display())]
+    File {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What it names.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+        /// What helps: empty, or after a semicolon.
+        mend: &'static str,
+    },
+    /// There is nothing of that kind in it.
+    #[error("`{key}`: there is no {what} in {place}")]
+    Empty {
+        /// The key of the configuration.
+        key: &'static str,
+        /// What should be there.
+        what: &'static str,
+        /// Where.
+        place: String,
+    },
+    /// The private key is encrypted, and nobody is there to be asked for its password.
+    #[error(
+        "`keyfile`: {} is encrypted: write it without a password, with \
+         `openssl pkey -in OLD -out NEW`, and keep it readable by the broker alone", .0.display()
+    )]
+    EncryptedKey(PathBuf),
+    /// What was read does not fit together.
+    #[error("`certfile` and `keyfile` cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
+    /// The authorities cannot be used.
+    #[error("`cafile`, `capath` or `cadata` cannot be used: {0}")]
+    Authorities(String),
+    /// Clients must show certificates that nobody could check.
+    #[error("`require-certificate` needs `cafile`, `capath` or `cadata` to check them against")]
+    NoAuthority,
+}
+
+/// Reads the certificates.
+///
+/// # Errors
+/// They cannot be read or used.
+pub(super) fn acceptor(files: &Certificates) -> Result<TlsAcceptor, TlsError> {
+    let chain = certificates("certfile", &files.certfile)?;
+    let key = private_key(&files.keyfile)?;
+    let roots = authorities(files)?;
+    if roots.is_empty() && files.is_required {
+        return Err(TlsError::NoAuthority);
+    }
+    let builder = ServerConfig::builder();
+    let builder = if roots.is_empty() {
+        builder.with_no_client_auth()
+    } else {
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+        let verifier = if files.is_required { verifier } else { verifier.allow_unauthenticated() };
+        let verifier = verifier.build().map_err(|e| TlsError::Authorities(e.to_string()))?;
+        builder.with_client_cert_verifier(verifier)
+    };
+    Ok(TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key)?)))
+}
+
+fn unreadable(key: &'static str, path: &Path, cause: impl ToString) -> TlsError {
+    TlsError::File { key, path: path.to_owned(), cause: cause.to_string(), mend: "" }
+}
+
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = std::fs::read(path).map_err(|error| unreadable(key, path, error))?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();
+    let found = found.map_err(|error| unreadable(key, path, error))?;
+    if found.is_empty() {
+        let place = path.display().to_string();
+        return Err(TlsError::Empty { key, what: "certificate in PEM", place });
+    }
+    Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = std::fs::read(path).map_err(|error| unreadable("keyfile", path, error))?;
+    match PrivateKeyDer::from_pem_slice(&text) {
+        Ok(key) => Ok(key),
+        Err(_) if String::from_utf8_lossy(&text).contains("ENCRYPTED") => {
+            Err(TlsError::EncryptedKey(path.to_owned()))
+        }
+        Err(pem::Error::NoItemsFound) => {
+            let place = path.display().to_string();
+            Err(TlsError::Empty { key: "keyfile", what: "private key in PEM", place })
+        }
+        Err(error) => Err(unreadable("keyfile", path, error)),
+    }
+}
+
+/// Everything that `cafile`, `capath` and `cadata` name.
+fn authorities(files: &Certificates) -> Result<RootCertStore, TlsError> {
+    let mut found = Vec::new();
+    if let Some(path) = &files.cafile {
+        found.extend(certificates("cafile", path)?);
+    }
+    if let Some(path) = &files.capath {
+        found.extend(folder(path)?);
+    }
+    if let Some(text) = &files.cadata {
+        let parsed: Result<Vec<_>, pem::Error> =
+            CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        let parsed = parsed.map_err(|error| TlsError::Authorities(error.to_string()))?;
+        if parsed.is_empty() {
+            let place = "it: it is the text of a certificate, not the name of a file".to_owned();
+            return Err(TlsError::Empty { key: "cadata", what: "certificate in PEM", place });
+        }
+        found.extend(parsed);
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in found {
+        roots.add(certificate).map_err(|error| TlsError::Authorities(error.to_string()))?;
+    }
+    Ok(roots)
+}
+
+/// The certificates of every file in a folder. What else lies there is left alone, as by OpenSSL.
+fn folder(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let entries = std::fs::read_dir(path).map_err(|error| TlsError::File {
+        key: "capath",
+        path: path.to_owned(),
+        cause: error.to_string(),
+        mend: "; it is a folder of certificates: the text of one belongs under `cadata`",
+    })?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let file = entry.map_err(|error| unreadable("capath", path, error))?.path();
+        if let Ok(text) = std::fs::read(&file) {
+            found.extend(CertificateDer::pem_slice_iter(&text).flatten());
+        }
+    }
+    if found.is_empty() {
+        let place = path.display().to_string();
+        return Err(TlsError::Empty { key: "capath", what: "certificate in PEM", place });
+    }
+    Ok(found)
+}
+
+/// A stream under TLS, which hands on by itself what the stream below did not take at once.
+pub(super) struct Tls<S> {
+    stream: TlsStream<S>,
+    is_unflushed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Tls<S> {
+    pub(super) fn new(stream: TlsStream<S>) -> Tls<S> {
+        Tls { stream, is_unflushed: true }
+    }
+
+    /// Hands on what is encrypted and was not taken; whether what went wrong was that.
+    fn flush(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match Pin::new(&mut self.stream).poll_flush(context) {
+            Poll::Ready(result) => {
+                self.is_unflushed = false;
+                result
+            }
+            Poll::Pending => {
+                self.is_unflushed = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn flushed(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(_)) = written {
+            self.flush(context)?;
+        }
+        written
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tls<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.is_unflushed {
+            self.flush(context)?;
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tls<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.flushed(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.flushed(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,376 @@
+//! TLS and WebSocket, over real sockets, with clients that others wrote: what is served, what is
+//! refused, and in what words.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use stormpetrel::Broker;
+use stormpetrel::config::{Bind, Certificates, Config, Listener};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// Time for anything that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// CONNECT of 3.1.1 with the client id `c`, starting clean.
+const CONNECT: &[u8] = b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
+const CONNACK: &[u8] = b"\x20\x02\x00\x00";
+const PINGREQ: &[u8] = b"\xC0\x00";
+const PINGRESP: &[u8] = b"\xD0\x00";
+
+/// An authority, and files of certificates that it made. Gone with it.
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: PathBuf,
+}
+
+impl Authority {
+    fn new(name: &str) -> Authority {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = format!("stormpetrel-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
+        Authority { issuer, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes a certificate for `localhost` and its key.
+    fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let (certfile, keyfile) =
+            (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
+        std::fs::write(&certfile, certificate.pem()).unwrap();
+        std::fs::write(&keyfile, key.serialize_pem()).unwrap();
+        (certfile, keyfile)
+    }
+
+    /// What a broker needs.
+    fn server(&self) -> Certificates {
+        let (certfile, keyfile) = self.issue("broker");
+        Certificates { certfile, keyfile, ..Certificates::default() }
+    }
+
+    /// A client that knows the authority, and shows a certificate of `shows`.
+    fn client(&self, shows: Option<&Authority>) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let config = match shows.map(|authority| authority.issue("client")) {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => builder
+                .with_client_auth_cert(
+                    vec![CertificateDer::from_pem_file(certificate).unwrap()],
+                    PrivateKeyDer::from_pem_file(key).unwrap(),
+                )
+                .unwrap(),
+        };
+        TlsConnector::from(Arc::new(config))
+    }
+}
+
+impl Drop for Authority {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+async fn start(listener: impl FnOnce(&mut Listener)) -> (Broker, SocketAddr) {
+    let bind = Bind { host: Some("127.0.0.1".to_owned()), port: 0 };
+    let mut only = Listener::tcp("test", bind);
+    listener(&mut only);
+    let config = Config { listeners: vec![only], ..Config::default() };
+    let broker = Broker::new(config).start().await.unwrap();
+    let address = broker.addresses()[0];
+    (broker, address)
+}
+
+async fn refused(certificates: Certificates) -> String {
+    let bind = Bind { host: Some("127.0.0.1".to_owned()), port: 0 };
+    let listener = Listener { certificates: Some(certificates), ..Listener::tcp("secure", bind) };
+    let config = Config { listeners: vec![listener], ..Config::default() };
+    Broker::new(config).start().await.expect_err("no broker").to_string()
+}
+
+async fn tls(
+    address: SocketAddr,
+    connector: &TlsConnector,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    timeout(PATIENCE, connector.connect(name, stream)).await.unwrap()
+}
+
+/// Connects, pings, and sees both answers.
+async fn speaks_mqtt(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    for (asked, want) in [(CONNECT, CONNACK), (PINGREQ, PINGRESP)] {
+        stream.write_all(asked).await.unwrap();
+        stream.flush().await.unwrap();
+        let mut got = vec![0; want.len()];
+        timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
+        assert_eq!(got, want);
+    }
+}
+
+/// Whether the broker ends the connection without an answer to CONNECT.
+async fn is_refused(stream: std::io::Result<TlsStream<TcpStream>>) -> bool {
+    let Ok(mut stream) = stream else { return true };
+    let _ = stream.write_all(CONNECT).await;
+    let mut got = [0; 4];
+    timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().is_err()
+}
+
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    protocol: Option<&'static str>,
+) -> Result<WebSocketStream<S>, Error> {
+    let mut request = "ws://localhost/any/path".into_client_request().unwrap();
+    if let Some(protocol) = protocol {
+        let value = HeaderValue::from_static(protocol);
+        request.headers_mut().insert("sec-websocket-protocol", value);
+    }
+    timeout(PATIENCE, client_async(request, stream)).await.unwrap().map(|(frames, _)| frames)
+}
+
+async fn websocket(address: SocketAddr) -> WebSocketStream<TcpStream> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    upgrade(stream, Some("mqtt")).await.unwrap()
+}
+
+async fn next<S: AsyncRead + AsyncWrite + Unpin>(frames: &mut WebSocketStream<S>) -> Message {
+    timeout(PATIENCE, frames.next()).await.unwrap().expect("it is open").unwrap()
+}
+
+fn binary(bytes: &'static [u8]) -> Message {
+    Message::Binary(Bytes::from_static(bytes))
+}
+
+#[tokio::test]
+async fn mqtt_travels_in_tls() {
+    let authority = Authority::new("tls");
+    let files = authority.server();
+    let (_broker, address) = start(|listener| listener.certificates = Some(files)).await;
+    speaks_mqtt(tls(address, &authority.client(None)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_message_larger_than_every_buffer_passes_tls() {
+    let authority = Authority::new("large");
+    let files = authority.server();
+    let (_broker, address) = start(|listener| listener.certificates = Some(files)).await;
+    let mut stream = tls(address, &authority.client(None)).await.unwrap();
+    stream.write_all(CONNECT).await.unwrap();
+    stream.write_all(b"\x82\x06\x00\x01\x00\x01a\x00").await.unwrap();
+    let mut answers = [0; 9];
+    timeout(PATIENCE, stream.read_exact(&mut answers)).await.unwrap().unwrap();
+    // 1,000,000 bytes in all behind the fixed header.
+    let mut publish = b"\x30\xC0\x84\x3D\x00\x01a".to_vec();
+    publish.extend((0..1_000_000_u32 - 3).map(|place| place.to_le_bytes()[0]));
+    let mut got = vec![0; publish.len()];
+    let (mut reading, mut writing) = tokio::io::split(stream);
+    let sent = async {
+        writing.write_all(&publish).await.unwrap();
+        writing.flush().await.unwrap();
+    };
+    let received = async { timeout(PATIENCE, reading.read_exact(&mut got)).await.unwrap() };
+    let ((), received) = tokio::join!(sent, received);
+    received.unwrap();
+    assert!(got == publish, "it is not what was sent");
+}
+
+#[tokio::test]
+async fn a_clients_certificate_is_checked_and_may_be_required() {
+    let (authority, stranger) = (Authority::new("client"), Authority::new("stranger"));
+    for is_required in [false, true] {
+        for by in 0..3 {
+            let mut files = Certificates { is_required, ..authority.server() };
+            let ca = authority.path("ca.pem");
+            let folder = authority.path("authorities");
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::copy(&ca, folder.join("ca.pem")).unwrap();
+            std::fs::write(folder.join("README"), "no certificate").unwrap();
+            match by {
+                0 => files.cafile = Some(ca),
+                1 => files.capath = Some(folder),
+                _ => files.cadata = Some(std::fs::read_to_string(ca).unwrap()),
+            }
+            let (_broker, address) = start(|listener| listener.certificates = Some(files)).await;
+            let with = |shows| authority.client(shows);
+            speaks_mqtt(tls(address, &with(Some(&authority))).await.unwrap()).await;
+            assert!(is_refused(tls(address, &with(Some(&stranger))).await).await);
+            assert_eq!(is_refused(tls(address, &with(None)).await).await, is_required);
+        }
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_cannot_be_used_are_named() {
+    let authority = Authority::new("bad");
+    let good = authority.server();
+    let (_, other_key) = authority.issue("other");
+    let encrypted = authority.path("encrypted.key");
+    let text = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    std::fs::write(&encrypted, text).unwrap();
+    let missing = PathBuf::from("/nowhere/file.pem");
+    let with = |change: &dyn Fn(&mut Certificates)| {
+        let mut files = good.clone();
+        change(&mut files);
+        files
+    };
+    let cases = [
+        (with(&|f| f.certfile = missing.clone()), "`certfile`: /nowhere/file.pem cannot be read"),
+        (with(&|f| f.keyfile = missing.clone()), "`keyfile`: /nowhere/file.pem cannot be read"),
+        (with(&|f| f.keyfile = encrypted.clone()), "is encrypted: write it without a password"),
+        (with(&|f| f.keyfile = good.certfile.clone()), "there is no private key in PEM in"),
+        (with(&|f| f.certfile = good.keyfile.clone()), "there is no certificate in PEM in"),
+        (with(&|f| f.keyfile = other_key.clone()), "cannot be used"),
+        (with(&|f| f.cafile = Some(missing.clone())), "`cafile`: /nowhere/file.pem cannot be read"),
+        (with(&|f| f.capath = Some(missing.clone())), "belongs under `cadata`"),
+        (with(&|f| f.cadata = Some("ca.pem".to_owned())), "not the name of a file"),
+        (with(&|f| f.is_required = true), "`require-certificate` needs"),
+    ];
+    for (files, want) in cases {
+        let words = refused(files).await;
+        assert!(words.starts_with("listener 'secure': ") && words.contains(want), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_tls_is_closed_and_harms_nobody() {
+    let authority = Authority::new("garbage");
+    let files = authority.server();
+    let (_broker, address) = start(|listener| listener.certificates = Some(files)).await;
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(CONNECT).await.unwrap();
+    let mut answer = Vec::new();
+    // An alert, or nothing.
+    let _ = timeout(PATIENCE, plain.read_to_end(&mut answer)).await.unwrap();
+    assert!(!answer.starts_with(CONNACK), "{answer:?}");
+    speaks_mqtt(tls(address, &authority.client(None)).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn one_deadline_covers_handshakes_too() {
+    let authority = Authority::new("deadline");
+    for is_websocket in [false, true] {
+        let bind = Bind { host: Some("127.0.0.1".to_owned()), port: 0 };
+        let certificates = (!is_websocket).then(|| authority.server());
+        let listener = Listener { is_websocket, certificates, ..Listener::tcp("test", bind) };
+        let mut config = Config { listeners: vec![listener], ..Config::default() };
+        config.limits.connect_timeout = 50;
+        let broker = Broker::new(config).start().await.unwrap();
+        let mut silent = TcpStream::connect(broker.addresses()[0]).await.unwrap();
+        silent.write_all(b"\x16").await.unwrap();
+        let ended = timeout(PATIENCE, silent.read(&mut [0])).await.unwrap();
+        assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn mqtt_travels_in_websocket_however_it_is_cut() {
+    let (_broker, address) = start(|listener| listener.is_websocket = true).await;
+    let mut frames = websocket(address).await;
+    for byte in 0..CONNECT.len() {
+        frames.send(Message::Binary(Bytes::new())).await.unwrap();
+        frames.send(binary(&CONNECT[byte..=byte])).await.unwrap();
+    }
+    assert_eq!(next(&mut frames).await, binary(CONNACK));
+    frames.send(binary(b"\xC0\x00\xC0\x00\xC0")).await.unwrap();
+    let mut answers = Vec::new();
+    while answers.len() < 4 {
+        answers.extend_from_slice(&next(&mut frames).await.into_data());
+    }
+    assert_eq!(answers, b"\xD0\x00\xD0\x00");
+    frames.send(binary(b"\x00")).await.unwrap();
+    assert_eq!(next(&mut frames).await, binary(PINGRESP));
+}
+
+#[tokio::test]
+async fn mqtt_travels_in_websocket_in_tls() {
+    let authority = Authority::new("wss");
+    let files = authority.server();
+    let (_broker, address) = start(|listener| {
+        listener.is_websocket = true;
+        listener.certificates = Some(files);
+    })
+    .await;
+    let stream = tls(address, &authority.client(None)).await.unwrap();
+    let mut frames = upgrade(stream, Some("mqttv3.1, mqtt")).await.unwrap();
+    frames.send(binary(CONNECT)).await.unwrap();
+    assert_eq!(next(&mut frames).await, binary(CONNACK));
+}
+
+#[tokio::test]
+async fn only_upgrades_to_mqtt_are_answered() {
+    let (_broker, address) = start(|listener| listener.is_websocket = true).await;
+    for protocol in [None, Some("chat"), Some("MQTT")] {
+        let stream = TcpStream::connect(address).await.unwrap();
+        match upgrade(stream, protocol).await {
+            Err(Error::Http(response)) => assert_eq!(response.status(), 400, "{protocol:?}"),
+            other => panic!("{protocol:?}: {other:?}"),
+        }
+    }
+    let mut plain = TcpStream::connect(address).await.unwrap();
+    plain.write_all(CONNECT).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, plain.read_to_end(&mut answer)).await.unwrap();
+    assert!(!answer.starts_with(CONNACK), "{answer:?}");
+}
+
+#[tokio::test]
+async fn text_ends_the_connection_and_pings_are_answered() {
+    let (_broker, address) = start(|listener| listener.is_websocket = true).await;
+    let mut frames = websocket(address).await;
+    frames.send(binary(CONNECT)).await.unwrap();
+    assert_eq!(next(&mut frames).await, binary(CONNACK));
+    for _ in 0..1_000 {
+        frames.send(Message::Ping(Bytes::from_static(b"x"))).await.unwrap();
+    }
+    assert_eq!(next(&mut frames).await, Message::Pong(Bytes::from_static(b"x")));
+    frames.send(Message::Text("\u{10}".into())).await.unwrap();
+    loop {
+        match next(&mut frames).await {
+            Message::Pong(_) => {}
+            Message::Close(Some(close)) => break assert_eq!(close.code, CloseCode::Unsupported),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_goodbye_in_websocket_is_answered_with_one() {
+    let (_broker, address) = start(|listener| listener.is_websocket = true).await;
+    let mut frames = websocket(address).await;
+    frames.send(binary(CONNECT)).await.unwrap();
+    assert_eq!(next(&mut frames).await, binary(CONNACK));
+    frames.send(binary(b"\xE0\x00")).await.unwrap(); // DISCONNECT
+    assert!(matches!(next(&mut frames).await, Message::Close(_)));
+
+    let mut frames = websocket(address).await;
+    frames.close(None).await.unwrap();
+    assert!(matches!(next(&mut frames).await, Message::Close(_)));
+}
