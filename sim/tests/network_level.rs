@@ -65,6 +65,7 @@ fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
         version: ProtocolVersion::V5,
         zone,
         manners: Manners::default(),
+        user: None,
     };
     let mut ops = Vec::new();
     let mut act = |at_ms, client, action| ops.push(Op { at_ms, client, action });
