@@ -256,13 +256,12 @@ impl Account<'_, '_> {
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
         let is_there = session.begun.to <= during.from && during.to < session.ended.from;
         let is_room = message.effects.iter().all(|effect| self.room.has_for(effect.span));
+        if !is_certain || may_be_replaced || !is_there || !is_room {
+            return None;
+        }
         let on = *session.connections.first()?;
         let goes_on =
             |wish, topic: &str| self.case.facts.goes_on_to_be_allowed(on, wish, topic, during.from);
-        let may_come = goes_on(Wish::Receive, message.topic);
-        if !is_certain || may_be_replaced || !is_there || !is_room || !may_come {
-            return None;
-        }
         let plain = self.case.subscriptions.matching(self.session, topic);
         let mut least: Option<(Qos, Ordinal)> = None;
         for (filter, changes) in plain.filter(|(filter, _)| !filter.is_shared) {
@@ -282,7 +281,7 @@ impl Account<'_, '_> {
                 least = Some(least.map_or((qos, since.asked), |l| l.max((qos, since.asked))));
             }
         }
-        least
+        least.filter(|_| goes_on(Wish::Receive, message.topic))
     }
 
     fn check_owed(&self, message: &Message<'_>, qos: Qos, subscribed: Ordinal, wrong: &mut Wrong) {

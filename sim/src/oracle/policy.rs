@@ -118,6 +118,9 @@ fn may(policy: &[Rule], names: Names<'_>, wish: Wish, topic: &str) -> bool {
 
 fn means(rule: &Rule, names: Names<'_>, wish: Wish, topic: &str) -> bool {
     let is_who = rule.users.is_empty() || rule.users.iter().any(|user| Some(&**user) == names.0);
+    if !is_who || !rule.wishes.contains(&wish) {
+        return false;
+    }
     let asked: Vec<&str> = topic.split('/').collect();
     let is_meant = |filter: &str| {
         let Some(filter) = filled(filter, names) else { return false };
@@ -127,8 +130,7 @@ fn means(rule: &Rule, names: Names<'_>, wish: Wish, topic: &str) -> bool {
             (Wish::Publish | Wish::Receive, _) => is_wider(&filter, &asked, true),
         }
     };
-    let is_what = rule.filters.is_empty() || rule.filters.iter().any(|filter| is_meant(filter));
-    rule.wishes.contains(&wish) && is_who && is_what
+    rule.filters.is_empty() || rule.filters.iter().any(|filter| is_meant(filter))
 }
 
 /// The levels of a filter with the names in it; none if one of them is no level.
