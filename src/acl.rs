@@ -32,7 +32,7 @@ pub(crate) struct Explain {
     /// Its client id.
     #[arg(short = 'i', long, value_name = "ID", default_value = "")]
     client_id: String,
-    /// Where it connects from.
+    /// Where it connects from. Without it, rules for networks are read at their strictest.
     #[arg(short, long, value_name = "ADDRESS")]
     address: Option<IpAddr>,
     /// What it wants to do.

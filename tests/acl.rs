@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 const YAML: &str = "\
 listeners: {default: {bind: ':1883'}}
@@ -22,10 +23,14 @@ rules:
 ";
 
 fn explain(arguments: &str) -> (Option<i32>, String, String) {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("acl.yaml");
-    std::fs::write(&path, YAML).expect("a temporary file can be written");
+    static FILE: OnceLock<PathBuf> = OnceLock::new();
+    let path = FILE.get_or_init(|| {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("acl.yaml");
+        std::fs::write(&path, YAML).expect("a temporary file can be written");
+        path
+    });
     let mut command = Command::new(env!("CARGO_BIN_EXE_stormpetrel"));
-    command.args(["acl", "explain", "-c"]).arg(&path).args(arguments.split(' '));
+    command.args(["acl", "explain", "-c"]).arg(path).args(arguments.split(' '));
     let Output { status, stdout, stderr } = command.output().expect("it runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     let folder = format!("{}/", env!("CARGO_TARGET_TMPDIR"));
@@ -35,8 +40,13 @@ fn explain(arguments: &str) -> (Option<i32>, String, String) {
 #[test]
 fn the_rule_that_decided_is_printed_with_its_line() {
     for (arguments, code, want) in [
-        ("--user alice publish a/b", 0, "allow: acl.yaml:14: rules[1]: allow all"),
-        ("--user alice subscribe a/+/c", 0, "allow: acl.yaml:14: rules[1]: allow all"),
+        ("--user alice publish a/b", 0, "allow: acl.yaml:9: topic-check.acl.alice[0]: a/#"),
+        ("--user alice subscribe a/+/c", 1, "deny: acl.yaml:13: rules[0]: deny subscribe"),
+        (
+            "--user alice --address 192.168.1.1 subscribe a/+/c",
+            0,
+            "allow: acl.yaml:15: rules[1]: allow all",
+        ),
         ("--user alice receive z", 0, "allow: no rule limits this"),
         (
             "--user alice publish c",
@@ -53,7 +63,7 @@ fn the_rule_that_decided_is_printed_with_its_line() {
         (
             "--user alice --client-id c --address 10.1.1.1 subscribe $share/g/b",
             1,
-            "deny: acl.yaml:12: rules[0]: deny subscribe",
+            "deny: acl.yaml:13: rules[0]: deny subscribe",
         ),
         ("--user alice publish $SYS/x", 1, "deny: only the broker publishes to $SYS"),
     ] {

@@ -231,9 +231,8 @@ impl<'a> Case<'a> {
             let counts = |state: Option<Granted>| state.filter(|s| !(s.no_local && is_own));
             let on = self.sessions.all[session].connections[0];
             let verdict = self.facts.may_whoever(on, access::Wish::Subscribe, filter.text, during);
-            let is_suspended = verdict == Some(false);
-            let counts = |state| counts(state).filter(|_| !is_suspended);
-            let doubt = verdict.is_none().then_some(None);
+            // Suspended, it does not count; that nothing else explains it is for `policy.rs`.
+            let doubt = (verdict != Some(true)).then_some(None);
             let mut states = states(changes, during).map(counts).chain(doubt);
             let first = states.next().flatten();
             let known = ways.len();

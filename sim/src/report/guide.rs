@@ -18,6 +18,7 @@ pub(super) struct Guide {
     pub(super) files: &'static [&'static str],
 }
 
+const POLICY: &str = "src/machine/policy.rs";
 const ROUTE: &str = "src/machine/route.rs";
 const CLIENTS: &str = "src/machine/clients.rs";
 const CONNECTIONS: &str = "src/machine/connections.rs";
@@ -145,6 +146,18 @@ const GUIDES: &[Guide] = &[
         expected: "what is allowed is taken, and what is refused goes to nobody",
         standard: "the policy: only the broker publishes to $SYS; section 4.7.2 of MQTT 5.0",
         files: &[ROUTE, CLIENTS],
+    },
+    Guide {
+        rules: &[
+            "forbidden-filter-granted",
+            "forbidden-message-delivered",
+            "forbidden-publish-granted",
+            "forbidden-subscription-served",
+            "forbidden-topic-received",
+        ],
+        expected: "the rules in force decide what a client publishes, subscribes to and is sent",
+        standard: "the policy of the run: the first rule that is meant decides",
+        files: &[POLICY, ROUTE],
     },
     Guide {
         rules: &[

@@ -91,6 +91,8 @@ named! {
         "Garbage and packets out of place end their own connection and no other.";
     "forbidden" access::forbidden,
         "Clients of both versions publish below $SYS, and leave a will there.";
+    "rights-reloaded" access::reloaded,
+        "Rules take rights away and give them back while clients are there, and while one is away.";
     "crash" broker::crash,
         "The broker crashes under load and comes back at once, then much later.";
     "clean-stop" broker::clean_stop,

@@ -168,6 +168,7 @@ mod tests {
             version: ProtocolVersion::V5,
             zone: index % 2,
             manners: Manners { aliases: true, ..Manners::default() },
+            user: None,
         };
         let op = |index: u64| {
             let action = match index % 5 {

@@ -3,7 +3,7 @@
 
 use super::answers::denied;
 use super::tale::{A, B, C, Q0, Q1, Tale};
-use super::{fine, planted, planted_with_arrivals};
+use super::{fine, planted};
 use crate::access::{Rule, Wish};
 use crate::history::{AckKind, Saw, What};
 use crate::scenario::FaultKind;
@@ -57,7 +57,7 @@ fn a_filter_is_granted_to_whom_it_may_be() {
         fine(|tale| {
             let tale = given(tale, denies("", "")).connects(A);
             let tale = reloads(tale.wants(A, "a/+", Q1, None, |_| {}), 1);
-            let is_known = tale.words().contains("arrive") && reason == 1;
+            let is_known = tale.words().contains("Arrived") && reason == 1;
             let reason = if is_known { 0x87 } else { reason };
             tale.saw(A, Saw::SubAck { id: 1, reasons: vec![reason] })
         });
@@ -114,12 +114,12 @@ fn new_rules_are_for_who_is_subscribed_already() {
 
 #[test]
 fn names_are_never_wildcards() {
-    planted_with_arrivals("C10 forbidden-filter-granted", |tale| {
+    planted("C10 forbidden-filter-granted", |tale| {
         let tale = tale.given(|it| {
             it.clients[0].user = Some(Arc::from("+"));
             let own = rule(true, Wish::Subscribe, "", "a/%u");
             it.broker.policies = vec![vec![own]];
         });
-        subscribed(tale, 1).exactly()
+        subscribed(tale, 1)
     });
 }
