@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::Mutex;
 use tracing::warn;
 
-use crate::access::Authenticate;
+use crate::access::{Authenticate, Authorise};
 use crate::config::{Config, Errors};
 use crate::machine::{Outgoing, Seed, Timestamp};
 use crate::mqtt::message::Message;
@@ -220,6 +220,14 @@ impl Builder {
     #[must_use]
     pub fn plugin(mut self, name: &str, plugin: impl Authenticate) -> Builder {
         self.plugins.register(name, plugin);
+        self
+    }
+
+    /// Brings an authorisation plugin: clients may do what neither it nor the configuration
+    /// denies. The program itself may do everything.
+    #[must_use]
+    pub fn authorise(mut self, plugin: impl Authorise) -> Builder {
+        self.plugins.policy.add(plugin);
         self
     }
 

@@ -66,6 +66,7 @@ fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
         user: None,
         zone,
         manners: Manners::default(),
+        user: None,
     };
     let mut ops = Vec::new();
     let mut act = |at_ms, client, action| ops.push(Op { at_ms, client, action });

@@ -203,8 +203,8 @@ mod tests {
     #[test]
     fn one_no_is_enough_and_says_why() {
         let says = |words: &str, is_allowed| Says(Origin::built_in(words), is_allowed);
-        type Case<'a> = (&'a [(&'a str, bool)], &'a str, bool);
-        let cases: [Case<'_>; 4] = [
+        type Plugins = &'static [(&'static str, bool)];
+        let cases: [(Plugins, &str, bool); 4] = [
             (&[], "no rule limits this", true),
             (&[("a", true), ("b", true)], "b", true),
             (&[("a", true), ("b", false), ("c", false)], "b", false),

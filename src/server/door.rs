@@ -7,13 +7,17 @@ use std::fmt;
 use tracing::warn;
 
 use super::Error;
-use crate::access::{Anonymous, Authenticate, Door, PasswordFile, Passwords, PasswordsError};
+use crate::access::{
+    Anonymous, Authenticate, Door, PasswordFile, Passwords, PasswordsError, Policy,
+};
 use crate::config::Authentication;
 
 /// Plugins of the program that embeds the broker, by the names that configurations give them.
 #[derive(Clone, Default)]
 pub(crate) struct Plugins {
     named: Vec<(String, Door)>,
+    /// Who is asked what clients may do, beside what the configuration names.
+    pub(crate) policy: Policy,
 }
 
 impl Plugins {

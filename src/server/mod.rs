@@ -106,9 +106,11 @@ pub(crate) fn shared_with<A>(
     clock: Clock,
     workers: u16,
 ) -> Result<Arc<Shared<A>>, Error> {
+    let mut policy = config.policy();
+    policy.extend(&plugins.policy);
     let door = door::open(&config.authentication, plugins)?;
     let settings = Settings {
-        access: Access { is_judged: door.is_some(), authorise: config.policy().into_authoriser() },
+        access: Access { is_judged: door.is_some(), authorise: policy.into_authoriser() },
         ..settings(config)
     };
     let names = config.listeners.iter().map(|listener| Arc::from(listener.name.as_str()));

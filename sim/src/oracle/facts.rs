@@ -8,11 +8,9 @@
 mod silence;
 
 use super::policy::Policies;
-use crate::history::{
-    Ack, AckKind, Asked, ClosedBy, Event, Granted, History, PublishAsked, Saw, What,
-};
-use crate::scenario::{Client, ClientIndex, Connect, ProtocolVersion, Scenario, Subscription};
-use std::sync::Arc;
+pub(super) use super::wish::Wish;
+use crate::history::{AckKind, Asked, ClosedBy, Event, Granted, History, Saw, What};
+use crate::scenario::{Client, ClientIndex, Connect, ProtocolVersion, Scenario};
 
 /// The place of an event in its history.
 pub(super) type Ordinal = usize;
@@ -91,19 +89,6 @@ pub(super) struct Connection<'a> {
     pub(super) told_closed: Option<Ordinal>,
     /// When the broker's side of it ended: not before `from`, and not after `to`.
     pub(super) end: Span,
-}
-
-/// What a client asked, beyond CONNECT.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Wish<'a> {
-    Publish(&'a PublishAsked),
-    Subscribe { id: u16, subscription_id: Option<u32>, filters: &'a [Subscription] },
-    Unsubscribe { id: u16, filters: &'a [Arc<str>] },
-    Ack(Ack),
-    Ping,
-    Disconnect { reason: u8, expiry_s: Option<u32> },
-    Garbage,
-    Harmless,
 }
 
 /// A request and what became of it.
@@ -541,26 +526,5 @@ impl Request<'_> {
     /// DISCONNECT.
     pub(super) fn is_goodbye(&self) -> bool {
         matches!(self.wish, Wish::Disconnect { .. })
-    }
-}
-
-impl Wish<'_> {
-    fn is_answered_by(&self, answer: Ack) -> bool {
-        use crate::scenario::Qos::{AtLeastOnce, ExactlyOnce};
-        match (self, answer.kind) {
-            (Wish::Publish(publish), AckKind::PubAck) => {
-                publish.qos == AtLeastOnce && publish.id == Some(answer.id)
-            }
-            (Wish::Publish(publish), AckKind::PubRec) => {
-                publish.qos == ExactlyOnce && publish.id == Some(answer.id)
-            }
-            (Wish::Ack(asked), AckKind::PubComp) => {
-                asked.kind == AckKind::PubRel && asked.id == answer.id
-            }
-            (Wish::Ack(asked), AckKind::PubRel) => {
-                asked.kind == AckKind::PubRec && asked.id == answer.id && asked.reason < 0x80
-            }
-            _ => false,
-        }
     }
 }

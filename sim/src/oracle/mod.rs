@@ -69,6 +69,7 @@ mod subscriptions;
 mod tests;
 mod topic;
 mod wills;
+mod wish;
 
 use std::borrow::Cow;
 

@@ -1,0 +1,43 @@
+//! What clients ask of a broker, beyond CONNECT, and what answers it.
+//!
+//! Knows nothing of when: `facts.rs` does.
+
+use std::sync::Arc;
+
+use crate::history::{Ack, AckKind, PublishAsked};
+use crate::scenario::Subscription;
+
+/// What a client asked, beyond CONNECT.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wish<'a> {
+    Publish(&'a PublishAsked),
+    Subscribe { id: u16, subscription_id: Option<u32>, filters: &'a [Subscription] },
+    Unsubscribe { id: u16, filters: &'a [Arc<str>] },
+    Ack(Ack),
+    Ping,
+    Disconnect { reason: u8, expiry_s: Option<u32> },
+    Garbage,
+    Harmless,
+}
+
+impl Wish<'_> {
+    /// Whether this is the answer to it.
+    pub(super) fn is_answered_by(&self, answer: Ack) -> bool {
+        use crate::scenario::Qos::{AtLeastOnce, ExactlyOnce};
+        match (self, answer.kind) {
+            (Wish::Publish(publish), AckKind::PubAck) => {
+                publish.qos == AtLeastOnce && publish.id == Some(answer.id)
+            }
+            (Wish::Publish(publish), AckKind::PubRec) => {
+                publish.qos == ExactlyOnce && publish.id == Some(answer.id)
+            }
+            (Wish::Ack(asked), AckKind::PubComp) => {
+                asked.kind == AckKind::PubRel && asked.id == answer.id
+            }
+            (Wish::Ack(asked), AckKind::PubRel) => {
+                asked.kind == AckKind::PubRec && asked.id == answer.id && asked.reason < 0x80
+            }
+            _ => false,
+        }
+    }
+}
