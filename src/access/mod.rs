@@ -6,6 +6,7 @@
 
 mod anonymous;
 mod authenticate;
+mod certificate;
 mod hash;
 mod passwords;
 
@@ -14,5 +15,6 @@ pub use authenticate::{
     Authenticate, Busy, Compute, ConnectRequest, Door, Identity, Inline, Judgement, Refusal,
     Verdict, Work,
 };
+pub use certificate::PeerCertificate;
 pub use hash::{Hash, HashError};
 pub use passwords::{PasswordFile, Passwords, PasswordsError};

@@ -22,6 +22,7 @@ const GUARDS: &[&str] = &[
     "receive-acl",
     "plugins",
     "ssl",
+    "require-certificate",
 ];
 
 /// How alike two keys must be to suggest one for the other, from 0 to 1.
