@@ -5,6 +5,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use crate::acl::Acl;
 use crate::passwd;
 use clap::{Parser, Subcommand, ValueEnum};
 use stormpetrel::config::{Config, Errors, Loaded};
@@ -39,6 +40,12 @@ pub(crate) enum Command {
     Check {
         /// The configuration.
         file: PathBuf,
+    },
+    /// Says what clients may do.
+    Acl {
+        /// What to say.
+        #[command(subcommand)]
+        acl: Acl,
     },
     /// Makes and mends password files. Passwords are asked for, unseen, or taken from the first
     /// line of the standard input; what is kept is an argon2id hash.

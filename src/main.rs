@@ -3,6 +3,7 @@
 //!
 //! What may be said on the command line is in `command.rs`; all else is the library's.
 
+mod acl;
 mod command;
 mod passwd;
 
@@ -29,6 +30,14 @@ fn main() -> ExitCode {
         Some(Command::Check { file }) => command::check(file)
             .map(|is_good| if is_good { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) })
             .context("the result cannot be written"),
+        Some(Command::Acl { acl }) => acl::run(acl).map(|answer| match answer {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(wrong) => {
+                complain(&wrong.to_string());
+                ExitCode::from(EXIT_CONFIG)
+            }
+        }),
         Some(Command::Passwd { action }) => passwd::run(action)
             .map(|is_yes| if is_yes { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         None => run(&arguments),

@@ -57,6 +57,11 @@ pub enum Layer {
 plants! {
     LostPubAck Machine "no PUBACK for a message that nobody is subscribed to",
     LostPubComp Machine "no PUBCOMP for a packet id that is not in use",
+    DeniedRouted Machine "a message that may not be published is routed all the same",
+    ReceiveNotJudged Machine "whether a client may receive a message is not asked",
+    WillNotJudged Machine "whether a client may publish its will is not asked",
+    ReloadNotJudged Machine "new rules are not applied to what sessions have already",
+    UserReparsed Machine "a user name that is a wildcard is one in access rules",
     Qos2Doubled Machine "a QoS 2 message that comes again before PUBREL is taken again",
     Qos2Forgotten Machine "unreleased QoS 2 ids are forgotten when the connection ends",
     ReleaseNotResent Machine "PUBREL is not sent again",

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::access;
 use crate::dice::Dice;
 use crate::plan::{Plan, PropertyRates};
 use crate::properties::Properties;
@@ -49,8 +50,13 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let clients = generator.clients();
     let ops = generator.ops(&clients);
     let safety_ms = ops.last().map_or(0, |op| op.at_ms) + AFTERMATH_MS;
-    let faults = generator.faults(safety_ms);
-    Scenario {
+    let mut faults = generator.faults(safety_ms);
+    let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
+    faults
+        .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
+    faults.sort_by_key(|fault| fault.at_ms);
+    let topics = generator.topics.clone();
+    let mut scenario = Scenario {
         seed: plan.seed,
         broker: plan.broker.clone(),
         weather: plan.weather,
@@ -59,7 +65,11 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         faults,
         safety_ms,
         liveness_ms: 60_000,
+    };
+    if plan.policies > 0 {
+        access::draw(&mut scenario, &topics, plan.seed, plan.policies);
     }
+    scenario
 }
 
 struct Generator<'p> {
@@ -141,7 +151,7 @@ impl<'p> Generator<'p> {
                 _ => Arc::from(format!("c{index}")),
             };
             let zone = self.index(self.plan.zones.max(1));
-            clients.push(Client { client_id, version, zone, manners: self.manners() });
+            clients.push(Client { client_id, version, zone, manners: self.manners(), user: None });
         }
         clients
     }

@@ -23,6 +23,7 @@
 //! TCP), `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
 //! itself.
 
+pub mod access;
 mod chaos;
 pub mod client;
 mod codec;

@@ -76,6 +76,10 @@ pub struct Plan {
     pub clumsy_clients: u16,
     /// How often each operation.
     pub actions: Actions,
+    /// How many policies of what clients may do the broker has, one after the other; 0: clients
+    /// may do everything.
+    #[serde(default)]
+    pub policies: usize,
     /// How many faults.
     pub faults: usize,
     /// How often each fault.
@@ -166,6 +170,7 @@ impl Plan {
             clumsy_clients: draw.rarely(500),
             actions: draw.actions(),
             faults: draw.one_of(&[0, 0, 1, 2, 5]),
+            policies: policies(seed),
             fault_kinds: draw.fault_kinds(),
             broker: draw.broker(clients),
             // By a few bytes at a time they would take for ever.
@@ -181,6 +186,12 @@ impl Plan {
     pub fn scenario(&self) -> Scenario {
         crate::generate::scenario(self)
     }
+}
+
+/// Half of the plans have no rules. Drawn by itself, so that other knobs do not depend on it.
+fn policies(seed: u64) -> usize {
+    let mut draw = Draw(Dice::new(seed, "policies", 0));
+    draw.one_of(&[0, 0, 0, 1, 2, 3])
 }
 
 /// Draws knobs.
@@ -290,6 +301,7 @@ impl Draw {
             session_expiry_s: self.long(1, 20),
             max_qos: self.limit(0, 1).map(|qos| Qos::ALL[usize::from(qos == 1)]),
             sys_interval_s: self.limit(5, 20),
+            policies: Vec::new(),
         };
         if self.0.chance(400) { Broker::default() } else { broker }
     }

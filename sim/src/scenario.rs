@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stormpetrel::mqtt::types::Version;
 
+use crate::access::Policy;
 use crate::properties::Properties;
 
 /// A client: its place in [`Scenario::clients`].
@@ -101,6 +102,9 @@ pub struct Broker {
     /// Seconds between two publications of `$SYS`; none: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sys_interval_s: Option<u64>,
+    /// What clients may do: the first until another is loaded. None: everything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Policy>,
 }
 
 /// The network while nothing happens to it.
@@ -136,6 +140,9 @@ pub struct Client {
     /// How it behaves, until told otherwise or until the liveness phase.
     #[serde(default)]
     pub manners: Manners,
+    /// The user name that it gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Arc<str>>,
 }
 
 /// How a client behaves. The default is honest.
@@ -388,6 +395,11 @@ pub enum FaultKind {
         /// For so many milliseconds.
         for_ms: u64,
     },
+    /// The broker loads other rules of what clients may do; they stay when it is started again.
+    Reload {
+        /// Which of its policies.
+        policy: usize,
+    },
 }
 
 /// Ways between clients and the broker.
@@ -624,6 +636,7 @@ mod tests {
             version,
             zone: 1,
             manners: Manners::default(),
+            user: None,
         };
         let op = |action| Op { at_ms: 12, client: 1, action };
         let faults = [

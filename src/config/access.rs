@@ -1,15 +1,15 @@
-//! The sections `auth`, which says who may connect, and `topic-check`, which is not served yet.
+//! The section `auth`, which says who may connect. `topics.rs` reads `topic-check`.
 //!
-//! Anything that would keep a client from a topic is refused. Nothing is opened, no password file
+//! Nothing is opened, no password file
 //! read: `server/door.rs` does that.
 
 use std::path::PathBuf;
 
-use super::Authentication;
 use super::plugins::Plugins;
 use super::problem::Report;
 use super::section::{Entry, Section};
-use super::yaml::Kind;
+use super::topics;
+use super::{Authentication, Authorisation};
 
 /// The names of the plugin that lets anonymous clients in: amqtt's own, and the one in hbmqtt's
 /// documentation, which never worked there.
@@ -27,6 +27,8 @@ pub(super) struct Auth {
     /// Whether there is a section `auth`.
     pub(super) is_given: bool,
     pub(super) plugins: Vec<Authentication>,
+    /// Who is asked about topics.
+    pub(super) topics: Vec<Authorisation>,
 }
 
 /// Reads both sections. `is_default`: no listeners are given either.
@@ -37,18 +39,17 @@ pub(super) fn read(
     report: &mut Report,
 ) -> Auth {
     let auth = top.entry("auth", report);
-    let topics = top.value("topic-check", report);
+    let topic_check = top.value("topic-check", report);
     let is_given = auth.is_some();
-    if let Plugins::Classes { authentication, .. } = plugins {
-        for entry in [&auth, &topics].into_iter().flatten() {
+    if let Plugins::Classes { authentication, authorisation, .. } = plugins {
+        for entry in [&auth, &topic_check].into_iter().flatten() {
             let message = "has no effect, as in amqtt: `plugins` names classes, and they decide";
             report.warn(entry.spot(), message);
         }
-        return Auth { is_given, plugins: authentication.clone() };
+        let (plugins, topics) = (authentication.clone(), authorisation.clone());
+        return Auth { is_given, plugins, topics };
     }
-    if let Some(entry) = topics {
-        check_topics(&entry, report);
-    }
+    let topics = topic_check.map_or_else(Vec::new, |entry| topics::read(&entry, report));
     let plugins = match &auth {
         Some(entry) => read_auth(entry, report),
         None if is_default => {
@@ -64,7 +65,7 @@ pub(super) fn read(
             both(None)
         }
     };
-    Auth { is_given, plugins }
+    Auth { is_given, plugins, topics }
 }
 
 /// What amqtt does where no plugins are named.
@@ -205,35 +206,6 @@ fn refuse_auth_plugin(item: &Entry<'_>, name: &str, report: &mut Report) {
     report.error(item.spot(), cause, mend);
 }
 
-fn check_topics(entry: &Entry<'_>, report: &mut Report) {
-    let Some(mut section) = entry.section(report) else { return };
-    let enabled = section.value("enabled", report);
-    let is_enabled = enabled.as_ref().map(|entry| entry.boolean(report));
-    if let Some(entry) = enabled.filter(|_| is_enabled == Some(Some(true))) {
-        let cause = "limiting users to topics is not served by this version yet";
-        let mend = "set it to false if anybody may use any topic";
-        report.error(entry.spot(), cause, mend);
-    }
-    for name in ["plugins", "acl", "subscribe-acl", "publish-acl", "receive-acl"] {
-        let Some(limit) = section.value(name, report) else { continue };
-        match is_enabled {
-            None => report.warn(limit.spot(), "has no effect without `enabled: true`, as in amqtt"),
-            Some(Some(false)) => {}
-            Some(_) => refuse_placeholders(&limit, report),
-        }
-    }
-    section.finish(report);
-}
-
-/// Refuses the `...` that stands for lists of topics in the documentation.
-fn refuse_placeholders(limit: &Entry<'_>, report: &mut Report) {
-    let is_section = matches!(limit.node.kind, Kind::Map(_));
-    let Some(section) = is_section.then(|| limit.section(report)).flatten() else { return };
-    for (_, user) in section.all().filter(|(_, user)| user.is_placeholder()) {
-        user.report_placeholder("write a list of topics", report);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use crate::config::tests::{assert_problems, load};
@@ -366,28 +338,15 @@ mod tests {
             assert_problems(&format!("{LISTENERS}{auth}"), &[want]);
         }
         for (topics, want) in [
-            ("topic-check: {enabled: true}", "error 3: topic-check.enabled: limiting users"),
-            ("topic-check: {enabled: 'on'}", "error 3: topic-check.enabled: limiting users"),
-            ("topic_check: {enabled: maybe}", "error 3: topic_check.enabled: expected true or"),
+            (
+                "topic_check: {enabled: maybe, plugins: [topic_taboo]}",
+                "error 3: topic_check.enabled: expected true or",
+            ),
             ("topic-check: [acl]", "error 3: topic-check: expected a section"),
             ("topic-chek: {enabled: true}", "error 3: topic-chek: the key is not known here"),
             ("password-file: x", "error 3: password-file: the key is not known here"),
         ] {
             assert_problems(&format!("{LISTENERS}{OPEN}\n{topics}"), &[want]);
         }
-    }
-
-    #[test]
-    fn the_placeholder_for_topics_is_refused() {
-        assert_problems(
-            &format!(
-                "{LISTENERS}auth: {{plugins: [auth_anonymous]}}\n\
-                      topic-check:\n  enabled: true\n  acl:\n    a: [b]\n    c: ...\n"
-            ),
-            &[
-                "error 4: topic-check.enabled: limiting users",
-                "error 7: topic-check.acl.c: `...` is the documentation's placeholder",
-            ],
-        );
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! Reading it back gives the same configuration, without a warning.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::limits::NEVER_MILLIS;
-use super::{Authentication, Certificates, Config, Listener, Subnet};
+use super::{Authentication, Authorisation, Certificates, Config, Listener, Subnet};
+use crate::access::{AccessList, Action, Pattern, Rule, Who};
 use crate::machine::Limits;
 
 #[derive(Serialize)]
@@ -22,6 +24,10 @@ struct File {
     #[serde(rename = "max-qos")]
     max_qos: u8,
     auth: Auth,
+    #[serde(rename = "topic-check", skip_serializing_if = "Option::is_none")]
+    topic_check: Option<TopicCheck>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<Vec<RuleKeys>>,
     limits: LimitKeys,
 }
 
@@ -35,13 +41,48 @@ struct Auth {
     password_file: Option<String>,
 }
 
+type Lists = BTreeMap<String, Vec<String>>;
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct TopicCheck {
+    enabled: bool,
+    plugins: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subscribe_acl: Option<Lists>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish_acl: Option<Lists>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receive_acl: Option<Lists>,
+}
+
+#[derive(Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct RuleKeys {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allow: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deny: Option<Vec<&'static str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    anonymous: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filters: Option<Vec<String>>,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct ListenerKeys {
     bind: String,
-    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    transport: Option<&'static str>,
+    #[serde(rename = "type")]
+    transport: &'static str,
     max_connections: usize,
+    ssl: bool,
     #[serde(flatten)]
     certificates: Option<CertificateKeys>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -53,7 +94,6 @@ struct ListenerKeys {
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct CertificateKeys {
-    ssl: bool,
     certfile: String,
     keyfile: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,6 +133,8 @@ pub(super) fn to_yaml(config: &Config) -> String {
         session_expiry: config.session_expiry,
         max_qos: config.max_qos.number(),
         auth: auth_keys(&config.authentication),
+        topic_check: topic_check(&config.authorisation),
+        rules: rules(&config.authorisation),
         limits: limit_keys(&config.limits),
     };
     serde_yaml::to_string(&file).expect("words and numbers under words can always be written")
@@ -117,10 +159,72 @@ fn auth_keys(authentication: &[Authentication]) -> Auth {
     auth
 }
 
+fn topic_check(authorisation: &[Authorisation]) -> Option<TopicCheck> {
+    let mut keys = TopicCheck { enabled: true, ..TopicCheck::default() };
+    for plugin in authorisation {
+        match plugin {
+            Authorisation::Acl(acl) => {
+                keys.plugins.push("topic_acl");
+                keys.subscribe_acl = acl.subscribe.as_ref().map(lists);
+                keys.publish_acl = acl.publish.as_ref().map(lists);
+                keys.receive_acl = acl.receive.as_ref().map(lists);
+            }
+            Authorisation::Taboo => keys.plugins.push("topic_taboo"),
+            Authorisation::Rules(_) => {}
+        }
+    }
+    (!keys.plugins.is_empty()).then_some(keys)
+}
+
+/// A list of nobody would be read as no list: it is written as one of somebody who may nothing.
+fn lists(list: &AccessList) -> Lists {
+    let text = |pattern: &Pattern| pattern.as_str().to_owned();
+    let mut lists: Lists = list
+        .users()
+        .map(|(user, patterns)| (user.to_owned(), patterns.map(text).collect()))
+        .collect();
+    if lists.is_empty() {
+        lists.insert("anonymous".to_owned(), Vec::new());
+    }
+    lists
+}
+
+fn rules(authorisation: &[Authorisation]) -> Option<Vec<RuleKeys>> {
+    authorisation.iter().find_map(|plugin| match plugin {
+        Authorisation::Rules(rules) => Some(rules.rules.iter().map(rule_keys).collect()),
+        Authorisation::Acl(_) | Authorisation::Taboo => None,
+    })
+}
+
+fn rule_keys(rule: &Rule) -> RuleKeys {
+    fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+        items.iter().map(T::to_string).collect()
+    }
+    let mut keys = RuleKeys {
+        client_id: rule.client_ids.as_deref().map(texts),
+        address: rule.addresses.as_deref().map(texts),
+        filters: rule.filters.as_deref().map(texts),
+        ..RuleKeys::default()
+    };
+    let actions = Some(rule.actions.iter().map(|action| Action::name(*action)).collect());
+    match rule.is_allowed {
+        true => keys.allow = actions,
+        false => keys.deny = actions,
+    }
+    match &rule.users {
+        Who::Everybody => {}
+        Who::Anonymous => keys.anonymous = Some(true),
+        Who::Named => keys.anonymous = Some(false),
+        Who::Users(users) => keys.user = Some(texts(users)),
+    }
+    keys
+}
+
 fn listener_entry(listener: &Listener) -> (Value, Value) {
     let keys = ListenerKeys {
         bind: listener.bind.to_string(),
-        transport: listener.is_websocket.then_some("ws"),
+        transport: if listener.is_websocket { "ws" } else { "tcp" },
+        ssl: listener.certificates.is_some(),
         max_connections: or_zero(listener.connections_max, usize::MAX),
         certificates: listener.certificates.as_ref().map(certificate_keys),
         proxy_protocol: listener.is_proxied,
@@ -133,7 +237,6 @@ fn listener_entry(listener: &Listener) -> (Value, Value) {
 fn certificate_keys(files: &Certificates) -> CertificateKeys {
     let text = |path: &PathBuf| path.display().to_string();
     CertificateKeys {
-        ssl: true,
         certfile: text(&files.certfile),
         keyfile: text(&files.keyfile),
         cafile: files.cafile.as_ref().map(text),

@@ -7,7 +7,7 @@ use super::plugins::Plugins;
 use super::problem::Report;
 use super::section::{Entry, Section};
 use super::yaml::Node;
-use super::{Config, Listener, SYS_INTERVAL, access, limits, listeners, plugins};
+use super::{Config, Listener, SYS_INTERVAL, access, limits, listeners, plugins, rules};
 use crate::mqtt::types::QoS;
 
 /// Keys that no release of amqtt obeyed.
@@ -28,6 +28,7 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
         max_qos: max_qos(&mut top, report),
         limits: limits::read(&mut top, report),
         authentication: auth.plugins,
+        authorisation: auth.topics.into_iter().chain(rules::read(&mut top, report)).collect(),
     };
     for name in IDLE {
         if let Some(entry) = top.value(name, report) {

@@ -331,20 +331,39 @@ fn connections_max(number: i64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use crate::config::tests::{assert_problems, load};
     use crate::config::{Config, Listener};
 
     const OPEN: &str = "auth: {plugins: [auth_anonymous]}\n";
 
-    /// The listeners in short: `name bind` and, where there is one, the limit.
+    /// The listeners in short: `name bind` and, where there are any, the limit and the layers.
     fn show(config: Option<Config>) -> String {
-        let show = |Listener { name, bind, connections_max, .. }: &Listener| match *connections_max
-        {
-            usize::MAX => format!("{name} {bind}"),
-            max => format!("{name} {bind} {max}"),
+        let show = |listener: &Listener| {
+            let mut text = format!("{} {}", listener.name, listener.bind);
+            match listener.connections_max {
+                usize::MAX => {}
+                max => text += &format!(" {max}"),
+            }
+            if listener.is_websocket {
+                text += " ws";
+            }
+            if let Some(files) = &listener.certificates {
+                text += &format!(" {}+{}", files.certfile.display(), files.keyfile.display());
+                let authorities = [files.cafile.as_deref(), files.capath.as_deref()];
+                text += &authorities.into_iter().flatten().map(show_path).collect::<String>();
+                text += files.cadata.as_deref().unwrap_or_default();
+                text += if files.is_required { "!" } else { "" };
+            }
+            text
         };
         let listeners = config.map(|config| config.listeners).unwrap_or_default();
         listeners.iter().map(show).collect::<Vec<_>>().join(", ")
+    }
+
+    fn show_path(path: &Path) -> String {
+        format!(" {}", path.display())
     }
 
     #[test]
@@ -361,6 +380,18 @@ mod tests {
             ("{default: {type: ws, ssl: on}, a: {bind: ':2', type: tcp, ssl: off}}", "a *:2"),
             ("{a: {bind: ':2', ssl: 'off', certfile: /nowhere, keyfile: null}}", "a *:2"),
             ("{a: {bind: ':2', ssl: 0}}", "a *:2"),
+            (
+                "{default: {type: ws}, a: {bind: ':2'}, b: {bind: ':3', type: tcp}}",
+                "a *:2 ws, b *:3",
+            ),
+            (
+                "{default: {ssl: on, certfile: c, keyfile: k}, a: {bind: ':2'}, b: {bind: ':3', keyfile: l}}",
+                "a *:2 c+k, b *:3 c+l",
+            ),
+            (
+                "{a: {bind: ':2', ssl: 'ON', certfile: c, keyfile: k, cafile: f, capath: p, require-certificate: on}}",
+                "a *:2 c+k f p!",
+            ),
             ("{a: {bind: 1884}}", "a *:1884"),
             ("{a: {bind: '1884'}}", "a *:1884"),
             ("{a: {bind: ''}}", "a *:1883"),
@@ -454,6 +485,8 @@ mod tests {
                 "error 2: listeners.a.ssl: `true / false` is the documentation's placeholder",
             ),
             ("{a: {bind: ':1', sssl: on}}", "error 2: listeners.a.sssl: the key is not known here"),
+            ("{a: {bind: ':1', ssl: on, certfile: x}}", "error 2: listeners.a.ssl: TLS needs"),
+            ("{a: {bind: ':1', keyfile: [x]}}", "error 2: listeners.a.keyfile: expected the path"),
             ("{default: {ssl: on}, a: {bind: ':1'}}", "error 2: listeners.default.ssl: TLS needs"),
             ("{a: {bind: ':70000'}}", "error 2: listeners.a.bind: `:70000`: the port is not"),
             ("{a: {bind: 1.5}}", "error 2: listeners.a.bind: expected an address, found a decimal"),

@@ -16,14 +16,17 @@ mod limits;
 mod listeners;
 mod plugins;
 mod problem;
+mod rules;
 mod section;
 mod subnet;
+mod topics;
 mod yaml;
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::access::{Policy, Rules, Taboo, TopicAcl};
 use crate::machine::Limits;
 use crate::mqtt::types::QoS;
 
@@ -58,6 +61,20 @@ pub struct Config {
     /// Who is asked before a client is let in. One is if none of them refuses and at least one
     /// has an opinion.
     pub authentication: Vec<Authentication>,
+    /// Who is asked before a client publishes, subscribes or is sent anything. It may what none
+    /// of them denies.
+    pub authorisation: Vec<Authorisation>,
+}
+
+/// An authorisation plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Authorisation {
+    /// `topic_acl`: lists of topics for each user.
+    Acl(TopicAcl),
+    /// `topic_taboo`: three topics that only the user `admin` may use.
+    Taboo,
+    /// `rules`: in order, the first that is meant decides.
+    Rules(Rules),
 }
 
 /// An authentication plugin.
@@ -151,6 +168,19 @@ impl Config {
         Config::from_yaml(&text, &source)
     }
 
+    /// Who is asked what clients may do.
+    pub fn policy(&self) -> Policy {
+        let mut policy = Policy::default();
+        for plugin in &self.authorisation {
+            match plugin {
+                Authorisation::Acl(acl) => policy.add(acl.clone()),
+                Authorisation::Taboo => policy.add(Taboo::default()),
+                Authorisation::Rules(rules) => policy.add(rules.clone()),
+            }
+        }
+        policy
+    }
+
     /// The configuration as YAML, every key written out. [`Config::from_yaml`] reads it back.
     pub fn to_yaml(&self) -> String {
         effective::to_yaml(self)
@@ -180,6 +210,7 @@ impl Default for Config {
             max_qos: QoS::ExactlyOnce,
             limits: Limits::default(),
             authentication: vec![Authentication::Anonymous { is_allowed: true }],
+            authorisation: Vec::new(),
         }
     }
 }
@@ -212,7 +243,7 @@ mod tests {
     use super::*;
 
     /// Reads YAML; each problem as `error 3: a.b: cause; mend` or `warning 3: a.b: message`.
-    fn read(yaml: &str) -> (Option<Config>, Vec<String>) {
+    pub(super) fn read(yaml: &str) -> (Option<Config>, Vec<String>) {
         let line = |place: &Place| place.position.map_or(0, |position| position.line);
         let show_warning = |warning: &Warning| {
             let Warning { place, message } = warning;
@@ -351,6 +382,7 @@ mod tests {
                     session_expiry_max: numbers.2,
                 },
                 authentication,
+                authorisation: Vec::new(),
             }
         })
     }

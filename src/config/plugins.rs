@@ -3,12 +3,14 @@
 //! Nothing is loaded. The classes whose work the broker does itself are accepted; any other is
 //! refused, for it may be what keeps clients out. The older section `auth` is in `access.rs`.
 
-use super::Authentication;
 use super::SYS_INTERVAL;
 use super::access::{ANONYMOUS_NAMES, ANY_NAME, path_of};
 use super::problem::Report;
 use super::section::{Entry, Section, nearest};
+use super::topics::{self, Style};
 use super::yaml::Kind;
+use super::{Authentication, Authorisation};
+use crate::access::TopicAcl;
 
 /// What the key says.
 pub(super) enum Plugins {
@@ -21,6 +23,8 @@ pub(super) enum Plugins {
         sys_interval: Option<Option<u64>>,
         /// Who is asked before a client is let in.
         authentication: Vec<Authentication>,
+        /// Who is asked about topics.
+        authorisation: Vec<Authorisation>,
     },
 }
 
@@ -31,6 +35,10 @@ enum Treatment {
     Anonymous,
     /// Checks passwords.
     PasswordFile,
+    /// Limits users to topics.
+    Acl,
+    /// Forbids topics.
+    Taboo,
     /// Publishes `$SYS`.
     Sys,
     /// Logs what the broker logs anyway.
@@ -53,10 +61,10 @@ const CLASSES: &[(&str, Treatment, &str)] = &[
     ("amqtt.plugins.authentication.FileAuthPlugin", Treatment::PasswordFile, "checks passwords"),
     (
         "amqtt.plugins.topic_checking.TopicAccessControlListPlugin",
-        Treatment::Later,
+        Treatment::Acl,
         "limits users to topics",
     ),
-    ("amqtt.plugins.topic_checking.TopicTabooPlugin", Treatment::Later, "forbids topics"),
+    ("amqtt.plugins.topic_checking.TopicTabooPlugin", Treatment::Taboo, "forbids topics"),
     ("amqtt.contrib.persistence.SessionDBPlugin", Treatment::Later, "keeps sessions on disk"),
     ("amqtt.contrib.http.UserAuthHttpPlugin", Treatment::Later, "asks a server for users"),
     ("amqtt.contrib.http.TopicAuthHttpPlugin", Treatment::Later, "asks a server for topics"),
@@ -88,7 +96,7 @@ struct Plugin<'n> {
 pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Plugins {
     let Some(entry) = top.value("plugins", report) else { return Plugins::Unnamed };
     let Some(plugins) = plugins_of(&entry, report) else {
-        return Plugins::Classes { sys_interval: None, authentication: Vec::new() }; // refused already
+        return Plugins::none(); // refused already
     };
     let is_short = |plugin: &Plugin<'_>| {
         plugin.options.is_none()
@@ -104,13 +112,19 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Plugins {
         return Plugins::Unnamed;
     }
     let mut sys_interval = None;
-    let (errors, mut authentication) = (report.errors(), Vec::new());
+    let errors = report.errors();
+    let (mut authentication, mut authorisation) = (Vec::new(), Vec::new());
     for plugin in &plugins {
         match plugin.treatment(report) {
             Some(Treatment::Anonymous) => {
                 authentication.push(plugin.anonymous(report));
             }
             Some(Treatment::PasswordFile) => authentication.push(plugin.passwords(report)),
+            Some(Treatment::Acl) => authorisation.push(Authorisation::Acl(plugin.acl(report))),
+            Some(Treatment::Taboo) => {
+                authorisation.push(Authorisation::Taboo);
+                plugin.finish_options(report);
+            }
             Some(Treatment::Sys) => sys_interval = Some(plugin.sys_interval(report)),
             Some(_) => plugin.finish_options(report),
             None => {}
@@ -121,7 +135,15 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Plugins {
         let mend = "add amqtt.plugins.authentication.AnonymousAuthPlugin, or remove `plugins`";
         report.error(entry.spot(), "none of these plugins would let a client in", mend);
     }
-    Plugins::Classes { sys_interval, authentication }
+    Plugins::Classes { sys_interval, authentication, authorisation }
+}
+
+impl Plugins {
+    /// No class at all.
+    fn none() -> Plugins {
+        let (authentication, authorisation) = (Vec::new(), Vec::new());
+        Plugins::Classes { sys_interval: None, authentication, authorisation }
+    }
 }
 
 /// Warns where only user names are asked for, and none is checked.
@@ -209,6 +231,18 @@ impl<'n> Plugin<'n> {
             section.finish(report);
         }
         Authentication::Anonymous { is_allowed }
+    }
+
+    fn acl(&self, report: &mut Report) -> TopicAcl {
+        // Without options it still means something: nobody may subscribe.
+        let section = match &self.options {
+            Some(options) => options.section(report),
+            None => Some(self.entry.no_keys()),
+        };
+        let Some(mut section) = section else { return TopicAcl::default() };
+        let acl = topics::acl(&mut section, &self.entry, Style::Class, report);
+        section.finish(report);
+        acl
     }
 
     fn passwords(&self, report: &mut Report) -> Authentication {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// A line and a column of a text, both counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,14 +104,14 @@ pub(super) type Spot<'a> = (Option<Position>, &'a str);
 
 /// Collects the problems of one configuration.
 pub(super) struct Report {
-    source: String,
+    source: Arc<str>,
     errors: Vec<Error>,
     warnings: Vec<Warning>,
 }
 
 impl Report {
     pub(super) fn new(source: &str) -> Report {
-        Report { source: source.to_owned(), errors: Vec::new(), warnings: Vec::new() }
+        Report { source: Arc::from(source), errors: Vec::new(), warnings: Vec::new() }
     }
 
     pub(super) fn error(&mut self, spot: Spot<'_>, cause: impl ToString, mend: impl ToString) {
@@ -123,13 +124,18 @@ impl Report {
         self.warnings.push(Warning { place, message: message.to_string() });
     }
 
+    /// What messages call the file.
+    pub(super) fn source(&self) -> Arc<str> {
+        Arc::clone(&self.source)
+    }
+
     /// How many errors there are so far.
     pub(super) fn errors(&self) -> usize {
         self.errors.len()
     }
 
     fn place(&self, (position, key): Spot<'_>) -> Place {
-        Place { source: self.source.clone(), position, key: printable(key) }
+        Place { source: self.source.to_string(), position, key: printable(key) }
     }
 
     /// What was collected, by line, each message once: all of it if anything is an error, else

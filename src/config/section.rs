@@ -21,6 +21,7 @@ const GUARDS: &[&str] = &[
     "subscribe-acl",
     "receive-acl",
     "plugins",
+    "rules",
     "ssl",
     "require-certificate",
 ];
@@ -90,6 +91,17 @@ impl<'n> Section<'n> {
         }
     }
 
+    /// As [`Section::finish`], where a key that is passed over might leave the broker open.
+    pub(super) fn finish_strictly(self, report: &mut Report) {
+        for (key, node) in self.entries {
+            if !self.asked.iter().any(|name| is_same(&key.text, name)) {
+                let known = self.asked.join(", ");
+                let mend = format!("remove it, or write one of {known}");
+                report.error(self.entry_of(key, node).spot(), "the key is not known here", mend);
+            }
+        }
+    }
+
     fn report_unknown(&self, key: &Key, node: &Node, report: &mut Report) {
         let entry = self.entry_of(key, node);
         let nearest = nearest(&key.text, self.asked.iter().copied());
@@ -135,6 +147,11 @@ impl<'n> Entry<'n> {
             }
         };
         Some(Section { path: self.path.clone(), entries, asked: Vec::new() })
+    }
+
+    /// Its keys if it had any, for something that is only named.
+    pub(super) fn no_keys(&self) -> Section<'n> {
+        Section { path: self.path.clone(), entries: &[], asked: Vec::new() }
     }
 
     /// Its items, each with a path of its own.

@@ -16,7 +16,7 @@ use super::connections::{Map, Phase, Slot};
 use super::deadlines::Due;
 use super::session::{Attachment, Session, SessionExpiry, TOPIC_ALIAS_MAXIMUM};
 use super::{Closing, Machine, Timestamp};
-use crate::access::{Identity, Judgement, Refusal};
+use crate::access::{Action, Identity, Judgement, Refusal};
 use crate::mqtt::types::{Reason, Text, Version};
 use crate::mqtt::wire::reason::ReturnCode;
 use crate::mqtt::wire::{
@@ -92,6 +92,12 @@ impl Clients {
         self.sessions.len() - self.ended
     }
 
+    /// The keys of all sessions that have not ended.
+    pub(super) fn keys(&self) -> Vec<SessionKey> {
+        let live = self.sessions.iter().filter(|(_, session)| !session.has_ended);
+        live.map(|(index, _)| SessionKey(u32::try_from(index).expect("it was one"))).collect()
+    }
+
     /// All sessions, those that have ended and are not cleared away yet too.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().map(|(_, session)| session)
@@ -160,8 +166,22 @@ impl Machine {
         let key = resumed.unwrap_or_else(|| self.begin_session(client_id, expiry)); // [MQTT-3.1.2-6]
         answer.session_present |= !connect.clean_start && plant::is_on(Plant::SessionPresentLies);
         self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
-        self.clients.get_mut(key).identity = identity;
+        self.enter(slot, key, identity, now);
         self.attach(slot, key, connect, expiry, now);
+    }
+
+    /// A session is this client's from now on. What another left to it is judged anew.
+    fn enter(&mut self, slot: Slot, key: SessionKey, identity: Identity, now: Timestamp) {
+        let is_inside = self.connections.get(slot).is_none_or(|c| c.listener.is_none());
+        let session = self.clients.get_mut(key);
+        let is_same = (&session.identity, session.is_inside) == (&identity, is_inside);
+        session.identity = identity;
+        session.is_inside = is_inside;
+        let may_have_lost =
+            self.policy.asks(Action::Subscribe) || self.policy.asks(Action::Receive);
+        if !is_same && may_have_lost {
+            self.judge_anew(key, now);
+        }
     }
 
     fn may_connect(

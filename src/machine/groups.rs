@@ -24,6 +24,8 @@ pub(super) struct GroupId(pub(super) NonZeroU64);
 pub(super) enum Standing {
     /// Its session has ended: it is no member any more.
     Ended,
+    /// Its client may not be sent this message.
+    Forbidden,
     /// It has no connection, and its queue is full.
     AwayAndFull,
     /// It has no connection.
@@ -84,6 +86,10 @@ impl Group {
         true
     }
 
+    pub(super) fn member_mut(&mut self, session: SessionKey) -> Option<&mut Subscriber> {
+        self.members.get_mut(&session).map(|member| &mut member.subscriber)
+    }
+
     pub(super) fn leave(&mut self, session: SessionKey) -> bool {
         self.members.swap_remove(&session).is_some()
     }
@@ -123,45 +129,57 @@ impl Group {
         if plant::is_on(Plant::ShareSticks) {
             return self.members.values().next().map(|member| member.subscriber);
         }
+        let mut ask = |subscriber: Subscriber| match subscriber.is_suspended {
+            true => Standing::Forbidden,
+            false => ask(subscriber.session),
+        };
+        let (mut passed_over, mut chosen) = (Vec::new(), None);
         while let Some(turn) = self.ready.pop_front() {
             let Some(subscriber) = self.member(turn) else { continue };
-            match ask(turn.session) {
+            match ask(subscriber) {
                 Standing::Ended => {}
+                Standing::Forbidden => passed_over.push(turn),
                 Standing::Ready => {
                     self.ready.push_back(turn);
-                    return Some(subscriber);
+                    chosen = Some(subscriber);
+                    break;
                 }
                 Standing::Full | Standing::Away | Standing::AwayAndFull => {
                     self.aside.push_back(turn);
                 }
             }
         }
-        self.choose_aside(ask)
+        // Who may not have this one keeps its turn.
+        passed_over.into_iter().rev().for_each(|turn| self.ready.push_front(turn));
+        chosen.or_else(|| self.choose_aside(ask))
     }
 
-    fn choose_aside(&mut self, mut ask: impl FnMut(SessionKey) -> Standing) -> Option<Subscriber> {
+    fn choose_aside(&mut self, mut ask: impl FnMut(Subscriber) -> Standing) -> Option<Subscriber> {
         let mut best: Option<(Standing, Subscriber)> = None;
-        let mut asked = Vec::new();
-        while asked.len() < ASKED_MAX
+        let (mut asked, mut forbidden) = (Vec::new(), 0);
+        while asked.len() - forbidden < ASKED_MAX
             && let Some(turn) = self.aside.pop_front()
         {
             let Some(subscriber) = self.member(turn) else { continue };
-            let standing = ask(turn.session);
+            let standing = ask(subscriber);
             if standing > Standing::Ended {
                 asked.push(turn);
-                if best.is_none_or(|(so_far, _)| standing > so_far) {
+                forbidden += usize::from(standing == Standing::Forbidden);
+                if standing > Standing::Forbidden
+                    && best.is_none_or(|(so_far, _)| standing > so_far)
+                {
                     best = Some((standing, subscriber));
                 }
             }
         }
-        let (_, chosen) = best?;
+        let chosen = best.map(|(_, chosen)| chosen);
         // The others keep their turns; that of the chosen one is last.
-        let keeps = |turn: &&Turn| turn.session != chosen.session;
+        let keeps = |turn: &&Turn| Some(turn.session) != chosen.map(|chosen| chosen.session);
         for turn in asked.iter().rev().filter(keeps) {
             self.aside.push_front(*turn);
         }
         self.aside.extend(asked.iter().find(|turn| !keeps(turn)));
-        Some(chosen)
+        chosen
     }
 
     /// The subscription of the member whose turn this is, if it still is one's.

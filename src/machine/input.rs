@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::sys::Readings;
-use crate::access::Judgement;
+use crate::access::{Authorise, Judgement};
 use crate::mqtt::message::Message;
 use crate::mqtt::types::Reason;
 use crate::mqtt::wire::{Connect, DecodeError, Delivery, Packet, PublishHead, SubscriptionId};
@@ -92,6 +92,9 @@ pub enum Input<'a> {
         /// This one. Its name is free to be forgotten.
         connection: ConnectionId,
     },
+    /// Other rules say what clients may do; none: they may do everything. What they may no
+    /// longer see is not sent to them from now on.
+    PolicyChanged(Option<Arc<dyn Authorise>>),
     /// The shell looked at what only it can see.
     Measured(Readings),
     /// [`Machine::poll_deadline`](super::Machine::poll_deadline) is reached.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use crate::access::Action;
 use crate::mqtt::message::Message;
 
 /// Why a message did not reach a session it was meant for.
@@ -26,11 +27,13 @@ pub enum DropReason {
     SessionEnded,
     /// The client answered with an error.
     Rejected,
+    /// The client may not receive it.
+    Forbidden,
 }
 
 impl DropReason {
     /// Every reason, in the order of the enum.
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::QueueMessages,
         DropReason::QueueBytes,
         DropReason::Offline,
@@ -38,6 +41,7 @@ impl DropReason {
         DropReason::TooLarge,
         DropReason::SessionEnded,
         DropReason::Rejected,
+        DropReason::Forbidden,
     ];
 
     /// A name for counters and topics.
@@ -50,6 +54,7 @@ impl DropReason {
             DropReason::TooLarge => "too-large",
             DropReason::SessionEnded => "session-ended",
             DropReason::Rejected => "rejected",
+            DropReason::Forbidden => "forbidden",
         }
     }
 }
@@ -74,6 +79,21 @@ impl Drops {
     }
 }
 
+/// How often clients were not allowed to do something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Denials([u64; Action::ALL.len()]);
+
+impl Denials {
+    pub(super) fn count(&mut self, action: Action) {
+        self.0[action as usize] += 1;
+    }
+
+    /// How often this.
+    pub fn get(&self, action: Action) -> u64 {
+        self.0[action as usize]
+    }
+}
+
 /// The broker's counts since it started, and what it holds now.
 #[derive(Debug, Default)]
 pub struct Ledger {
@@ -95,6 +115,8 @@ pub struct Ledger {
     pub drops: Drops,
     /// Messages that were refused on arrival, where no answer could say so: nothing was matched.
     pub refused: u64,
+    /// What clients were not allowed to do.
+    pub denials: Denials,
     /// Deliveries above QoS 0 that are sent and not finished.
     pub inflight_out: u64,
     /// QoS 2 messages that were taken and not released.

@@ -19,6 +19,7 @@ mod input;
 mod ledger;
 mod limits;
 mod parting;
+mod policy;
 mod retained;
 mod route;
 mod session;
@@ -39,6 +40,7 @@ use connections::{Connections, Phase, Slot, version_of};
 use deadlines::{Deadlines, Due};
 use effort::Effort;
 use parting::{Parting, Remains};
+use policy::{Asking, Policy};
 use retained::Retained;
 use session::{Acknowledged, Transmission};
 use subscriptions::{Matches, Subscriptions};
@@ -49,11 +51,12 @@ pub use input::{
     Alias, Closing, ConnectionId, Deliver, Input, ListenerId, Outgoing, Remaining, SubscriptionIds,
     Timestamp,
 };
-pub use ledger::{DropReason, Drops, Ledger};
+pub use ledger::{Denials, DropReason, Drops, Ledger};
 pub use limits::Limits;
+pub use policy::Denial;
 pub use sys::Readings;
 
-use crate::access::Identity;
+use crate::access::{Authorise, Identity};
 use crate::mqtt::types::{PacketId, QoS, Reason, Version};
 use crate::mqtt::wire::{Ack, DecodeError, Packet};
 use crate::plant::{self, Plant};
@@ -81,12 +84,14 @@ pub struct Settings {
     pub access: Access,
 }
 
-/// What the machine needs to know of authentication.
+/// What the machine needs to know of authentication and authorisation.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     /// Whether clients are judged before the machine sees them, so that every CONNECT that comes
     /// in by a listener is an [`Input::Connecting`]. If not, everybody is let in.
     pub is_judged: bool,
+    /// Who is asked what clients may do; none: everything.
+    pub authorise: Option<Arc<dyn Authorise>>,
 }
 
 /// What the machine needs to know of a listener.
@@ -115,6 +120,7 @@ pub struct Machine {
     ledger: Ledger,
     sys: Sys,
     is_shutting_down: bool,
+    policy: Policy,
     /// What everything so far has cost.
     effort: Effort,
     /// Sessions that ended, and what is left of them to be cleared away.
@@ -134,6 +140,7 @@ impl Machine {
             connections: Connections::new(connections, settings.listeners.len()),
             clients: Clients::new(clients),
             subscriptions: Subscriptions::new(subscriptions, tree_seed),
+            policy: Policy::new(settings.access.authorise.clone()),
             settings,
             random,
             retained: Retained::new(),
@@ -172,6 +179,7 @@ impl Machine {
             }
             Input::ConnectTimedOut { connection } => self.handle_connect_timeout(connection),
             Input::Closed { connection } => self.handle_closed(connection, now),
+            Input::PolicyChanged(authorise) => self.handle_policy(authorise, now),
             Input::Measured(readings) => self.sys.readings = readings,
             Input::Deadline => self.handle_deadline(now),
             Input::ShutDown => self.handle_shut_down(now),
@@ -198,6 +206,13 @@ impl Machine {
             let mut pull = Transmission {
                 attachment,
                 retained: &self.retained,
+                policy: &mut self.policy,
+                asking: Asking {
+                    client_id: &session.client_id,
+                    identity: &session.identity,
+                    is_inside: session.is_inside,
+                    was_denied: &mut session.was_denied,
+                },
                 ledger: &mut self.ledger,
                 drops: &mut session.drops,
                 effort: &mut self.effort,

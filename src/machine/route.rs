@@ -13,6 +13,7 @@ use super::ledger::DropReason;
 use super::session::{Full, Queued, alias_bytes};
 use super::subscriptions::Subscriber;
 use super::{Machine, SubscriptionIds, Timestamp, effort};
+use crate::access::Action;
 use crate::mqtt::message::{Holders, Message, MessageProperties};
 use crate::mqtt::topic::TopicName;
 use crate::mqtt::types::{PacketId, QoS, Reason};
@@ -102,9 +103,23 @@ impl Machine {
         origin: Option<SessionKey>,
         now: Timestamp,
     ) -> Result<usize, Reason> {
-        if origin.is_some() {
+        if let Some(key) = origin {
             self.may_publish(&message)?;
+            let is_allowed = self.permits(key, Action::Publish, &message.topic);
+            if !is_allowed && !plant::is_on(Plant::DeniedRouted) {
+                return Err(Reason::NotAuthorized);
+            }
         }
+        self.take(message, origin, now)
+    }
+
+    /// Takes a message that is in order, if there is room.
+    fn take(
+        &mut self,
+        message: Message,
+        origin: Option<SessionKey>,
+        now: Timestamp,
+    ) -> Result<usize, Reason> {
         let limits = &self.settings.limits;
         let is_kept = message.retain && !message.payload.is_empty();
         if self.ledger.held_bytes() + message.bytes() > limits.total_bytes
@@ -176,7 +191,7 @@ impl Machine {
             sessions += usize::from(self.deliver(subscriptions[0].session, queued, now));
         }
         for group in &matches.groups {
-            let Some(member) = self.choose_member(*group) else { continue };
+            let Some(member) = self.choose_member(*group, &message.topic) else { continue };
             let queued = Queued { share: Some(*group), ..queued(message, &[member], expires_at) };
             sessions += usize::from(self.deliver(member.session, queued, now));
         }
@@ -191,9 +206,12 @@ impl Machine {
         if session.has_ended {
             return false;
         }
-        let limits = &self.settings.limits;
         self.effort.spend(effort::DELIVERY);
         self.ledger.matched += 1;
+        if self.policy.asks(Action::Receive) && !self.may_receive(key, &queued) {
+            return true;
+        }
+        let (session, limits) = (self.clients.get_mut(key), &self.settings.limits);
         if session.outbound.fits(&queued, limits).is_err() {
             session.outbound.drop_expired(&mut self.ledger, &mut session.drops, now);
         }
@@ -220,13 +238,28 @@ impl Machine {
         true
     }
 
-    /// The member of a group that gets a message: one that is connected and has room, if any.
-    fn choose_member(&mut self, group: GroupId) -> Option<Subscriber> {
+    /// Whether the session's client may be sent a message; if not, it is dropped.
+    fn may_receive(&mut self, key: SessionKey, queued: &Queued) -> bool {
+        let is_allowed = self.permits(key, Action::Receive, &queued.message.topic);
+        if !is_allowed {
+            self.ledger.drops.count(DropReason::Forbidden);
+            self.clients.get_mut(key).drops.count(DropReason::Forbidden);
+        }
+        is_allowed
+    }
+
+    /// The member of a group that gets a message: one that may, is connected and has room, if
+    /// any.
+    fn choose_member(&mut self, group: GroupId, topic: &str) -> Option<Subscriber> {
         let (clients, limits) = (&mut self.clients, &self.settings.limits);
-        let effort = &mut self.effort;
+        let (effort, policy) = (&mut self.effort, &self.policy);
         self.subscriptions.choose(group, |key| {
             effort.spend(effort::ASKED);
             let session = clients.get_mut(key);
+            if !session.has_ended && !policy.would_permit(&session.asking(), Action::Receive, topic)
+            {
+                return Standing::Forbidden;
+            }
             let standing = session.standing(limits);
             if standing < Standing::Ready {
                 session.aside.insert(group);
@@ -249,7 +282,8 @@ impl Machine {
         if !is_unsent && queued.qos == QoS::ExactlyOnce {
             return false;
         }
-        let Some(member) = self.choose_member(group) else { return false };
+        let topic = queued.message.topic.clone();
+        let Some(member) = self.choose_member(group, &topic) else { return false };
         self.deliver_shared(queued, group, member, now);
         true
     }
@@ -261,7 +295,7 @@ impl Machine {
             let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
                 continue;
             };
-            match self.choose_member(group) {
+            match self.choose_member(group, &queued.message.topic) {
                 Some(member) if self.has_room_now(member.session, &queued) => {
                     self.deliver_shared(queued, group, member, now);
                 }
@@ -299,7 +333,11 @@ impl Machine {
             properties,
             holders: Holders::default(),
         };
-        if self.publish(message.detached(), Some(key), now).is_err() {
+        let taken = match plant::is_on(Plant::WillNotJudged) {
+            true => self.take(message.detached(), Some(key), now),
+            false => self.publish(message.detached(), Some(key), now),
+        };
+        if taken.is_err() {
             self.ledger.refused += 1;
         }
     }
@@ -372,6 +410,7 @@ fn queued(
         subscription_ids: ids_of(subscriptions),
         expires_at,
         share: None,
+        is_withdrawn: false,
     }
 }
 

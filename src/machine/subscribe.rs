@@ -8,6 +8,7 @@ use super::connections::Slot;
 use super::session::RetainedCursor;
 use super::subscriptions::Subscriber;
 use super::{Machine, effort};
+use crate::access::Action;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::{PacketId, Reason};
 use crate::mqtt::wire::{
@@ -91,6 +92,9 @@ impl Machine {
         let filter = filter.detached();
         if self.is_too_long(filter.topic_filter()) {
             return Reason::TopicFilterInvalid;
+        }
+        if !self.permits(key, Action::Subscribe, filter.topic_filter()) {
+            return Reason::NotAuthorized;
         }
         let mut options = request.options;
         if !plant::is_on(Plant::QosGrantedTooHigh) {

@@ -26,6 +26,8 @@ pub(super) struct Subscriber {
     pub(super) no_local: bool,
     pub(super) retain_as_published: bool,
     pub(super) id: Option<SubscriptionId>,
+    /// The client may not have it any more, as long as the rules stay: nothing comes of it.
+    pub(super) is_suspended: bool,
 }
 
 impl Subscriber {
@@ -40,6 +42,7 @@ impl Subscriber {
             no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             id,
+            is_suspended: false,
         }
     }
 }
@@ -102,6 +105,13 @@ impl Members {
                 found.map(|index| few.remove(index)).is_some()
             }
             Members::Many(many) => many.swap_remove(&session).is_some(),
+        }
+    }
+
+    fn get_mut(&mut self, session: SessionKey) -> Option<&mut Subscriber> {
+        match self {
+            Members::Few(few) => few.iter_mut().find(|subscriber| subscriber.session == session),
+            Members::Many(many) => many.get_mut(&session),
         }
     }
 
@@ -199,6 +209,22 @@ impl Subscriptions {
         existed
     }
 
+    /// Suspends a session's subscription, or puts it in force again.
+    pub(super) fn suspend(&mut self, filter: &Filter, session: SessionKey, is_suspended: bool) {
+        let subscriber = match filter {
+            Filter::Plain(filter) => {
+                self.tree.get_mut(filter).and_then(|found| found.own.get_mut(session))
+            }
+            Filter::Shared(shared) => {
+                let group = self.groups_by_name.get(shared);
+                group.and_then(|id| self.groups.get_mut(id)).and_then(|g| g.member_mut(session))
+            }
+        };
+        if let Some(subscriber) = subscriber {
+            subscriber.is_suspended = is_suspended;
+        }
+    }
+
     fn leave(&mut self, shared: &SharedFilter, session: SessionKey) -> bool {
         let Some(id) = self.groups_by_name.get(shared).copied() else { return false };
         let group = self.groups.get_mut(&id).expect("a group that has a name exists");
@@ -235,7 +261,11 @@ impl Subscriptions {
         let mut filters = 0;
         self.tree.for_each_match(topic, |subscribers| {
             filters += 1;
-            subscribers.own.for_each(|subscriber| matches.own.push(*subscriber));
+            subscribers.own.for_each(|subscriber| {
+                if !subscriber.is_suspended {
+                    matches.own.push(*subscriber);
+                }
+            });
             matches.groups.extend(subscribers.groups.iter().flat_map(|groups| groups.iter()));
         });
         if plant::is_on(Plant::ShareToTwo) {

@@ -108,7 +108,10 @@ pub(crate) fn shared_with<A>(
     workers: u16,
 ) -> Result<Arc<Shared<A>>, Error> {
     let door = door::open(&config.authentication, plugins)?;
-    let settings = Settings { access: Access { is_judged: door.is_some() }, ..settings(config) };
+    let settings = Settings {
+        access: Access { is_judged: door.is_some(), authorise: config.policy().into_authoriser() },
+        ..settings(config)
+    };
     let names = config.listeners.iter().map(|listener| Arc::from(listener.name.as_str()));
     let listeners = shared::Listeners { names: names.collect(), layers: layers(config)? };
     Ok(Arc::new(Shared::new(settings, door, listeners, seed, clock, workers)))

@@ -10,16 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use tokio::sync::Notify;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
 use super::signal::Signal;
 use super::transport::Layers;
-use crate::access::{Compute, Door};
+use crate::access::{Authorise, Compute, Door};
 use crate::machine::{
-    ConnectionId, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
+    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
 };
 use crate::plant::{self, Plant};
 
@@ -163,7 +163,10 @@ impl<A> Shared<A> {
         if is_sooner {
             core.armed = deadline;
         }
+        let mut denials = Vec::new();
+        core.machine.poll_denials(&mut denials);
         drop(core);
+        denials.iter().for_each(log_denial);
         if is_sooner && !plant::is_on(Plant::TimerNotRearmed) {
             self.rearmed.notify_one();
         }
@@ -256,6 +259,13 @@ impl<A> Shared<A> {
         self.inside().remove(&id);
     }
 
+    /// Puts other rules of what clients may do in force, for those who are connected too.
+    pub fn change_policy(&self, authorise: Option<Arc<dyn Authorise>>) {
+        self.visit_from_outside(|machine, now| {
+            machine.handle(Input::PolicyChanged(authorise), now)
+        });
+    }
+
     /// Makes the broker stop: every connection is told and closed.
     pub fn stop(&self) {
         self.stop.raise();
@@ -335,6 +345,12 @@ impl<A> Drop for Watch<'_, A> {
             self.shared.fail();
         }
     }
+}
+
+/// What a client may not do, the first time that it tries: what it says is escaped.
+fn log_denial(denial: &Denial) {
+    let Denial { client_id, user, action, topic, rule } = denial;
+    warn!(?client_id, ?user, %action, ?topic, reason = %rule.escape_debug(), "denied");
 }
 
 /// Where a new connection goes: to the worker with the fewest, the lowest of these.

@@ -31,6 +31,7 @@ use sending::Flight;
 pub struct Client {
     index: ClientIndex,
     client_id: Text,
+    user: Option<Text>,
     version: ProtocolVersion,
     manners: Manners,
     /// The connection it is on, as far as it knows.
@@ -130,6 +131,7 @@ impl Client {
         Client {
             index,
             client_id: Text::try_from(&*client.client_id).unwrap_or_default(),
+            user: client.user.as_deref().and_then(|user| Text::try_from(user).ok()),
             version: client.version,
             manners: client.manners,
             link: None,
@@ -188,7 +190,7 @@ impl Client {
     pub fn connect(&mut self, connect: Arc<Connect>, world: &mut World<'_>) {
         self.open(world);
         let connect = packets::as_said(connect, self.version);
-        let packet = packets::connect(&self.client_id, self.version, &connect);
+        let packet = packets::connect(&self.client_id, self.user.as_ref(), self.version, &connect);
         let Some(link) = &mut self.link else { return };
         link.keep_alive_ms = u64::from(connect.keep_alive_s) * 1_000;
         self.connect = Arc::clone(&connect);
@@ -369,7 +371,8 @@ impl Client {
         let garbage = |packet| (Asked::Garbage, vec![packet]);
         let (asked, broken) = match breach {
             Breach::SecondConnect => {
-                garbage(packets::connect(&self.client_id, self.version, &Connect::default()))
+                let (id, user) = (&self.client_id, self.user.as_ref());
+                garbage(packets::connect(id, user, self.version, &Connect::default()))
             }
             Breach::SubAck => garbage(packets::suback(id)),
             Breach::UnknownAcks => {

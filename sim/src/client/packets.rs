@@ -144,7 +144,12 @@ pub(super) fn as_said(mut connect: Arc<Connect>, version: ProtocolVersion) -> Ar
     connect
 }
 
-pub(super) fn connect(client_id: &Text, version: ProtocolVersion, connect: &Connect) -> Packet {
+pub(super) fn connect(
+    client_id: &Text,
+    user: Option<&Text>,
+    version: ProtocolVersion,
+    connect: &Connect,
+) -> Packet {
     let is_v5 = version.is_v5();
     let mut properties = ConnectProperties::default();
     if is_v5 {
@@ -160,7 +165,7 @@ pub(super) fn connect(client_id: &Text, version: ProtocolVersion, connect: &Conn
         clean_start: connect.clean_start,
         keep_alive: connect.keep_alive_s,
         will: connect.will.as_ref().and_then(|will| self::will(will, is_v5)),
-        username: None,
+        username: user.cloned(),
         password: None,
         properties,
     }))

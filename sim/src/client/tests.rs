@@ -23,7 +23,8 @@ struct Bench {
 
 impl Bench {
     fn new(version: ProtocolVersion, manners: Manners) -> Bench {
-        let client = scenario::Client { client_id: Arc::from("c"), version, zone: 0, manners };
+        let client =
+            scenario::Client { client_id: Arc::from("c"), version, zone: 0, manners, user: None };
         let op = |action| Op { at_ms: 0, client: 0, action };
         let scenario =
             Scenario { ops: vec![op(publish(1, Qos::AtMostOnce))], ..Scenario::default() };

@@ -113,6 +113,9 @@ fn connect(packet: &Connect, version: ProtocolVersion) -> Vec<u8> {
     if let Some(will) = will {
         flags |= 0x04 | qos(will.qos) << 3 | if will.retain { 0x20 } else { 0 };
     }
+    if packet.username.is_some() {
+        flags |= 0x80;
+    }
     out.push(flags);
     out.extend_from_slice(&packet.keep_alive.to_be_bytes());
     if version.is_v5() {
@@ -125,6 +128,9 @@ fn connect(packet: &Connect, version: ProtocolVersion) -> Vec<u8> {
         }
         binary(will.topic.as_str().as_bytes(), &mut out);
         binary(&will.payload, &mut out);
+    }
+    if let Some(user) = &packet.username {
+        binary(user.as_bytes(), &mut out);
     }
     out
 }

@@ -6,6 +6,7 @@ use stormpetrel::mqtt::types::{QoS, Reason};
 use stormpetrel::mqtt::wire::reason::ReturnCode;
 use stormpetrel::mqtt::wire::{ConnAckProperties, Packet, Publish};
 
+use crate::access;
 use crate::history::History;
 use crate::scenario::{Broker, ProtocolVersion, Qos};
 
@@ -43,7 +44,7 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
-        access: Access::default(),
+        access: Access { is_judged: false, authorise: access::authoriser(broker, 0) },
         effort_max: EFFORT_MAX,
     }
 }

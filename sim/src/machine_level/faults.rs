@@ -4,6 +4,7 @@ use stormpetrel::machine::{Input, Remaining};
 
 use super::links::{ToBroker, ToClient};
 use super::stage::{Due, Stage};
+use crate::access;
 use crate::history::{ClosedBy, What};
 use crate::marks::Mark;
 use crate::scenario::{Fault, FaultKind};
@@ -34,6 +35,7 @@ impl Stage<'_> {
                 self.queue_at(until, Due::Heal(zone));
             }
             FaultKind::Cut { zone } => self.cut_zone(zone),
+            FaultKind::Reload { policy } => self.load_policy(policy),
             FaultKind::Hold { .. } | FaultKind::Partition { .. } => {}
         }
     }
@@ -45,6 +47,16 @@ impl Stage<'_> {
         if until.max(state.partitioned_until) <= self.now {
             self.note(What::Healed { zone });
         }
+    }
+
+    /// The broker takes up other rules, now or when it is started again.
+    fn load_policy(&mut self, policy: usize) {
+        if policy >= self.scenario.broker.policies.len() {
+            return;
+        }
+        let authorise = access::authoriser(&self.scenario.broker, policy);
+        self.settings.access.authorise.clone_from(&authorise);
+        self.tell(Input::PolicyChanged(authorise));
     }
 
     fn crash(&mut self, down_ms: u64) {

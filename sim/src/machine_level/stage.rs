@@ -47,7 +47,7 @@ pub(super) enum Due {
 /// A run under way.
 pub(super) struct Stage<'s> {
     pub(super) scenario: &'s Scenario,
-    settings: Settings,
+    pub(super) settings: Settings,
     pub(super) now: u64,
     queue: Queue,
     pub(super) history: History,

@@ -7,13 +7,14 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use stormpetrel::config::{Authentication, Bind, Config, Listener};
+use stormpetrel::config::{Authentication, Authorisation, Bind, Config, Listener};
 use stormpetrel::machine::{Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
 use stormpetrel::server::{self, Clock, Network, Shared};
 use turmoil::Sim;
 
 use super::violation;
+use crate::access::{Policy, rules};
 use crate::dice::Dice;
 use crate::network::{SimNetwork, unix_millis};
 use crate::scenario::{Broker, Qos};
@@ -26,18 +27,30 @@ type SimShared = Shared<<SimNetwork as Network>::Accepted>;
 
 /// The brokers that one run started, one after the other. Holds none of them in memory.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Brokers(Rc<RefCell<Vec<Weak<SimShared>>>>);
+pub(super) struct Brokers {
+    started: Rc<RefCell<Vec<Weak<SimShared>>>>,
+    /// The rules that were loaded last; none: those that the first was started with.
+    policy: Rc<RefCell<Option<Policy>>>,
+}
 
 impl Brokers {
     /// Tells the last one to stop, and whether there is one.
     pub(super) fn stop(&self) -> bool {
-        let last = self.0.borrow().last().and_then(Weak::upgrade);
+        let last = self.started.borrow().last().and_then(Weak::upgrade);
         last.inspect(|shared| shared.stop()).is_some()
+    }
+
+    /// Gives the last one other rules, and those that come after it.
+    pub(super) fn load_policy(&self, policy: &Policy) {
+        *self.policy.borrow_mut() = Some(policy.clone());
+        if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
+            shared.change_policy(Some(Arc::new(rules(policy))));
+        }
     }
 
     /// Whether all are gone, now that their tasks are.
     pub(super) fn leaked(&self) -> Result<(), Violation> {
-        match self.0.borrow().iter().filter(|shared| shared.strong_count() > 0).count() {
+        match self.started.borrow().iter().filter(|shared| shared.strong_count() > 0).count() {
             0 => Ok(()),
             some => {
                 let words = format!("{some} brokers are gone and still held in memory");
@@ -68,14 +81,17 @@ pub(super) fn add(
 /// The broker, from its start to its end.
 async fn serve(
     network: SimNetwork,
-    config: Config,
+    mut config: Config,
     seed: Seed,
     workers: u16,
     brokers: Brokers,
 ) -> turmoil::Result {
+    if let Some(policy) = &*brokers.policy.borrow() {
+        config.authorisation = vec![Authorisation::Rules(rules(policy))];
+    }
     let clock = Clock::starting_at(Timestamp(unix_millis()));
     let shared = server::shared(&config, seed, clock, workers)?;
-    brokers.0.borrow_mut().push(Arc::downgrade(&shared));
+    brokers.started.borrow_mut().push(Arc::downgrade(&shared));
     Ok(server::run(network, &config, shared).await?)
 }
 
@@ -93,6 +109,12 @@ fn config(broker: &Broker) -> Config {
         },
         limits: limits(broker),
         authentication: vec![Authentication::Anonymous { is_allowed: true }],
+        authorisation: broker
+            .policies
+            .first()
+            .map(|policy| Authorisation::Rules(rules(policy)))
+            .into_iter()
+            .collect(),
     }
 }
 

@@ -32,6 +32,7 @@ impl Stage<'_> {
                 self.links.cut_off(zone.host);
                 zone.partitioned_until = zone.partitioned_until.max(Some(self.now + for_ms));
             }
+            FaultKind::Reload { policy } => self.load_policy(policy),
             FaultKind::Cut { zone } if zone < self.zones.len() => self.cut_zone(zone),
             FaultKind::Hold { .. } | FaultKind::Partition { .. } | FaultKind::Cut { .. } => {}
         }
@@ -86,6 +87,13 @@ impl Stage<'_> {
         }
         if zone.to_broker_held_until.is_some() && zone.to_clients_held_until.is_some() {
             self.sim.hold(zone_name(number), broker::HOST);
+        }
+    }
+
+    /// The broker takes up other rules, now or when it is started again.
+    fn load_policy(&mut self, policy: usize) {
+        if let Some(policy) = self.scenario.broker.policies.get(policy) {
+            self.brokers().load_policy(policy);
         }
     }
 

@@ -6,6 +6,7 @@ use super::facts::{Connection, Ordinal, Request, Wish};
 use super::greeting::must_refuse;
 use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
 use super::{Case, Wrong, topic};
+use crate::access;
 use crate::history::PublishAsked;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
@@ -21,10 +22,10 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         for request in &connection.requests {
             match request.wish {
                 Wish::Subscribe { filters, .. } if request.answer.is_some() => {
-                    check_grants(case, connection, request, filters, wrong);
+                    check_grants(case, place, connection, request, filters, wrong);
                 }
                 Wish::Publish(publish) if case.facts.is_v5(place) => {
-                    check_taken(case, connection, request, publish, wrong);
+                    check_taken(case, place, connection, request, publish, wrong);
                 }
                 _ => {}
             }
@@ -35,6 +36,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 
 fn check_grants(
     case: &Case<'_>,
+    place: usize,
     connection: &Connection<'_>,
     request: &Request<'_>,
     filters: &[Subscription],
@@ -57,7 +59,18 @@ fn check_grants(
         let behind = topic::shared(text).map_or(text, |(_, behind)| behind);
         let is_filter = topic::is_filter(text) && !is_too_long(broker, behind);
         let granted = subscription.qos.min(max).number();
+        let verdict = request.span.and_then(|span| {
+            let verdict = case.facts.may(place, access::Wish::Subscribe, behind, span);
+            verdict.filter(|_| is_filter)
+        });
+        if verdict == Some(false) && reason < 0x80 {
+            let words = format!("'{text}' was granted, to which it may not subscribe");
+            wrong.add(Promise::C10, "forbidden-filter-granted", client, words, &events);
+            continue;
+        }
+        let may_be_forbidden = !case.facts.policies.is_none() && verdict != Some(true);
         let is_right = match reason {
+            0x80.. if may_be_forbidden && is_filter => reason == if is_v5 { 0x87 } else { 0x80 },
             0x80.. => (!is_filter && reason == invalid) || (is_limited && reason == full),
             reason => is_filter && reason == granted,
         };
@@ -74,6 +87,7 @@ fn check_grants(
 /// A publish is refused only because of a limit, and with its reason.
 fn check_taken(
     case: &Case<'_>,
+    place: usize,
     connection: &Connection<'_>,
     request: &Request<'_>,
     publish: &PublishAsked,
@@ -83,7 +97,17 @@ fn check_taken(
     let is_kept = publish.retain && publish.message != 0;
     let bytes = Some(publish.packet_bytes);
     let topic = &publish.topic;
+    let verdict = request
+        .span
+        .map_or(Some(true), |span| case.facts.may(place, access::Wish::Publish, topic, span));
+    if publish.dup && publish.qos == Qos::ExactlyOnce && !case.facts.policies.is_none() {
+        return; // taken before, perhaps, and the exchange only goes on
+    }
     let rule = match refusal(&case.facts, topic, is_kept, bytes) {
+        Refusal::Never | Refusal::Perhaps if verdict == Some(false) && reason < 0x80 => {
+            "forbidden-publish-granted"
+        }
+        Refusal::Never | Refusal::Perhaps if verdict != Some(true) && reason == 0x87 => return,
         Refusal::Never if reason >= 0x80 => "refused-for-no-reason",
         Refusal::Perhaps if reason >= 0x80 && reason != QUOTA_EXCEEDED => {
             "refused-for-other-reason"

@@ -9,6 +9,7 @@ use super::messages::{Message, Messages};
 use super::sessions::Sessions;
 use super::subscriptions::{Change, Granted, states};
 use super::topic;
+use crate::access;
 use crate::history::{AckKind, PublishSaw, Saw, What};
 use crate::scenario::{MessageNumber, Qos};
 
@@ -228,7 +229,12 @@ impl<'a> Case<'a> {
                 return None;
             }
             let counts = |state: Option<Granted>| state.filter(|s| !(s.no_local && is_own));
-            let mut states = states(changes, during).map(counts);
+            let on = self.sessions.all[session].connections[0];
+            let verdict = self.facts.may_whoever(on, access::Wish::Subscribe, filter.text, during);
+            let is_suspended = verdict == Some(false);
+            let counts = |state| counts(state).filter(|_| !is_suspended);
+            let doubt = verdict.is_none().then_some(None);
+            let mut states = states(changes, during).map(counts).chain(doubt);
             let first = states.next().flatten();
             let known = ways.len();
             for other in states {

@@ -14,7 +14,7 @@ use crate::verdict::Promise;
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     let broker = &case.facts.scenario.broker;
     let is_bounded = broker.queue_messages.is_some() || broker.queue_bytes.is_some();
-    if !case.facts.is_exact || is_bounded {
+    if !case.facts.is_exact || is_bounded || !case.facts.policies.is_none() {
         return;
     }
     for delivery in &case.deliveries.all {

@@ -49,7 +49,8 @@ pub(super) fn refusal(
 pub(super) fn is_taken_for_sure(facts: &Facts<'_>, message: &Message<'_>) -> bool {
     let packet_bytes = message.will_of.is_none().then_some(message.packet_bytes);
     let is_kept = message.retain && message.number != 0;
-    refusal(facts, message.topic, is_kept, packet_bytes) == Refusal::Never
+    !message.may_be_forbidden
+        && refusal(facts, message.topic, is_kept, packet_bytes) == Refusal::Never
 }
 
 /// Whether a name or a filter is longer than the broker takes.

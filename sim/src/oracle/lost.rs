@@ -11,6 +11,7 @@ use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{is_sure, may_be, states};
 use super::{Case, Wrong};
+use crate::access::Wish;
 use crate::scenario::{Qos, Scenario};
 use crate::verdict::Promise;
 
@@ -46,7 +47,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let account = Account { case, session, deliveries, seen, is_drained, room };
         account.check(wrong);
     }
-    if !may_drop(case) {
+    if !may_drop(case) && case.facts.policies.is_none() {
         case.messages.all.iter().for_each(|message| check_groups(case, message, wrong));
     }
 }
@@ -255,13 +256,17 @@ impl Account<'_, '_> {
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
         let is_there = session.begun.to <= during.from && during.to < session.ended.from;
         let is_room = message.effects.iter().all(|effect| self.room.has_for(effect.span));
-        if !is_certain || may_be_replaced || !is_there || !is_room {
+        let on = *session.connections.first()?;
+        let goes_on =
+            |wish, topic: &str| self.case.facts.goes_on_to_be_allowed(on, wish, topic, during.from);
+        let may_come = goes_on(Wish::Receive, message.topic);
+        if !is_certain || may_be_replaced || !is_there || !is_room || !may_come {
             return None;
         }
         let plain = self.case.subscriptions.matching(self.session, topic);
         let mut least: Option<(Qos, Ordinal)> = None;
-        for (_, changes) in plain.filter(|(filter, _)| !filter.is_shared) {
-            if !is_sure(changes, during) {
+        for (filter, changes) in plain.filter(|(filter, _)| !filter.is_shared) {
+            if !is_sure(changes, during) || !goes_on(Wish::Subscribe, filter.text) {
                 continue;
             }
             let granted = states(changes, during).flatten();

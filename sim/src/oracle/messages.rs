@@ -7,6 +7,7 @@ use super::facts::{Ending, Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
 use super::limits::{Refusal, refusal};
 use super::sessions::{FOR_EVER, Identity, Sessions, expiry_s};
 use super::topic;
+use crate::access;
 use crate::history::{ClosedBy, Outcome, What};
 use crate::properties::Properties;
 use crate::scenario::{MessageNumber, Qos, Will};
@@ -38,6 +39,10 @@ pub(super) struct Message<'a> {
     /// When the broker may have published it: each of them gives every subscriber a copy.
     pub(super) effects: Vec<Effect>,
     pub(super) outcome: Option<Outcome>,
+    /// Its publisher might not publish it, for certain.
+    pub(super) is_forbidden: bool,
+    /// It may be so.
+    pub(super) may_be_forbidden: bool,
 }
 
 /// One publication of a message.
@@ -52,7 +57,7 @@ pub(super) struct Effect {
 impl Message<'_> {
     /// Whether the broker said that it took it.
     pub(super) fn is_acked(&self) -> bool {
-        matches!(self.outcome, Some(Outcome::Acked { .. }))
+        matches!(self.outcome, Some(Outcome::Acked { .. })) && !self.may_be_forbidden
     }
 
     /// Bytes of the packet that delivers it, at most.
@@ -121,7 +126,11 @@ impl<'a> Messages<'a> {
                 || topic::is_the_brokers(&publish.topic);
             // Sent again without a number: nobody knows which one it repeats.
             let is_known = !publish.dup || publish.message != 0;
-            let span = request.span.filter(|_| !is_denied);
+            let verdict = request.span.map_or(Some(true), |span| {
+                facts.may(place, access::Wish::Publish, &publish.topic, span)
+            });
+            let span = request.span.filter(|_| !is_denied && verdict != Some(false));
+            let is_known = is_known && verdict == Some(true);
             let span = span.map(|span| Span { is_sure: span.is_sure && is_known, ..span });
             let session = sessions.of[place].map(|session| {
                 let doubts = sessions.all[session].doubts.iter();
@@ -144,6 +153,8 @@ impl<'a> Messages<'a> {
                 times: 1,
                 effects: span.iter().map(|&span| Effect { span, session }).collect(),
                 outcome: None,
+                is_forbidden: verdict == Some(false),
+                may_be_forbidden: verdict != Some(true),
             });
         }
         if let Some(will) = connection.connect.and_then(|connect| connect.will.as_ref())
@@ -161,6 +172,8 @@ impl<'a> Messages<'a> {
             }
             message.asked_last = later.asked_last;
             message.times += later.times;
+            message.is_forbidden &= later.is_forbidden;
+            message.may_be_forbidden |= later.may_be_forbidden;
             for effect in &later.effects {
                 message.add(*effect);
             }
@@ -218,6 +231,9 @@ fn of_will<'a>(
     let is_v5 = facts.is_v5(place);
     let message = &will.message;
     let span = will_span(facts, sessions, place, will);
+    let verdict = span
+        .map_or(Some(true), |span| facts.may(place, access::Wish::Publish, &message.topic, span));
+    let span = span.map(|span| Span { is_sure: span.is_sure && verdict == Some(true), ..span });
     Message {
         number: message.message,
         topic: &message.topic,
@@ -234,11 +250,13 @@ fn of_will<'a>(
         asked_last: entry.from,
         times: 1,
         effects: span
-            .filter(|_| !topic::is_the_brokers(&message.topic))
+            .filter(|_| !topic::is_the_brokers(&message.topic) && verdict != Some(false))
             .iter()
             .map(|&span| Effect { span, session: None })
             .collect(),
         outcome: None,
+        is_forbidden: verdict == Some(false),
+        may_be_forbidden: verdict != Some(true),
     }
 }
 

@@ -33,6 +33,7 @@
 //! | `queues.rs` | C11, C12, I17 |
 //! | `quotas.rs` | C11, I6, I17 |
 //! | `liveness.rs` | C13 |
+//! | `policy.rs` | C10 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
 //! messages that nobody was there to miss.
@@ -54,6 +55,7 @@ mod lost;
 mod messages;
 mod order;
 mod packet_ids;
+mod policy;
 mod properties;
 mod queues;
 mod quotas;
@@ -90,7 +92,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 20] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 21] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -111,6 +113,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 20] = [
     queues::check,
     quotas::check,
     liveness::check,
+    policy::check,
 ];
 
 /// What the checkers judge.

@@ -101,6 +101,7 @@ mod tests {
             version: ProtocolVersion::V5,
             zone: 0,
             manners: Manners::default(),
+            user: None,
         };
         let scenario = Scenario { clients: vec![client("p"), client("s")], ..Scenario::default() };
         let mut history = History::default();

@@ -8,6 +8,7 @@ use super::facts::{Request, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, Refusal, refusal};
 use super::retained::retained_at;
 use super::{Case, Wrong};
+use crate::access;
 use crate::history::{AckKind, PublishAsked};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
@@ -103,6 +104,9 @@ fn check_kept(
 ) {
     let bytes = Some(publish.packet_bytes);
     if matches!(refusal(&case.facts, &publish.topic, true, bytes), Refusal::Surely(_)) {
+        return;
+    }
+    if case.facts.may(place, access::Wish::Publish, &publish.topic, span) != Some(true) {
         return;
     }
     let (at, reason) = request.answer.unwrap_or((request.asked, 0));

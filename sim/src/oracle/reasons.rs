@@ -9,6 +9,7 @@ use super::facts::{Connection, Request, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, Refusal, refusal};
 use super::subscriptions::{Change, states};
 use super::{Case, Wrong, topic};
+use crate::access;
 use crate::history::AckKind;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
@@ -35,7 +36,10 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
                     filters.iter().enumerate().for_each(|(at, _)| asked.unsubscribe(at, wrong));
                 }
                 Wish::Subscribe { filters, .. } => asked.subscribe(filters, wrong),
-                Wish::Publish(publish) if publish.message != 0 => asked.publish(wrong),
+                // Those who may not subscribe any more are no subscribers.
+                Wish::Publish(publish) if publish.message != 0 && case.facts.policies.is_none() => {
+                    asked.publish(wrong);
+                }
                 _ => {}
             }
         }
@@ -217,9 +221,12 @@ fn check_releases(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
                     let is_kept = publish.retain && publish.message != 0;
                     let bytes = Some(publish.packet_bytes);
                     let refusal = refusal(&case.facts, &publish.topic, is_kept, bytes);
+                    let may = case.facts.may(on, access::Wish::Publish, &publish.topic, span);
                     let is_taken = match request.answer {
                         Some((_, reason)) if case.facts.is_v5(on) => Some(reason < 0x80),
-                        _ if span.is_sure && refusal == Refusal::Never => Some(true),
+                        _ if span.is_sure && refusal == Refusal::Never && may == Some(true) => {
+                            Some(true)
+                        }
                         _ => None,
                     };
                     match (held.iter_mut().find(|known| known.0 == id), is_taken) {

@@ -7,6 +7,7 @@ use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{Change, states};
 use super::{Case, Wrong, lost, topic};
+use crate::access;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
 
@@ -149,6 +150,12 @@ impl Made<'_, '_> {
             let Some(Some(message)) = retained_at(self.case, topic, self.span, until) else {
                 continue;
             };
+            let from = self.span.from;
+            let may =
+                |wish, topic| self.case.facts.goes_on_to_be_allowed(self.on, wish, topic, from);
+            if !may(access::Wish::Receive, name) || !may(access::Wish::Subscribe, filter) {
+                continue;
+            }
             let number = self.case.messages.find(message.number);
             let is_it = |d: &Delivery<'_>| {
                 d.connection == self.on && d.message == number && d.at > self.span.from
@@ -246,7 +253,14 @@ fn check_session(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
     for topic in 0..case.messages.topics.len() {
         for (filter, changes) in case.subscriptions.matching(session, topic) {
             if let (false, Some(change)) = (filter.is_shared, changes.last()) {
-                check_owed(case, session, topic, changes, change, wrong);
+                let on = facts.connections[0];
+                let may = |wish, topic| {
+                    case.facts.goes_on_to_be_allowed(on, wish, topic, change.span.from)
+                };
+                let name = case.messages.topics[topic];
+                if may(access::Wish::Receive, name) && may(access::Wish::Subscribe, filter.text) {
+                    check_owed(case, session, topic, changes, change, wrong);
+                }
             }
         }
     }

@@ -76,7 +76,7 @@ fn check_unexplained(
     let client = case.client(delivery.connection);
     let events = [message.asked, delivery.at];
     if message.effects.is_empty() {
-        if message.will_of.is_some() {
+        if message.will_of.is_some() || message.is_forbidden {
             return; // wills.rs says more of it
         }
         let (promise, why) = match message.outcome {

@@ -141,7 +141,8 @@ impl<'a> Subscriptions<'a> {
         let may_be_refused = broker.subscriptions.is_some()
             || broker.total_bytes.is_some()
             || broker.topic_bytes.is_some()
-            || broker.topic_levels.is_some();
+            || broker.topic_levels.is_some()
+            || !facts.policies.is_none();
         for request in &connection.requests {
             let Some(span) = request.span else { continue };
             let asked = request.asked;

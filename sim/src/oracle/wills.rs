@@ -14,7 +14,9 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let Some(connection) = message.will_of.map(|on| &case.facts.connections[on]) else {
             continue;
         };
-        if message.effects.iter().any(|effect| effect.span.from < delivery.at) {
+        if message.is_forbidden
+            || message.effects.iter().any(|effect| effect.span.from < delivery.at)
+        {
             continue;
         }
         let client = case.client(delivery.connection);

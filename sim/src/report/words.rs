@@ -80,6 +80,7 @@ pub(super) fn fault(kind: &FaultKind) -> String {
             format!("zone {zone} does not hear the broker for {for_ms} ms")
         }
         FaultKind::Cut { zone } => format!("the connections of zone {zone} are cut"),
+        FaultKind::Reload { policy } => format!("the broker takes up its rules {policy}"),
         FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),
     }
 }

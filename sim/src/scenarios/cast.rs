@@ -41,7 +41,13 @@ impl Cast {
     pub(super) fn client(&mut self, client_id: &str, version: ProtocolVersion) -> ClientIndex {
         let index = self.scenario.clients.len();
         let (client_id, manners) = (Arc::from(client_id), Manners::default());
-        self.scenario.clients.push(Client { client_id, version, zone: index % 3, manners });
+        self.scenario.clients.push(Client {
+            client_id,
+            version,
+            zone: index % 3,
+            manners,
+            user: None,
+        });
         index
     }
 

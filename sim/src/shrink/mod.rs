@@ -163,6 +163,7 @@ mod tests {
     fn large() -> Scenario {
         let mut dice = Dice::new(1, "shrink", 0);
         let client = |index: usize| Client {
+            user: None,
             client_id: Arc::from(format!("client-{index}")),
             version: ProtocolVersion::V5,
             zone: index % 2,

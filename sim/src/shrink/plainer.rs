@@ -98,12 +98,13 @@ const CLIENT: &[fn(&mut Client)] = &[
     |c| c.manners.aliases = false,
     |c| c.version = ProtocolVersion::V5,
     |c| c.zone = 0,
+    |c| c.user = None,
 ];
 
 const FAULT: &[fn(&mut Fault)] = &[|fault| match &mut fault.kind {
     FaultKind::Crash { down_ms } | FaultKind::Stop { down_ms } => *down_ms /= 2,
     FaultKind::Hold { for_ms, .. } | FaultKind::Partition { for_ms, .. } => *for_ms /= 2,
-    FaultKind::Cut { .. } => {}
+    FaultKind::Cut { .. } | FaultKind::Reload { .. } => {}
 }];
 
 const OP: &[fn(&mut Op)] = &[

@@ -158,6 +158,10 @@ pub(super) struct Session {
     pub(super) aside: BTreeSet<GroupId>,
     /// It has ended, and only waits to be cleared away: nobody may give it anything.
     pub(super) has_ended: bool,
+    /// Whether its client is the program that embeds the broker, which may do everything.
+    pub(super) is_inside: bool,
+    /// Whether its client was denied something that an operator was told of.
+    pub(super) was_denied: bool,
     /// What it did not get.
     pub(super) drops: Box<Drops>,
 }
@@ -178,6 +182,8 @@ impl Session {
             armed: None,
             aside: BTreeSet::new(),
             has_ended: false,
+            is_inside: false,
+            was_denied: false,
             drops: Box::default(),
         }
     }

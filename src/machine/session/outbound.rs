@@ -28,6 +28,8 @@ pub(in super::super) struct Queued {
     pub(in super::super) expires_at: Option<Timestamp>,
     /// The group that chose this session for it, if one did.
     pub(in super::super) share: Option<GroupId>,
+    /// It was sent, and the client may no longer see it: it is not sent again.
+    pub(in super::super) is_withdrawn: bool,
 }
 
 /// The retained messages that a new subscription is still to be sent, pulled one by one.
@@ -288,6 +290,32 @@ impl Outbound {
             }
             Item::Message(_) | Item::Retained(_) => true,
         });
+    }
+
+    /// The client may no longer see some messages: takes out those that wait, and remembers of
+    /// those that were sent that they are not to be sent again.
+    pub(in super::super) fn withdraw(
+        &mut self,
+        mut is_forbidden: impl FnMut(&Queued) -> bool,
+        ledger: &mut Ledger,
+    ) -> Vec<Queued> {
+        for entry in &mut self.inflight {
+            if let Inflight::AwaitPubAck(queued) | Inflight::AwaitPubRec(queued) = entry {
+                queued.is_withdrawn = is_forbidden(queued);
+            }
+        }
+        let mut taken = Vec::new();
+        for item in std::mem::take(&mut self.queue) {
+            match item {
+                Item::Message(queued) if is_forbidden(&queued) => {
+                    self.queue_bytes -= queued.bytes();
+                    forget_waiting(&queued, ledger);
+                    taken.push(queued);
+                }
+                kept => self.queue.push_back(kept),
+            }
+        }
+        taken
     }
 
     /// Takes out what a group gave to this session and was never sent.

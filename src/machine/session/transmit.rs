@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::super::effort::{self, Effort};
 use super::super::ledger::{DropReason, Drops, Ledger};
+use super::super::policy::{Asking, Policy};
 use super::super::retained::Retained;
 use super::super::{Deliver, Outgoing, Remaining, Timestamp};
 use super::Attachment;
@@ -18,6 +19,7 @@ use super::outbound::{
     IDLE_CAPACITY_MAX, Inflight, Item, Outbound, Queued, RetainedCursor, drop_waiting,
     forget_waiting, start_waiting,
 };
+use crate::access::Action;
 use crate::mqtt::message::Message;
 use crate::mqtt::types::{QoS, Reason};
 use crate::mqtt::wire::{Ack, Delivery, Packet, PublishHead};
@@ -27,6 +29,8 @@ use crate::plant::{self, Plant};
 pub(in super::super) struct Transmission<'a> {
     pub(in super::super) attachment: &'a mut Attachment,
     pub(in super::super) retained: &'a Retained,
+    pub(in super::super) policy: &'a mut Policy,
+    pub(in super::super) asking: Asking<'a>,
     pub(in super::super) ledger: &'a mut Ledger,
     pub(in super::super) drops: &'a mut Drops,
     pub(in super::super) effort: &'a mut Effort,
@@ -105,9 +109,12 @@ impl Outbound {
                 return Step::GoOn;
             }
         };
-        let is_sent = plant::is_on(Plant::NothingResent) || pull.deliver(queued, delivery); // [MQTT-3.3.1-1]
+        let is_sent = !queued.is_withdrawn
+            && (plant::is_on(Plant::NothingResent) || pull.deliver(queued, delivery)); // [MQTT-3.3.1-1]
         if !is_sent {
-            drop_waiting(queued, DropReason::TooLarge, pull.ledger, pull.drops);
+            let reason =
+                if queued.is_withdrawn { DropReason::Forbidden } else { DropReason::TooLarge };
+            drop_waiting(queued, reason, pull.ledger, pull.drops);
         }
         self.resent += 1;
         self.in_window += 1;
@@ -195,7 +202,8 @@ impl Outbound {
                     return ControlFlow::Break(());
                 }
                 after = Some(name.clone());
-                if entry.sequence <= cursor.until && !entry.is_expired(pull.now) {
+                let is_due = entry.sequence <= cursor.until && !entry.is_expired(pull.now);
+                if is_due && pull.may_receive(name) {
                     pull.ledger.matched += 1;
                     let queued = cursor.queued(&entry.message, qos, entry.expires_at);
                     start_waiting(&queued, pull.ledger);
@@ -235,11 +243,17 @@ impl RetainedCursor {
             subscription_ids: self.subscription_id.map(|id| Arc::from([id])),
             expires_at,
             share: None,
+            is_withdrawn: false,
         }
     }
 }
 
 impl Transmission<'_> {
+    fn may_receive(&mut self, topic: &str) -> bool {
+        !self.policy.asks(Action::Receive)
+            || self.policy.permits(&mut self.asking, Action::Receive, topic, self.ledger)
+    }
+
     fn answer(&mut self, packet: Packet) {
         self.budget = self.budget.saturating_sub(4);
         self.out.push(Outgoing::Packet(packet));

@@ -9,7 +9,7 @@ use super::packets::*;
 use crate::access::{Judgement, Refusal};
 
 fn guarded() -> Broker {
-    Broker::new(Settings { access: Access { is_judged: true }, ..settings() })
+    Broker::new(Settings { access: Access { is_judged: true, ..Access::default() }, ..settings() })
 }
 
 fn user(name: &str, is_proven: bool) -> Judgement {

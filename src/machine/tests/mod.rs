@@ -10,6 +10,7 @@ mod connections;
 mod effort;
 mod harness;
 mod packets;
+mod policy;
 mod publishing;
 mod queues;
 mod random;

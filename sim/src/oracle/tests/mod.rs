@@ -16,6 +16,7 @@ mod liveness;
 mod lost;
 mod order;
 mod packet_ids;
+mod policy;
 mod properties;
 mod queues;
 mod quotas;

@@ -49,6 +49,7 @@ impl Tale {
             version: ProtocolVersion::V5,
             zone: 0,
             manners: Manners::default(),
+            user: None,
         };
         let scenario = Scenario {
             clients: vec![client("a"), client("b"), client("c")],

@@ -1,0 +1,125 @@
+//! Rules in order, each of which allows or denies: for what lists of topics cannot say.
+//!
+//! The first rule that is meant decides; what no rule means is denied. A rule that allows is meant
+//! by a SUBSCRIBE if it covers the filter whole; one that denies, if it has any topic in common
+//! with it, so that nobody gets around it with a wider filter.
+
+use ipnet::IpNet;
+
+use super::pattern::Names;
+use super::{Action, Authorise, Decision, Origin, Pattern, Question};
+
+/// Rules, the first of which decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// In the order in which they are asked.
+    pub rules: Vec<Rule>,
+    /// What says that what no rule means is denied.
+    pub end: Origin,
+}
+
+/// A rule: it is meant if all that it names is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Whether it allows or denies.
+    pub is_allowed: bool,
+    /// What to do.
+    pub actions: Vec<Action>,
+    /// Who does it.
+    pub users: Who,
+    /// One of these client ids; none given: any.
+    pub client_ids: Option<Vec<Box<str>>>,
+    /// From one of these networks; none given: from anywhere.
+    pub addresses: Option<Vec<IpNet>>,
+    /// To what matches one of these; none given: to anything.
+    pub filters: Option<Vec<Pattern>>,
+    /// Where it is written.
+    pub origin: Origin,
+}
+
+/// Whom a rule means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody.
+    Everybody,
+    /// Clients without a user name.
+    Anonymous,
+    /// Clients with a user name, whichever it is.
+    Named,
+    /// These users.
+    Users(Vec<Box<str>>),
+}
+
+impl Rule {
+    fn means(&self, question: &Question<'_>) -> bool {
+        self.actions.contains(&question.action)
+            && self.users.include(question.identity.user.as_deref())
+            && self.means_client_id(question.client_id)
+            && self.means_address(question)
+            && self.means_topic(question)
+    }
+
+    fn means_client_id(&self, client_id: &str) -> bool {
+        self.client_ids.as_ref().is_none_or(|ids| ids.iter().any(|id| **id == *client_id))
+    }
+
+    /// One whose address is not known is not allowed what needs one, nor let around what denies.
+    fn means_address(&self, question: &Question<'_>) -> bool {
+        let Some(networks) = &self.addresses else { return true };
+        match question.identity.address {
+            Some(address) => {
+                let address = address.to_canonical();
+                networks.iter().any(|network| network.contains(&address))
+            }
+            None => !self.is_allowed,
+        }
+    }
+
+    fn means_topic(&self, question: &Question<'_>) -> bool {
+        let Some(patterns) = &self.filters else { return true };
+        let names =
+            Names { user: question.identity.user.as_deref(), client_id: Some(question.client_id) };
+        let topic = question.topic;
+        patterns.iter().any(|pattern| match (question.action, self.is_allowed) {
+            (Action::Subscribe, true) => pattern.covers(topic, names),
+            (Action::Subscribe, false) => pattern.meets(topic, names),
+            (Action::Publish | Action::Receive, _) => pattern.matches(topic, names),
+        })
+    }
+}
+
+impl Who {
+    fn include(&self, user: Option<&str>) -> bool {
+        match (self, user) {
+            (Who::Everybody, _) => true,
+            (Who::Anonymous, user) => user.is_none(),
+            (Who::Named, user) => user.is_some(),
+            (Who::Users(users), Some(user)) => users.iter().any(|known| **known == *user),
+            (Who::Users(_), None) => false,
+        }
+    }
+}
+
+impl Authorise for Rules {
+    fn decide(&self, question: &Question<'_>) -> Decision<'_> {
+        match self.rules.iter().find(|rule| rule.means(question)) {
+            Some(rule) => Decision { is_allowed: rule.is_allowed, rule: &rule.origin },
+            None => Decision::denied(&self.end),
+        }
+    }
+
+    /// Not if the first rule about it allows it to everybody, as the end of a list may do.
+    fn may_deny(&self, action: Action) -> bool {
+        let first = self.rules.iter().find(|rule| rule.actions.contains(&action));
+        !first.is_some_and(|rule| rule.is_allowed && rule.means_all())
+    }
+}
+
+impl Rule {
+    fn means_all(&self) -> bool {
+        self.users == Who::Everybody
+            && self.client_ids.is_none()
+            && self.addresses.is_none()
+            && self.filters.is_none()
+    }
+}

@@ -1,0 +1,223 @@
+//! What clients may do: asks, keeps account of what is denied, and judges sessions anew when
+//! the rules change or somebody else comes back to them.
+//!
+//! Where nothing is ever denied nothing is asked. Knows nothing of rules: `access/` does.
+//! `route.rs` asks for messages, `subscribe.rs` for filters, `session/transmit.rs` for retained
+//! messages.
+
+use std::sync::Arc;
+
+use super::clients::SessionKey;
+use super::ledger::{DropReason, Ledger};
+use super::session::{Queued, Session};
+use super::{Machine, Timestamp, effort};
+use crate::access::{Action, Authorise, Identity, Question};
+use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
+use crate::plant::{self, Plant};
+
+/// Something that a client was not allowed to do, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Its client id.
+    pub client_id: Arc<str>,
+    /// Its user name.
+    pub user: Option<Arc<str>>,
+    /// What it wanted to do.
+    pub action: Action,
+    /// To which topic or filter.
+    pub topic: Box<str>,
+    /// The rule that denies it, and where it is written.
+    pub rule: Box<str>,
+}
+
+/// The first denials of so many clients wait to be told; of others they are only counted.
+const DENIALS_MAX: usize = 100;
+
+/// Who is asked, and what is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    authorise: Option<Arc<dyn Authorise>>,
+    /// What it may deny, by action.
+    asks: [bool; Action::ALL.len()],
+    denials: Vec<Denial>,
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub(super) struct Asking<'a> {
+    pub(super) client_id: &'a Arc<str>,
+    pub(super) identity: &'a Identity,
+    /// Whether it is the program that embeds the broker.
+    pub(super) is_inside: bool,
+    /// Whether it was denied something before.
+    pub(super) was_denied: &'a mut bool,
+}
+
+impl Policy {
+    pub(super) fn new(authorise: Option<Arc<dyn Authorise>>) -> Policy {
+        let may_deny = |action| authorise.as_ref().is_some_and(|plugin| plugin.may_deny(action));
+        let asks = Action::ALL.map(may_deny);
+        Policy { authorise, asks, denials: Vec::new() }
+    }
+
+    /// Whether this is ever denied.
+    pub(super) fn asks(&self, action: Action) -> bool {
+        self.asks[action as usize]
+            && !(action == Action::Receive && plant::is_on(Plant::ReceiveNotJudged))
+    }
+
+    /// Whether a client may; if not, that is counted, and told if it is the first time.
+    pub(super) fn permits(
+        &mut self,
+        asking: &mut Asking<'_>,
+        action: Action,
+        topic: &str,
+        ledger: &mut Ledger,
+    ) -> bool {
+        let Some(rule) = self.objection(asking, action, topic) else { return true };
+        ledger.denials.count(action);
+        let is_told = !*asking.was_denied && self.denials.len() < DENIALS_MAX;
+        *asking.was_denied = true;
+        if is_told {
+            let denial = Denial {
+                client_id: Arc::clone(asking.client_id),
+                user: asking.identity.user.clone(),
+                action,
+                topic: topic.into(),
+                rule,
+            };
+            self.denials.push(denial);
+        }
+        false
+    }
+
+    /// As [`Policy::permits`], and nothing comes of it.
+    pub(super) fn would_permit(&self, asking: &Asking<'_>, action: Action, topic: &str) -> bool {
+        self.objection(asking, action, topic).is_none()
+    }
+
+    /// The rule that denies it, in words if they are wanted.
+    fn objection(&self, asking: &Asking<'_>, action: Action, topic: &str) -> Option<Box<str>> {
+        let authorise = self.authorise.as_ref().filter(|_| self.asks(action))?;
+        if asking.is_inside {
+            return None;
+        }
+        let Asking { client_id, identity, .. } = asking;
+        let decision = authorise.decide(&Question { identity, client_id, action, topic });
+        if decision.is_allowed {
+            return None;
+        }
+        let is_told_already = *asking.was_denied;
+        Some(if is_told_already { Box::default() } else { decision.rule.to_string().into() })
+    }
+}
+
+impl Session {
+    /// The client as one that asks what it may do.
+    pub(super) fn asking(&mut self) -> Asking<'_> {
+        Asking {
+            client_id: &self.client_id,
+            identity: &self.identity,
+            is_inside: self.is_inside,
+            was_denied: &mut self.was_denied,
+        }
+    }
+}
+
+impl Machine {
+    /// Gives out what clients were not allowed to do, the first time for each.
+    pub fn poll_denials(&mut self, out: &mut Vec<Denial>) {
+        out.append(&mut self.policy.denials);
+    }
+
+    /// Whether a session's client may; if not, that is counted.
+    pub(super) fn permits(&mut self, key: SessionKey, action: Action, topic: &str) -> bool {
+        if !self.policy.asks(action) {
+            return true;
+        }
+        let mut asking = self.clients.get_mut(key).asking();
+        self.policy.permits(&mut asking, action, topic, &mut self.ledger)
+    }
+
+    /// Other rules are in force from now on, for what clients have too.
+    pub(super) fn handle_policy(&mut self, authorise: Option<Arc<dyn Authorise>>, now: Timestamp) {
+        let denials = std::mem::take(&mut self.policy.denials);
+        self.policy = Policy { denials, ..Policy::new(authorise) };
+        if plant::is_on(Plant::ReloadNotJudged) {
+            return;
+        }
+        for key in self.clients.keys() {
+            self.clients.get_mut(key).was_denied = false;
+            self.judge_anew(key, now);
+        }
+    }
+
+    /// Judges what a session has: subscriptions that its client may no longer have are
+    /// suspended, and messages that wait and that it may no longer see are dropped, or go to
+    /// another member of their group.
+    pub(super) fn judge_anew(&mut self, key: SessionKey, now: Timestamp) {
+        let judged = self.judge_subscriptions(key);
+        let session = self.clients.get_mut(key);
+        let policy = &self.policy;
+        let asking = Asking {
+            client_id: &session.client_id,
+            identity: &session.identity,
+            is_inside: session.is_inside,
+            was_denied: &mut session.was_denied,
+        };
+        let is_forbidden = |queued: &Queued| {
+            let topic = &queued.message.topic;
+            judged.has_lost(topic) || !policy.would_permit(&asking, Action::Receive, topic)
+        };
+        let withdrawn = session.outbound.withdraw(is_forbidden, &mut self.ledger);
+        for queued in withdrawn {
+            self.effort.spend(effort::DELIVERY);
+            if !self.pass_on(queued, true, now) {
+                self.ledger.denials.count(Action::Receive);
+                self.ledger.drops.count(DropReason::Forbidden);
+                self.clients.get_mut(key).drops.count(DropReason::Forbidden);
+            }
+        }
+    }
+
+    fn judge_subscriptions(&mut self, key: SessionKey) -> Judged {
+        let mut judged = Judged::default();
+        let session = self.clients.get_mut(key);
+        let filters: Vec<Filter> = session
+            .subscriptions
+            .iter()
+            .map(|text| Filter::try_from(&**text).expect("it was parsed when it came in"))
+            .collect();
+        for filter in filters {
+            self.effort.spend(effort::FILTER);
+            let topic_filter = filter.topic_filter();
+            let session = self.clients.get_mut(key);
+            let asking = session.asking();
+            let is_suspended = !self.policy.would_permit(&asking, Action::Subscribe, topic_filter);
+            self.subscriptions.suspend(&filter, key, is_suspended);
+            if let (true, Filter::Plain(filter)) = (is_suspended, &filter) {
+                session.outbound.forget_retained(filter);
+            }
+            match is_suspended {
+                true => judged.suspended.push(topic_filter.clone()),
+                false => judged.standing.push(topic_filter.clone()),
+            }
+        }
+        judged
+    }
+}
+
+/// A session's filters, after they were judged.
+#[derive(Debug, Default)]
+struct Judged {
+    suspended: Vec<TopicFilter>,
+    standing: Vec<TopicFilter>,
+}
+
+impl Judged {
+    /// Whether the session was subscribed to this and may not be any more.
+    fn has_lost(&self, topic: &TopicName) -> bool {
+        self.suspended.iter().any(|filter| filter.matches(topic))
+            && !self.standing.iter().any(|filter| filter.matches(topic))
+    }
+}
