@@ -5,15 +5,16 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use stormpetrel::Broker;
-use stormpetrel::config::{Bind, Certificates, Config, Listener};
+use stormpetrel::access::{Authenticate, ConnectRequest, Verdict};
+use stormpetrel::config::{Authentication, Bind, Certificates, Config, Listener};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -59,7 +60,8 @@ impl Authority {
 
     /// Writes a certificate for `localhost` and its key.
     fn issue(&self, name: &str) -> (PathBuf, PathBuf) {
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let (certfile, keyfile) =
@@ -373,4 +375,165 @@ async fn a_goodbye_in_websocket_is_answered_with_one() {
     let mut frames = websocket(address).await;
     frames.close(None).await.unwrap();
     assert!(matches!(next(&mut frames).await, Message::Close(_)));
+}
+
+/// A plugin that lets everybody in, and remembers how each came.
+#[derive(Clone, Default)]
+struct Witness(Arc<Mutex<Vec<String>>>);
+
+impl Authenticate for Witness {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        let name = request.certificate.as_ref().and_then(|shown| shown.common_name.clone());
+        let name = name.unwrap_or_default();
+        self.0.lock().unwrap().push(format!("{} {name}", request.address.unwrap()));
+        Verdict::Admitted
+    }
+}
+
+impl Witness {
+    async fn start(&self, listener: impl FnOnce(&mut Listener)) -> (Broker, SocketAddr) {
+        let bind = Bind { host: Some("127.0.0.1".to_owned()), port: 0 };
+        let mut only = Listener::tcp("test", bind);
+        listener(&mut only);
+        let authentication = vec![Authentication::Named("witness".to_owned())];
+        let config = Config { listeners: vec![only], authentication, ..Config::default() };
+        let broker = Broker::new(config).plugin("witness", self.clone()).start().await.unwrap();
+        let address = broker.addresses()[0];
+        (broker, address)
+    }
+
+    /// Whom it saw since the last time.
+    fn saw(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
+
+#[tokio::test]
+async fn plugins_see_the_names_in_a_clients_certificate() {
+    let authority = Authority::new("names");
+    let files = Certificates { cafile: Some(authority.path("ca.pem")), ..authority.server() };
+    let witness = Witness::default();
+    let (_broker, address) = witness.start(|listener| listener.certificates = Some(files)).await;
+    for (shows, want) in [(Some(&authority), "127.0.0.1 client"), (None, "127.0.0.1 ")] {
+        speaks_mqtt(tls(address, &authority.client(shows)).await.unwrap()).await;
+        assert_eq!(witness.saw(), [want]);
+    }
+}
+
+/// Sends the bytes, one at a time if so, and then speaks MQTT or sees the connection end.
+async fn introduces(address: SocketAddr, header: &[u8], is_slow: bool) -> bool {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let bytes = [header, CONNECT].concat();
+    let pieces = if is_slow { 1 } else { bytes.len() };
+    for piece in bytes.chunks(pieces) {
+        let _ = stream.write_all(piece).await; // it may be closed already
+    }
+    let mut got = [0; 4];
+    timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().is_ok() && got == CONNACK
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_where_a_client_connects_from() {
+    let witness = Witness::default();
+    let (_broker, address) = witness
+        .start(|listener| {
+            listener.is_proxied = true;
+            listener.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        })
+        .await;
+    let second =
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\x09\x08\x07\x06\x05\x06\x07\x08\x00\x50\x07\x5B";
+    for (header, want) in [
+        (&b"PROXY TCP4 9.8.7.6 127.0.0.1 80 1883\r\n"[..], "9.8.7.6 "),
+        (b"PROXY TCP6 ::9 ::1 80 1883\r\n", "::9 "),
+        (b"PROXY UNKNOWN\r\n", "127.0.0.1 "),
+        (second, "9.8.7.6 "),
+    ] {
+        for is_slow in [false, true] {
+            assert!(introduces(address, header, is_slow).await, "{header:?}");
+            assert_eq!(witness.saw(), [want]);
+        }
+    }
+    for header in [&b""[..], b"PROXY TCP4 x y 1 2\r\n", b"GET / HTTP/1.1\r\n\r\n", &[b'P'; 9_000]] {
+        assert!(!introduces(address, header, false).await, "{header:?}");
+    }
+    assert!(witness.saw().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_is_no_trusted_proxy_is_not_believed() {
+    let witness = Witness::default();
+    let stranger = vec!["10.0.0.0/8".parse().unwrap()];
+    let trusted_proxies = stranger.clone();
+    let (_broker, address) = witness
+        .start(|listener| {
+            listener.is_proxied = true;
+            listener.trusted_proxies = trusted_proxies;
+        })
+        .await;
+    let header = b"PROXY TCP4 9.8.7.6 127.0.0.1 80 1883\r\n";
+    assert!(!introduces(address, header, false).await);
+    assert!(witness.saw().is_empty());
+
+    let trusted = vec!["127.0.0.1".parse().unwrap()];
+    for (trusted_proxies, want) in [(stranger, "127.0.0.1 "), (trusted, "9.8.7.6 ")] {
+        let (_broker, address) = witness
+            .start(|listener| {
+                listener.is_websocket = true;
+                listener.trusted_proxies = trusted_proxies;
+            })
+            .await;
+        let mut request = "ws://localhost/".into_client_request().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("sec-websocket-protocol", HeaderValue::from_static("mqtt"));
+        headers.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6, 9.8.7.6"));
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut frames = client_async(request, stream).await.unwrap().0;
+        frames.send(binary(CONNECT)).await.unwrap();
+        assert_eq!(next(&mut frames).await, binary(CONNACK));
+        assert_eq!(witness.saw(), [want]);
+    }
+}
+
+const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n";
+
+/// What the broker answers to these bytes: the first line.
+async fn first_line(address: SocketAddr, request: &str, is_slow: bool) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let pieces = if is_slow { 1 } else { request.len() };
+    for piece in request.as_bytes().chunks(pieces) {
+        let _ = stream.write_all(piece).await; // it may be closed already
+    }
+    let mut answer = [0; 64];
+    let count = timeout(PATIENCE, stream.read(&mut answer)).await.unwrap().unwrap_or(0);
+    let answer = String::from_utf8_lossy(&answer[..count]).into_owned();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn an_upgrade_may_come_in_any_pieces_but_not_at_any_length() {
+    let (_broker, address) = start(|listener| listener.is_websocket = true).await;
+    let switching = "HTTP/1.1 101 Switching Protocols";
+    let padded = |bytes: usize| format!("{UPGRADE}X: {}\r\n\r\n", "x".repeat(bytes));
+    let many = format!("{UPGRADE}{}\r\n", "X: y\r\n".repeat(1_000));
+    let plain = format!("{UPGRADE}\r\n");
+    for (request, want) in [(&plain, switching), (&padded(7_000), switching)] {
+        for is_slow in [false, true] {
+            assert_eq!(first_line(address, request, is_slow).await, want);
+        }
+    }
+    let head = "HEAD / HTTP/1.1\r\n\r\n".to_owned();
+    for request in [padded(8_192), padded(1 << 20), many, head, "\0".repeat(9_000)] {
+        assert_eq!(first_line(address, &request, false).await, "", "{}", &request[..20]);
+    }
+    speaks_mqtt_in(websocket(address).await).await;
+}
+
+async fn speaks_mqtt_in<S: AsyncRead + AsyncWrite + Unpin>(mut frames: WebSocketStream<S>) {
+    frames.send(binary(CONNECT)).await.unwrap();
+    assert_eq!(next(&mut frames).await, binary(CONNACK));
 }

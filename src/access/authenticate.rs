@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::PeerCertificate;
 use crate::mqtt::types::{Reason, Text};
 
 /// Decides who may connect.
@@ -111,6 +112,8 @@ pub struct ConnectRequest {
     pub listener: Arc<str>,
     /// Where it connects from.
     pub address: Option<IpAddr>,
+    /// The certificate that it showed over TLS. It leads to an authority of the listener's.
+    pub certificate: Option<Arc<PeerCertificate>>,
     /// Who does costly work.
     pub computer: Arc<dyn Compute>,
 }
@@ -135,6 +138,7 @@ impl fmt::Debug for ConnectRequest {
             .field("username", &self.username)
             .field("listener", &self.listener)
             .field("address", &self.address)
+            .field("certificate", &self.certificate)
             .finish_non_exhaustive()
     }
 }
@@ -244,6 +248,7 @@ mod tests {
             password: password.map(|word| Bytes::copy_from_slice(word.as_bytes())),
             listener: Arc::from("default"),
             address: None,
+            certificate: None,
             computer: Arc::new(Inline),
         }
     }

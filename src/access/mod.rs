@@ -9,6 +9,7 @@
 mod anonymous;
 mod authenticate;
 mod authorise;
+mod certificate;
 mod hash;
 mod passwords;
 mod pattern;
@@ -22,6 +23,7 @@ pub use authenticate::{
     Verdict, Work,
 };
 pub use authorise::{Action, Authorise, Decision, Origin, Policy, Question};
+pub use certificate::PeerCertificate;
 pub use hash::{Hash, HashError};
 pub use passwords::{PasswordFile, Passwords, PasswordsError};
 pub use pattern::{Pattern, PatternError};

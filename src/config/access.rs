@@ -338,7 +338,10 @@ mod tests {
             assert_problems(&format!("{LISTENERS}{auth}"), &[want]);
         }
         for (topics, want) in [
-            ("topic_check: {enabled: maybe}", "error 3: topic_check.enabled: expected true or"),
+            (
+                "topic_check: {enabled: maybe, plugins: [topic_taboo]}",
+                "error 3: topic_check.enabled: expected true or",
+            ),
             ("topic-check: [acl]", "error 3: topic-check: expected a section"),
             ("topic-chek: {enabled: true}", "error 3: topic-chek: the key is not known here"),
             ("password-file: x", "error 3: password-file: the key is not known here"),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::limits::NEVER_MILLIS;
-use super::{Authentication, Authorisation, Certificates, Config, Listener};
+use super::{Authentication, Authorisation, Certificates, Config, Listener, Subnet};
 use crate::access::{AccessList, Action, Pattern, Rule, Who};
 use crate::machine::Limits;
 
@@ -85,6 +85,10 @@ struct ListenerKeys {
     ssl: bool,
     #[serde(flatten)]
     certificates: Option<CertificateKeys>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    proxy_protocol: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trusted_proxies: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -223,6 +227,8 @@ fn listener_entry(listener: &Listener) -> (Value, Value) {
         ssl: listener.certificates.is_some(),
         max_connections: or_zero(listener.connections_max, usize::MAX),
         certificates: listener.certificates.as_ref().map(certificate_keys),
+        proxy_protocol: listener.is_proxied,
+        trusted_proxies: listener.trusted_proxies.iter().map(Subnet::to_string).collect(),
     };
     let keys = serde_yaml::to_value(keys).expect("a word and a number can always be written");
     (Value::String(listener.name.clone()), keys)

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::problem::{Position, Report, printable};
 use super::section::{Entry, Section};
-use super::{Bind, BindError, Certificates, Listener};
+use super::{Bind, BindError, Certificates, Listener, Subnet};
 
 /// Reads the section. Without it there is one listener that only this machine reaches.
 pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> {
@@ -88,6 +88,8 @@ struct Settings {
     /// Of TLS.
     files: [Option<Given<String>>; FILE_KEYS.len()],
     is_certificate_required: Option<bool>,
+    is_proxied: Option<Given<bool>>,
+    trusted_proxies: Option<Vec<Subnet>>,
 }
 
 /// What TLS reads.
@@ -114,6 +116,12 @@ impl Settings {
             is_certificate_required: section
                 .value("require-certificate", report)
                 .and_then(|entry| entry.switch(report)),
+            is_proxied: section
+                .value("proxy-protocol", report)
+                .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
+            trusted_proxies: section
+                .value("trusted-proxies", report)
+                .map(|entry| read_subnets(&entry, report)),
         };
         for name in ["reader", "writer"] {
             if let Some(entry) = section.value(name, report) {
@@ -138,6 +146,8 @@ impl Settings {
             is_certificate_required: own
                 .is_certificate_required
                 .or(defaults.is_certificate_required),
+            is_proxied: own.is_proxied.or_else(|| defaults.is_proxied.clone()),
+            trusted_proxies: own.trusted_proxies.or_else(|| defaults.trusted_proxies.clone()),
         };
     }
 
@@ -185,12 +195,21 @@ impl Candidate<'_> {
         }
         let settings = &self.settings;
         let certificates = settings.certificates(report);
+        let trusted_proxies = settings.trusted_proxies.clone().unwrap_or_default();
+        let proxied = settings.is_proxied.as_ref().filter(|given| given.value);
+        if let (Some(given), true) = (proxied, trusted_proxies.is_empty()) {
+            let cause = "nobody may connect: no proxy is trusted";
+            let mend = "name the proxies, like `trusted-proxies: [127.0.0.1, 10.0.0.0/8]`";
+            report.error((Some(given.at), &given.path), cause, mend);
+        }
         Some(Listener {
             name: self.name.to_owned(),
             bind: self.bind()?.0.clone(),
             connections_max: settings.connections_max.unwrap_or(usize::MAX),
             is_websocket: settings.transport.as_ref() == Some(&Transport::WebSocket),
             certificates,
+            is_proxied: proxied.is_some(),
+            trusted_proxies,
         })
     }
 
@@ -282,6 +301,26 @@ fn read_file(
     None
 }
 
+/// A list of addresses and networks, or one of them.
+fn read_subnets(entry: &Entry<'_>, report: &mut Report) -> Vec<Subnet> {
+    let entries = match entry.word() {
+        Some(_) => vec![Entry { at: entry.at, path: entry.path.clone(), node: entry.node }],
+        None => entry.list(report).unwrap_or_default(),
+    };
+    let mut subnets = Vec::new();
+    for entry in entries {
+        match entry.word().unwrap_or_default().parse::<Subnet>() {
+            Ok(subnet) => subnets.push(subnet),
+            Err(error) => report.error(
+                entry.spot(),
+                format!("{}: {error}", entry.node.describe()),
+                "write addresses of proxies, like [127.0.0.1, 10.0.0.0/8]",
+            ),
+        }
+    }
+    subnets
+}
+
 /// As in amqtt, 0 and less are "no limit".
 fn connections_max(number: i64) -> usize {
     match usize::try_from(number) {
@@ -364,6 +403,34 @@ mod tests {
         }
     }
 
+    /// Transport and TLS in short.
+    #[test]
+    fn listeners_inherit_what_their_connections_travel_in() {
+        let show = |listener: &Listener| {
+            let files = listener.certificates.as_ref().map(|files| files.certfile.clone());
+            let proxies = listener.trusted_proxies.iter().map(ToString::to_string);
+            let proxies = proxies.collect::<Vec<_>>().join(" ");
+            format!("{} {files:?} {} {proxies}", listener.is_websocket, listener.is_proxied)
+        };
+        for (listeners, want) in [
+            ("{a: {bind: ':1', type: ws}}", "true None false "),
+            ("{default: {type: ws}, a: {bind: ':1'}}", "true None false "),
+            ("{default: {type: ws}, a: {bind: ':1', type: tcp}}", "false None false "),
+            (
+                "{default: {ssl: on, keyfile: k, certfile: c}, a: {bind: ':1', certfile: d}}",
+                "false Some(\"d\") false ",
+            ),
+            (
+                "{default: {trusted-proxies: [10.1.0.0/16, '::1']}, a: {bind: ':1', proxy-protocol: on}}",
+                "false None true 10.1.0.0/16 ::1/128",
+            ),
+            ("{a: {bind: ':1', trusted-proxies: 127.0.0.1}}", "false None false 127.0.0.1/32"),
+        ] {
+            let config = load(&format!("{OPEN}listeners: {listeners}\n"));
+            assert_eq!(show(&config.listeners[0]), want, "{listeners}");
+        }
+    }
+
     #[test]
     fn what_is_odd_about_a_listener_is_warned_of() {
         for (listeners, want) in [
@@ -400,8 +467,17 @@ mod tests {
             ("{a: {bind: ':1', type: external}}", "error 2: listeners.a.type: `external` opens no"),
             ("{a: {bind: ':1', type: quic}}", "error 2: listeners.a.type: expected `tcp` or `ws`"),
             ("{a: {bind: ':1', ssl: on}}", "error 2: listeners.a.ssl: TLS needs a certificate"),
-            ("{a: {bind: ':1', ssl: 'ON'}}", "error 2: listeners.a.ssl: TLS"),
-            ("{a: {bind: ':1', ssl: 1}}", "error 2: listeners.a.ssl: TLS"),
+            ("{a: {bind: ':1', ssl: 'ON'}}", "error 2: listeners.a.ssl: TLS needs a certificate"),
+            ("{a: {bind: ':1', ssl: 1, certfile: x}}", "error 2: listeners.a.ssl: TLS needs a"),
+            ("{a: {bind: ':1', ssl: on, keyfile: x}}", "error 2: listeners.a.ssl: TLS needs a"),
+            (
+                "{a: {bind: ':1', proxy-protocol: on}}",
+                "error 2: listeners.a.proxy-protocol: nobody may connect: no proxy is trusted",
+            ),
+            (
+                "{a: {bind: ':1', trusted-proxies: [::1, 10.0.0.0/40]}}",
+                "error 2: listeners.a.trusted-proxies[1]: `10.0.0.0/40`: it is neither an IP",
+            ),
             ("{a: {bind: ':1', ssl: 2}}", "error 2: listeners.a.ssl: expected true or false"),
             ("{a: {bind: ':1', ssl: maybe}}", "error 2: listeners.a.ssl: expected true or false"),
             (

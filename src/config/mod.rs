@@ -18,6 +18,7 @@ mod plugins;
 mod problem;
 mod rules;
 mod section;
+mod subnet;
 mod topics;
 mod yaml;
 
@@ -33,6 +34,7 @@ pub use bind::{Bind, BindError};
 use problem::Report;
 
 pub use problem::{Error, Errors, Place, Position, Warning};
+pub use subnet::{Subnet, SubnetError};
 
 /// Seconds between two publications of `$SYS` where nothing else is said, as in amqtt.
 const SYS_INTERVAL: u64 = 20;
@@ -108,6 +110,11 @@ pub struct Listener {
     pub is_websocket: bool,
     /// What TLS needs; none: connections are not encrypted.
     pub certificates: Option<Certificates>,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub is_proxied: bool,
+    /// Who is believed about where a client connects from: in the header of the PROXY protocol,
+    /// and in `X-Forwarded-For` over WebSocket.
+    pub trusted_proxies: Vec<Subnet>,
 }
 
 /// The files that TLS needs. Read when the broker starts.
@@ -217,6 +224,8 @@ impl Listener {
             connections_max: usize::MAX,
             is_websocket: false,
             certificates: None,
+            is_proxied: false,
+            trusted_proxies: Vec::new(),
         }
     }
 
@@ -339,6 +348,8 @@ mod tests {
                     is_required: true,
                     ..Certificates::default()
                 }),
+                is_proxied: connections_max == 1,
+                trusted_proxies: vec!["10.0.0.0/8".parse().expect("a subnet")],
             };
             Config {
                 listeners: vec![

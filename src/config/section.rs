@@ -23,6 +23,7 @@ const GUARDS: &[&str] = &[
     "plugins",
     "rules",
     "ssl",
+    "require-certificate",
 ];
 
 /// How alike two keys must be to suggest one for the other, from 0 to 1.

@@ -33,7 +33,7 @@ use super::network::Network;
 use super::output::{Encoded, Output};
 use super::transport::Transport;
 use super::worker::Worker;
-use crate::access::Judgement;
+use crate::access::{Judgement, PeerCertificate};
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
 use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::Packet;
@@ -64,6 +64,8 @@ pub(crate) struct Connection<S> {
     /// Known from CONNECT, or from CONNACK if the broker assigned it. For logs.
     client_id: Option<Box<str>>,
     stream: S,
+    /// What its client showed when the connection was opened.
+    certificate: Option<Arc<PeerCertificate>>,
     /// Of the worker.
     load: Arc<Load>,
     /// What the peer understands.
@@ -218,6 +220,7 @@ fn receive<N: Network>(
     id: ConnectionId,
     mut bytes: Bytes,
 ) {
+    connection.borrow_mut().note_caller();
     let mut decoded = Decoded::More;
     while decoded == Decoded::More && connection.borrow().closed.is_none() {
         let packets = &mut *worker.packets();
@@ -301,6 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             peer,
             client_id: None,
             stream,
+            certificate: None,
             load,
             version: Version::V311,
             input: Input::new(limits.packet_bytes),
@@ -573,6 +577,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match self.client_id.as_deref() {
             Some(client_id) => info!(?client_id, peer = %self.peer, %reason, "closed"),
             None => debug!(peer = %self.peer, %reason, "closed"),
+        }
+    }
+}
+
+impl<S> Connection<Transport<S>> {
+    /// Takes note of what opening the connection told about its client.
+    fn note_caller(&mut self) {
+        if self.is_new
+            && let Some(caller) = self.stream.take_caller()
+        {
+            self.peer = caller.peer;
+            self.certificate = caller.certificate;
         }
     }
 }

@@ -17,6 +17,7 @@ mod local;
 mod mailbox;
 mod network;
 mod output;
+mod proxy;
 mod shared;
 mod signal;
 mod tcp;
@@ -132,7 +133,12 @@ fn layers(config: &Config) -> Result<Vec<Layers>, Error> {
         let failed = |error| Error::Tls { listener: listener.name.clone(), error };
         let tls = listener.certificates.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
         let bytes_max = usize::try_from(config.limits.packet_bytes).unwrap_or(usize::MAX);
-        Ok(Layers { tls, websocket_bytes_max: listener.is_websocket.then_some(bytes_max) })
+        Ok(Layers {
+            tls,
+            websocket_bytes_max: listener.is_websocket.then_some(bytes_max),
+            is_proxied: listener.is_proxied,
+            trusted_proxies: listener.trusted_proxies.as_slice().into(),
+        })
     };
     config.listeners.iter().map(layers).collect()
 }

@@ -2,27 +2,52 @@
 //!
 //! Handshakes are part of reading and writing: a connection that is being opened reads nothing
 //! yet and takes nothing, so that its one deadline covers them too. `tls.rs` and `websocket.rs`
-//! are the layers. Knows nothing of MQTT.
+//! are the layers; `proxy.rs` knows what proxies say. Knows nothing of MQTT.
 
 use std::fmt;
 use std::future::Future;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
+use super::proxy;
 use super::tls::Tls;
 use super::websocket;
+use crate::access::PeerCertificate;
+use crate::config::Subnet;
 
 /// How a listener's connections are opened.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Layers {
     /// Encrypted, first of all.
     pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
     /// In the frames of WebSocket, with payloads of at most so many bytes.
     pub(crate) websocket_bytes_max: Option<usize>,
+    /// Behind a header of the PROXY protocol.
+    pub(crate) is_proxied: bool,
+    /// Whose word is taken for where a client connects from.
+    pub(crate) trusted_proxies: Arc<[Subnet]>,
+}
+
+/// What opening a connection told about its client.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// Where it connects from.
+    pub(crate) peer: SocketAddr,
+    /// The certificate that it showed.
+    pub(crate) certificate: Option<Arc<PeerCertificate>>,
+}
+
+/// A connection whose handshakes are made.
+pub(crate) struct Opened {
+    stream: Box<dyn Duplex>,
+    caller: Caller,
 }
 
 /// A connection's bytes, whatever they travel in.
@@ -31,11 +56,11 @@ pub(crate) enum Transport<S> {
     Plain(S),
     /// Not yet: handshakes are under way.
     Opening(Opening),
-    /// In layers.
-    Layered(Box<dyn Duplex>),
+    /// In layers. Who calls, until somebody takes note of it.
+    Layered(Box<dyn Duplex>, Option<Box<Caller>>),
 }
 
-type Opening = Pin<Box<dyn Future<Output = io::Result<Box<dyn Duplex>>>>>;
+type Opening = Pin<Box<dyn Future<Output = io::Result<Opened>>>>;
 
 /// A stream of any type.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
@@ -44,26 +69,76 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
 impl Layers {
     /// Opens a connection: the handshakes are made while it is read or written.
-    pub(crate) fn open<S: Duplex + 'static>(&self, stream: S) -> Transport<S> {
-        if self.tls.is_none() && self.websocket_bytes_max.is_none() {
+    pub(crate) fn open<S: Duplex + 'static>(&self, stream: S, peer: SocketAddr) -> Transport<S> {
+        if self.tls.is_none() && self.websocket_bytes_max.is_none() && !self.is_proxied {
             return Transport::Plain(stream);
         }
         let layers = self.clone();
         Transport::Opening(Box::pin(async move {
-            let opened = layers.shake_hands(stream).await;
-            opened.inspect_err(|error| debug!(%error, "a connection could not be opened"))
+            let opened = layers.shake_hands(stream, peer).await;
+            opened.inspect_err(|error| debug!(%peer, %error, "a connection could not be opened"))
         }))
     }
 
-    async fn shake_hands<S: Duplex + 'static>(self, stream: S) -> io::Result<Box<dyn Duplex>> {
-        let inner: Box<dyn Duplex> = match &self.tls {
-            Some(acceptor) => Box::new(Tls::new(acceptor.accept(stream).await?)),
-            None => Box::new(stream),
-        };
-        Ok(match self.websocket_bytes_max {
-            Some(bytes_max) => Box::new(websocket::accept(inner, bytes_max).await?),
-            None => inner,
-        })
+    async fn shake_hands<S: Duplex + 'static>(
+        self,
+        stream: S,
+        peer: SocketAddr,
+    ) -> io::Result<Opened> {
+        let caller = Caller { peer, certificate: None };
+        let opened = Opened { stream: Box::new(stream), caller };
+        let opened = if self.is_proxied { self.introduce(opened).await? } else { opened };
+        let opened = self.encrypt(opened).await?;
+        self.upgrade(opened).await
+    }
+
+    /// Reads the header of the PROXY protocol.
+    async fn introduce(&self, mut opened: Opened) -> io::Result<Opened> {
+        if !self.trusts(opened.caller.peer.ip()) {
+            let cause = "only trusted proxies may connect here: see `trusted-proxies`";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, cause));
+        }
+        let (client, rest) = proxy::header(&mut opened.stream).await?;
+        opened.caller.peer = client.unwrap_or(opened.caller.peer);
+        opened.stream = Box::new(Rewound { unread: rest.freeze(), stream: opened.stream });
+        Ok(opened)
+    }
+
+    async fn encrypt(&self, mut opened: Opened) -> io::Result<Opened> {
+        let Some(acceptor) = &self.tls else { return Ok(opened) };
+        let stream = acceptor.accept(opened.stream).await?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
+        let shown = shown.and_then(|shown| PeerCertificate::from_der(shown));
+        opened.caller.certificate = shown.map(Arc::new);
+        opened.stream = Box::new(Tls::new(stream));
+        Ok(opened)
+    }
+
+    async fn upgrade(&self, mut opened: Opened) -> io::Result<Opened> {
+        let Some(bytes_max) = self.websocket_bytes_max else { return Ok(opened) };
+        let (stream, forwarded) = websocket::accept(opened.stream, bytes_max).await?;
+        if self.trusts(opened.caller.peer.ip()) {
+            let forwarded = forwarded.iter().map(String::as_str);
+            if let Some(client) = proxy::forwarded_for(forwarded, &self.trusted_proxies) {
+                opened.caller.peer = SocketAddr::new(client, 0); // its port is not told
+            }
+        }
+        opened.stream = Box::new(stream);
+        Ok(opened)
+    }
+
+    fn trusts(&self, address: IpAddr) -> bool {
+        proxy::is_trusted(address, &self.trusted_proxies)
+    }
+}
+
+impl<S> Transport<S> {
+    /// Who calls, if opening the connection told more than its address. Once.
+    pub(crate) fn take_caller(&mut self) -> Option<Box<Caller>> {
+        match self {
+            Transport::Layered(_, caller) => caller.take(),
+            Transport::Plain(_) | Transport::Opening(_) => None,
+        }
     }
 }
 
@@ -73,14 +148,68 @@ impl<S: Duplex> Transport<S> {
         if let Transport::Opening(opening) = self {
             let opened = ready!(opening.as_mut().poll(context));
             // A handshake that failed is not asked again: nothing comes after it.
-            let (stream, result) = match opened {
-                Ok(stream) => (stream, Ok(())),
-                Err(error) => (Box::new(tokio::io::empty()) as Box<dyn Duplex>, Err(error)),
+            let (layered, result) = match opened {
+                Ok(Opened { stream, caller }) => {
+                    (Transport::Layered(stream, Some(Box::new(caller))), Ok(()))
+                }
+                Err(error) => (Transport::Layered(Box::new(tokio::io::empty()), None), Err(error)),
             };
-            *self = Transport::Layered(stream);
+            *self = layered;
             return Poll::Ready(result);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream of which something was read already.
+pub(super) struct Rewound<S> {
+    pub(super) unread: Bytes,
+    pub(super) stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.unread.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let count = self.unread.len().min(buffer.remaining());
+        buffer.put_slice(&self.unread[..count]);
+        self.unread.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -93,7 +222,7 @@ impl<S: Duplex> AsyncRead for Transport<S> {
         ready!(self.poll_opened(context))?;
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Layered(stream) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Layered(stream, _) => Pin::new(stream).poll_read(context, buffer),
             Transport::Opening(_) => Poll::Pending,
         }
     }
@@ -108,7 +237,7 @@ impl<S: Duplex> AsyncWrite for Transport<S> {
         ready!(self.poll_opened(context))?;
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Transport::Layered(stream) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Layered(stream, _) => Pin::new(stream).poll_write(context, bytes),
             Transport::Opening(_) => Poll::Pending,
         }
     }
@@ -121,7 +250,7 @@ impl<S: Duplex> AsyncWrite for Transport<S> {
         ready!(self.poll_opened(context))?;
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Transport::Layered(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Transport::Layered(stream, _) => Pin::new(stream).poll_write_vectored(context, slices),
             Transport::Opening(_) => Poll::Pending,
         }
     }
@@ -129,7 +258,7 @@ impl<S: Duplex> AsyncWrite for Transport<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Transport::Layered(stream) => Pin::new(stream).poll_flush(context),
+            Transport::Layered(stream, _) => Pin::new(stream).poll_flush(context),
             Transport::Opening(_) => Poll::Ready(Ok(())),
         }
     }
@@ -138,7 +267,7 @@ impl<S: Duplex> AsyncWrite for Transport<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Transport::Layered(stream) => Pin::new(stream).poll_shutdown(context),
+            Transport::Layered(stream, _) => Pin::new(stream).poll_shutdown(context),
             Transport::Opening(_) => Poll::Ready(Ok(())),
         }
     }
@@ -149,7 +278,8 @@ impl fmt::Debug for Layers {
         f.debug_struct("Layers")
             .field("tls", &self.tls.is_some())
             .field("websocket_bytes_max", &self.websocket_bytes_max)
-            .finish()
+            .field("is_proxied", &self.is_proxied)
+            .finish_non_exhaustive()
     }
 }
 
@@ -158,7 +288,7 @@ impl<S> fmt::Debug for Transport<S> {
         f.write_str(match self {
             Transport::Plain(_) => "Plain",
             Transport::Opening(_) => "Opening",
-            Transport::Layered(_) => "Layered",
+            Transport::Layered(..) => "Layered",
         })
     }
 }

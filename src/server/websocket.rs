@@ -8,9 +8,9 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -18,12 +18,20 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
 
+use super::transport::Rewound;
+
 /// The names of MQTT as a subprotocol; the second is that of 3.1. [MQTT-6.0.0-3]
 const PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 /// Bytes of one frame to a client.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Frames without data that are taken in one turn.
 const EMPTY_FRAMES_MAX: usize = 64;
+/// Bytes of the longest request to upgrade.
+const HEAD_BYTES_MAX: usize = 8 * 1024;
+/// The end of a request without a body (RFC 9112, section 2.1).
+const HEAD_END: &[u8] = b"\r\n\r\n";
+/// Where proxies write whom they speak for.
+const FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// A stream of bytes in the frames of a WebSocket.
 pub(super) struct WebSocket<S> {
@@ -34,20 +42,49 @@ pub(super) struct WebSocket<S> {
     is_unflushed: bool,
 }
 
-/// Answers the upgrade.
+/// Answers the upgrade. Beside the stream, the values of `X-Forwarded-For`, which anybody can
+/// have written.
 ///
 /// # Errors
-/// It is no upgrade to MQTT, or the connection failed.
+/// It is no upgrade to MQTT, its head is too long, or the connection failed.
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
+    mut stream: S,
     bytes_max: usize,
-) -> io::Result<WebSocket<S>> {
+) -> io::Result<(WebSocket<Rewound<S>>, Vec<String>)> {
+    let unread = read_head(&mut stream).await?;
     let config = WebSocketConfig::default()
         .max_message_size(Some(bytes_max))
         .max_frame_size(Some(bytes_max));
-    let upgraded = accept_hdr_async_with_config(stream, choose_protocol, Some(config)).await;
+    let mut forwarded = Vec::new();
+    let answer = |request: &Request, response| {
+        let values = request.headers().get_all(FORWARDED_FOR).into_iter();
+        forwarded.extend(values.filter_map(|value| value.to_str().ok()).map(str::to_owned));
+        choose_protocol(request, response)
+    };
+    let stream = Rewound { unread, stream };
+    let upgraded = accept_hdr_async_with_config(stream, answer, Some(config)).await;
     let frames = upgraded.map_err(io_error)?;
-    Ok(WebSocket { frames, unread: Bytes::new(), is_unflushed: false })
+    Ok((WebSocket { frames, unread: Bytes::new(), is_unflushed: false }, forwarded))
+}
+
+/// Reads the request, in however many pieces it comes. The library would take many small ones
+/// for an attack, and much larger ones.
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Bytes> {
+    let mut head = BytesMut::with_capacity(1_024);
+    loop {
+        let seen = head.len().saturating_sub(HEAD_END.len() - 1);
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let is_whole = head[seen..].windows(HEAD_END.len()).any(|window| window == HEAD_END);
+        if head.len() > HEAD_BYTES_MAX || !b"GET ".starts_with(&head[..head.len().min(4)]) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no request to upgrade"));
+        }
+        if is_whole {
+            return Ok(head.freeze());
+        }
+        head.reserve(1_024);
+    }
 }
 
 /// Chooses the first of the client's subprotocols that is MQTT. [MQTT-6.0.0-4]

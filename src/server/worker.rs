@@ -247,7 +247,7 @@ impl<N: Network> Worker<N> {
                 return self.shared.load(self.number).remove_connection();
             }
         };
-        let stream = self.shared.layers(listener).open(stream);
+        let stream = self.shared.layers(listener).open(stream, peer);
         let name = self.shared.listener_name(listener).clone();
         let load = self.shared.load(self.number).clone();
         let connection =

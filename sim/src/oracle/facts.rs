@@ -5,6 +5,8 @@
 //! says when it arrived at the broker, it took effect exactly then. Knows nothing of sessions
 //! (`sessions.rs`) or of what requests mean.
 
+mod silence;
+
 use super::policy::Policies;
 pub(super) use super::wish::Wish;
 use crate::history::{AckKind, Asked, ClosedBy, Event, Granted, History, Saw, What};
@@ -374,46 +376,6 @@ impl<'a> Facts<'a> {
         let life_to = connection.life.map_or(NEVER, |life| self.lives[life].to);
         let told = [connection.told_closed.unwrap_or(NEVER), life_to, self.silent_at(place)];
         said.chain(others).chain(told).min()
-    }
-
-    /// The first event after a silence of 1.5 times the keep alive.
-    fn silent_at(&self, place: usize) -> Ordinal {
-        self.silent_ms(place, 0).map_or(NEVER, |ms| self.not_before(ms))
-    }
-
-    /// The last event before a broker that is never late has noticed that silence.
-    fn silence_noticed(&self, place: usize) -> Ordinal {
-        self.silent_ms(place, 1).map_or(NEVER, |ms| self.first_at(ms))
-    }
-
-    /// When a client that is let in has been silent for 1.5 times its keep alive and so much
-    /// more: what comes in the very moment may be too late or not.
-    pub(super) fn silent_ms(&self, place: usize, more_ms: u64) -> Option<u64> {
-        let connection = &self.connections[place];
-        let keep_alive_s = u64::from(self.keep_alive_s(place));
-        let silence_ms = keep_alive_s * 1_500 + more_ms;
-        let entry = connection.entry.filter(|_| keep_alive_s > 0 && connection.is_let_in)?;
-        let came = connection.requests.iter().map(|request| self.arrived[request.asked]);
-        let mut last_ms = self.ms(entry.from);
-        for came in came.filter(|came| *came != NEVER) {
-            if self.ms(came) >= last_ms + silence_ms {
-                break;
-            }
-            last_ms = self.ms(came);
-        }
-        Some(last_ms + silence_ms)
-    }
-
-    /// Seconds of keep alive that the broker enforces.
-    pub(super) fn keep_alive_s(&self, place: usize) -> u16 {
-        let connection = &self.connections[place];
-        let said = connection.answer.and_then(|answer| answer.granted.keep_alive_s);
-        let asked = connection.connect.map_or(0, |connect| connect.keep_alive_s);
-        let asked = said.unwrap_or(asked);
-        match self.scenario.broker.keep_alive_max_s {
-            Some(max) if asked == 0 || asked > max => max,
-            _ => asked,
-        }
     }
 
     fn find_requests(&mut self, place: usize) {

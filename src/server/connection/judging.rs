@@ -53,6 +53,7 @@ pub(super) fn judge<N: Network>(
         password: connect.password.clone(),
         listener: connection.listener_name.clone(),
         address: Some(connection.peer.ip()),
+        certificate: connection.certificate.clone(),
         computer: worker.shared().computer(|| worker.network().computer()),
     };
     let judgement = Box::pin(async move { door.judge(&request).await });
