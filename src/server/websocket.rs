@@ -56,6 +56,7 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         .max_message_size(Some(bytes_max))
         .max_frame_size(Some(bytes_max));
     let mut forwarded = Vec::new();
+    #[expect(clippy::result_large_err, reason = "the type is that of the library's callback")]
     let answer = |request: &Request, response| {
         let values = request.headers().get_all(FORWARDED_FOR).into_iter();
         forwarded.extend(values.filter_map(|value| value.to_str().ok()).map(str::to_owned));
