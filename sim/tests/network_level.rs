@@ -63,7 +63,6 @@ fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
     let client = |zone: usize| Client {
         client_id: Arc::from(format!("zone-{zone}")),
         version: ProtocolVersion::V5,
-        user: None,
         zone,
         manners: Manners::default(),
         user: None,
