@@ -581,18 +581,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-impl<S> Connection<Transport<S>> {
-    /// Takes note of what opening the connection told about its client.
-    fn note_caller(&mut self) {
-        if self.is_new
-            && let Some(caller) = self.stream.take_caller()
-        {
-            self.peer = caller.peer;
-            self.certificate = caller.certificate;
-        }
-    }
-}
-
 impl Timer {
     fn new(until: Until, timeout: Duration) -> Timer {
         Timer { until, sleep: Box::pin(tokio::time::sleep(timeout)) }

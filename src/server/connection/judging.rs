@@ -111,3 +111,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready((judging.held, judgement))
     }
 }
+
+impl<S> Connection<Transport<S>> {
+    /// Takes note of what opening the connection told about its client.
+    pub(super) fn note_caller(&mut self) {
+        if self.is_new
+            && let Some(caller) = self.stream.take_caller()
+        {
+            self.peer = caller.peer;
+            self.certificate = caller.certificate;
+        }
+    }
+}
