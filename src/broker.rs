@@ -49,6 +49,8 @@ pub struct Broker {
     threads: Threads,
     addresses: Vec<SocketAddr>,
     publisher: Mutex<Publisher>,
+    /// Those of the program, to be found again when it reloads.
+    plugins: Plugins,
 }
 
 /// A broker that is not started yet.
@@ -179,6 +181,17 @@ impl Broker {
         }
     }
 
+    /// Puts another configuration in force: authentication plugins and password files, the rules
+    /// of who may use which topics, and the certificates of listeners, told apart by their names.
+    /// No connection ends; what clients may no longer see is not delivered from then on. All else
+    /// in it takes a restart. Reads files: blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// A file that it names cannot be used, or it takes a restart. Then nothing has changed.
+    pub fn reload(&self, config: &Config) -> Result<(), server::Error> {
+        server::reload(&self.shared, config, &self.plugins)
+    }
+
     /// Waits until a part of the broker has panicked. It stops then by itself: not all clients
     /// would be served any more. Safe to cancel.
     pub async fn failed(&self) {
@@ -239,10 +252,11 @@ impl Builder {
     pub async fn start(self) -> Result<Broker, server::Error> {
         let clock = Clock::starting_at(wall_clock());
         let (seed, workers) = (entropy()?, self.workers.get());
-        let shared = server::shared_with(&self.config, self.plugins, seed, clock, workers)?;
+        let shared = server::shared_with(&self.config, &self.plugins, seed, clock, workers)?;
         let (threads, addresses) = threads::start(shared.clone(), self.config.listeners).await?;
         let publisher = Publisher { local: None, id: PacketId::FIRST };
-        Ok(Broker { shared, threads, addresses, publisher: Mutex::new(publisher) })
+        let (publisher, plugins) = (Mutex::new(publisher), self.plugins);
+        Ok(Broker { shared, threads, addresses, publisher, plugins })
     }
 }
 

@@ -9,6 +9,7 @@ mod passwd;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -78,32 +79,36 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Err(error) = server::raise_descriptor_limit() {
         warn!(%error, "the limit of open files stays as it is");
     }
-    serve(config)?;
+    serve(config, arguments.config.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the broker until a signal asks it to stop, and a second one not to wait.
-fn serve(config: Config) -> anyhow::Result<()> {
+fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the system gives no event queue")?;
     runtime.block_on(async {
         let mut signals = Signals::new().context("signals cannot be received")?;
-        let listeners = config.listeners.clone();
+        let mut hangup = signal(SignalKind::hangup()).context("signals cannot be received")?;
+        let mut in_force = config.clone();
         // Its message holds its cause already.
         let started = Broker::new(config).start().await;
         let broker = started.map_err(|error| anyhow::Error::msg(error.to_string()))?;
-        let listening = describe(&listeners, broker.addresses());
+        let listening = describe(&in_force.listeners, broker.addresses());
         info!(listener = listening, "started");
-        tokio::select! {
-            biased;
-            () = broker.failed() => {
-                error!("a part of the broker has panicked");
-                broker.shut_down_and_wait().await;
-                anyhow::bail!("a part of the broker has panicked");
+        loop {
+            tokio::select! {
+                biased;
+                () = broker.failed() => {
+                    error!("a part of the broker has panicked");
+                    broker.shut_down_and_wait().await;
+                    anyhow::bail!("a part of the broker has panicked");
+                }
+                _ = hangup.recv() => reload(&broker, file, &mut in_force),
+                name = signals.next() => break info!(reason = name, "stopping"),
             }
-            name = signals.next() => info!(reason = name, "stopping"),
         }
         tokio::select! {
             biased;
@@ -112,6 +117,30 @@ fn serve(config: Config) -> anyhow::Result<()> {
         }
         Ok(())
     })
+}
+
+/// Reads the file again and puts it in force, if all of it can be.
+fn reload(broker: &Broker, file: Option<&Path>, in_force: &mut Config) {
+    let Some(file) = file else {
+        return warn!("SIGHUP: there is no file to read again");
+    };
+    let Loaded { config, warnings } = match Config::from_file(file) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            return error!(%errors, "SIGHUP: nothing has changed, the configuration is wrong");
+        }
+    };
+    for warning in warnings {
+        warn!(error = %warning, "the configuration");
+    }
+    if let Err(error) = broker.reload(&config) {
+        return error!(%error, "SIGHUP: nothing has changed");
+    }
+    for change in in_force.changes(&config) {
+        info!(%change, "SIGHUP");
+    }
+    info!("SIGHUP: passwords, certificates and rules are read again");
+    config.clone_into(in_force);
 }
 
 /// What listens where, in one line: `default 127.0.0.1:1883, other 127.0.0.1:1884`.

@@ -537,3 +537,36 @@ async fn speaks_mqtt_in<S: AsyncRead + AsyncWrite + Unpin>(mut frames: WebSocket
     frames.send(binary(CONNECT)).await.unwrap();
     assert_eq!(next(&mut frames).await, binary(CONNACK));
 }
+
+#[tokio::test]
+async fn certificates_are_changed_without_ending_a_connection() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let bind = Bind { host: Some("127.0.0.1".to_owned()), port: 0 };
+    let with = |files: Certificates| {
+        let bind = bind.clone();
+        let listener = Listener { certificates: Some(files), ..Listener::tcp("test", bind) };
+        Config { listeners: vec![listener], ..Config::default() }
+    };
+    let broker = Broker::new(with(old.server())).start().await.unwrap();
+    let address = broker.addresses()[0];
+    let mut before = tls(address, &old.client(None)).await.unwrap();
+    before.write_all(CONNECT).await.unwrap();
+    let mut got = [0; 4];
+    timeout(PATIENCE, before.read_exact(&mut got)).await.unwrap().unwrap();
+    let pings = async |stream: &mut TlsStream<TcpStream>| {
+        stream.write_all(PINGREQ).await.unwrap();
+        let mut got = [0; 2];
+        timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
+        got == PINGRESP
+    };
+
+    let broken = Certificates { keyfile: old.path("missing"), ..new.server() };
+    assert!(broker.reload(&with(broken)).is_err());
+    assert!(tls(address, &old.client(None)).await.is_ok(), "nothing has changed");
+
+    broker.reload(&with(new.server())).unwrap();
+    assert!(pings(&mut before).await);
+    assert!(tls(address, &old.client(None)).await.is_err(), "it shows the old certificate");
+    assert!(tls(address, &new.client(None)).await.is_ok());
+    assert!(pings(&mut before).await);
+}

@@ -144,6 +144,31 @@ pub struct Loaded {
 }
 
 impl Config {
+    /// What another configuration changes, and what of that takes a restart: a line for each.
+    pub fn changes(&self, to: &Config) -> Vec<&'static str> {
+        let listeners = |config: &Config| -> Vec<Listener> {
+            config.listeners.iter().map(Listener::without_files).collect()
+        };
+        let has_other_listeners = listeners(self) != listeners(to);
+        let rest = |config: &Config| {
+            (config.sys_interval, config.session_expiry, config.disconnect_delay, config.max_qos)
+        };
+        [
+            (self.authentication != to.authentication, "other plugins judge who may connect"),
+            (self.authorisation != to.authorisation, "other rules say who may use which topics"),
+            (
+                !has_other_listeners && self.listeners != to.listeners,
+                "other certificates are shown",
+            ),
+            (has_other_listeners, "other listeners: restart the broker to have them"),
+            (self.limits != to.limits, "other limits: restart the broker to have them"),
+            (rest(self) != rest(to), "other settings: restart the broker to have them"),
+        ]
+        .into_iter()
+        .filter_map(|(is_changed, words)| is_changed.then_some(words))
+        .collect()
+    }
+
     /// Reads YAML; `source` is what messages call it.
     ///
     /// # Errors
@@ -216,6 +241,12 @@ impl Default for Config {
 }
 
 impl Listener {
+    /// What of this may change while the broker runs is put aside.
+    fn without_files(&self) -> Listener {
+        let files = self.certificates.as_ref().map(|_| Certificates::default());
+        Listener { certificates: files, ..self.clone() }
+    }
+
     /// A listener for plain TCP.
     pub fn tcp(name: impl Into<String>, bind: Bind) -> Listener {
         Listener {

@@ -41,7 +41,7 @@ impl fmt::Debug for Plugins {
 }
 
 /// The plugins that are asked; none if everybody is let in anyway.
-pub(super) fn open(named: &[Authentication], plugins: Plugins) -> Result<Option<Door>, Error> {
+pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Option<Door>, Error> {
     if named == [(Authentication::Anonymous { is_allowed: true })] {
         return Ok(None);
     }

@@ -80,6 +80,11 @@ pub enum Error {
         #[source]
         error: TlsError,
     },
+    /// What is asked of a running broker takes a new one.
+    #[error(
+        "whether clients are judged at all cannot be changed while the broker runs: restart it"
+    )]
+    TakesRestart,
     /// The configuration names a plugin that the program did not bring.
     #[error("there is no authentication plugin {0:?}: register it before the broker starts")]
     NoPlugin(String),
@@ -96,13 +101,13 @@ pub fn shared<A>(
     clock: Clock,
     workers: u16,
 ) -> Result<Arc<Shared<A>>, Error> {
-    shared_with(config, door::Plugins::default(), seed, clock, workers)
+    shared_with(config, &door::Plugins::default(), seed, clock, workers)
 }
 
 /// As [`shared`], with plugins that the configuration may name.
 pub(crate) fn shared_with<A>(
     config: &Config,
-    plugins: door::Plugins,
+    plugins: &door::Plugins,
     seed: Seed,
     clock: Clock,
     workers: u16,
@@ -114,9 +119,31 @@ pub(crate) fn shared_with<A>(
         access: Access { is_judged: door.is_some(), authorise: policy.into_authoriser() },
         ..settings(config)
     };
-    let names = config.listeners.iter().map(|listener| Arc::from(listener.name.as_str()));
-    let listeners = shared::Listeners { names: names.collect(), layers: layers(config)? };
+    let listeners = shared::Listeners::new(transports(config)?);
     Ok(Arc::new(Shared::new(settings, door, listeners, seed, clock, workers)))
+}
+
+/// Puts in force what the configuration says of who may connect, who may do what, and of
+/// certificates: all of it, or nothing if it fails.
+///
+/// # Errors
+/// A file that it names cannot be used, or it takes a restart.
+pub(crate) fn reload<A>(
+    shared: &Shared<A>,
+    config: &Config,
+    plugins: &door::Plugins,
+) -> Result<(), Error> {
+    let transports = transports(config)?;
+    let door = door::open(&config.authentication, plugins)?;
+    let mut policy = config.policy();
+    policy.extend(&plugins.policy);
+    // From here on nothing fails.
+    if !shared.change_door(door) {
+        return Err(Error::TakesRestart);
+    }
+    shared.change_transports(transports);
+    shared.change_policy(policy.into_authoriser());
+    Ok(())
 }
 
 /// Whether the certificates that the configuration names are there and of use.
@@ -124,23 +151,31 @@ pub(crate) fn shared_with<A>(
 /// # Errors
 /// One cannot be read or used.
 pub fn check_certificates(config: &Config) -> Result<(), Error> {
-    layers(config).map(drop)
+    transports(config).map(drop)
 }
 
-/// What each listener's connections travel in.
-fn layers(config: &Config) -> Result<Vec<Layers>, Error> {
+/// What each listener's connections travel in, by its name.
+#[derive(Debug)]
+pub(crate) struct Transports(Vec<(Arc<str>, Layers)>);
+
+/// Reads every file that the listeners name, so that [`Shared::change_transports`] cannot fail.
+///
+/// # Errors
+/// A certificate, a key or an authority cannot be read or used.
+pub(crate) fn transports(config: &Config) -> Result<Transports, Error> {
     let layers = |listener: &crate::config::Listener| {
         let failed = |error| Error::Tls { listener: listener.name.clone(), error };
         let tls = listener.certificates.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
         let bytes_max = usize::try_from(config.limits.packet_bytes).unwrap_or(usize::MAX);
-        Ok(Layers {
+        let layers = Layers {
             tls,
             websocket_bytes_max: listener.is_websocket.then_some(bytes_max),
             is_proxied: listener.is_proxied,
             trusted_proxies: listener.trusted_proxies.as_slice().into(),
-        })
+        };
+        Ok((Arc::from(listener.name.as_str()), layers))
     };
-    config.listeners.iter().map(layers).collect()
+    config.listeners.iter().map(layers).collect::<Result<_, _>>().map(Transports)
 }
 
 /// Runs a broker with all its workers on the caller's thread, until [`Shared::stop`]. Must be

@@ -12,6 +12,7 @@ use std::thread;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
+use super::Transports;
 use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
@@ -42,7 +43,7 @@ pub struct Shared<A> {
     clock: Clock,
     limits: Limits,
     /// Who is asked before a client is let in; none: everybody is.
-    door: Option<Arc<Door>>,
+    door: Option<Mutex<Arc<Door>>>,
     /// Started when it is first needed.
     computer: OnceLock<Arc<dyn Compute>>,
     listeners: Listeners,
@@ -62,9 +63,21 @@ pub struct Shared<A> {
 #[derive(Debug)]
 pub(crate) struct Listeners {
     /// For logs.
-    pub(crate) names: Vec<Arc<str>>,
-    /// What their connections travel in.
-    pub(crate) layers: Vec<Layers>,
+    names: Vec<Arc<str>>,
+    /// What their connections travel in from now on.
+    layers: Mutex<Vec<Layers>>,
+}
+
+impl Listeners {
+    pub(super) fn new(transports: Transports) -> Listeners {
+        let (names, layers) = transports.0.into_iter().unzip();
+        Listeners { names, layers: Mutex::new(layers) }
+    }
+
+    /// No code that can panic runs under this lock.
+    fn layers(&self) -> MutexGuard<'_, Vec<Layers>> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Core {
@@ -103,7 +116,7 @@ impl<A> Shared<A> {
             waiting: AtomicUsize::new(0),
             clock,
             limits,
-            door: door.map(Arc::new),
+            door: door.map(|door| Mutex::new(Arc::new(door))),
             computer: OnceLock::new(),
             listeners,
             mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
@@ -129,8 +142,21 @@ impl<A> Shared<A> {
         &self.listeners.names[listener.0]
     }
 
-    pub(crate) fn layers(&self, listener: ListenerId) -> &Layers {
-        &self.listeners.layers[listener.0]
+    /// What a new connection of the listener travels in.
+    pub(crate) fn layers(&self, listener: ListenerId) -> Layers {
+        self.listeners.layers()[listener.0].clone()
+    }
+
+    /// Lets new connections travel in these, all listeners at once. Those that are open, or are
+    /// being opened, stay as they are. A listener that has no name there does too.
+    pub(crate) fn change_transports(&self, transports: Transports) {
+        let mut layers = self.listeners.layers();
+        for (name, changed) in transports.0 {
+            let place = self.listeners.names.iter().position(|known| *known == name);
+            if let Some(place) = place {
+                layers[place] = changed;
+            }
+        }
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -138,8 +164,20 @@ impl<A> Shared<A> {
     }
 
     /// Who is asked before a client is let in; none: everybody is.
-    pub(crate) fn door(&self) -> Option<&Arc<Door>> {
-        self.door.as_ref()
+    pub(crate) fn door(&self) -> Option<Arc<Door>> {
+        self.door.as_ref().map(|door| door.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Has another door asked from now on. Not done, and false, where there was none or would be
+    /// none: what the machine expects is settled at its start.
+    pub(crate) fn change_door(&self, door: Option<Door>) -> bool {
+        match (&self.door, door) {
+            (Some(old), Some(new)) => {
+                *old.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+                true
+            }
+            (old, new) => old.is_none() && new.is_none(),
+        }
     }
 
     /// Who does costly work for all workers; `start` makes him if there is none yet.

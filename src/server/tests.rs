@@ -97,7 +97,7 @@ fn with_plugins<F: Future<Output = ()>>(
         let (outgoing, incoming) = mpsc::unbounded_channel();
         let network = Pipes { incoming: Arc::new(Mutex::new(incoming)) };
         let clock = Clock::starting_at(Timestamp(1_700_000_000_000));
-        let shared = shared_with(&config, plugins, Seed::default(), clock, 1)
+        let shared = shared_with(&config, &plugins, Seed::default(), clock, 1)
             .expect("the configuration is good");
         let of_broker = shared.clone();
         let broker = tokio::task::spawn_local(async move {

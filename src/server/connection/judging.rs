@@ -46,7 +46,7 @@ pub(super) fn judge<N: Network>(
     rest: Postponed,
 ) {
     let connection = &mut *connection.borrow_mut();
-    let door = worker.shared().door().expect("only behind a door is anybody judged").clone();
+    let door = worker.shared().door().expect("only behind a door is anybody judged");
     let request = ConnectRequest {
         client_id: connect.client_id.clone(),
         username: connect.username.clone(),

@@ -106,7 +106,7 @@ fn a_plugin_that_nobody_brought_keeps_the_broker_from_starting() {
     let config = Config { authentication, ..Config::default() };
     let clock = Clock::starting_at(Timestamp(1));
     let shared: Result<Arc<Shared<()>>, _> =
-        shared_with(&config, Plugins::default(), Seed::default(), clock, 1);
+        shared_with(&config, &Plugins::default(), Seed::default(), clock, 1);
     let error = shared.expect_err("there is none").to_string();
     assert!(error.contains("no authentication plugin \"mine\""), "{error}");
 }

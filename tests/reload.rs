@@ -1,0 +1,107 @@
+//! A running broker that is given another configuration: all of it is in force, or nothing.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use stormpetrel::Broker;
+use stormpetrel::config::Config;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Time for anything that must happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+const IN: u8 = 0;
+
+fn config(text: &str) -> Config {
+    let text = format!("listeners: {{default: {{bind: '127.0.0.1:0'}}}}\n{text}");
+    Config::from_yaml(&text, "test").unwrap().config
+}
+
+async fn start(text: &str) -> (Broker, SocketAddr) {
+    let broker = Broker::new(config(text)).start().await.unwrap();
+    let address = broker.addresses()[0];
+    (broker, address)
+}
+
+/// Connects with 3.1.1, and gives what CONNACK says.
+async fn connect(address: SocketAddr, user: &str, password: &str) -> (TcpStream, u8) {
+    let mut body = b"\x00\x04MQTT\x04\xC2\x00\x00\x00\x00".to_vec();
+    for text in [user, password] {
+        body.extend([0, u8::try_from(text.len()).unwrap()]);
+        body.extend(text.as_bytes());
+    }
+    let mut packet = vec![0x10, u8::try_from(body.len()).unwrap()];
+    packet.extend(body);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let answer: [u8; 4] = ask(&mut stream, &packet).await;
+    (stream, answer[3])
+}
+
+async fn ask<const LENGTH: usize>(stream: &mut TcpStream, packet: &[u8]) -> [u8; LENGTH] {
+    stream.write_all(packet).await.unwrap();
+    let mut answer = [0; LENGTH];
+    timeout(PATIENCE, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+/// What SUBACK says to `a`.
+async fn subscribe(stream: &mut TcpStream) -> u8 {
+    ask::<5>(stream, b"\x82\x06\x00\x01\x00\x01a\x00").await[4]
+}
+
+#[tokio::test]
+async fn passwords_are_read_again_and_nobody_is_disconnected() {
+    let folder = std::env::temp_dir().join(format!("stormpetrel-reload-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("passwords");
+    let hash = |word| format!("ann:{}\n", bcrypt::hash(word, 4).unwrap());
+    std::fs::write(&file, hash("old")).unwrap();
+    let text = format!("auth: {{plugins: [auth_file], password-file: '{}'}}", file.display());
+    let (broker, address) = start(&text).await;
+    let (mut before, reason) = connect(address, "ann", "old").await;
+    assert_eq!(reason, IN);
+
+    std::fs::write(&file, "ann:nonsense\n").unwrap();
+    assert!(broker.reload(&config(&text)).is_err());
+    assert_eq!(connect(address, "ann", "old").await.1, IN, "nothing has changed");
+    // It has taken the place of the one before: both are the client of one user.
+    drop(before);
+    (before, _) = connect(address, "ann", "old").await;
+
+    std::fs::write(&file, hash("new")).unwrap();
+    broker.reload(&config(&text)).unwrap();
+    assert_ne!(connect(address, "ann", "old").await.1, IN);
+    assert_eq!(connect(address, "ann", "new").await.1, IN);
+    assert_eq!(subscribe(&mut before).await, 0);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[tokio::test]
+async fn rules_change_for_who_is_connected() {
+    const OPEN: &str = "auth: {plugins: [auth_anonymous]}\n";
+    let with = |acl: &str| {
+        format!("{OPEN}topic-check: {{enabled: true, plugins: [topic_acl], subscribe-acl: {acl}}}")
+    };
+    let (broker, address) = start(&with("{ann: [b]}")).await;
+    let (mut ann, reason) = connect(address, "ann", "any").await;
+    assert_eq!(reason, IN);
+    assert_eq!(subscribe(&mut ann).await, 0x80);
+    broker.reload(&config(&with("{ann: [a]}"))).unwrap();
+    assert_eq!(subscribe(&mut ann).await, 0);
+    broker.reload(&config(OPEN)).unwrap();
+    assert_eq!(subscribe(&mut ann).await, 0);
+    broker.reload(&config(&with("{ann: [b]}"))).unwrap();
+    assert_eq!(subscribe(&mut ann).await, 0x80);
+}
+
+#[tokio::test]
+async fn whether_clients_are_judged_takes_a_restart() {
+    let (broker, address) = start("auth: {plugins: [auth_anonymous]}").await;
+    let closed = "auth: {plugins: [auth_anonymous], allow-anonymous: false}";
+    let error = broker.reload(&config(closed)).expect_err("it takes a restart");
+    assert!(error.to_string().contains("restart it"), "{error}");
+    assert_eq!(connect(address, "", "").await.1, IN);
+}
