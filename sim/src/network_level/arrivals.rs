@@ -58,11 +58,21 @@ impl Stage<'_> {
             match progress {
                 Progress::Read { connection, bytes } => self.note_read(connection, bytes),
                 Progress::Ended { connection } => {
+                    self.note_stopped();
                     if let Some(sent) = self.on_the_way.0.remove(&connection) {
                         self.note_arrived(sent.client, connection, None);
                     }
                 }
             }
+        }
+        self.note_stopped();
+    }
+
+    /// A broker that is told to stop does so when it has its turn: what it reads before that in
+    /// the same turn still takes effect.
+    fn note_stopped(&mut self) {
+        if std::mem::take(&mut self.is_stop_unheard) {
+            self.note(What::BrokerStopped);
         }
     }
 

@@ -121,6 +121,7 @@ impl Stage<'_> {
         }
         self.mark_connected(Mark::Crashed);
         self.note(What::BrokerCrashed);
+        self.is_stop_unheard = false;
         self.sim.crash(broker::HOST);
         self.on_the_way.clear();
         self.refuse_all();
@@ -132,7 +133,7 @@ impl Stage<'_> {
         // One whose host has not had a turn since it started cannot be told anything yet.
         if self.broker == Broker::Up && self.brokers().stop() {
             self.mark_connected(Mark::Stopped);
-            self.note(What::BrokerStopped);
+            self.is_stop_unheard = true;
             self.wires.iter_mut().flatten().for_each(Wire::lose_broker);
             self.broker = Broker::Down { until: self.now + down_ms };
         }

@@ -61,6 +61,8 @@ pub(super) struct Stage<'s> {
     pub(super) wires: Vec<Option<Wire>>,
     next_connection: u64,
     pub(super) on_the_way: OnTheWay,
+    /// The broker was told to stop, and has had no turn since then.
+    pub(super) is_stop_unheard: bool,
     tear: Option<Tear>,
     effects: Vec<Effect>,
     pub(super) zones: Vec<Zone>,
@@ -112,6 +114,7 @@ impl<'s> Stage<'s> {
             wires: scenario.clients.iter().map(|_| None).collect(),
             next_connection: 0,
             on_the_way: OnTheWay::default(),
+            is_stop_unheard: false,
             tear,
             effects: Vec::new(),
             zones,
