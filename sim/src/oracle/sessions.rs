@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) ended: Span,
     /// CONNECTs that may have put another session in its place.
     pub(super) doubts: Vec<Span>,
+    /// From when it may have been over, though one like it was there later.
+    pub(super) may_be_over: Ordinal,
     /// Its client acknowledged packet ids by guess: it may have acknowledged what it never saw.
     pub(super) has_guessed: bool,
 }
@@ -150,6 +152,7 @@ impl Sessions {
                         begun: entry,
                         ended: Span { from: NEVER, to: NEVER, is_sure: false },
                         doubts: Vec::new(),
+                        may_be_over: NEVER,
                         has_guessed: false,
                     });
                     self.all.len() - 1
@@ -159,6 +162,11 @@ impl Sessions {
                 self.end(facts, current, Some(entry), unseen, &mut doubts);
             }
             unseen = NEVER;
+            if current == Some(session) && !doubts.is_empty() {
+                let may_be_over = may_be_over(facts, &connections, index);
+                let known = &mut self.all[session].may_be_over;
+                *known = may_be_over.min(*known);
+            }
             self.all[session].doubts.append(&mut doubts);
             self.all[session].connections.push(on);
             self.all[session].has_guessed |= connection.has_guessed();
@@ -228,6 +236,19 @@ impl Sessions {
         session.ended = Span { from: from.min(to), to, is_sure: to != NEVER };
         session.doubts.append(doubts);
     }
+}
+
+/// From when the session of one of the CONNECTs before that one may have been over.
+fn may_be_over(facts: &Facts<'_>, attempts: &[usize], index: usize) -> Ordinal {
+    let mut from = NEVER;
+    for &earlier in attempts[..index].iter().rev() {
+        let connection = &facts.connections[earlier];
+        from = from.min(after(facts, connection.end.from, expiry_s(facts, earlier).0));
+        if connection.is_let_in {
+            break;
+        }
+    }
+    from
 }
 
 /// The first event so many seconds after the earliest end of a connection.

@@ -5,9 +5,10 @@
 use super::{Facts, NEVER, Ordinal};
 
 impl Facts<'_> {
-    /// The first event after a silence of 1.5 times the keep alive.
+    /// The first event after a silence of 1.5 times the keep alive, of a client that may have
+    /// been let in.
     pub(super) fn silent_at(&self, place: usize) -> Ordinal {
-        self.silent_ms(place, 0).map_or(NEVER, |ms| self.not_before(ms))
+        self.silent_since_ms(place, 0).map_or(NEVER, |ms| self.not_before(ms))
     }
 
     /// The last event before a broker that is never late has noticed that silence.
@@ -18,10 +19,15 @@ impl Facts<'_> {
     /// When a client that is let in has been silent for 1.5 times its keep alive and so much
     /// more: what comes in the very moment may be too late or not.
     pub(in crate::oracle) fn silent_ms(&self, place: usize, more_ms: u64) -> Option<u64> {
+        let is_let_in = self.connections[place].is_let_in;
+        self.silent_since_ms(place, more_ms).filter(|_| is_let_in)
+    }
+
+    fn silent_since_ms(&self, place: usize, more_ms: u64) -> Option<u64> {
         let connection = &self.connections[place];
         let keep_alive_s = u64::from(self.keep_alive_s(place));
         let silence_ms = keep_alive_s * 1_500 + more_ms;
-        let entry = connection.entry.filter(|_| keep_alive_s > 0 && connection.is_let_in)?;
+        let entry = connection.entry.filter(|_| keep_alive_s > 0)?;
         let came = connection.requests.iter().map(|request| self.arrived[request.asked]);
         let mut last_ms = self.ms(entry.from);
         for came in came.filter(|came| *came != NEVER) {
