@@ -263,9 +263,8 @@ impl Account<'_, '_> {
         let goes_on =
             |wish, topic: &str| self.case.facts.goes_on_to_be_allowed(on, wish, topic, during.from);
         let matching = || self.case.subscriptions.matching(self.session, topic);
-        // What waits goes with the last filter that the session may still have for it, whichever
-        // it came for.
-        let may_be_suspended = matching().any(|(filter, _)| !goes_on(Wish::Subscribe, filter.text));
+        let may_be_suspended =
+            || matching().any(|(filter, _)| !goes_on(Wish::Subscribe, filter.text));
         let mut least: Option<(Qos, Ordinal)> = None;
         for (filter, changes) in matching().filter(|(filter, _)| !filter.is_shared) {
             if !is_sure(changes, during) || !goes_on(Wish::Subscribe, filter.text) {
@@ -273,8 +272,8 @@ impl Account<'_, '_> {
             }
             let is_given_up =
                 changes.iter().any(|change| change.to.is_none() && change.span.to >= during.from);
-            if may_be_suspended && is_given_up {
-                continue;
+            if is_given_up && may_be_suspended() {
+                continue; // what waits goes with the last filter for it, whichever it came for
             }
             let granted = states(changes, during).flatten();
             let Some(lowest) = granted

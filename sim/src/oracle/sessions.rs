@@ -122,11 +122,8 @@ impl Sessions {
             let is_tangled = index > 0 && overlaps(facts, connections[index - 1], on);
             let found = self.found(facts, &connections, index, &mut doubts);
             let Some(is_present) = found else {
-                let may_be_over = index == 0 || {
-                    let before = connections[index - 1];
-                    let end = facts.connections[before].end.from;
-                    after(facts, end, expiry_s(facts, before).0) <= entry.to
-                };
+                let may_be_over =
+                    index == 0 || over_from(facts, connections[index - 1]) <= entry.to;
                 if connect.clean_start || is_tangled || may_be_over {
                     doubts.push(Span { is_sure: false, ..entry });
                 }
@@ -163,9 +160,8 @@ impl Sessions {
             }
             unseen = NEVER;
             if current == Some(session) && !doubts.is_empty() {
-                let may_be_over = may_be_over(facts, &connections, index);
                 let known = &mut self.all[session].may_be_over;
-                *known = may_be_over.min(*known);
+                *known = (*known).min(first_over(facts, &connections[..index]));
             }
             self.all[session].doubts.append(&mut doubts);
             self.all[session].connections.push(on);
@@ -238,17 +234,22 @@ impl Sessions {
     }
 }
 
-/// From when the session of one of the CONNECTs before that one may have been over.
-fn may_be_over(facts: &Facts<'_>, attempts: &[usize], index: usize) -> Ordinal {
+/// From when a session that one of these connections had may have been over: that of the last
+/// one that was surely let in, or of one behind it.
+fn first_over(facts: &Facts<'_>, attempts: &[usize]) -> Ordinal {
     let mut from = NEVER;
-    for &earlier in attempts[..index].iter().rev() {
-        let connection = &facts.connections[earlier];
-        from = from.min(after(facts, connection.end.from, expiry_s(facts, earlier).0));
-        if connection.is_let_in {
+    for &on in attempts.iter().rev() {
+        from = from.min(over_from(facts, on));
+        if facts.connections[on].is_let_in {
             break;
         }
     }
     from
+}
+
+/// From when the session of a connection may have been over.
+fn over_from(facts: &Facts<'_>, on: usize) -> Ordinal {
+    after(facts, facts.connections[on].end.from, expiry_s(facts, on).0)
 }
 
 /// The first event so many seconds after the earliest end of a connection.

@@ -8,22 +8,18 @@ impl Facts<'_> {
     /// The first event after a silence of 1.5 times the keep alive, of a client that may have
     /// been let in.
     pub(super) fn silent_at(&self, place: usize) -> Ordinal {
-        self.silent_since_ms(place, 0).map_or(NEVER, |ms| self.not_before(ms))
+        self.silent_ms(place, 0).map_or(NEVER, |ms| self.not_before(ms))
     }
 
     /// The last event before a broker that is never late has noticed that silence.
     pub(super) fn silence_noticed(&self, place: usize) -> Ordinal {
-        self.silent_ms(place, 1).map_or(NEVER, |ms| self.first_at(ms))
+        let noticed_ms = self.silent_ms(place, 1).filter(|_| self.connections[place].is_let_in);
+        noticed_ms.map_or(NEVER, |ms| self.first_at(ms))
     }
 
-    /// When a client that is let in has been silent for 1.5 times its keep alive and so much
+    /// When a client, if it was let in, has been silent for 1.5 times its keep alive and so much
     /// more: what comes in the very moment may be too late or not.
     pub(in crate::oracle) fn silent_ms(&self, place: usize, more_ms: u64) -> Option<u64> {
-        let is_let_in = self.connections[place].is_let_in;
-        self.silent_since_ms(place, more_ms).filter(|_| is_let_in)
-    }
-
-    fn silent_since_ms(&self, place: usize, more_ms: u64) -> Option<u64> {
         let connection = &self.connections[place];
         let keep_alive_s = u64::from(self.keep_alive_s(place));
         let silence_ms = keep_alive_s * 1_500 + more_ms;
