@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::deadlines::Due;
+use super::route::Origin;
 use super::{DropReason, Machine, Timestamp};
 use crate::mqtt::message::{Holders, Message};
 use crate::mqtt::topic::TopicName;
@@ -127,7 +128,7 @@ impl Machine {
             properties: None,
             holders: Holders::default(),
         };
-        if self.publish(message, None, now).is_err() {
+        if self.publish(message, Origin::default(), now).is_err() {
             self.ledger.refused += 1;
         }
     }
