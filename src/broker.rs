@@ -25,7 +25,7 @@ use crate::server::door::Plugins;
 use crate::server::threads::{self, TcpShared, Threads};
 use crate::server::{self, Clock};
 
-type Local = server::Local<<server::Tcp as server::Network>::Accepted>;
+type Local = server::Local<<server::Sockets as server::Network>::Accepted>;
 
 /// A running broker, on threads of its own. It stops when it is dropped;
 /// [`Broker::shut_down`] also waits for that.
@@ -128,7 +128,8 @@ impl Broker {
         Ok(Broker::new(loaded.config))
     }
 
-    /// The addresses where clients come in, with the ports that the system chose.
+    /// The network addresses where clients come in, with the ports that the system chose. Unix
+    /// sockets are not among them.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }

@@ -79,6 +79,8 @@ struct RuleKeys {
 #[serde(rename_all = "kebab-case")]
 struct ListenerKeys {
     bind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
     #[serde(rename = "type")]
     transport: &'static str,
     max_connections: usize,
@@ -223,6 +225,7 @@ fn rule_keys(rule: &Rule) -> RuleKeys {
 fn listener_entry(listener: &Listener) -> (Value, Value) {
     let keys = ListenerKeys {
         bind: listener.bind.to_string(),
+        mode: listener.bind.unix().map(|socket| format!("0{:o}", socket.mode)),
         transport: if listener.is_websocket { "ws" } else { "tcp" },
         ssl: listener.certificates.is_some(),
         max_connections: or_zero(listener.connections_max, usize::MAX),

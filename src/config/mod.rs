@@ -11,6 +11,7 @@
 mod access;
 mod bind;
 mod effective;
+mod endpoint;
 mod file;
 mod limits;
 mod listeners;
@@ -31,6 +32,7 @@ use crate::machine::Limits;
 use crate::mqtt::types::QoS;
 
 pub use bind::{Bind, BindError};
+pub use endpoint::{Endpoint, UnixSocket};
 use problem::Report;
 
 pub use problem::{Error, Errors, Place, Position, Warning};
@@ -97,13 +99,13 @@ pub enum Authentication {
     Named(String),
 }
 
-/// One address where connections are accepted.
+/// One place where connections are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The name in the configuration; logs use it.
     pub name: String,
-    /// The address.
-    pub bind: Bind,
+    /// Where.
+    pub bind: Endpoint,
     /// Connections at once; `usize::MAX`: no limit but [`Limits::connections`].
     pub connections_max: usize,
     /// Whether MQTT comes in WebSocket's frames.
@@ -249,6 +251,15 @@ impl Listener {
 
     /// A listener for plain TCP.
     pub fn tcp(name: impl Into<String>, bind: Bind) -> Listener {
+        Listener::plain(name, bind.into())
+    }
+
+    /// A listener for plain MQTT on a Unix socket.
+    pub fn unix(name: impl Into<String>, socket: UnixSocket) -> Listener {
+        Listener::plain(name, Endpoint::Unix(socket))
+    }
+
+    fn plain(name: impl Into<String>, bind: Endpoint) -> Listener {
         Listener {
             name: name.into(),
             bind,
@@ -369,7 +380,7 @@ mod tests {
             };
             let listener = |name: String, host: Option<&str>, connections_max| Listener {
                 name,
-                bind: Bind { host: host.map(str::to_owned), port },
+                bind: Bind { host: host.map(str::to_owned), port }.into(),
                 connections_max,
                 is_websocket: connections_max == 1,
                 certificates: (connections_max != 1).then(|| Certificates {

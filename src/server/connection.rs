@@ -11,7 +11,6 @@ mod lingering;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,6 +30,7 @@ use super::input::{Decoded, Input};
 use super::load::Load;
 use super::network::Network;
 use super::output::{Encoded, Output};
+use super::peer::Peer;
 use super::transport::Transport;
 use super::worker::Worker;
 use crate::access::{Judgement, PeerCertificate};
@@ -60,7 +60,7 @@ pub(crate) struct Connection<S> {
     listener: ListenerId,
     /// Of the listener, for logs.
     listener_name: Arc<str>,
-    peer: SocketAddr,
+    peer: Peer,
     /// Known from CONNECT, or from CONNACK if the broker assigned it. For logs.
     client_id: Option<Box<str>>,
     stream: S,
@@ -291,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(
         id: ConnectionId,
         (listener, listener_name): (ListenerId, Arc<str>),
-        peer: SocketAddr,
+        peer: Peer,
         stream: S,
         load: Arc<Load>,
         limits: &Limits,

@@ -22,7 +22,9 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// A bound listener.
 pub(crate) struct Listener<N: Network> {
     pub(crate) id: ListenerId,
-    pub(crate) address: SocketAddr,
+    /// None if it is no address of the network.
+    pub(crate) address: Option<SocketAddr>,
+    endpoint: config::Endpoint,
     listener: N::Listener,
 }
 
@@ -40,7 +42,8 @@ pub(crate) async fn bind<N: Network>(
         };
         for listener in network.bind(&configured.bind).await.map_err(failed)? {
             let address = network.address(&listener).map_err(failed)?;
-            bound.push(Listener { id: ListenerId(number), address, listener });
+            let endpoint = configured.bind.clone();
+            bound.push(Listener { id: ListenerId(number), address, endpoint, listener });
         }
     }
     Ok(bound)
@@ -49,7 +52,10 @@ pub(crate) async fn bind<N: Network>(
 /// Accepts until the broker stops.
 pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener<N>) {
     let name = worker.shared().listener_name(listener.id).clone();
-    info!(listener = %name, peer = %listener.address, "listening");
+    match listener.address {
+        Some(address) => info!(listener = %name, peer = %address, "listening"),
+        None => info!(listener = %name, peer = %listener.endpoint, "listening"),
+    }
     let mut stopped = std::pin::pin!(worker.shared().stopped());
     let mut is_out_of_something = false;
     loop {

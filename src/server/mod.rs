@@ -17,14 +17,17 @@ mod local;
 mod mailbox;
 mod network;
 mod output;
+mod peer;
 mod proxy;
 mod shared;
 mod signal;
+mod sockets;
 mod tcp;
 pub(crate) mod threads;
 mod timer;
 mod tls;
 mod transport;
+mod unix;
 mod websocket;
 mod worker;
 
@@ -35,7 +38,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::access::PasswordsError;
-use crate::config::{Bind, Config};
+use crate::config::{Config, Endpoint};
 use crate::machine::{Access, EFFORT_MAX, ListenerSettings, Seed, Settings};
 
 pub use clock::Clock;
@@ -43,8 +46,10 @@ pub use closed::Closed;
 pub use load::Usage;
 pub(crate) use local::Local;
 pub use network::Network;
+pub use peer::Peer;
 pub use shared::Shared;
-pub use tcp::{Tcp, raise_descriptor_limit};
+pub use sockets::Sockets;
+pub use tcp::raise_descriptor_limit;
 pub use tls::TlsError;
 use transport::Layers;
 
@@ -56,8 +61,8 @@ pub enum Error {
     Bind {
         /// Its name in the configuration.
         listener: String,
-        /// Its address in the configuration.
-        address: Bind,
+        /// Where, by the configuration.
+        address: Endpoint,
         /// What the operating system says.
         #[source]
         error: io::Error,

@@ -4,7 +4,6 @@
 //! connections with him and sees to it ([`Woken`]). Knows nothing of streams.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -16,6 +15,7 @@ use super::Transports;
 use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
+use super::peer::Peer;
 use super::signal::Signal;
 use super::transport::Layers;
 use crate::access::{Authorise, Compute, Door};
@@ -263,7 +263,7 @@ impl<A> Shared<A> {
     }
 
     /// Gives the connection to a worker, or closes it if there are far too many.
-    pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: SocketAddr) {
+    pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: Peer) {
         let loads = self.loads.iter().map(|load| load.connections());
         if loads.clone().sum::<usize>() >= self.limits.connections.saturating_add(REFUSALS_MAX) {
             debug!(%peer, "refused at once: far above the limit of connections");

@@ -19,8 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::door::Plugins;
-use super::{Clock, Network, Shared, run, shared_with};
-use crate::config::{Bind, Config};
+use super::{Clock, Network, Peer, Shared, run, shared_with};
+use crate::config::{Config, Endpoint};
 use crate::machine::{Seed, Timestamp};
 use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason, Text, Version};
@@ -40,17 +40,17 @@ impl Network for Pipes {
     type Accepted = DuplexStream;
     type Stream = DuplexStream;
 
-    async fn bind(&self, _bind: &Bind) -> io::Result<Vec<Self::Listener>> {
+    async fn bind(&self, _endpoint: &Endpoint) -> io::Result<Vec<Self::Listener>> {
         Ok(vec![self.incoming.clone()])
     }
 
-    fn address(&self, _listener: &Self::Listener) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)))
+    fn address(&self, _listener: &Self::Listener) -> io::Result<Option<SocketAddr>> {
+        Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))))
     }
 
-    async fn accept(&self, listener: &Self::Listener) -> io::Result<(DuplexStream, SocketAddr)> {
+    async fn accept(&self, listener: &Self::Listener) -> io::Result<(DuplexStream, Peer)> {
         match listener.lock().await.recv().await {
-            Some(stream) => Ok((stream, SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)))),
+            Some(stream) => Ok((stream, SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)).into())),
             None => pending().await,
         }
     }

@@ -16,12 +16,12 @@ use super::Error;
 use super::listener::bind;
 use super::network::Network;
 use super::shared::{Shared, Watch};
-use super::tcp::Tcp;
+use super::sockets::Sockets;
 use super::worker::{Worker, run};
 use crate::config;
 
 /// What production's workers share.
-pub(crate) type TcpShared = Shared<<Tcp as Network>::Accepted>;
+pub(crate) type TcpShared = Shared<<Sockets as Network>::Accepted>;
 
 /// The threads of a running broker.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ async fn start_another(
     let handle = spawn(number, shared, running, move |runtime, running| {
         let _ending = ending;
         let _ = running.send(Ok(())); // nobody waits: the broker stops
-        runtime.block_on(run(Worker::new(number, Tcp, of_thread), Vec::new()));
+        runtime.block_on(run(Worker::new(number, Sockets, of_thread), Vec::new()));
     })?;
     is_running.await.map_err(|_| died())??;
     Ok(handle)
@@ -89,16 +89,16 @@ async fn serve_first(
     listeners: Vec<config::Listener>,
     bound: oneshot::Sender<Result<Vec<SocketAddr>, Error>>,
 ) {
-    let listeners = match bind(&Tcp, &listeners).await {
+    let listeners = match bind(&Sockets, &listeners).await {
         Ok(listeners) => listeners,
         Err(error) => {
             let _ = bound.send(Err(error)); // nobody waits: nobody needs to know
             return;
         }
     };
-    let addresses = listeners.iter().map(|listener| listener.address).collect();
+    let addresses = listeners.iter().filter_map(|listener| listener.address).collect();
     if bound.send(Ok(addresses)).is_ok() {
-        let worker: Rc<Worker<Tcp>> = Worker::new(0, Tcp, shared);
+        let worker: Rc<Worker<Sockets>> = Worker::new(0, Sockets, shared);
         run(worker, listeners).await;
     }
 }

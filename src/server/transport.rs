@@ -7,7 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,6 +16,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
+use super::peer::Peer;
 use super::proxy;
 use super::tls::Tls;
 use super::websocket;
@@ -39,7 +40,7 @@ pub(crate) struct Layers {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// Where it connects from.
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
     /// The certificate that it showed.
     pub(crate) certificate: Option<Arc<PeerCertificate>>,
 }
@@ -69,7 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
 impl Layers {
     /// Opens a connection: the handshakes are made while it is read or written.
-    pub(crate) fn open<S: Duplex + 'static>(&self, stream: S, peer: SocketAddr) -> Transport<S> {
+    pub(crate) fn open<S: Duplex + 'static>(&self, stream: S, peer: Peer) -> Transport<S> {
         if self.tls.is_none() && self.websocket_bytes_max.is_none() && !self.is_proxied {
             return Transport::Plain(stream);
         }
@@ -80,11 +81,7 @@ impl Layers {
         }))
     }
 
-    async fn shake_hands<S: Duplex + 'static>(
-        self,
-        stream: S,
-        peer: SocketAddr,
-    ) -> io::Result<Opened> {
+    async fn shake_hands<S: Duplex + 'static>(self, stream: S, peer: Peer) -> io::Result<Opened> {
         let caller = Caller { peer, certificate: None };
         let opened = Opened { stream: Box::new(stream), caller };
         let opened = if self.is_proxied { self.introduce(opened).await? } else { opened };
@@ -94,12 +91,12 @@ impl Layers {
 
     /// Reads the header of the PROXY protocol.
     async fn introduce(&self, mut opened: Opened) -> io::Result<Opened> {
-        if !self.trusts(opened.caller.peer.ip()) {
+        if !self.trusts(opened.caller.peer) {
             let cause = "only trusted proxies may connect here: see `trusted-proxies`";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, cause));
         }
         let (client, rest) = proxy::header(&mut opened.stream).await?;
-        opened.caller.peer = client.unwrap_or(opened.caller.peer);
+        opened.caller.peer = client.map_or(opened.caller.peer, Peer::Tcp);
         opened.stream = Box::new(Rewound { unread: rest.freeze(), stream: opened.stream });
         Ok(opened)
     }
@@ -117,18 +114,23 @@ impl Layers {
     async fn upgrade(&self, mut opened: Opened) -> io::Result<Opened> {
         let Some(bytes_max) = self.websocket_bytes_max else { return Ok(opened) };
         let (stream, forwarded) = websocket::accept(opened.stream, bytes_max).await?;
-        if self.trusts(opened.caller.peer.ip()) {
+        if self.trusts(opened.caller.peer) {
             let forwarded = forwarded.iter().map(String::as_str);
             if let Some(client) = proxy::forwarded_for(forwarded, &self.trusted_proxies) {
-                opened.caller.peer = SocketAddr::new(client, 0); // its port is not told
+                opened.caller.peer = SocketAddr::new(client, 0).into(); // its port is not told
             }
         }
         opened.stream = Box::new(stream);
         Ok(opened)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
-        proxy::is_trusted(address, &self.trusted_proxies)
+    /// Whether the peer is believed about where its client connects from. Who may connect to a
+    /// Unix socket is said by its mode: there it is enough that proxies are spoken of at all.
+    fn trusts(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Tcp(address) => proxy::is_trusted(address.ip(), &self.trusted_proxies),
+            Peer::Unix => self.is_proxied || !self.trusted_proxies.is_empty(),
+        }
     }
 }
 

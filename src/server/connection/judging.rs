@@ -52,7 +52,7 @@ pub(super) fn judge<N: Network>(
         username: connect.username.clone(),
         password: connect.password.clone(),
         listener: connection.listener_name.clone(),
-        address: Some(connection.peer.ip()),
+        address: connection.peer.ip(),
         certificate: connection.certificate.clone(),
         computer: worker.shared().computer(|| worker.network().computer()),
     };
