@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::limits::NEVER_MILLIS;
-use super::{Authentication, Authorisation, Certificates, Config, Listener, Subnet};
+use super::{Admission, Authentication, Authorisation, Certificates, Config, Listener, Subnet};
 use crate::access::{AccessList, Action, Pattern, Rule, Who};
 use crate::machine::Limits;
 
@@ -124,6 +124,14 @@ struct LimitKeys {
     retained_messages: usize,
     retained_bytes: usize,
     session_expiry_max: u32,
+    connections_per_address: usize,
+    connection_rate_per_address: u32,
+    unauthenticated: usize,
+    unauthenticated_per_address: usize,
+    failed_logins: u32,
+    failed_logins_per_address: u32,
+    failed_logins_per_user: u32,
+    exempt_addresses: Vec<String>,
 }
 
 /// The configuration as YAML.
@@ -137,7 +145,7 @@ pub(super) fn to_yaml(config: &Config) -> String {
         auth: auth_keys(&config.authentication),
         topic_check: topic_check(&config.authorisation),
         rules: rules(&config.authorisation),
-        limits: limit_keys(&config.limits),
+        limits: limit_keys(&config.limits, &config.admission),
     };
     serde_yaml::to_string(&file).expect("words and numbers under words can always be written")
 }
@@ -249,8 +257,9 @@ fn certificate_keys(files: &Certificates) -> CertificateKeys {
     }
 }
 
-fn limit_keys(limits: &Limits) -> LimitKeys {
+fn limit_keys(limits: &Limits, admission: &Admission) -> LimitKeys {
     let size = |number: usize| or_zero(number, usize::MAX);
+    let few = |number: u32| or_zero(number, u32::MAX);
     LimitKeys {
         connections: size(limits.connections),
         packet_bytes: or_zero(limits.packet_bytes, u32::MAX),
@@ -265,7 +274,15 @@ fn limit_keys(limits: &Limits) -> LimitKeys {
         topic_bytes: size(limits.topic_bytes),
         retained_messages: size(limits.retained_messages),
         retained_bytes: size(limits.retained_bytes),
-        session_expiry_max: or_zero(limits.session_expiry_max, u32::MAX),
+        session_expiry_max: few(limits.session_expiry_max),
+        connections_per_address: size(admission.connections_per_address),
+        connection_rate_per_address: few(admission.connection_rate_per_address),
+        unauthenticated: size(admission.unauthenticated),
+        unauthenticated_per_address: size(admission.unauthenticated_per_address),
+        failed_logins: few(admission.failed_logins),
+        failed_logins_per_address: few(admission.failed_logins_per_address),
+        failed_logins_per_user: few(admission.failed_logins_per_user),
+        exempt_addresses: admission.exempt_addresses.iter().map(Subnet::to_string).collect(),
     }
 }
 

@@ -350,7 +350,7 @@ fn read_file(
 }
 
 /// A list of addresses and networks, or one of them.
-fn read_subnets(entry: &Entry<'_>, report: &mut Report) -> Vec<Subnet> {
+pub(super) fn read_subnets(entry: &Entry<'_>, report: &mut Report) -> Vec<Subnet> {
     let entries = match entry.word() {
         Some(_) => vec![Entry { at: entry.at, path: entry.path.clone(), node: entry.node }],
         None => entry.list(report).unwrap_or_default(),
@@ -362,7 +362,7 @@ fn read_subnets(entry: &Entry<'_>, report: &mut Report) -> Vec<Subnet> {
             Err(error) => report.error(
                 entry.spot(),
                 format!("{}: {error}", entry.node.describe()),
-                "write addresses of proxies, like [127.0.0.1, 10.0.0.0/8]",
+                "write addresses or networks, like [127.0.0.1, 10.0.0.0/8]",
             ),
         }
     }

@@ -9,6 +9,7 @@
 //! people write them, over `section.rs`) -> here.
 
 mod access;
+mod admission;
 mod bind;
 mod effective;
 mod endpoint;
@@ -31,6 +32,7 @@ use crate::access::{Policy, Rules, Taboo, TopicAcl};
 use crate::machine::Limits;
 use crate::mqtt::types::QoS;
 
+pub use admission::Admission;
 pub use bind::{Bind, BindError};
 pub use endpoint::{Endpoint, UnixSocket};
 use problem::Report;
@@ -60,6 +62,8 @@ pub struct Config {
     pub max_qos: QoS,
     /// How much of everything.
     pub limits: Limits,
+    /// How much of what comes from one address, and of what has not authenticated.
+    pub admission: Admission,
     /// Who is asked before a client is let in. One is if none of them refuses and at least one
     /// has an opinion.
     pub authentication: Vec<Authentication>,
@@ -152,6 +156,7 @@ impl Config {
             config.listeners.iter().map(Listener::without_files).collect()
         };
         let has_other_listeners = listeners(self) != listeners(to);
+        let limits = |config: &Config| (config.limits.clone(), config.admission.clone());
         let rest = |config: &Config| {
             (config.sys_interval, config.session_expiry, config.disconnect_delay, config.max_qos)
         };
@@ -163,7 +168,7 @@ impl Config {
                 "other certificates are shown",
             ),
             (has_other_listeners, "other listeners: restart the broker to have them"),
-            (self.limits != to.limits, "other limits: restart the broker to have them"),
+            (limits(self) != limits(to), "other limits: restart the broker to have them"),
             (rest(self) != rest(to), "other settings: restart the broker to have them"),
         ]
         .into_iter()
@@ -236,6 +241,7 @@ impl Default for Config {
             disconnect_delay: None,
             max_qos: QoS::ExactlyOnce,
             limits: Limits::default(),
+            admission: Admission::default(),
             authentication: vec![Authentication::Anonymous { is_allowed: true }],
             authorisation: Vec::new(),
         }
@@ -422,6 +428,16 @@ mod tests {
                     retained_messages: sizes.6,
                     retained_bytes: sizes.2,
                     session_expiry_max: numbers.2,
+                },
+                admission: Admission {
+                    connections_per_address: sizes.2.min(1 << 32),
+                    connection_rate_per_address: numbers.2,
+                    unauthenticated: sizes.5,
+                    unauthenticated_per_address: usize::MAX,
+                    failed_logins: numbers.2 / 2 + 1,
+                    failed_logins_per_address: u32::MAX,
+                    failed_logins_per_user: numbers.2,
+                    exempt_addresses: vec!["10.0.0.0/8".parse().expect("a subnet")],
                 },
                 authentication,
                 authorisation: Vec::new(),

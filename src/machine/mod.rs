@@ -23,6 +23,7 @@ mod policy;
 mod retained;
 mod route;
 mod session;
+mod shed;
 mod subscribe;
 mod subscriptions;
 mod sys;
@@ -54,6 +55,7 @@ pub use input::{
 pub use ledger::{Denials, DropReason, Drops, Ledger};
 pub use limits::Limits;
 pub use policy::Denial;
+pub use shed::{Shed, Sheds};
 pub use sys::Readings;
 
 use crate::access::{Authorise, Identity};

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Error;
@@ -18,6 +19,9 @@ use crate::machine::ListenerId;
 
 /// Time to wait after the process ran out of something, before it accepts again.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Time between two complaints about that.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A bound listener.
 pub(crate) struct Listener<N: Network> {
@@ -56,8 +60,9 @@ pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener
         Some(address) => info!(listener = %name, peer = %address, "listening"),
         None => info!(listener = %name, peer = %listener.endpoint, "listening"),
     }
+    let room = worker.network().room();
+    let mut complained: Option<Instant> = None;
     let mut stopped = std::pin::pin!(worker.shared().stopped());
-    let mut is_out_of_something = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -66,15 +71,15 @@ pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener
         };
         match accepted {
             Ok((accepted, peer)) => {
-                is_out_of_something = false;
-                worker.shared().place(accepted, listener.id, peer);
+                worker.shared().place(accepted, listener.id, peer, room);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                if !is_out_of_something {
+                // Said seldom: what comes free is taken at once, and then there is none again.
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
                     warn!(listener = %name, %error, "cannot accept connections");
+                    complained = Some(Instant::now());
                 }
-                is_out_of_something = true;
                 tokio::time::sleep(BACK_OFF).await;
             }
         }

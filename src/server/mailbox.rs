@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::admission::Ticket;
 use super::peer::Peer;
 use crate::machine::{ConnectionId, ListenerId};
 use crate::plant::{self, Plant};
@@ -18,6 +19,7 @@ pub(crate) struct Arrival<A> {
     pub(crate) id: ConnectionId,
     pub(crate) listener: ListenerId,
     pub(crate) peer: Peer,
+    pub(crate) ticket: Ticket,
     pub(crate) accepted: A,
 }
 

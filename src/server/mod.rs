@@ -5,6 +5,7 @@
 //! to one of them. In production every worker is a thread (`threads.rs`); under simulation
 //! [`run`] is the whole broker as one future. Read `network.rs`, `worker.rs`, `connection.rs`.
 
+mod admission;
 mod clock;
 mod closed;
 mod compute;
@@ -125,7 +126,9 @@ pub(crate) fn shared_with<A>(
         ..settings(config)
     };
     let listeners = shared::Listeners::new(transports(config)?);
-    Ok(Arc::new(Shared::new(settings, door, listeners, seed, clock, workers)))
+    let connect_timeout = config.limits.connect_timeout;
+    let admission = admission::Admission::new(&config.admission, connect_timeout, &seed, clock);
+    Ok(Arc::new(Shared::new(settings, (admission, door), listeners, seed, clock, workers)))
 }
 
 /// Puts in force what the configuration says of who may connect, who may do what, and of

@@ -54,6 +54,12 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// The connection is of no use.
     fn adopt(&self, accepted: Self::Accepted) -> io::Result<Self::Stream>;
 
+    /// Connections that there may be at once, so that the process does not run out of what it
+    /// needs for all else. `usize::MAX`: nothing is known about that.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
     /// What the process uses now. Nothing, where that would differ from run to run.
     fn usage(&self) -> Usage {
         Usage::default()

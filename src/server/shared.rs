@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use tokio::sync::Notify;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::Transports;
+use super::admission::Admission;
 use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
@@ -20,7 +21,8 @@ use super::signal::Signal;
 use super::transport::Layers;
 use crate::access::{Authorise, Compute, Door};
 use crate::machine::{
-    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
+    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Seed, Settings, Shed,
+    Timestamp,
 };
 use crate::plant::{self, Plant};
 
@@ -47,6 +49,7 @@ pub struct Shared<A> {
     /// Started when it is first needed.
     computer: OnceLock<Arc<dyn Compute>>,
     listeners: Listeners,
+    admission: Arc<Admission>,
     mailboxes: Vec<Mailbox<A>>,
     /// What each worker carries.
     loads: Vec<Arc<Load>>,
@@ -103,7 +106,7 @@ impl<A> Shared<A> {
     /// A broker that nobody can reach yet. All the machine's randomness comes from `seed`.
     pub(crate) fn new(
         settings: Settings,
-        door: Option<Door>,
+        (admission, door): (Arc<Admission>, Option<Door>),
         listeners: Listeners,
         seed: Seed,
         clock: Clock,
@@ -119,6 +122,7 @@ impl<A> Shared<A> {
             door: door.map(|door| Mutex::new(Arc::new(door))),
             computer: OnceLock::new(),
             listeners,
+            admission,
             mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
             loads: (0..workers).map(|_| Arc::default()).collect(),
             inside: Mutex::new(BTreeMap::new()),
@@ -262,17 +266,21 @@ impl<A> Shared<A> {
         }
     }
 
-    /// Gives the connection to a worker, or closes it if there are far too many.
-    pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: Peer) {
+    /// Gives the connection to a worker, or closes it if there are far too many, or too many of
+    /// its kind. `room`: how many the system has room for.
+    pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: Peer, room: usize) {
         let loads = self.loads.iter().map(|load| load.connections());
-        if loads.clone().sum::<usize>() >= self.limits.connections.saturating_add(REFUSALS_MAX) {
-            debug!(%peer, "refused at once: far above the limit of connections");
-            return;
+        let max = self.limits.connections.saturating_add(REFUSALS_MAX).min(room);
+        // A proxy speaks for others: it says for whom before long.
+        let address = peer.ip().filter(|_| !self.listeners.layers()[listener.0].trusts(peer));
+        if loads.clone().sum::<usize>() >= max {
+            return self.admission.shed(address, Shed::Connections);
         }
+        let Some(ticket) = self.admission.admit(address) else { return };
         let worker = fewest(loads);
         self.load(worker).add_connection();
         let id = self.name(worker);
-        self.mailbox(worker).hand_over(Arrival { id, listener, peer, accepted });
+        self.mailbox(worker).hand_over(Arrival { id, listener, peer, ticket, accepted });
     }
 
     /// What the worker carries.
@@ -282,7 +290,9 @@ impl<A> Shared<A> {
 
     /// What all workers have carried, for `$SYS`.
     pub(crate) fn readings(&self, usage: Usage) -> Readings {
-        readings(self.loads.iter().map(|load| &**load), usage)
+        let (sheds, failed_logins) = self.admission.counts();
+        let readings = readings(self.loads.iter().map(|load| &**load), usage);
+        Readings { sheds, failed_logins, ..readings }
     }
 
     /// Names a connection inside the process. The waiter is notified when it is woken.

@@ -99,6 +99,10 @@ impl Network for Sockets {
         }
     }
 
+    fn room(&self) -> usize {
+        tcp::descriptors_for_connections()
+    }
+
     fn usage(&self) -> Usage {
         tcp::usage()
     }

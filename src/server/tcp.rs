@@ -35,6 +35,14 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     rlimit::increase_nofile_limit(rlimit::INFINITY)
 }
 
+/// Descriptors that connections may have: an eighth is kept for files, at least 16 and at most
+/// 1,024 of them.
+pub(super) fn descriptors_for_connections() -> usize {
+    let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(rlimit::INFINITY);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    limit.saturating_sub((limit / 8).clamp(16, 1_024))
+}
+
 /// Memory and processor time, where the system has Linux's `/proc`.
 pub(super) fn usage() -> Usage {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
