@@ -25,7 +25,7 @@ use crate::server::door::Plugins;
 use crate::server::threads::{self, TcpShared, Threads};
 use crate::server::{self, Clock};
 
-type Local = server::Local<<server::Tcp as server::Network>::Accepted>;
+type Local = server::Local<<server::Sockets as server::Network>::Accepted>;
 
 /// A running broker, on threads of its own. It stops when it is dropped;
 /// [`Broker::shut_down`] also waits for that.
@@ -128,7 +128,8 @@ impl Broker {
         Ok(Broker::new(loaded.config))
     }
 
-    /// The addresses where clients come in, with the ports that the system chose.
+    /// The network addresses where clients come in, with the ports that the system chose. Unix
+    /// sockets are not among them.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -252,8 +253,17 @@ impl Builder {
     pub async fn start(self) -> Result<Broker, server::Error> {
         let clock = Clock::starting_at(wall_clock());
         let (seed, workers) = (entropy()?, self.workers.get());
-        let shared = server::shared_with(&self.config, &self.plugins, seed, clock, workers)?;
-        let (threads, addresses) = threads::start(shared.clone(), self.config.listeners).await?;
+        let (config, plugins) = (&self.config, &self.plugins);
+        let (shared, keeper) = match server::open_directory(config)? {
+            None => (server::shared_with(config, plugins, seed, clock, workers)?, None),
+            Some(files) => {
+                let (shared, keeper) =
+                    server::shared_on_with(files, config, plugins, seed, clock, workers)?;
+                (shared, Some(keeper))
+            }
+        };
+        let (threads, addresses) =
+            threads::start(shared.clone(), self.config.listeners, keeper).await?;
         let publisher = Publisher { local: None, id: PacketId::FIRST };
         let (publisher, plugins) = (Mutex::new(publisher), self.plugins);
         Ok(Broker { shared, threads, addresses, publisher, plugins })

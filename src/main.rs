@@ -145,13 +145,16 @@ fn reload(broker: &Broker, file: Option<&Path>, in_force: &mut Config) {
 
 /// What listens where, in one line: `default 127.0.0.1:1883, other 127.0.0.1:1884`.
 fn describe(listeners: &[Listener], addresses: &[SocketAddr]) -> String {
-    let line = if listeners.len() == addresses.len() {
-        let pairs = listeners.iter().zip(addresses);
+    let (files, at_addresses): (Vec<&Listener>, Vec<&Listener>) =
+        listeners.iter().partition(|listener| listener.bind.unix().is_some());
+    let mut line: Vec<String> = if at_addresses.len() == addresses.len() {
+        let pairs = at_addresses.iter().zip(addresses);
         pairs.map(|(listener, address)| format!("{} {address}", listener.name)).collect()
     } else {
         // A host name or `*` stands for several addresses.
-        addresses.iter().map(SocketAddr::to_string).collect::<Vec<_>>()
+        addresses.iter().map(SocketAddr::to_string).collect()
     };
+    line.extend(files.iter().map(|listener| format!("{} {}", listener.name, listener.bind)));
     line.join(", ").escape_debug().to_string()
 }
 

@@ -10,8 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stormpetrel::config::Bind;
-use stormpetrel::server::Network;
+use stormpetrel::config::Endpoint;
+use stormpetrel::server::{Network, Peer};
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::chaos::{Chaos, Chaotic};
@@ -85,7 +85,10 @@ impl Network for SimNetwork {
     type Accepted = TcpStream;
     type Stream = SimStream;
 
-    async fn bind(&self, bind: &Bind) -> io::Result<Vec<TcpListener>> {
+    async fn bind(&self, endpoint: &Endpoint) -> io::Result<Vec<TcpListener>> {
+        let Endpoint::Tcp(bind) = endpoint else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "hosts share no files here"));
+        };
         let address = match &bind.host {
             None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             // No names are looked up here; turmoil binds all interfaces and the loopback only.
@@ -94,12 +97,13 @@ impl Network for SimNetwork {
         Ok(vec![TcpListener::bind((address, bind.port)).await?])
     }
 
-    fn address(&self, listener: &TcpListener) -> io::Result<SocketAddr> {
-        listener.local_addr()
+    fn address(&self, listener: &TcpListener) -> io::Result<Option<SocketAddr>> {
+        listener.local_addr().map(Some)
     }
 
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        listener.accept().await
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
+        let (stream, peer) = listener.accept().await?;
+        Ok((stream, peer.into()))
     }
 
     fn adopt(&self, accepted: TcpStream) -> io::Result<SimStream> {

@@ -58,6 +58,8 @@ pub enum Refusal {
     Busy,
     /// What decides cannot be reached: it may try again.
     Unavailable,
+    /// Too many logins have failed before this one: it may try again later.
+    Throttled,
 }
 
 impl Refusal {
@@ -68,6 +70,7 @@ impl Refusal {
             Refusal::NotAuthorized => Reason::NotAuthorized,
             Refusal::Busy => Reason::ServerBusy,
             Refusal::Unavailable => Reason::ServerUnavailable,
+            Refusal::Throttled => Reason::ConnectionRateExceeded,
         }
     }
 }

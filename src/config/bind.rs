@@ -1,4 +1,4 @@
-//! The address of a listener, in every form that amqtt takes and a few that it should have.
+//! The network address of a listener, in every form that amqtt takes and a few that it should have.
 //!
 //! Only text: no name is looked up and no socket opened here.
 
@@ -6,7 +6,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-/// Where a listener accepts connections.
+/// An address of the network where a listener accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
     /// An address or a host name, IPv6 without brackets; none: all interfaces, IPv4 and IPv6.
@@ -27,9 +27,12 @@ pub enum BindError {
     /// A bracket is missing, or what is in the brackets is not an IPv6 address.
     #[error("the brackets do not hold an IPv6 address")]
     Brackets,
-    /// A path: Unix sockets.
-    #[error("Unix sockets are not served by this version yet")]
+    /// A path, which is no address: an [`Endpoint`](super::Endpoint) may be one.
+    #[error("a path is written as `unix:PATH`")]
     UnixSocket,
+    /// A Unix socket without its path.
+    #[error("the path of the Unix socket is missing")]
+    NoPath,
 }
 
 impl Bind {

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::limits::NEVER_MILLIS;
-use super::{Authentication, Authorisation, Certificates, Config, Listener, Subnet};
+use super::{
+    Admission, Authentication, Authorisation, Certificates, Config, Listener, Subnet, durability,
+};
 use crate::access::{AccessList, Action, Pattern, Rule, Who};
 use crate::machine::Limits;
 
@@ -23,6 +25,10 @@ struct File {
     session_expiry: Option<u32>,
     #[serde(rename = "max-qos")]
     max_qos: u8,
+    #[serde(rename = "data-dir", skip_serializing_if = "Option::is_none")]
+    data_dir: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durability: Option<&'static str>,
     auth: Auth,
     #[serde(rename = "topic-check", skip_serializing_if = "Option::is_none")]
     topic_check: Option<TopicCheck>,
@@ -79,9 +85,13 @@ struct RuleKeys {
 #[serde(rename_all = "kebab-case")]
 struct ListenerKeys {
     bind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
     #[serde(rename = "type")]
     transport: &'static str,
     max_connections: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durability: Option<&'static str>,
     ssl: bool,
     #[serde(flatten)]
     certificates: Option<CertificateKeys>,
@@ -122,6 +132,14 @@ struct LimitKeys {
     retained_messages: usize,
     retained_bytes: usize,
     session_expiry_max: u32,
+    connections_per_address: usize,
+    connection_rate_per_address: u32,
+    unauthenticated: usize,
+    unauthenticated_per_address: usize,
+    failed_logins: u32,
+    failed_logins_per_address: u32,
+    failed_logins_per_user: u32,
+    exempt_addresses: Vec<String>,
 }
 
 /// The configuration as YAML.
@@ -132,10 +150,12 @@ pub(super) fn to_yaml(config: &Config) -> String {
         sys_interval: config.sys_interval.unwrap_or(0),
         session_expiry: config.session_expiry,
         max_qos: config.max_qos.number(),
+        data_dir: config.data_dir.clone(),
+        durability: config.data_dir.as_ref().map(|_| durability::word(config.durability)),
         auth: auth_keys(&config.authentication),
         topic_check: topic_check(&config.authorisation),
         rules: rules(&config.authorisation),
-        limits: limit_keys(&config.limits),
+        limits: limit_keys(&config.limits, &config.admission),
     };
     serde_yaml::to_string(&file).expect("words and numbers under words can always be written")
 }
@@ -223,9 +243,11 @@ fn rule_keys(rule: &Rule) -> RuleKeys {
 fn listener_entry(listener: &Listener) -> (Value, Value) {
     let keys = ListenerKeys {
         bind: listener.bind.to_string(),
+        mode: listener.bind.unix().map(|socket| format!("0{:o}", socket.mode)),
         transport: if listener.is_websocket { "ws" } else { "tcp" },
         ssl: listener.certificates.is_some(),
         max_connections: or_zero(listener.connections_max, usize::MAX),
+        durability: listener.durability.map(durability::word),
         certificates: listener.certificates.as_ref().map(certificate_keys),
         proxy_protocol: listener.is_proxied,
         trusted_proxies: listener.trusted_proxies.iter().map(Subnet::to_string).collect(),
@@ -246,8 +268,9 @@ fn certificate_keys(files: &Certificates) -> CertificateKeys {
     }
 }
 
-fn limit_keys(limits: &Limits) -> LimitKeys {
+fn limit_keys(limits: &Limits, admission: &Admission) -> LimitKeys {
     let size = |number: usize| or_zero(number, usize::MAX);
+    let few = |number: u32| or_zero(number, u32::MAX);
     LimitKeys {
         connections: size(limits.connections),
         packet_bytes: or_zero(limits.packet_bytes, u32::MAX),
@@ -262,7 +285,15 @@ fn limit_keys(limits: &Limits) -> LimitKeys {
         topic_bytes: size(limits.topic_bytes),
         retained_messages: size(limits.retained_messages),
         retained_bytes: size(limits.retained_bytes),
-        session_expiry_max: or_zero(limits.session_expiry_max, u32::MAX),
+        session_expiry_max: few(limits.session_expiry_max),
+        connections_per_address: size(admission.connections_per_address),
+        connection_rate_per_address: few(admission.connection_rate_per_address),
+        unauthenticated: size(admission.unauthenticated),
+        unauthenticated_per_address: size(admission.unauthenticated_per_address),
+        failed_logins: few(admission.failed_logins),
+        failed_logins_per_address: few(admission.failed_logins_per_address),
+        failed_logins_per_user: few(admission.failed_logins_per_user),
+        exempt_addresses: admission.exempt_addresses.iter().map(Subnet::to_string).collect(),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The section `limits`, which is our own: 0 is "no limit".
 //!
-//! What the limits mean is in `machine/limits.rs`.
+//! What the limits mean is in `machine/limits.rs` and in `admission.rs`.
 
 use std::ops::RangeInclusive;
 
+use super::Admission;
+use super::admission::read_exempt;
 use super::problem::Report;
 use super::section::Section;
 use crate::machine::Limits;
@@ -21,42 +23,14 @@ const COUNT_MAX: i64 = 1 << 40;
 pub(super) const NEVER_MILLIS: u64 = 100 * 365 * 24 * 3_600 * 1_000;
 
 /// Reads the section, each key with its default.
-pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Limits {
-    let defaults = Limits::default();
+pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> (Limits, Admission) {
     let Some(section) = top.value("limits", report).and_then(|entry| entry.section(report)) else {
-        return defaults;
+        return (Limits::default(), Admission::default());
     };
     let mut keys = Keys { section, report };
-    let limits = Limits {
-        connections: keys.count("connections", defaults.connections),
-        packet_bytes: keys
-            .bytes("packet-bytes", BYTES_MIN..=PACKET_BYTES_MAX)
-            .map_or(defaults.packet_bytes, to_u32),
-        connect_timeout: keys
-            .number("connect-timeout", 1..=86_400)
-            .map_or(defaults.connect_timeout, to_millis),
-        keep_alive_max: keys
-            .number("keep-alive-max", 1..=i64::from(u16::MAX))
-            .map_or(defaults.keep_alive_max, to_u16),
-        inflight: keys
-            .number("inflight", 1..=i64::from(u16::MAX))
-            .map_or(defaults.inflight, to_u16),
-        queue_messages: keys.count("queue-messages", defaults.queue_messages),
-        queue_bytes: keys.total("queue-bytes", defaults.queue_bytes),
-        total_bytes: keys.total("total-bytes", defaults.total_bytes),
-        subscriptions: keys.count("subscriptions", defaults.subscriptions),
-        topic_levels: keys.count("topic-levels", defaults.topic_levels),
-        topic_bytes: keys
-            .bytes("topic-bytes", 1..=i64::from(u16::MAX))
-            .map_or(defaults.topic_bytes, to_usize),
-        retained_messages: keys.count("retained-messages", defaults.retained_messages),
-        retained_bytes: keys.total("retained-bytes", defaults.retained_bytes),
-        session_expiry_max: keys
-            .number("session-expiry-max", 1..=i64::from(u32::MAX))
-            .map_or(defaults.session_expiry_max, to_u32),
-    };
+    let (limits, admission) = (keys.limits(), keys.admission());
     keys.section.finish(keys.report);
-    limits
+    (limits, admission)
 }
 
 /// Reads keys; 0 comes out as `u64::MAX`.
@@ -66,6 +40,58 @@ struct Keys<'n, 'r> {
 }
 
 impl Keys<'_, '_> {
+    fn limits(&mut self) -> Limits {
+        let (keys, defaults) = (self, Limits::default());
+        Limits {
+            connections: keys.count("connections", defaults.connections),
+            packet_bytes: keys
+                .bytes("packet-bytes", BYTES_MIN..=PACKET_BYTES_MAX)
+                .map_or(defaults.packet_bytes, to_u32),
+            connect_timeout: keys
+                .number("connect-timeout", 1..=86_400)
+                .map_or(defaults.connect_timeout, to_millis),
+            keep_alive_max: keys
+                .number("keep-alive-max", 1..=i64::from(u16::MAX))
+                .map_or(defaults.keep_alive_max, to_u16),
+            inflight: keys
+                .number("inflight", 1..=i64::from(u16::MAX))
+                .map_or(defaults.inflight, to_u16),
+            queue_messages: keys.count("queue-messages", defaults.queue_messages),
+            queue_bytes: keys.total("queue-bytes", defaults.queue_bytes),
+            total_bytes: keys.total("total-bytes", defaults.total_bytes),
+            subscriptions: keys.count("subscriptions", defaults.subscriptions),
+            topic_levels: keys.count("topic-levels", defaults.topic_levels),
+            topic_bytes: keys
+                .bytes("topic-bytes", 1..=i64::from(u16::MAX))
+                .map_or(defaults.topic_bytes, to_usize),
+            retained_messages: keys.count("retained-messages", defaults.retained_messages),
+            retained_bytes: keys.total("retained-bytes", defaults.retained_bytes),
+            session_expiry_max: keys
+                .number("session-expiry-max", 1..=i64::from(u32::MAX))
+                .map_or(defaults.session_expiry_max, to_u32),
+        }
+    }
+
+    fn admission(&mut self) -> Admission {
+        let (keys, defaults) = (self, Admission::default());
+        let exempt = read_exempt(&mut keys.section, keys.report);
+        Admission {
+            connections_per_address: keys
+                .count("connections-per-address", defaults.connections_per_address),
+            connection_rate_per_address: keys
+                .few("connection-rate-per-address", defaults.connection_rate_per_address),
+            unauthenticated: keys.count("unauthenticated", defaults.unauthenticated),
+            unauthenticated_per_address: keys
+                .count("unauthenticated-per-address", defaults.unauthenticated_per_address),
+            failed_logins: keys.few("failed-logins", defaults.failed_logins),
+            failed_logins_per_address: keys
+                .few("failed-logins-per-address", defaults.failed_logins_per_address),
+            failed_logins_per_user: keys
+                .few("failed-logins-per-user", defaults.failed_logins_per_user),
+            exempt_addresses: exempt.unwrap_or(defaults.exempt_addresses),
+        }
+    }
+
     fn number(&mut self, name: &'static str, range: RangeInclusive<i64>) -> Option<u64> {
         let entry = self.section.value(name, self.report)?;
         if entry.is_zero() {
@@ -84,6 +110,10 @@ impl Keys<'_, '_> {
 
     fn count(&mut self, name: &'static str, default: usize) -> usize {
         self.number(name, 1..=COUNT_MAX).map_or(default, to_usize)
+    }
+
+    fn few(&mut self, name: &'static str, default: u32) -> u32 {
+        self.number(name, 1..=i64::from(u32::MAX)).map_or(default, to_u32)
     }
 
     fn total(&mut self, name: &'static str, default: usize) -> usize {
@@ -138,6 +168,37 @@ mod tests {
         assert_eq!(limits("connect-timeout: 3").connect_timeout, 3_000);
         assert_eq!(limits("keep-alive-max: 600").keep_alive_max, 600);
         assert_eq!(limits("session-expiry-max: 4_000_000_000").session_expiry_max, 4_000_000_000);
+    }
+
+    #[test]
+    fn limits_of_admission_are_read() {
+        let admission = |keys: &str| load(&format!("{OPEN}limits: {{{keys}}}\n")).admission;
+        assert_eq!(admission(""), Admission::default());
+        let read = admission(
+            "connections-per-address: 1, connection-rate-per-address: 2, unauthenticated: 3, \
+             unauthenticated-per-address: 4, failed-logins: 5, failed_logins_per_address: 6, \
+             failed-logins-per-user: 7, exempt-addresses: 10.0.0.0/8",
+        );
+        let want = Admission {
+            connections_per_address: 1,
+            connection_rate_per_address: 2,
+            unauthenticated: 3,
+            unauthenticated_per_address: 4,
+            failed_logins: 5,
+            failed_logins_per_address: 6,
+            failed_logins_per_user: 7,
+            exempt_addresses: vec!["10.0.0.0/8".parse().expect("a subnet")],
+        };
+        assert_eq!(read, want);
+        let unlimited = admission(
+            "connections-per-address: 0, connection-rate-per-address: 0, unauthenticated: 0, \
+             unauthenticated-per-address: 0, failed-logins: 0, failed-logins-per-address: 0, \
+             failed-logins-per-user: 0, exempt-addresses: []",
+        );
+        assert_eq!(unlimited, Admission::unlimited());
+        let yaml = format!("{OPEN}limits: {{exempt-addresses: [loopback]}}\n");
+        let want = "error 3: limits.exempt-addresses[0]: `loopback`: it is neither an IP address";
+        assert_problems(&yaml, &[want]);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use super::problem::{Position, Report, printable};
 use super::section::{Entry, Section};
-use super::{Bind, BindError, Certificates, Listener, Subnet};
+use super::{Bind, BindError, Certificates, Endpoint, Listener, Subnet, durability};
+use crate::machine::Durability;
 
 /// Reads the section. Without it there is one listener that only this machine reaches.
 pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> {
@@ -37,6 +38,7 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> 
     let listeners: Vec<_> =
         candidates.iter().filter_map(|candidate| candidate.listener(report)).collect();
     report_shared_binds(&candidates, report);
+    report_idle_modes(&candidates, report);
     listeners
 }
 
@@ -75,15 +77,18 @@ enum Address {
     Nowhere,
     /// Not an address: reported already.
     Bad,
-    At(Bind),
+    At(Endpoint),
 }
 
 /// What a listener says itself, or with what it inherits.
 #[derive(Clone, Default)]
 struct Settings {
     bind: Option<Given<Address>>,
+    /// Of a Unix socket.
+    mode: Option<Given<u32>>,
     transport: Option<Transport>,
     connections_max: Option<usize>,
+    durability: Option<Durability>,
     tls: Option<Given<bool>>,
     /// Of TLS.
     files: [Option<Given<String>>; FILE_KEYS.len()],
@@ -102,6 +107,9 @@ impl Settings {
             bind: section
                 .entry("bind", report)
                 .map(|entry| Given::new(read_bind(&entry, report), &entry)),
+            mode: section
+                .value("mode", report)
+                .and_then(|entry| Some(Given::new(read_mode(&entry, report)?, &entry))),
             transport: section
                 .value("type", report)
                 .and_then(|entry| read_transport(&entry, report)),
@@ -109,6 +117,9 @@ impl Settings {
                 .value("max-connections", report)
                 .and_then(|entry| entry.integer(-1..=i64::from(u32::MAX), report))
                 .map(connections_max),
+            durability: section
+                .value("durability", report)
+                .and_then(|entry| durability::read_word(&entry, report)),
             tls: section
                 .value("ssl", report)
                 .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
@@ -137,8 +148,10 @@ impl Settings {
         let own = std::mem::take(self);
         *self = Settings {
             bind: own.bind.or_else(|| defaults.bind.clone()),
+            mode: own.mode.or_else(|| defaults.mode.clone()),
             transport: own.transport.or(defaults.transport),
             connections_max: own.connections_max.or(defaults.connections_max),
+            durability: own.durability.or(defaults.durability),
             tls: own.tls.or_else(|| defaults.tls.clone()),
             files: std::array::from_fn(|at| {
                 own.files[at].clone().or_else(|| defaults.files[at].clone())
@@ -197,15 +210,19 @@ impl Candidate<'_> {
         let certificates = settings.certificates(report);
         let trusted_proxies = settings.trusted_proxies.clone().unwrap_or_default();
         let proxied = settings.is_proxied.as_ref().filter(|given| given.value);
-        if let (Some(given), true) = (proxied, trusted_proxies.is_empty()) {
+        let bind = self.bind()?;
+        // Who may connect to a Unix socket is its mode's affair: it needs no list.
+        let is_anybody = bind.unix().is_none() && trusted_proxies.is_empty();
+        if let (Some(given), true) = (proxied, is_anybody) {
             let cause = "nobody may connect: no proxy is trusted";
             let mend = "name the proxies, like `trusted-proxies: [127.0.0.1, 10.0.0.0/8]`";
             report.error((Some(given.at), &given.path), cause, mend);
         }
         Some(Listener {
             name: self.name.to_owned(),
-            bind: self.bind()?.0.clone(),
+            bind,
             connections_max: settings.connections_max.unwrap_or(usize::MAX),
+            durability: settings.durability,
             is_websocket: settings.transport.as_ref() == Some(&Transport::WebSocket),
             certificates,
             is_proxied: proxied.is_some(),
@@ -213,8 +230,17 @@ impl Candidate<'_> {
         })
     }
 
-    /// The address, and where it is written.
-    fn bind(&self) -> Option<(&Bind, &Given<Address>)> {
+    /// Where it listens.
+    fn bind(&self) -> Option<Endpoint> {
+        let mut bind = self.written_bind()?.0.clone();
+        if let (Endpoint::Unix(socket), Some(mode)) = (&mut bind, &self.settings.mode) {
+            socket.mode = mode.value;
+        }
+        Some(bind)
+    }
+
+    /// What `bind` says, and where that is written.
+    fn written_bind(&self) -> Option<(&Endpoint, &Given<Address>)> {
         match self.settings.bind.as_ref()? {
             given @ Given { value: Address::At(bind), .. } => Some((bind, given)),
             _ => None,
@@ -222,13 +248,17 @@ impl Candidate<'_> {
     }
 }
 
-/// Refuses two listeners at one address. Port 0 is another one each time.
+/// Refuses two listeners at one address.
 fn report_shared_binds(candidates: &[Candidate<'_>], report: &mut Report) {
-    let bound = |candidate: &&Candidate<'_>| candidate.bind().is_some_and(|(b, _)| b.port != 0);
-    let bound: Vec<&Candidate<'_>> = candidates.iter().filter(bound).collect();
+    let is_exclusive = |candidate: &&Candidate<'_>| {
+        candidate.written_bind().is_some_and(|(bind, _)| bind.is_exclusive())
+    };
+    let bound: Vec<&Candidate<'_>> = candidates.iter().filter(is_exclusive).collect();
     for (index, one) in bound.iter().enumerate() {
-        let Some((bind, given)) = one.bind() else { continue };
-        let is_same = |other: &&&Candidate<'_>| other.bind().is_some_and(|(b, _)| b == bind);
+        let Some((bind, given)) = one.written_bind() else { continue };
+        let is_same = |other: &&&Candidate<'_>| {
+            other.written_bind().is_some_and(|(written, _)| written == bind)
+        };
         if let Some(other) = bound[..index].iter().find(is_same) {
             let (one, other) = (printable(one.name), printable(other.name));
             let cause = format!("the listeners `{other}` and `{one}` have one address, {bind}");
@@ -238,7 +268,7 @@ fn report_shared_binds(candidates: &[Candidate<'_>], report: &mut Report) {
 }
 
 fn read_bind(entry: &Entry<'_>, report: &mut Report) -> Address {
-    const MEND: &str = "write it like 127.0.0.1:1883, :1883 or '[::1]:1883'";
+    const MEND: &str = "write it like 127.0.0.1:1883, :1883, '[::1]:1883' or unix:/run/mqtt.sock";
     if entry.node.is_null() {
         return Address::Nowhere;
     }
@@ -258,10 +288,35 @@ fn read_bind(entry: &Entry<'_>, report: &mut Report) -> Address {
     match text.parse() {
         Ok(bind) => Address::At(bind),
         Err(error) => {
-            let mend = if error == BindError::UnixSocket { "bind a TCP port" } else { MEND };
+            let mend = match error {
+                BindError::UnixSocket | BindError::NoPath => "write it like unix:/run/mqtt.sock",
+                BindError::Port | BindError::Host | BindError::Brackets => MEND,
+            };
             report.error(entry.spot(), format!("{}: {error}", entry.node.describe()), mend);
             Address::Bad
         }
+    }
+}
+
+/// The permissions of a file, as `chmod` takes them: octal, with or without a leading 0.
+fn read_mode(entry: &Entry<'_>, report: &mut Report) -> Option<u32> {
+    let word = entry.word().unwrap_or_default();
+    let is_octal = !word.is_empty() && word.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = is_octal.then(|| u32::from_str_radix(word, 8).ok()).flatten();
+    let mode = mode.filter(|mode| *mode <= 0o777);
+    if mode.is_none() {
+        entry.unexpected("permissions in octal", "write them like 0660", report);
+    }
+    mode
+}
+
+/// Says so if `mode` is given and nobody has a use for it.
+fn report_idle_modes(candidates: &[Candidate<'_>], report: &mut Report) {
+    let has_unix = candidates.iter().any(|c| c.bind().is_some_and(|bind| bind.unix().is_some()));
+    let modes = candidates.iter().filter_map(|candidate| candidate.settings.mode.as_ref());
+    for given in modes.filter(|_| !has_unix) {
+        let message = "has no effect: no listener has a Unix socket, like `bind: unix:PATH`";
+        report.warn((Some(given.at), &given.path), message);
     }
 }
 
@@ -302,7 +357,7 @@ fn read_file(
 }
 
 /// A list of addresses and networks, or one of them.
-fn read_subnets(entry: &Entry<'_>, report: &mut Report) -> Vec<Subnet> {
+pub(super) fn read_subnets(entry: &Entry<'_>, report: &mut Report) -> Vec<Subnet> {
     let entries = match entry.word() {
         Some(_) => vec![Entry { at: entry.at, path: entry.path.clone(), node: entry.node }],
         None => entry.list(report).unwrap_or_default(),
@@ -314,7 +369,7 @@ fn read_subnets(entry: &Entry<'_>, report: &mut Report) -> Vec<Subnet> {
             Err(error) => report.error(
                 entry.spot(),
                 format!("{}: {error}", entry.node.describe()),
-                "write addresses of proxies, like [127.0.0.1, 10.0.0.0/8]",
+                "write addresses or networks, like [127.0.0.1, 10.0.0.0/8]",
             ),
         }
     }
@@ -342,6 +397,9 @@ mod tests {
     fn show(config: Option<Config>) -> String {
         let show = |listener: &Listener| {
             let mut text = format!("{} {}", listener.name, listener.bind);
+            if let Some(socket) = listener.bind.unix() {
+                text += &format!(" {:o}", socket.mode);
+            }
             match listener.connections_max {
                 usize::MAX => {}
                 max => text += &format!(" {max}"),
@@ -397,6 +455,15 @@ mod tests {
             ("{a: {bind: ''}}", "a *:1883"),
             ("{a: {bind: ':0'}, b: {bind: ':0'}}", "a *:0, b *:0"),
             ("{b: {bind: ':2'}, default:, a: {bind: ':1'}}", "b *:2, a *:1"),
+            ("{a: {bind: unix:/x}}", "a unix:/x 660"),
+            ("{a: {bind: unix:x y, mode: 0600, type: ws}}", "a unix:x y 600 ws"),
+            ("{a: {bind: unix:/x, mode: 666}}", "a unix:/x 666"),
+            ("{a: {bind: unix:/x, mode: '0666'}}", "a unix:/x 666"),
+            (
+                "{default: {mode: 0600}, a: {bind: unix:/x}, b: {bind: ':2'}}",
+                "a unix:/x 600, b *:2",
+            ),
+            ("{a: {bind: unix:/x, proxy-protocol: on}}", "a unix:/x 660"),
         ] {
             let config = load(&format!("{OPEN}listeners: {listeners}\n"));
             assert_eq!(show(Some(config)), want, "{listeners}");
@@ -440,6 +507,10 @@ mod tests {
             (
                 "a: {bind: ':1', certfile: x}",
                 "warning 3: listeners.a.certfile: has no effect without",
+            ),
+            (
+                "a: {bind: ':1', mode: 0600}",
+                "warning 3: listeners.a.mode: has no effect: no listen",
             ),
             ("a: {bind: ':1', b: x}", "warning 3: listeners.a.b: the key is not known and has no"),
             (
@@ -492,7 +563,15 @@ mod tests {
             ("{a: {bind: 1.5}}", "error 2: listeners.a.bind: expected an address, found a decimal"),
             ("{a: {bind: [x]}}", "error 2: listeners.a.bind: expected an address, found a list"),
             ("{a: {bind: ...}}", "error 2: listeners.a.bind: `...` is the documentation's"),
-            ("{a: {bind: unix:/x}}", "error 2: listeners.a.bind: `unix:/x`: Unix sockets"),
+            (
+                "{a: {bind: /x}}",
+                "error 2: listeners.a.bind: `/x`: a path is written as `unix:PATH`",
+            ),
+            ("{a: {bind: 'unix:'}}", "error 2: listeners.a.bind: `unix:`: the path of the Unix"),
+            ("{a: {bind: unix:/x}, b: {bind: unix:/x}}", "error 2: listeners.b.bind: the listen"),
+            ("{a: {bind: unix:/x, mode: 0888}}", "error 2: listeners.a.mode: expected permissio"),
+            ("{a: {bind: unix:/x, mode: 01777}}", "error 2: listeners.a.mode: expected permissi"),
+            ("{a: {bind: unix:/x, mode: rw}}", "error 2: listeners.a.mode: expected permissions"),
             ("{a: {bind: ':1'}, b: {bind: ':1'}}", "error 2: listeners.b.bind: the listeners `a`"),
             (
                 "{a: {bind: ':1', max-connections: 5, max_connections: 6}}",

@@ -9,8 +9,11 @@
 //! people write them, over `section.rs`) -> here.
 
 mod access;
+mod admission;
 mod bind;
+mod durability;
 mod effective;
+mod endpoint;
 mod file;
 mod limits;
 mod listeners;
@@ -27,10 +30,12 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::access::{Policy, Rules, Taboo, TopicAcl};
-use crate::machine::Limits;
+use crate::machine::{Durability, Limits};
 use crate::mqtt::types::QoS;
 
+pub use admission::Admission;
 pub use bind::{Bind, BindError};
+pub use endpoint::{Endpoint, UnixSocket};
 use problem::Report;
 
 pub use problem::{Error, Errors, Place, Position, Warning};
@@ -56,8 +61,14 @@ pub struct Config {
     pub disconnect_delay: Option<u64>,
     /// The highest QoS that a subscription is granted.
     pub max_qos: QoS,
+    /// Where sessions and messages are kept; none: in memory only.
+    pub data_dir: Option<PathBuf>,
+    /// What an acknowledgement means, where a listener does not say something else.
+    pub durability: Durability,
     /// How much of everything.
     pub limits: Limits,
+    /// How much of what comes from one address, and of what has not authenticated.
+    pub admission: Admission,
     /// Who is asked before a client is let in. One is if none of them refuses and at least one
     /// has an opinion.
     pub authentication: Vec<Authentication>,
@@ -97,15 +108,17 @@ pub enum Authentication {
     Named(String),
 }
 
-/// One address where connections are accepted.
+/// One place where connections are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     /// The name in the configuration; logs use it.
     pub name: String,
-    /// The address.
-    pub bind: Bind,
+    /// Where.
+    pub bind: Endpoint,
     /// Connections at once; `usize::MAX`: no limit but [`Limits::connections`].
     pub connections_max: usize,
+    /// What an acknowledgement means there; none: what it means elsewhere.
+    pub durability: Option<Durability>,
     /// Whether MQTT comes in WebSocket's frames.
     pub is_websocket: bool,
     /// What TLS needs; none: connections are not encrypted.
@@ -150,8 +163,12 @@ impl Config {
             config.listeners.iter().map(Listener::without_files).collect()
         };
         let has_other_listeners = listeners(self) != listeners(to);
+        let limits = |config: &Config| (config.limits.clone(), config.admission.clone());
         let rest = |config: &Config| {
-            (config.sys_interval, config.session_expiry, config.disconnect_delay, config.max_qos)
+            (
+                (config.sys_interval, config.session_expiry, config.disconnect_delay),
+                (config.max_qos, config.data_dir.clone(), config.durability),
+            )
         };
         [
             (self.authentication != to.authentication, "other plugins judge who may connect"),
@@ -161,7 +178,7 @@ impl Config {
                 "other certificates are shown",
             ),
             (has_other_listeners, "other listeners: restart the broker to have them"),
-            (self.limits != to.limits, "other limits: restart the broker to have them"),
+            (limits(self) != limits(to), "other limits: restart the broker to have them"),
             (rest(self) != rest(to), "other settings: restart the broker to have them"),
         ]
         .into_iter()
@@ -233,7 +250,10 @@ impl Default for Config {
             session_expiry: None,
             disconnect_delay: None,
             max_qos: QoS::ExactlyOnce,
+            data_dir: None,
+            durability: Durability::None,
             limits: Limits::default(),
+            admission: Admission::default(),
             authentication: vec![Authentication::Anonymous { is_allowed: true }],
             authorisation: Vec::new(),
         }
@@ -249,10 +269,20 @@ impl Listener {
 
     /// A listener for plain TCP.
     pub fn tcp(name: impl Into<String>, bind: Bind) -> Listener {
+        Listener::plain(name, bind.into())
+    }
+
+    /// A listener for plain MQTT on a Unix socket.
+    pub fn unix(name: impl Into<String>, socket: UnixSocket) -> Listener {
+        Listener::plain(name, Endpoint::Unix(socket))
+    }
+
+    fn plain(name: impl Into<String>, bind: Endpoint) -> Listener {
         Listener {
             name: name.into(),
             bind,
             connections_max: usize::MAX,
+            durability: None,
             is_websocket: false,
             certificates: None,
             is_proxied: false,
@@ -369,8 +399,9 @@ mod tests {
             };
             let listener = |name: String, host: Option<&str>, connections_max| Listener {
                 name,
-                bind: Bind { host: host.map(str::to_owned), port },
+                bind: Bind { host: host.map(str::to_owned), port }.into(),
                 connections_max,
+                durability: (connections_max == 1).then_some(Durability::Async),
                 is_websocket: connections_max == 1,
                 certificates: (connections_max != 1).then(|| Certificates {
                     certfile: "cert".into(),
@@ -391,6 +422,8 @@ mod tests {
                 sys_interval: top.0,
                 session_expiry: top.1,
                 disconnect_delay: top.2,
+                data_dir: None,
+                durability: Durability::None,
                 max_qos: QoS::from_number(top.3).expect("0 to 2"),
                 limits: Limits {
                     connections: sizes.0,
@@ -411,6 +444,16 @@ mod tests {
                     retained_messages: sizes.6,
                     retained_bytes: sizes.2,
                     session_expiry_max: numbers.2,
+                },
+                admission: Admission {
+                    connections_per_address: sizes.2.min(1 << 32),
+                    connection_rate_per_address: numbers.2,
+                    unauthenticated: sizes.5,
+                    unauthenticated_per_address: usize::MAX,
+                    failed_logins: numbers.2 / 2 + 1,
+                    failed_logins_per_address: u32::MAX,
+                    failed_logins_per_user: numbers.2,
+                    exempt_addresses: vec!["10.0.0.0/8".parse().expect("a subnet")],
                 },
                 authentication,
                 authorisation: Vec::new(),

@@ -28,6 +28,7 @@ mod retained;
 mod rewrite;
 mod route;
 mod session;
+mod shed;
 mod subscribe;
 mod subscriptions;
 mod sys;
@@ -65,6 +66,7 @@ pub use ledger::{Denials, DropReason, Drops, Ledger};
 pub use limits::Limits;
 pub use policy::Denial;
 pub use restore::{Restored, Restorer};
+pub use shed::{Shed, Sheds};
 pub use sys::Readings;
 
 use crate::access::{Authorise, Identity};

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::deadlines::Due;
 use super::route::Origin;
-use super::{DropReason, Machine, Timestamp};
+use super::{DropReason, Machine, Shed, Sheds, Timestamp};
 use crate::mqtt::message::{Holders, Message};
 use crate::mqtt::topic::TopicName;
 use crate::mqtt::types::QoS;
@@ -23,6 +23,12 @@ pub struct Readings {
     pub memory_bytes: u64,
     /// Milliseconds of processor time that the process has used.
     pub cpu_millis: u64,
+    /// Who was turned away at the door.
+    pub sheds: Sheds,
+    /// Logins that failed.
+    pub failed_logins: u64,
+    /// CONNACKs that said no.
+    pub refused: u64,
 }
 
 /// What is remembered from one publication to the next.
@@ -76,6 +82,11 @@ impl Machine {
             let value = self.ledger.drops.get(reason).to_string();
             self.publish_sys(&format!("messages/dropped/{}", reason.name()), value, false, now);
         }
+        let sheds = self.sys.readings.sheds;
+        for reason in Shed::ALL {
+            let value = sheds.get(reason).to_string();
+            self.publish_sys(&format!("clients/shed/{}", reason.name()), value, false, now);
+        }
         self.arm_sys(now);
     }
 
@@ -100,6 +111,9 @@ impl Machine {
             ("clients/disconnected", (clients.len() - clients.connected).to_string()),
             ("clients/maximum", clients.connected_max.to_string()),
             ("clients/total", clients.len().to_string()),
+            ("clients/refused", readings.refused.to_string()),
+            ("clients/shed", readings.sheds.total().to_string()),
+            ("clients/failed-logins", readings.failed_logins.to_string()),
             ("messages/inflight", (ledger.inflight_in + ledger.inflight_out).to_string()),
             ("messages/inflight/in", ledger.inflight_in.to_string()),
             ("messages/inflight/out", ledger.inflight_out.to_string()),

@@ -11,7 +11,6 @@ mod lingering;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,11 +25,13 @@ use tracing::{debug, error, info};
 
 use self::judging::{Held, Judging, enter, judge};
 use self::lingering::linger;
+use super::admission::Ticket;
 use super::closed::Closed;
 use super::input::{Decoded, Input};
 use super::load::Load;
 use super::network::Network;
 use super::output::{Encoded, Output};
+use super::peer::Peer;
 use super::transport::Transport;
 use super::worker::Worker;
 use crate::access::{Judgement, PeerCertificate};
@@ -60,7 +61,9 @@ pub(crate) struct Connection<S> {
     listener: ListenerId,
     /// Of the listener, for logs.
     listener_name: Arc<str>,
-    peer: SocketAddr,
+    peer: Peer,
+    /// Its place at the door; none in tests of a connection alone.
+    ticket: Option<Rc<Ticket>>,
     /// Known from CONNECT, or from CONNACK if the broker assigned it. For logs.
     client_id: Option<Box<str>>,
     stream: S,
@@ -291,7 +294,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(
         id: ConnectionId,
         (listener, listener_name): (ListenerId, Arc<str>),
-        peer: SocketAddr,
+        peer: Peer,
         stream: S,
         load: Arc<Load>,
         limits: &Limits,
@@ -302,6 +305,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             listener,
             listener_name,
             peer,
+            ticket: None,
             client_id: None,
             stream,
             certificate: None,
@@ -566,7 +570,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(assigned) = &answer.properties.assigned_client_id {
             self.client_id = Some(Box::from(assigned.as_str()));
         }
-        if answer.reason == Reason::Success {
+        if answer.reason != Reason::Success {
+            self.load.add_refused();
+        } else {
+            if let Some(ticket) = &self.ticket {
+                ticket.authenticate();
+            }
             let client_id = self.client_id.as_deref().unwrap_or_default();
             info!(?client_id, peer = %self.peer, listener = %self.listener_name, "connected");
         }
@@ -574,9 +583,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn log_end(&self) {
         let reason = self.closed.unwrap_or(Closed::Abandoned);
-        match self.client_id.as_deref() {
+        // What strangers do is no news: they may be many.
+        let was_in = self.ticket.as_ref().is_some_and(|ticket| ticket.is_authenticated());
+        match self.client_id.as_deref().filter(|_| was_in) {
             Some(client_id) => info!(?client_id, peer = %self.peer, %reason, "closed"),
-            None => debug!(peer = %self.peer, %reason, "closed"),
+            None => debug!(client_id = ?self.client_id, peer = %self.peer, %reason, "closed"),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Error;
@@ -19,10 +20,15 @@ use crate::machine::ListenerId;
 /// Time to wait after the process ran out of something, before it accepts again.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// Time between two complaints about that.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// A bound listener.
 pub(crate) struct Listener<N: Network> {
     pub(crate) id: ListenerId,
-    pub(crate) address: SocketAddr,
+    /// None if it is no address of the network.
+    pub(crate) address: Option<SocketAddr>,
+    endpoint: config::Endpoint,
     listener: N::Listener,
 }
 
@@ -40,7 +46,8 @@ pub(crate) async fn bind<N: Network>(
         };
         for listener in network.bind(&configured.bind).await.map_err(failed)? {
             let address = network.address(&listener).map_err(failed)?;
-            bound.push(Listener { id: ListenerId(number), address, listener });
+            let endpoint = configured.bind.clone();
+            bound.push(Listener { id: ListenerId(number), address, endpoint, listener });
         }
     }
     Ok(bound)
@@ -49,9 +56,13 @@ pub(crate) async fn bind<N: Network>(
 /// Accepts until the broker stops.
 pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener<N>) {
     let name = worker.shared().listener_name(listener.id).clone();
-    info!(listener = %name, peer = %listener.address, "listening");
+    match listener.address {
+        Some(address) => info!(listener = %name, peer = %address, "listening"),
+        None => info!(listener = %name, peer = %listener.endpoint, "listening"),
+    }
+    let room = worker.network().room();
+    let mut complained: Option<Instant> = None;
     let mut stopped = std::pin::pin!(worker.shared().stopped());
-    let mut is_out_of_something = false;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -60,15 +71,15 @@ pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener
         };
         match accepted {
             Ok((accepted, peer)) => {
-                is_out_of_something = false;
-                worker.shared().place(accepted, listener.id, peer);
+                worker.shared().place(accepted, listener.id, peer, room);
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                if !is_out_of_something {
+                // Said seldom: what comes free is taken at once, and then there is none again.
+                if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
                     warn!(listener = %name, %error, "cannot accept connections");
+                    complained = Some(Instant::now());
                 }
-                is_out_of_something = true;
                 tokio::time::sleep(BACK_OFF).await;
             }
         }

@@ -14,6 +14,7 @@ pub(crate) struct Load {
     connections: AtomicUsize,
     bytes_received: AtomicU64,
     bytes_sent: AtomicU64,
+    refused: AtomicU64,
 }
 
 /// What the process uses, as far as its network's world can tell.
@@ -39,6 +40,11 @@ impl Load {
     /// One connection less.
     pub(crate) fn remove_connection(&self) {
         self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// A client was told that it may not come in. On the worker's own thread.
+    pub(crate) fn add_refused(&self) {
+        add(&self.refused, 1);
     }
 
     /// Bytes were read. On the worker's own thread.
@@ -67,6 +73,7 @@ pub(crate) fn readings<'a>(loads: impl Iterator<Item = &'a Load>, usage: Usage) 
     for load in loads {
         readings.bytes_received += load.bytes_received.load(Relaxed);
         readings.bytes_sent += load.bytes_sent.load(Relaxed);
+        readings.refused += load.refused.load(Relaxed);
     }
     readings
 }

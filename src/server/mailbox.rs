@@ -4,11 +4,12 @@
 //! A sender locks once and notifies once for a whole batch. Empty again, a mailbox keeps its
 //! vectors, so that mail costs no allocation. `worker.rs` reads it.
 
-use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::admission::Ticket;
+use super::peer::Peer;
 use crate::machine::{ConnectionId, ListenerId};
 use crate::plant::{self, Plant};
 
@@ -17,7 +18,8 @@ use crate::plant::{self, Plant};
 pub(crate) struct Arrival<A> {
     pub(crate) id: ConnectionId,
     pub(crate) listener: ListenerId,
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
+    pub(crate) ticket: Ticket,
     pub(crate) accepted: A,
 }
 

@@ -5,26 +5,31 @@
 //! to one of them. In production every worker is a thread (`threads.rs`); under simulation
 //! [`run`] is the whole broker as one future. Read `network.rs`, `worker.rs`, `connection.rs`.
 
+mod admission;
 mod clock;
 mod closed;
 mod compute;
 mod connection;
 pub(crate) mod door;
 mod input;
+mod keeper;
 mod listener;
 mod load;
 mod local;
 mod mailbox;
 mod network;
 mod output;
+mod peer;
 mod proxy;
 mod shared;
 mod signal;
+mod sockets;
 mod tcp;
 pub(crate) mod threads;
 mod timer;
 mod tls;
 mod transport;
+mod unix;
 mod websocket;
 mod worker;
 
@@ -35,16 +40,20 @@ use std::io;
 use std::sync::Arc;
 
 use crate::access::PasswordsError;
-use crate::config::{Bind, Config};
-use crate::machine::{Access, Durability, EFFORT_MAX, ListenerSettings, Seed, Settings};
+use crate::config::{Config, Endpoint};
+use crate::machine::{Access, EFFORT_MAX, ListenerSettings, Restorer, Seed, Settings};
+use crate::store::{self, Disk, Files};
 
 pub use clock::Clock;
 pub use closed::Closed;
+pub use keeper::Keeper;
 pub use load::Usage;
 pub(crate) use local::Local;
 pub use network::Network;
+pub use peer::Peer;
 pub use shared::Shared;
-pub use tcp::{Tcp, raise_descriptor_limit};
+pub use sockets::Sockets;
+pub use tcp::raise_descriptor_limit;
 pub use tls::TlsError;
 use transport::Layers;
 
@@ -56,8 +65,8 @@ pub enum Error {
     Bind {
         /// Its name in the configuration.
         listener: String,
-        /// Its address in the configuration.
-        address: Bind,
+        /// Where, by the configuration.
+        address: Endpoint,
         /// What the operating system says.
         #[source]
         error: io::Error,
@@ -65,6 +74,9 @@ pub enum Error {
     /// The operating system gives no randomness.
     #[error("the system's source of randomness cannot be read: {0}")]
     Entropy(#[source] io::Error),
+    /// What must survive cannot be kept.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The operating system gives no thread.
     #[error("a worker thread does not start: {0}")]
     Thread(#[source] io::Error),
@@ -112,15 +124,73 @@ pub(crate) fn shared_with<A>(
     clock: Clock,
     workers: u16,
 ) -> Result<Arc<Shared<A>>, Error> {
+    shared_from(None, config, plugins, seed, clock, workers)
+}
+
+/// As [`shared`], of a broker that keeps what must survive on this disk. The keeper is to be run
+/// beside the broker.
+///
+/// # Errors
+/// As [`shared`], and what is on the disk cannot be opened.
+pub fn shared_on<A, D: Disk>(
+    disk: D,
+    config: &Config,
+    seed: Seed,
+    clock: Clock,
+    workers: u16,
+) -> Result<(Arc<Shared<A>>, Keeper<D>), Error> {
+    shared_on_with(disk, config, &door::Plugins::default(), seed, clock, workers)
+}
+
+/// As [`shared_on`], with plugins that the configuration may name.
+pub(crate) fn shared_on_with<A, D: Disk>(
+    disk: D,
+    config: &Config,
+    plugins: &door::Plugins,
+    seed: Seed,
+    clock: Clock,
+    workers: u16,
+) -> Result<(Arc<Shared<A>>, Keeper<D>), Error> {
+    let (keeper, restorer) = keeper::open(disk, config, &seed)?;
+    let shared = shared_from(Some(restorer), config, plugins, seed, clock, workers)?;
+    Ok((shared, keeper))
+}
+
+fn shared_from<A>(
+    restorer: Option<Restorer>,
+    config: &Config,
+    plugins: &door::Plugins,
+    seed: Seed,
+    clock: Clock,
+    workers: u16,
+) -> Result<Arc<Shared<A>>, Error> {
     let mut policy = config.policy();
     policy.extend(&plugins.policy);
     let door = door::open(&config.authentication, plugins)?;
     let settings = Settings {
+        is_recording: restorer.is_some(),
         access: Access { is_judged: door.is_some(), authorise: policy.into_authoriser() },
         ..settings(config)
     };
     let listeners = shared::Listeners::new(transports(config)?);
-    Ok(Arc::new(Shared::new(settings, door, listeners, seed, clock, workers)))
+    let connect_timeout = config.limits.connect_timeout;
+    let admission = admission::Admission::new(&config.admission, connect_timeout, &seed, clock);
+    let state = (restorer, seed);
+    Ok(Arc::new(Shared::new(settings, (admission, door), listeners, state, clock, workers)))
+}
+
+/// The directory where the configuration wants sessions and messages kept.
+///
+/// # Errors
+/// It cannot be made, or is something else.
+pub(crate) fn open_directory(config: &Config) -> Result<Option<Files>, Error> {
+    let Some(directory) = &config.data_dir else { return Ok(None) };
+    let files = Files::create(directory).map_err(|error| store::Error::Io {
+        place: directory.display().to_string(),
+        action: "the data directory cannot be used",
+        error,
+    })?;
+    Ok(Some(files))
 }
 
 /// Puts in force what the configuration says of who may connect, who may do what, and of
@@ -204,7 +274,7 @@ pub async fn run<N: Network>(
 fn settings(config: &Config) -> Settings {
     let listener = |listener: &crate::config::Listener| ListenerSettings {
         connections_max: listener.connections_max,
-        durability: Durability::None,
+        durability: listener.durability.unwrap_or(config.durability),
     };
     Settings {
         limits: config.limits.clone(),
@@ -216,6 +286,6 @@ fn settings(config: &Config) -> Settings {
         access: Access::default(),
         effort_max: EFFORT_MAX,
         is_recording: false,
-        durability: Durability::None,
+        durability: config.durability,
     }
 }

@@ -1,7 +1,7 @@
-//! The network as the shell sees it: the seam where a simulator takes the place of TCP.
+//! The network as the shell sees it: the seam where a simulator takes the place of sockets.
 //!
 //! Only a trait. Everything the shell does on a network, every task that it starts, and what it
-//! asks of the operating system goes through it. `tcp.rs` is the real one; the simulator brings its own.
+//! asks of the operating system goes through it. `sockets.rs` is the real one; the simulator brings its own.
 
 use std::future::Future;
 use std::io;
@@ -11,30 +11,33 @@ use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::load::Usage;
+use super::peer::Peer;
 use crate::access::{Compute, Inline};
-use crate::config::Bind;
+use crate::config::Endpoint;
 
 /// Accepts connections and runs tasks.
 pub trait Network: Clone + Send + Sync + 'static {
-    /// A bound address.
+    /// A bound endpoint.
     type Listener: 'static;
     /// A connection that belongs to no worker yet, so that it can move to another thread.
     type Accepted: Send + 'static;
     /// A connection at home on its worker's thread.
     type Stream: AsyncRead + AsyncWrite + Unpin + 'static;
 
-    /// Binds the address: one listener, or two where "all interfaces" takes one for each
+    /// Binds the endpoint: one listener, or two where "all interfaces" takes one for each
     /// version of IP.
     ///
     /// # Errors
-    /// The host is not known, or the address cannot be bound.
-    fn bind(&self, bind: &Bind) -> impl Future<Output = io::Result<Vec<Self::Listener>>>;
+    /// The host is not known, the address or the file cannot be had, or this network has no such
+    /// endpoints.
+    fn bind(&self, endpoint: &Endpoint) -> impl Future<Output = io::Result<Vec<Self::Listener>>>;
 
-    /// The address that is really bound, with the port that the system chose.
+    /// The address that is really bound, with the port that the system chose; none if it is no
+    /// address of the network.
     ///
     /// # Errors
     /// The operating system's.
-    fn address(&self, listener: &Self::Listener) -> io::Result<SocketAddr>;
+    fn address(&self, listener: &Self::Listener) -> io::Result<Option<SocketAddr>>;
 
     /// The next connection, and where it comes from. Safe to cancel.
     ///
@@ -43,13 +46,19 @@ pub trait Network: Clone + Send + Sync + 'static {
     fn accept(
         &self,
         listener: &Self::Listener,
-    ) -> impl Future<Output = io::Result<(Self::Accepted, SocketAddr)>>;
+    ) -> impl Future<Output = io::Result<(Self::Accepted, Peer)>>;
 
     /// Makes the connection at home on this thread.
     ///
     /// # Errors
     /// The connection is of no use.
     fn adopt(&self, accepted: Self::Accepted) -> io::Result<Self::Stream>;
+
+    /// Connections that there may be at once, so that the process does not run out of what it
+    /// needs for all else. `usize::MAX`: nothing is known about that.
+    fn room(&self) -> usize {
+        usize::MAX
+    }
 
     /// What the process uses now. Nothing, where that would differ from run to run.
     fn usage(&self) -> Usage {

@@ -4,25 +4,29 @@
 //! connections with him and sees to it ([`Woken`]). Knows nothing of streams.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use tokio::sync::Notify;
-use tracing::{debug, warn};
+use tracing::{info, warn};
 
 use super::Transports;
+use super::admission::Admission;
 use super::clock::Clock;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
+use super::peer::Peer;
 use super::signal::Signal;
 use super::transport::Layers;
 use crate::access::{Authorise, Compute, Door};
+use crate::machine::record::Record;
 use crate::machine::{
-    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Seed, Settings, Timestamp,
+    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Restored, Restorer, Seed,
+    Settings, Shed, Timestamp,
 };
 use crate::plant::{self, Plant};
+use crate::store::{self, Inbox};
 
 /// Connections above the limit that are still accepted, to be told why they are refused. More
 /// are closed at once.
@@ -38,6 +42,8 @@ const INSIDE: u16 = u16::MAX;
 #[derive(Debug)]
 pub struct Shared<A> {
     core: Mutex<Core>,
+    /// What must survive goes there; none: nothing must.
+    inbox: Option<Arc<Inbox<Record>>>,
     /// How many threads wait for the machine.
     waiting: AtomicUsize,
     clock: Clock,
@@ -47,6 +53,7 @@ pub struct Shared<A> {
     /// Started when it is first needed.
     computer: OnceLock<Arc<dyn Compute>>,
     listeners: Listeners,
+    admission: Arc<Admission>,
     mailboxes: Vec<Mailbox<A>>,
     /// What each worker carries.
     loads: Vec<Arc<Load>>,
@@ -84,6 +91,38 @@ struct Core {
     machine: Machine,
     /// When the timer comes back by itself.
     armed: Option<Timestamp>,
+    /// On their way from the machine to the log. Empty: kept for their memory only.
+    records: Vec<Record>,
+    numbered: Vec<(store::Lsn, Record)>,
+}
+
+impl Core {
+    fn new(machine: Machine) -> Core {
+        Core { machine, armed: None, records: Vec::new(), numbered: Vec::new() }
+    }
+
+    /// Hands over what the machine has recorded. Under the lock, because their order counts.
+    fn hand_over(&mut self, inbox: &Inbox<Record>) {
+        if !self.machine.has_records() {
+            return;
+        }
+        let last = self.machine.poll_records(&mut self.records).0;
+        let first = last + 1 - self.records.len() as u64;
+        self.numbered.extend((first..).map(store::Lsn).zip(self.records.drain(..)));
+        inbox.hand_over(&mut self.numbered);
+        if let Some(cut) = self.machine.poll_droppable() {
+            inbox.drop_before(store::Lsn(cut.0));
+        }
+    }
+}
+
+/// Says what came out of the log.
+fn tell(restored: Restored) {
+    let Restored { sessions, subscriptions, waiting, retained } = restored;
+    info!(
+        "restored {sessions} sessions with {subscriptions} subscriptions, {waiting} messages that \
+         wait for them, and {retained} retained messages"
+    );
 }
 
 /// Connections to wake that belong to somebody else, by owner.
@@ -103,22 +142,32 @@ impl<A> Shared<A> {
     /// A broker that nobody can reach yet. All the machine's randomness comes from `seed`.
     pub(crate) fn new(
         settings: Settings,
-        door: Option<Door>,
+        (admission, door): (Arc<Admission>, Option<Door>),
         listeners: Listeners,
-        seed: Seed,
+        (restorer, seed): (Option<Restorer>, Seed),
         clock: Clock,
         workers: u16,
     ) -> Shared<A> {
         let limits = settings.limits.clone();
-        let machine = Machine::new(settings, seed, clock.now());
+        let (machine, inbox) = match restorer {
+            None => (Machine::new(settings, seed, clock.now()), None),
+            Some(restorer) => {
+                let durable = store::Lsn(restorer.last().0);
+                let (machine, restored) = restorer.finish(settings, seed, clock.now());
+                tell(restored);
+                (machine, Some(Arc::new(Inbox::new(durable))))
+            }
+        };
         Shared {
-            core: Mutex::new(Core { machine, armed: None }),
+            core: Mutex::new(Core::new(machine)),
+            inbox,
             waiting: AtomicUsize::new(0),
             clock,
             limits,
             door: door.map(|door| Mutex::new(Arc::new(door))),
             computer: OnceLock::new(),
             listeners,
+            admission,
             mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
             loads: (0..workers).map(|_| Arc::default()).collect(),
             inside: Mutex::new(BTreeMap::new()),
@@ -201,6 +250,9 @@ impl<A> Shared<A> {
         if is_sooner {
             core.armed = deadline;
         }
+        if let Some(inbox) = &self.inbox {
+            core.hand_over(inbox);
+        }
         let mut denials = Vec::new();
         core.machine.poll_denials(&mut denials);
         drop(core);
@@ -226,6 +278,19 @@ impl<A> Shared<A> {
         ids.into_iter().for_each(|id| woken.add(id));
         self.wake(&mut woken);
         Some(result)
+    }
+
+    /// Where what must survive goes; none: nothing must.
+    pub(crate) fn inbox(&self) -> Option<&Arc<Inbox<Record>>> {
+        self.inbox.as_ref()
+    }
+
+    /// Lets the [`Keeper`](super::Keeper) end when everything so far is on the disk. For when all
+    /// workers have ended.
+    pub fn close_log(&self) {
+        if let Some(inbox) = &self.inbox {
+            inbox.close();
+        }
     }
 
     /// Arms the timer anew: when the machine wants to be called next.
@@ -262,17 +327,21 @@ impl<A> Shared<A> {
         }
     }
 
-    /// Gives the connection to a worker, or closes it if there are far too many.
-    pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: SocketAddr) {
+    /// Gives the connection to a worker, or closes it if there are far too many, or too many of
+    /// its kind. `room`: how many the system has room for.
+    pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: Peer, room: usize) {
         let loads = self.loads.iter().map(|load| load.connections());
-        if loads.clone().sum::<usize>() >= self.limits.connections.saturating_add(REFUSALS_MAX) {
-            debug!(%peer, "refused at once: far above the limit of connections");
-            return;
+        let max = self.limits.connections.saturating_add(REFUSALS_MAX).min(room);
+        // A proxy speaks for others: it says for whom before long.
+        let address = peer.ip().filter(|_| !self.listeners.layers()[listener.0].trusts(peer));
+        if loads.clone().sum::<usize>() >= max {
+            return self.admission.shed(address, Shed::Connections);
         }
+        let Some(ticket) = self.admission.admit(address) else { return };
         let worker = fewest(loads);
         self.load(worker).add_connection();
         let id = self.name(worker);
-        self.mailbox(worker).hand_over(Arrival { id, listener, peer, accepted });
+        self.mailbox(worker).hand_over(Arrival { id, listener, peer, ticket, accepted });
     }
 
     /// What the worker carries.
@@ -282,7 +351,9 @@ impl<A> Shared<A> {
 
     /// What all workers have carried, for `$SYS`.
     pub(crate) fn readings(&self, usage: Usage) -> Readings {
-        readings(self.loads.iter().map(|load| &**load), usage)
+        let (sheds, failed_logins) = self.admission.counts();
+        let readings = readings(self.loads.iter().map(|load| &**load), usage);
+        Readings { sheds, failed_logins, ..readings }
     }
 
     /// Names a connection inside the process. The waiter is notified when it is woken.

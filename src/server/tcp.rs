@@ -1,75 +1,30 @@
-//! The network in production: TCP through tokio.
+//! TCP, and what the operating system says of the process.
 //!
-//! Socket options are set here and nowhere else. Knows nothing of MQTT.
+//! Socket options are set here and nowhere else. `sockets.rs` makes a network of it. Knows
+//! nothing of MQTT.
 
-use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
-use super::compute::Pool;
 use super::load::Usage;
-use super::network::Network;
-use crate::access::Compute;
-use crate::config::Bind;
 
 /// Connections that the kernel holds for us while we are busy.
-const BACKLOG: i32 = 4_096;
+pub(super) const BACKLOG: i32 = 4_096;
 /// Idle time after which the kernel asks whether the peer is still there. For clients that
 /// turned MQTT's own keep alive off.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(300);
 /// Time between two such questions.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
-/// TCP. Tasks run on the current thread's local runtime.
-#[derive(Clone, Copy, Debug)]
-pub struct Tcp;
-
-impl Network for Tcp {
-    type Listener = TcpListener;
-    type Accepted = std::net::TcpStream;
-    type Stream = TcpStream;
-
-    async fn bind(&self, bind: &Bind) -> io::Result<Vec<TcpListener>> {
-        match &bind.host {
-            None => bind_all_interfaces(bind.port),
-            // Blocks while the name is looked up: nothing is served yet.
-            Some(host) => bind_first((host.as_str(), bind.port).to_socket_addrs()?),
-        }
-    }
-
-    fn address(&self, listener: &TcpListener) -> io::Result<SocketAddr> {
-        listener.local_addr()
-    }
-
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(Self::Accepted, SocketAddr)> {
-        let (stream, peer) = listener.accept().await?;
-        Ok((stream.into_std()?, peer))
-    }
-
-    fn adopt(&self, accepted: Self::Accepted) -> io::Result<TcpStream> {
-        let keepalive =
-            TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-        accepted.set_nodelay(true)?;
-        SockRef::from(&accepted).set_tcp_keepalive(&keepalive)?;
-        TcpStream::from_std(accepted)
-    }
-
-    fn usage(&self) -> Usage {
-        usage()
-    }
-
-    fn computer(&self) -> Arc<dyn Compute> {
-        Arc::new(Pool::start())
-    }
-
-    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        tokio::task::spawn_local(task);
-    }
+/// Sets a new connection's options.
+pub(super) fn set_options(stream: &std::net::TcpStream) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    stream.set_nodelay(true)?;
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// Lets the process have as many descriptors as the system allows. Returns how many that are.
@@ -80,8 +35,16 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     rlimit::increase_nofile_limit(rlimit::INFINITY)
 }
 
+/// Descriptors that connections may have: an eighth is kept for files, at least 16 and at most
+/// 1,024 of them.
+pub(super) fn descriptors_for_connections() -> usize {
+    let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(rlimit::INFINITY);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    limit.saturating_sub((limit / 8).clamp(16, 1_024))
+}
+
 /// Memory and processor time, where the system has Linux's `/proc`.
-fn usage() -> Usage {
+pub(super) fn usage() -> Usage {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     Usage { memory_bytes: memory_bytes(&status), cpu_millis: cpu_millis(&stat) }
@@ -103,7 +66,7 @@ fn cpu_millis(stat: &str) -> u64 {
 }
 
 /// IPv4 and IPv6 on one port. A machine without IPv6 is served by IPv4 alone.
-fn bind_all_interfaces(port: u16) -> io::Result<Vec<TcpListener>> {
+pub(super) fn bind_all_interfaces(port: u16) -> io::Result<Vec<TcpListener>> {
     let v4 = listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))?;
     let port = v4.local_addr()?.port();
     match listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
@@ -114,7 +77,9 @@ fn bind_all_interfaces(port: u16) -> io::Result<Vec<TcpListener>> {
 }
 
 /// The first of a host's addresses that can be bound.
-fn bind_first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<Vec<TcpListener>> {
+pub(super) fn bind_first(
+    addresses: impl Iterator<Item = SocketAddr>,
+) -> io::Result<Vec<TcpListener>> {
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {
         match listen(address) {

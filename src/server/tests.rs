@@ -3,6 +3,7 @@
 //! What MQTT says is tested in the machine; here it is about bytes that come in pieces, peers
 //! that do not read or go without a word, and about time.
 
+mod admission;
 mod door;
 
 use std::future::{Future, pending};
@@ -19,8 +20,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::door::Plugins;
-use super::{Clock, Network, Shared, run, shared_with};
-use crate::config::{Bind, Config};
+use super::{Clock, Network, Peer, Shared, run, shared_with};
+use crate::config::{Config, Endpoint};
 use crate::machine::{Seed, Timestamp};
 use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason, Text, Version};
@@ -32,25 +33,28 @@ use crate::mqtt::wire::{
 /// A network whose connections are pipes.
 #[derive(Clone)]
 struct Pipes {
-    incoming: Arc<Mutex<mpsc::UnboundedReceiver<DuplexStream>>>,
+    incoming: Incoming,
 }
 
+/// What `accept` gives, one after the other.
+type Incoming = Arc<Mutex<mpsc::UnboundedReceiver<io::Result<(DuplexStream, Peer)>>>>;
+
 impl Network for Pipes {
-    type Listener = Arc<Mutex<mpsc::UnboundedReceiver<DuplexStream>>>;
+    type Listener = Incoming;
     type Accepted = DuplexStream;
     type Stream = DuplexStream;
 
-    async fn bind(&self, _bind: &Bind) -> io::Result<Vec<Self::Listener>> {
+    async fn bind(&self, _endpoint: &Endpoint) -> io::Result<Vec<Self::Listener>> {
         Ok(vec![self.incoming.clone()])
     }
 
-    fn address(&self, _listener: &Self::Listener) -> io::Result<SocketAddr> {
-        Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883)))
+    fn address(&self, _listener: &Self::Listener) -> io::Result<Option<SocketAddr>> {
+        Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 1883))))
     }
 
-    async fn accept(&self, listener: &Self::Listener) -> io::Result<(DuplexStream, SocketAddr)> {
+    async fn accept(&self, listener: &Self::Listener) -> io::Result<(DuplexStream, Peer)> {
         match listener.lock().await.recv().await {
-            Some(stream) => Ok((stream, SocketAddr::from((Ipv4Addr::LOCALHOST, 50_000)))),
+            Some(accepted) => accepted,
             None => pending().await,
         }
     }
@@ -67,7 +71,7 @@ impl Network for Pipes {
 /// A running broker.
 struct World {
     shared: Arc<Shared<DuplexStream>>,
-    outgoing: mpsc::UnboundedSender<DuplexStream>,
+    outgoing: mpsc::UnboundedSender<io::Result<(DuplexStream, Peer)>>,
     broker: JoinHandle<()>,
 }
 
@@ -110,8 +114,14 @@ fn with_plugins<F: Future<Output = ()>>(
 impl World {
     /// A connection that holds `capacity` bytes each way.
     fn open(&self, capacity: usize) -> Client {
+        self.open_from("127.0.0.1", capacity)
+    }
+
+    /// The same, from that address.
+    fn open_from(&self, address: &str, capacity: usize) -> Client {
         let (ours, theirs) = tokio::io::duplex(capacity);
-        self.outgoing.send(theirs).expect("the broker accepts");
+        let peer = SocketAddr::new(address.parse().expect("an address"), 50_000);
+        self.outgoing.send(Ok((theirs, peer.into()))).expect("the broker accepts");
         let decoder = Decoder::with_version(Sender::Broker, Version::V5, u32::MAX);
         Client { stream: ours, decoder, received: BytesMut::new() }
     }

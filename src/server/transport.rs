@@ -7,8 +7,9 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -16,6 +17,8 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::debug;
 
+use super::admission::Ticket;
+use super::peer::Peer;
 use super::proxy;
 use super::tls::Tls;
 use super::websocket;
@@ -39,7 +42,7 @@ pub(crate) struct Layers {
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     /// Where it connects from.
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Peer,
     /// The certificate that it showed.
     pub(crate) certificate: Option<Arc<PeerCertificate>>,
 }
@@ -48,6 +51,7 @@ pub(crate) struct Caller {
 pub(crate) struct Opened {
     stream: Box<dyn Duplex>,
     caller: Caller,
+    ticket: Rc<Ticket>,
 }
 
 /// A connection's bytes, whatever they travel in.
@@ -69,13 +73,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
 impl Layers {
     /// Opens a connection: the handshakes are made while it is read or written.
-    pub(crate) fn open<S: Duplex + 'static>(&self, stream: S, peer: SocketAddr) -> Transport<S> {
+    pub(crate) fn open<S: Duplex + 'static>(
+        &self,
+        stream: S,
+        peer: Peer,
+        ticket: &Rc<Ticket>,
+    ) -> Transport<S> {
         if self.tls.is_none() && self.websocket_bytes_max.is_none() && !self.is_proxied {
             return Transport::Plain(stream);
         }
-        let layers = self.clone();
+        let (layers, ticket) = (self.clone(), ticket.clone());
         Transport::Opening(Box::pin(async move {
-            let opened = layers.shake_hands(stream, peer).await;
+            let opened = layers.shake_hands(stream, peer, ticket).await;
             opened.inspect_err(|error| debug!(%peer, %error, "a connection could not be opened"))
         }))
     }
@@ -83,10 +92,11 @@ impl Layers {
     async fn shake_hands<S: Duplex + 'static>(
         self,
         stream: S,
-        peer: SocketAddr,
+        peer: Peer,
+        ticket: Rc<Ticket>,
     ) -> io::Result<Opened> {
         let caller = Caller { peer, certificate: None };
-        let opened = Opened { stream: Box::new(stream), caller };
+        let opened = Opened { stream: Box::new(stream), caller, ticket };
         let opened = if self.is_proxied { self.introduce(opened).await? } else { opened };
         let opened = self.encrypt(opened).await?;
         self.upgrade(opened).await
@@ -94,12 +104,14 @@ impl Layers {
 
     /// Reads the header of the PROXY protocol.
     async fn introduce(&self, mut opened: Opened) -> io::Result<Opened> {
-        if !self.trusts(opened.caller.peer.ip()) {
+        if !self.trusts(opened.caller.peer) {
             let cause = "only trusted proxies may connect here: see `trusted-proxies`";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, cause));
         }
         let (client, rest) = proxy::header(&mut opened.stream).await?;
-        opened.caller.peer = client.unwrap_or(opened.caller.peer);
+        if let Some(client) = client {
+            self.settle(&mut opened, client)?;
+        }
         opened.stream = Box::new(Rewound { unread: rest.freeze(), stream: opened.stream });
         Ok(opened)
     }
@@ -117,18 +129,34 @@ impl Layers {
     async fn upgrade(&self, mut opened: Opened) -> io::Result<Opened> {
         let Some(bytes_max) = self.websocket_bytes_max else { return Ok(opened) };
         let (stream, forwarded) = websocket::accept(opened.stream, bytes_max).await?;
-        if self.trusts(opened.caller.peer.ip()) {
+        opened.stream = Box::new(stream);
+        if self.trusts(opened.caller.peer) {
             let forwarded = forwarded.iter().map(String::as_str);
             if let Some(client) = proxy::forwarded_for(forwarded, &self.trusted_proxies) {
-                opened.caller.peer = SocketAddr::new(client, 0); // its port is not told
+                self.settle(&mut opened, SocketAddr::new(client, 0))?; // its port is not told
             }
         }
-        opened.stream = Box::new(stream);
         Ok(opened)
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
-        proxy::is_trusted(address, &self.trusted_proxies)
+    /// Takes note of where the client really connects from, as far as is known: one that is a
+    /// proxy may say later for whom it speaks.
+    fn settle(&self, opened: &mut Opened, client: SocketAddr) -> io::Result<()> {
+        opened.caller.peer = client.into();
+        if self.trusts(opened.caller.peer) || opened.ticket.settle(client.ip()) {
+            return Ok(());
+        }
+        let cause = "too many connections of its address";
+        Err(io::Error::new(io::ErrorKind::PermissionDenied, cause))
+    }
+
+    /// Whether the peer is believed about where its client connects from. Who may connect to a
+    /// Unix socket is said by its mode: there it is enough that proxies are spoken of at all.
+    pub(crate) fn trusts(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Tcp(address) => proxy::is_trusted(address.ip(), &self.trusted_proxies),
+            Peer::Unix => self.is_proxied || !self.trusted_proxies.is_empty(),
+        }
     }
 }
 
@@ -149,7 +177,7 @@ impl<S: Duplex> Transport<S> {
             let opened = ready!(opening.as_mut().poll(context));
             // A handshake that failed is not asked again: nothing comes after it.
             let (layered, result) = match opened {
-                Ok(Opened { stream, caller }) => {
+                Ok(Opened { stream, caller, .. }) => {
                     (Transport::Layered(stream, Some(Box::new(caller))), Ok(()))
                 }
                 Err(error) => (Transport::Layered(Box::new(tokio::io::empty()), None), Err(error)),

@@ -239,7 +239,7 @@ impl<N: Network> Worker<N> {
     }
 
     fn adopt(self: &Rc<Self>, arrival: Arrival<N::Accepted>) {
-        let Arrival { id, listener, peer, accepted } = arrival;
+        let Arrival { id, listener, peer, ticket, accepted } = arrival;
         let stream = match self.network.adopt(accepted) {
             Ok(stream) => stream,
             Err(error) => {
@@ -247,12 +247,13 @@ impl<N: Network> Worker<N> {
                 return self.shared.load(self.number).remove_connection();
             }
         };
-        let stream = self.shared.layers(listener).open(stream, peer);
+        let ticket = Rc::new(ticket);
+        let stream = self.shared.layers(listener).open(stream, peer, &ticket);
         let name = self.shared.listener_name(listener).clone();
         let load = self.shared.load(self.number).clone();
         let connection =
             Connection::new(id, (listener, name), peer, stream, load, self.shared.limits());
-        let connection = connection.behind_door(self.shared.door().is_some());
+        let connection = connection.with_ticket(ticket).behind_door(self.shared.door().is_some());
         let connection = Rc::new(RefCell::new(connection));
         self.table.borrow_mut().insert(id, connection.clone());
         self.spawn(drive(self.clone(), connection));

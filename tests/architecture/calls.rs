@@ -18,7 +18,7 @@ const RANDOM_MAPS: &[&str] = &[
 const SPAWNS: &[(&[&str], &[&str])] = &[
     (
         &["tokio::spawn", "tokio::task::spawn", "tokio::task::spawn_local"],
-        &["src/server/tcp.rs", "sim/src/network.rs"],
+        &["src/server/sockets.rs", "sim/src/network.rs"],
     ),
     (&["tokio::task::spawn_blocking", "tokio::task::block_in_place"], &[]),
     (
@@ -143,8 +143,11 @@ mod tests {
         assert_eq!(found("src/server/a.rs", "fn f() { tokio::spawn(x); }"), [1]);
         assert_eq!(found("src/server/a.rs", "use tokio::task::{self, spawn_local};"), [1]);
         assert_eq!(found("src/server/a.rs", "fn f() { m!(thread::Builder::new()); }"), [1]);
-        assert_eq!(found("src/server/tcp.rs", "fn f() { tokio::task::spawn_blocking(x); }"), [1]);
-        assert_eq!(found("src/server/tcp.rs", "fn f() { tokio::task::spawn_local(x); }"), []);
+        assert_eq!(
+            found("src/server/sockets.rs", "fn f() { tokio::task::spawn_blocking(x); }"),
+            [1]
+        );
+        assert_eq!(found("src/server/sockets.rs", "fn f() { tokio::task::spawn_local(x); }"), []);
         assert_eq!(found("src/server/a.rs", "fn f() { self.network.spawn(x); }"), []);
     }
 

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use stormpetrel::config::{Authentication, Authorisation, Bind, Config, Listener};
+use stormpetrel::config::{Admission, Authentication, Authorisation, Bind, Config, Listener};
 use stormpetrel::machine::{Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
 use stormpetrel::server::{self, Clock, Network, Shared};
@@ -108,6 +108,8 @@ fn config(broker: &Broker) -> Config {
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
         limits: limits(broker),
+        // The oracle knows nothing of addresses.
+        admission: Admission::unlimited(),
         authentication: vec![Authentication::Anonymous { is_allowed: true }],
         authorisation: broker
             .policies

@@ -118,7 +118,12 @@ fn the_version_is_retained_and_the_rest_is_published_at_each_interval() {
         )
     );
     broker.ask(client, subscribe_with("$SYS/#", live_only(Q0), None));
+    let mut sheds = Sheds::default();
+    sheds.count(Shed::AddressRate);
     broker.handle(Input::Measured(Readings {
+        sheds,
+        failed_logins: 2,
+        refused: 3,
         bytes_received: 1_234,
         bytes_sent: 4_321,
         memory_bytes: 3 << 20,
@@ -141,6 +146,11 @@ fn the_version_is_retained_and_the_rest_is_published_at_each_interval() {
         "clients/disconnected=1",
         "clients/maximum=1",
         "clients/total=2",
+        "clients/refused=3",
+        "clients/shed=1",
+        "clients/shed/address-rate=1",
+        "clients/shed/logins=0",
+        "clients/failed-logins=2",
         "messages/publish/received=0",
         "messages/retained/count=1",
         "messages/subscriptions/count=2",

@@ -5,17 +5,20 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::super::admission::Ticket;
 use super::super::network::Network;
 use super::super::transport::Transport;
 use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
-use crate::access::{ConnectRequest, Judgement};
+use crate::access::{ConnectRequest, Door, Judgement, Refusal};
 use crate::machine::{self, ConnectionId};
 use crate::mqtt::wire::{Connect, Packet};
 
@@ -52,12 +55,35 @@ pub(super) fn judge<N: Network>(
         username: connect.username.clone(),
         password: connect.password.clone(),
         listener: connection.listener_name.clone(),
-        address: Some(connection.peer.ip()),
+        address: connection.peer.ip(),
         certificate: connection.certificate.clone(),
         computer: worker.shared().computer(|| worker.network().computer()),
     };
-    let judgement = Box::pin(async move { door.judge(&request).await });
+    let judgement = judgement(connection.ticket.as_ref(), door, request);
     connection.judging = Some(Box::new(Judging { judgement, held: Held { connect, rest } }));
+}
+
+/// What the plugins say; that of a client that has to wait after too many failures is said
+/// without them. Only who gives a user name can guess a password.
+fn judgement(
+    ticket: Option<&Rc<Ticket>>,
+    door: Arc<Door>,
+    request: ConnectRequest,
+) -> Pin<Box<dyn Future<Output = Judgement>>> {
+    let named = ticket.zip(request.username.as_deref());
+    let login = match named.map(|(ticket, name)| ticket.log_in(name)) {
+        Some(None) => return Box::pin(ready(Judgement::Refused(Refusal::Throttled))),
+        Some(Some(login)) => login,
+        None => return Box::pin(async move { door.judge(&request).await }),
+    };
+    Box::pin(async move {
+        if !login.delay().is_zero() {
+            tokio::time::sleep(login.delay()).await;
+        }
+        let judgement = door.judge(&request).await;
+        login.finish(&judgement);
+        judgement
+    })
 }
 
 /// Hands a client that was judged to the machine, and then what it sent meanwhile.
@@ -74,6 +100,12 @@ pub(super) fn enter<N: Network>(
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// With its place at the door.
+    pub(crate) fn with_ticket(mut self, ticket: Rc<Ticket>) -> Connection<S> {
+        self.ticket = Some(ticket);
+        self
+    }
+
     /// Whether the plugins are asked before its client is let in.
     pub(crate) fn behind_door(mut self, has_door: bool) -> Connection<S> {
         self.has_door = has_door;

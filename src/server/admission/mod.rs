@@ -1,0 +1,231 @@
+//! Admission: who may stand at the door at all, before anything that he says is looked at.
+//!
+//! A connection gets a [`Ticket`] when it is accepted, before TLS, or is closed at once. The
+//! ticket is told where its client really connects from, once a proxy has said so, and when it
+//! has authenticated; dropped, it gives its places back. What is counted is in `places.rs`, how
+//! long logins wait in `logins.rs`; both are pure. Who is let in then is decided by the plugins
+//! (`door.rs`). Connections of exempt addresses, of proxies that speak for themselves and over
+//! Unix sockets have no source: of them only those that have not authenticated are counted.
+
+mod expiring;
+mod logins;
+mod places;
+mod source;
+mod told;
+
+use std::cell::Cell;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use foldhash::quality::FixedState;
+use tracing::{info, warn};
+
+use self::logins::{Attempt, Logins};
+use self::places::Places;
+use self::source::Source;
+use self::told::Told;
+use super::clock::Clock;
+use crate::access::{Judgement, Refusal};
+use crate::config;
+use crate::machine::{Seed, Shed, Sheds, Timestamp};
+
+/// What all workers know of who stands at the door.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    exempt: Vec<config::Subnet>,
+    clock: Clock,
+    book: Mutex<Book>,
+}
+
+#[derive(Debug)]
+struct Book {
+    places: Places,
+    logins: Logins,
+    sheds: Sheds,
+    failed_logins: u64,
+    told_of_sheds: Told,
+    told_of_failures: Told,
+}
+
+/// A connection's place. Given back when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    admission: Arc<Admission>,
+    source: Cell<Option<Source>>,
+    is_authenticated: Cell<bool>,
+}
+
+/// A login whose verdict is awaited.
+#[derive(Debug)]
+pub(crate) struct Login {
+    ticket: Rc<Ticket>,
+    /// None if the source is not limited.
+    attempt: Option<Attempt>,
+}
+
+impl Admission {
+    /// `connect_timeout`: milliseconds that a client has to log in. All randomness comes from
+    /// `seed`.
+    pub(super) fn new(
+        limits: &config::Admission,
+        connect_timeout: u64,
+        seed: &Seed,
+        clock: Clock,
+    ) -> Arc<Admission> {
+        let key = seed.iter().fold(0_u64, |key, byte| key.rotate_left(8) ^ u64::from(*byte));
+        let hasher = FixedState::with_seed(key);
+        let book = Book {
+            places: Places::new(limits.clone(), hasher.clone()),
+            logins: Logins::new(limits.clone(), connect_timeout, hasher),
+            sheds: Sheds::default(),
+            failed_logins: 0,
+            told_of_sheds: Told::default(),
+            told_of_failures: Told::default(),
+        };
+        let exempt = limits.exempt_addresses.clone();
+        Arc::new(Admission { exempt, clock, book: Mutex::new(book) })
+    }
+
+    /// Lets a connection in that comes from there, or from nowhere in particular.
+    pub(super) fn admit(self: &Arc<Admission>, address: Option<IpAddr>) -> Option<Ticket> {
+        let source = self.source(address);
+        let now = self.clock.now();
+        let mut book = self.book();
+        if let Err(reason) = book.places.open(source, now) {
+            book.shed(source, reason, now);
+            return None;
+        }
+        drop(book);
+        let (source, is_authenticated) = (Cell::new(source), Cell::new(false));
+        Some(Ticket { admission: self.clone(), source, is_authenticated })
+    }
+
+    /// A connection was turned away because there are far too many.
+    pub(super) fn shed(&self, address: Option<IpAddr>, reason: Shed) {
+        let source = self.source(address);
+        self.book().shed(source, reason, self.clock.now());
+    }
+
+    /// How many were turned away, and how many logins have failed.
+    pub(super) fn counts(&self) -> (Sheds, u64) {
+        let book = self.book();
+        (book.sheds, book.failed_logins)
+    }
+
+    /// The address as far as limits are concerned.
+    fn source(&self, address: Option<IpAddr>) -> Option<Source> {
+        let address = address.filter(|address| !self.exempt.iter().any(|e| e.contains(*address)));
+        address.map(Source::from)
+    }
+
+    /// No code that can panic runs under this lock, but for what would be our own mistake.
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Book {
+    fn shed(&mut self, source: Option<Source>, reason: Shed, now: Timestamp) {
+        self.sheds.count(reason);
+        if let Some(count) = self.told_of_sheds.tell(source, now) {
+            let (peer, reason) = (words(source), reason.name());
+            warn!(%peer, %reason, count, "turned away, and `count` more since the last such line");
+        }
+    }
+
+    fn fail(&mut self, source: Option<Source>, now: Timestamp) {
+        self.failed_logins += 1;
+        if let Some(count) = self.told_of_failures.tell(source, now) {
+            info!(peer = %words(source), count, "a login failed, and `count` more since the last such line");
+        }
+    }
+}
+
+/// For logs.
+fn words(source: Option<Source>) -> String {
+    source.map_or_else(|| "not limited".to_owned(), |source| source.to_string())
+}
+
+impl Ticket {
+    /// Takes note of where the client really connects from. Whether it may stay.
+    pub(super) fn settle(&self, address: IpAddr) -> bool {
+        let Some(source) = self.admission.source(Some(address)) else { return true };
+        if self.source.get().is_some() {
+            return true; // it told so already
+        }
+        let now = self.admission.clock.now();
+        let mut book = self.admission.book();
+        match book.places.settle(source, now) {
+            Ok(()) => {
+                self.source.set(Some(source));
+                true
+            }
+            Err(reason) => {
+                book.shed(Some(source), reason, now);
+                false
+            }
+        }
+    }
+
+    /// The client is in.
+    pub(super) fn authenticate(&self) {
+        if !self.is_authenticated.replace(true) {
+            self.admission.book().places.authenticate(self.source.get());
+        }
+    }
+
+    /// Whether the client is in.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.is_authenticated.get()
+    }
+
+    /// The client wants to log in with this name. None if it has to wait.
+    pub(super) fn log_in(self: &Rc<Ticket>, name: &str) -> Option<Login> {
+        let ticket = self.clone();
+        let Some(source) = self.source.get() else { return Some(Login { ticket, attempt: None }) };
+        let now = self.admission.clock.now();
+        let mut book = self.admission.book();
+        match book.logins.begin(source, name, now) {
+            Ok(attempt) => Some(Login { ticket, attempt: Some(attempt) }),
+            Err(_) => {
+                book.shed(Some(source), Shed::Logins, now);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut book = self.admission.book();
+        book.places.close(self.source.get(), self.is_authenticated.get());
+    }
+}
+
+impl Login {
+    /// How long to wait before the client is judged.
+    pub(super) fn delay(&self) -> Duration {
+        Duration::from_millis(self.attempt.map_or(0, |attempt| attempt.delay))
+    }
+
+    /// Takes note of the verdict.
+    pub(super) fn finish(self, judgement: &Judgement) {
+        let source = self.ticket.source.get();
+        let now = self.ticket.admission.clock.now();
+        let mut book = self.ticket.admission.book();
+        match (judgement, self.attempt) {
+            (Judgement::Accepted(_), Some(attempt)) => book.logins.succeed(attempt, now),
+            (Judgement::Accepted(_), None) => {}
+            (Judgement::Refused(Refusal::BadCredentials | Refusal::NotAuthorized), attempt) => {
+                if let Some(attempt) = attempt {
+                    book.logins.fail(attempt, now);
+                }
+                book.fail(source, now);
+            }
+            // Nobody has looked at the password.
+            (Judgement::Refused(Refusal::Busy | Refusal::Unavailable | Refusal::Throttled), _) => {}
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The network in production: TCP and Unix sockets, through tokio.
+//!
+//! `tcp.rs` and `unix.rs` bind; here is what a broker with both needs. Knows nothing of MQTT.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+use super::compute::Pool;
+use super::load::Usage;
+use super::network::Network;
+use super::peer::Peer;
+use super::unix::BoundFile;
+use super::{tcp, unix};
+use crate::access::Compute;
+use crate::config::Endpoint;
+
+/// The sockets of this machine. Tasks run on the current thread's local runtime.
+#[derive(Clone, Copy, Debug)]
+pub struct Sockets;
+
+/// A socket that is listened to.
+#[derive(Debug)]
+pub enum Listener {
+    /// At an address.
+    Tcp(TcpListener),
+    /// At a file.
+    Unix(BoundFile),
+}
+
+/// A connection that belongs to no runtime yet.
+#[derive(Debug)]
+pub enum Accepted {
+    /// Over TCP.
+    Tcp(std::net::TcpStream),
+    /// Over a Unix socket.
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// A connection at home in a runtime.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a Unix socket.
+    Unix(UnixStream),
+}
+
+impl Network for Sockets {
+    type Listener = Listener;
+    type Accepted = Accepted;
+    type Stream = Stream;
+
+    async fn bind(&self, endpoint: &Endpoint) -> io::Result<Vec<Listener>> {
+        let bind = match endpoint {
+            Endpoint::Unix(socket) => return Ok(vec![Listener::Unix(unix::listen(socket)?)]),
+            Endpoint::Tcp(bind) => bind,
+        };
+        let bound = match &bind.host {
+            None => tcp::bind_all_interfaces(bind.port)?,
+            // Blocks while the name is looked up: nothing is served yet.
+            Some(host) => tcp::bind_first((host.as_str(), bind.port).to_socket_addrs()?)?,
+        };
+        Ok(bound.into_iter().map(Listener::Tcp).collect())
+    }
+
+    fn address(&self, listener: &Listener) -> io::Result<Option<SocketAddr>> {
+        match listener {
+            Listener::Tcp(listener) => listener.local_addr().map(Some),
+            Listener::Unix(_) => Ok(None),
+        }
+    }
+
+    async fn accept(&self, listener: &Listener) -> io::Result<(Accepted, Peer)> {
+        match listener {
+            Listener::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Accepted::Tcp(stream.into_std()?), peer.into()))
+            }
+            Listener::Unix(file) => {
+                Ok((Accepted::Unix(file.accept().await?.into_std()?), Peer::Unix))
+            }
+        }
+    }
+
+    fn adopt(&self, accepted: Accepted) -> io::Result<Stream> {
+        match accepted {
+            Accepted::Tcp(stream) => {
+                tcp::set_options(&stream)?;
+                TcpStream::from_std(stream).map(Stream::Tcp)
+            }
+            Accepted::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+        }
+    }
+
+    fn room(&self) -> usize {
+        tcp::descriptors_for_connections()
+    }
+
+    fn usage(&self) -> Usage {
+        tcp::usage()
+    }
+
+    fn computer(&self) -> Arc<dyn Compute> {
+        Arc::new(Pool::start())
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        tokio::task::spawn_local(task);
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true // both are
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(context),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(context),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Strangers at the door: how many, how fast, and how often they may guess.
+
+use super::*;
+use crate::access::{Authenticate, ConnectRequest, Refusal, Verdict};
+use crate::config::{Admission, Authentication, Listener};
+use crate::machine::{Limits, Shed};
+use crate::server::load::Usage;
+
+const HERE: &str = "192.0.2.1";
+const THERE: &str = "2001:db8::1";
+
+/// A broker whose clients must know a password: "good".
+fn with_admission<F: Future<Output = ()>>(
+    change: impl FnOnce(&mut Config),
+    scenario: impl FnOnce(World) -> F,
+) {
+    let authentication = vec![Authentication::Named("password".to_owned())];
+    let admission = Admission { exempt_addresses: Vec::new(), ..Admission::unlimited() };
+    let mut config = Config { authentication, admission, ..Config::default() };
+    change(&mut config);
+    let mut plugins = Plugins::default();
+    plugins.register("password", Password);
+    with_plugins(&config, plugins, scenario);
+}
+
+/// Lets in who says "good".
+struct Password;
+
+impl Authenticate for Password {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        match request.password.as_deref() {
+            Some(b"good") => Verdict::Proven,
+            _ => Verdict::Refused(Refusal::BadCredentials),
+        }
+    }
+}
+
+impl World {
+    fn sheds(&self, reason: Shed) -> u64 {
+        self.shared.readings(Usage::default()).sheds.get(reason)
+    }
+
+    /// Logs in from there; none if the connection is closed without an answer.
+    async fn log_in(&self, address: &str, user: &str, password: &str) -> (Client, Option<Reason>) {
+        let mut client = self.open_from(address, 1_000);
+        let reason = client.log_in(user, password).await;
+        (client, reason)
+    }
+}
+
+impl Client {
+    async fn log_in(&mut self, user: &str, password: &str) -> Option<Reason> {
+        let mut connect = connect(&format!("{user}-{password}"));
+        connect.will = None;
+        connect.username = Some(text(user));
+        connect.password = Some(Bytes::copy_from_slice(password.as_bytes()));
+        // It may be closed already.
+        let _ = self.stream.write_all(&bytes_of(&Packet::Connect(Box::new(connect)))).await;
+        match self.recv().await {
+            Some(Packet::ConnAck(answer)) => Some(answer.reason),
+            None => None,
+            other => panic!("a CONNACK was to come, not {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_gets_places_back() {
+    with_admission(
+        |config| config.admission.connections_per_address = 2,
+        async |world| {
+            let first = world.log_in(HERE, "a", "good").await;
+            let second = world.log_in(HERE, "b", "good").await;
+            assert_eq!((first.1, second.1), (Some(Reason::Success), Some(Reason::Success)));
+            assert_eq!(world.log_in(HERE, "c", "good").await.1, None, "closed without a word");
+            assert_eq!(world.sheds(Shed::AddressConnections), 1);
+            let other = world.log_in(THERE, "c", "good").await;
+            assert_eq!(other.1, Some(Reason::Success));
+            // Of one network of IPv6 all count together.
+            let third = world.log_in("2001:db8::ffff", "d", "good").await;
+            assert_eq!(third.1, Some(Reason::Success));
+            assert_eq!(world.log_in("2001:db8::2", "e", "good").await.1, None);
+            drop(first);
+            while world.connections() > 3 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(world.log_in(HERE, "c", "good").await.1, Some(Reason::Success));
+        },
+    );
+}
+
+#[test]
+fn exempt_addresses_are_not_limited() {
+    with_admission(
+        |config| {
+            config.admission.connections_per_address = 1;
+            config.admission.connection_rate_per_address = 1;
+            config.admission.failed_logins = 1;
+            config.admission.exempt_addresses = vec!["192.0.2.0/24".parse().expect("a subnet")];
+        },
+        async |world| {
+            for _ in 0..50 {
+                let failed = world.log_in(HERE, "a", "bad").await.1;
+                assert_eq!(failed, Some(Reason::BadUserNameOrPassword));
+            }
+            assert_eq!(world.shared.readings(Usage::default()).failed_logins, 50);
+        },
+    );
+}
+
+#[test]
+fn connections_of_an_address_come_at_a_rate() {
+    with_admission(
+        |config| config.admission.connection_rate_per_address = 3,
+        async |world| {
+            let mut clients = Vec::new();
+            for number in 0..40 {
+                clients.push(world.log_in(HERE, &number.to_string(), "good").await);
+            }
+            let admitted = clients.iter().filter(|client| client.1.is_some()).count();
+            assert_eq!((admitted, world.sheds(Shed::AddressRate)), (30, 10));
+            assert!(world.log_in(THERE, "x", "good").await.1.is_some());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            for is_admitted in [true, true, true, false] {
+                assert_eq!(world.log_in(HERE, "y", "good").await.1.is_some(), is_admitted);
+            }
+        },
+    );
+}
+
+#[test]
+fn those_who_do_not_log_in_are_few_and_go_in_time() {
+    with_admission(
+        |config| {
+            config.admission.unauthenticated_per_address = 3;
+            config.admission.unauthenticated = 6;
+        },
+        async |world| {
+            // Who is in does not count.
+            for user in ["a", "b", "c", "d", "e", "f", "g"] {
+                let (client, reason) = world.log_in(HERE, user, "good").await;
+                assert_eq!(reason, Some(Reason::Success));
+                std::mem::forget(client);
+            }
+            let silent: Vec<Client> = (0..3).map(|_| world.open_from(HERE, 100)).collect();
+            assert_eq!(world.log_in(HERE, "x", "good").await.1, None);
+            assert_eq!(world.sheds(Shed::AddressUnauthenticated), 1);
+            let others: Vec<Client> =
+                (0..3).map(|n| world.open_from(&format!("192.0.2.{}", 9 + n), 100)).collect();
+            assert_eq!(world.log_in(THERE, "x", "good").await.1, None);
+            assert_eq!(world.sheds(Shed::Unauthenticated), 1);
+            // The time for CONNECT, and that for the peer to close too.
+            tokio::time::sleep(Duration::from_millis(12_001)).await;
+            assert_eq!(world.log_in(THERE, "x", "good").await.1, Some(Reason::Success));
+            assert_eq!(world.log_in(HERE, "x", "good").await.1, Some(Reason::Success));
+            drop((silent, others));
+        },
+    );
+}
+
+#[test]
+fn who_guesses_waits_and_nobody_else_does() {
+    with_admission(
+        |config| {
+            config.admission.failed_logins = 3;
+            config.admission.failed_logins_per_user = 10;
+        },
+        async |world| {
+            const BAD: Option<Reason> = Some(Reason::BadUserNameOrPassword);
+            const LATER: Option<Reason> = Some(Reason::ConnectionRateExceeded);
+            for _ in 0..3 {
+                assert_eq!(world.log_in(HERE, "ann", "bad").await.1, BAD);
+            }
+            for password in ["bad", "good"] {
+                assert_eq!(world.log_in(HERE, "ann", password).await.1, LATER);
+            }
+            let asked = Instant::now();
+            assert_eq!(world.log_in(HERE, "bob", "good").await.1, Some(Reason::Success));
+            assert_eq!(world.log_in(THERE, "ann", "good").await.1, Some(Reason::Success));
+            assert_eq!(asked.elapsed(), Duration::ZERO);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert_eq!(world.log_in(HERE, "ann", "bad").await.1, BAD);
+            tokio::time::sleep(Duration::from_millis(1_999)).await;
+            assert_eq!(world.log_in(HERE, "ann", "good").await.1, LATER);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(world.log_in(HERE, "ann", "good").await.1, Some(Reason::Success));
+            assert_eq!(world.sheds(Shed::Logins), 3);
+
+            // Many guess: a stranger is answered late, who is known there is not.
+            for guesser in 0..20 {
+                world.log_in(&format!("192.0.2.{}", 100 + guesser), "ann", "bad").await;
+            }
+            for (address, secs) in [(THERE, 0), ("198.51.100.1", 5), ("198.51.100.1", 0)] {
+                let asked = Instant::now();
+                assert_eq!(world.log_in(address, "ann", "good").await.1, Some(Reason::Success));
+                assert_eq!(asked.elapsed().as_secs(), secs, "{address}");
+            }
+        },
+    );
+}
+
+/// The delay leaves time to be judged.
+#[test]
+fn a_login_that_is_answered_late_is_answered_in_time() {
+    with_admission(
+        |config| {
+            config.admission.failed_logins_per_user = 1;
+            config.limits = Limits { connect_timeout: 1_000, ..Limits::default() };
+        },
+        async |world| {
+            for _ in 0..3 {
+                world.log_in(HERE, "ann", "bad").await;
+            }
+            let asked = Instant::now();
+            assert_eq!(world.log_in(THERE, "ann", "good").await.1, Some(Reason::Success));
+            assert_eq!(asked.elapsed().as_millis(), 500);
+        },
+    );
+}
+
+#[test]
+fn behind_a_proxy_its_clients_are_limited_and_it_is_not() {
+    const PROXY: &str = "10.0.0.1";
+    with_admission(
+        |config| {
+            config.admission.connections_per_address = 2;
+            config.admission.failed_logins = 1;
+            let Listener { is_proxied, trusted_proxies, .. } = &mut config.listeners[0];
+            *is_proxied = true;
+            *trusted_proxies = vec!["10.0.0.0/8".parse().expect("a subnet")];
+        },
+        async |world| {
+            let open = async |address: &str| {
+                let mut client = world.open_from(PROXY, 1_000);
+                let header = format!("PROXY TCP4 {address} 10.0.0.1 80 1883\r\n");
+                client.stream.write_all(header.as_bytes()).await.expect("the broker reads");
+                client
+            };
+            let mut clients = Vec::new();
+            for number in 0..20 {
+                for want in [Some(Reason::Success), Some(Reason::Success), None] {
+                    let mut client = open(&format!("192.0.2.{number}")).await;
+                    let user = clients.len().to_string();
+                    assert_eq!(client.log_in(&user, "good").await, want);
+                    clients.push(client);
+                }
+            }
+            assert_eq!(world.sheds(Shed::AddressConnections), 20);
+            drop(clients);
+            while world.connections() > 0 {
+                tokio::task::yield_now().await;
+            }
+            for (address, want) in [
+                ("192.0.2.1", Reason::BadUserNameOrPassword),
+                ("192.0.2.1", Reason::ConnectionRateExceeded),
+                ("192.0.2.2", Reason::BadUserNameOrPassword),
+            ] {
+                assert_eq!(open(address).await.log_in("ann", "bad").await, Some(want));
+            }
+        },
+    );
+}
+
+#[test]
+fn a_lack_of_descriptors_is_waited_for_and_passes() {
+    with_broker(async |world| {
+        let started = Instant::now();
+        for _ in 0..50 {
+            let lack = io::Error::other("no descriptor is left");
+            world.outgoing.send(Err(lack)).expect("the broker accepts");
+        }
+        let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
+        world.outgoing.send(Err(aborted)).expect("the broker accepts");
+        world.connect("c", 1_000).await;
+        assert_eq!(started.elapsed().as_millis() / 100, 50, "not at once, and no longer");
+    });
+}
