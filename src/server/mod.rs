@@ -236,10 +236,9 @@ pub(crate) fn transports(config: &Config) -> Result<Transports, Error> {
     let layers = |listener: &crate::config::Listener| {
         let failed = |error| Error::Tls { listener: listener.name.clone(), error };
         let tls = listener.certificates.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
-        let bytes_max = usize::try_from(config.limits.packet_bytes).unwrap_or(usize::MAX);
         let layers = Layers {
             tls,
-            websocket_bytes_max: listener.is_websocket.then_some(bytes_max),
+            is_websocket: listener.is_websocket,
             is_proxied: listener.is_proxied,
             trusted_proxies: listener.trusted_proxies.as_slice().into(),
         };

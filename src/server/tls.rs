@@ -3,11 +3,11 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446), as `rustls` has them. As in amqtt, a client may show a
 //! certificate if there is an authority to check it against, and must if it is required.
 
-use std::io;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -206,9 +206,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tls<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.is_unflushed {
-            self.flush(context)?;
+            // Whoever takes nothing any more may still have sent something.
+            let _ = self.flush(context);
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        // The stream gives one record at a time; what else has come is decrypted already.
+        let mut records = self.stream.get_mut().1.reader();
+        while let Ok(more) = records.fill_buf()
+            && !more.is_empty()
+            && buffer.remaining() > 0
+        {
+            let count = more.len().min(buffer.remaining());
+            buffer.put_slice(&more[..count]);
+            records.consume(count);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
