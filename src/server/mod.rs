@@ -46,6 +46,7 @@ use crate::store::{self, Disk, Files};
 
 pub use clock::Clock;
 pub use closed::Closed;
+pub use door::Plugins;
 pub use keeper::Keeper;
 pub use load::Usage;
 pub(crate) use local::Local;
@@ -54,7 +55,7 @@ pub use peer::Peer;
 pub use shared::Shared;
 pub use sockets::Sockets;
 pub use tcp::raise_descriptor_limit;
-pub use tls::TlsError;
+pub use tls::{Cryptography, TlsError};
 use transport::Layers;
 
 /// Why the broker does not start.
@@ -113,13 +114,16 @@ pub fn shared<A>(
     clock: Clock,
     workers: u16,
 ) -> Result<Arc<Shared<A>>, Error> {
-    shared_with(config, &door::Plugins::default(), seed, clock, workers)
+    shared_with(config, &Plugins::default(), seed, clock, workers)
 }
 
 /// As [`shared`], with plugins that the configuration may name.
-pub(crate) fn shared_with<A>(
+///
+/// # Errors
+/// As those of [`shared`].
+pub fn shared_with<A>(
     config: &Config,
-    plugins: &door::Plugins,
+    plugins: &Plugins,
     seed: Seed,
     clock: Clock,
     workers: u16,
@@ -139,14 +143,17 @@ pub fn shared_on<A, D: Disk>(
     clock: Clock,
     workers: u16,
 ) -> Result<(Arc<Shared<A>>, Keeper<D>), Error> {
-    shared_on_with(disk, config, &door::Plugins::default(), seed, clock, workers)
+    shared_on_with(disk, config, &Plugins::default(), seed, clock, workers)
 }
 
 /// As [`shared_on`], with plugins that the configuration may name.
-pub(crate) fn shared_on_with<A, D: Disk>(
+///
+/// # Errors
+/// As [`shared_on`].
+pub fn shared_on_with<A, D: Disk>(
     disk: D,
     config: &Config,
-    plugins: &door::Plugins,
+    plugins: &Plugins,
     seed: Seed,
     clock: Clock,
     workers: u16,
@@ -159,7 +166,7 @@ pub(crate) fn shared_on_with<A, D: Disk>(
 fn shared_from<A>(
     restorer: Option<Restorer>,
     config: &Config,
-    plugins: &door::Plugins,
+    plugins: &Plugins,
     seed: Seed,
     clock: Clock,
     workers: u16,
@@ -172,7 +179,7 @@ fn shared_from<A>(
         access: Access { is_judged: door.is_some(), authorise: policy.into_authoriser() },
         ..settings(config)
     };
-    let listeners = shared::Listeners::new(transports(config)?);
+    let listeners = shared::Listeners::new(transports(config, &plugins.cryptography)?);
     let connect_timeout = config.limits.connect_timeout;
     let admission = admission::Admission::new(&config.admission, connect_timeout, &seed, clock);
     let state = (restorer, seed);
@@ -201,9 +208,9 @@ pub(crate) fn open_directory(config: &Config) -> Result<Option<Files>, Error> {
 pub(crate) fn reload<A>(
     shared: &Shared<A>,
     config: &Config,
-    plugins: &door::Plugins,
+    plugins: &Plugins,
 ) -> Result<(), Error> {
-    let transports = transports(config)?;
+    let transports = transports(config, &plugins.cryptography)?;
     let door = door::open(&config.authentication, plugins)?;
     let mut policy = config.policy();
     policy.extend(&plugins.policy);
@@ -221,7 +228,7 @@ pub(crate) fn reload<A>(
 /// # Errors
 /// One cannot be read or used.
 pub fn check_certificates(config: &Config) -> Result<(), Error> {
-    transports(config).map(drop)
+    transports(config, &Cryptography::default()).map(drop)
 }
 
 /// What each listener's connections travel in, by its name.
@@ -232,10 +239,14 @@ pub(crate) struct Transports(Vec<(Arc<str>, Layers)>);
 ///
 /// # Errors
 /// A certificate, a key or an authority cannot be read or used.
-pub(crate) fn transports(config: &Config) -> Result<Transports, Error> {
+pub(crate) fn transports(
+    config: &Config,
+    cryptography: &Cryptography,
+) -> Result<Transports, Error> {
     let layers = |listener: &crate::config::Listener| {
         let failed = |error| Error::Tls { listener: listener.name.clone(), error };
-        let tls = listener.certificates.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
+        let acceptor = |files| tls::acceptor(files, cryptography);
+        let tls = listener.certificates.as_ref().map(acceptor).transpose().map_err(failed)?;
         let layers = Layers {
             tls,
             is_websocket: listener.is_websocket,

@@ -13,11 +13,29 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use crate::config::Certificates;
+
+/// What TLS is given: a simulator brings its own, so that a run can be repeated.
+#[derive(Clone, Debug)]
+pub struct Cryptography {
+    /// Ciphers, key exchanges and randomness.
+    pub provider: Arc<CryptoProvider>,
+    /// Says what time it is: whether a certificate is valid already, and still.
+    pub time: Arc<dyn TimeProvider>,
+}
+
+impl Default for Cryptography {
+    fn default() -> Cryptography {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        Cryptography { provider, time: Arc::new(DefaultTimeProvider) }
+    }
+}
 
 /// Why a listener's certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,18 +83,23 @@ pub enum TlsError {
 ///
 /// # Errors
 /// They cannot be read or used.
-pub(super) fn acceptor(files: &Certificates) -> Result<TlsAcceptor, TlsError> {
+pub(super) fn acceptor(
+    files: &Certificates,
+    cryptography: &Cryptography,
+) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates("certfile", &files.certfile)?;
     let key = private_key(&files.keyfile)?;
     let roots = authorities(files)?;
     if roots.is_empty() && files.is_required {
         return Err(TlsError::NoAuthority);
     }
-    let builder = ServerConfig::builder();
+    let Cryptography { provider, time } = cryptography.clone();
+    let builder = ServerConfig::builder_with_details(provider.clone(), time)
+        .with_safe_default_protocol_versions()?;
     let builder = if roots.is_empty() {
         builder.with_no_client_auth()
     } else {
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         let verifier = if files.is_required { verifier } else { verifier.allow_unauthenticated() };
         let verifier = verifier.build().map_err(|e| TlsError::Authorities(e.to_string()))?;
         builder.with_client_cert_verifier(verifier)
