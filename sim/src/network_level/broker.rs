@@ -141,6 +141,7 @@ fn config(scenario: &Scenario) -> Config {
             .map(|policy| Authorisation::Rules(rules(policy)))
             .into_iter()
             .collect(),
+        ..Config::default()
     }
 }
 
