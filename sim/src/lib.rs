@@ -50,7 +50,7 @@ pub mod shrink;
 pub mod sweep;
 mod verdict;
 
-pub use chaos::{Chaos, Chaotic};
+pub use chaos::{Arriving, Chaos, Chaotic};
 pub use dice::Dice;
 pub use disk::{DiskWeather, SimDisk, SimFile, Survivors};
 pub use history::{
