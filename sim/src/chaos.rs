@@ -123,6 +123,25 @@ impl<S: AsyncRead + Unpin> Chaotic<S> {
     }
 }
 
+/// A stream that may keep back what has come to its host.
+pub trait Arriving {
+    /// Takes all of that, and says whether nothing more will come.
+    fn take_arrived(&mut self, context: &mut Context<'_>) -> (BytesMut, bool);
+}
+
+impl<S: AsyncRead + Unpin> Arriving for Chaotic<S> {
+    fn take_arrived(&mut self, context: &mut Context<'_>) -> (BytesMut, bool) {
+        let is_all = loop {
+            match self.poll_arrival(context) {
+                Poll::Ready(Ok(1..)) => {}
+                polled => break polled.is_ready(),
+            }
+        };
+        self.delay = None;
+        (std::mem::take(&mut self.arrived), is_all)
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Chaotic<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,

@@ -83,6 +83,14 @@ pub enum What {
         /// The connection.
         connection: u64,
     },
+    /// The broker gave a connection up, and what a client had asked had come to its host before
+    /// and was not read. On a network only.
+    Unread {
+        /// The ordinal of the event of kind `Asked`.
+        asked: usize,
+        /// The connection.
+        connection: u64,
+    },
     /// A fault begins.
     Fault {
         /// Which.
@@ -150,6 +158,11 @@ pub enum Asked {
     Garbage,
     /// What is out of place but harmless: acknowledgements for packet ids that are not in use.
     Harmless,
+    /// PUBREC for a packet id that is not in use.
+    Guess {
+        /// Packet id.
+        id: u16,
+    },
 }
 
 /// A PUBLISH of a client's.

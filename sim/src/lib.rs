@@ -53,7 +53,7 @@ pub mod sweep;
 mod transport;
 mod verdict;
 
-pub use chaos::{Chaos, Chaotic};
+pub use chaos::{Arriving, Chaos, Chaotic};
 pub use dice::Dice;
 pub use disk::{DiskWeather, SimDisk, SimFile, Survivors};
 pub use history::{

@@ -14,13 +14,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::chaos::Arriving;
 use crate::dice::Dice;
 use crate::history::Digest;
 
 /// Bytes that may be on their way to one end.
-const WINDOWS: [usize; 3] = [2 << 10, 16 << 10, 256 << 10];
+const WINDOWS: [usize; 5] = [2 << 10, 2 << 10, 2 << 10, 16 << 10, 256 << 10];
 /// Writes that may be on their way: fewer than turmoil takes, because there a FIN that finds no
 /// room is lost, and a writer that waits for room is not woken by a reset.
 const SEGMENTS_MAX: usize = 3_000;
@@ -40,8 +42,8 @@ pub(crate) struct Link(Arc<Mutex<State>>);
 struct State {
     /// The number of the connection, once its client has said it.
     number: Option<u64>,
-    /// The broker has heard of its end, or has ended it.
-    has_ended: bool,
+    /// When the broker heard of its end, or ended it.
+    ended_at: Option<u64>,
     window: usize,
     is_dead: bool,
     is_reset: bool,
@@ -49,6 +51,11 @@ struct State {
     reaches: VecDeque<Reach>,
     /// Of what the broker has read, none if every byte is MQTT: so many bytes are.
     read: Option<Reach>,
+    /// The client closed with bytes unread: what is sent to it is refused, as soon as all that it
+    /// sent itself has come.
+    is_refused: bool,
+    /// Since when the broker has had something to send and the client has taken nothing.
+    stalled_since: Option<u64>,
     /// What is on its way to the client, and to the broker.
     lanes: [Lane; 2],
 }
@@ -104,6 +111,8 @@ struct Table {
     sent: Digest,
     /// What the broker read since somebody asked.
     progress: Vec<Progress>,
+    /// Milliseconds since the run began.
+    now: u64,
 }
 
 /// What the broker's end of a connection came to.
@@ -113,6 +122,9 @@ pub(crate) enum Progress {
     Read { connection: u64, bytes: usize },
     /// It is over.
     Ended { connection: u64 },
+    /// It is over, and so many bytes from the beginning had come to the broker's host, which did
+    /// not read them all.
+    Unread { connection: u64, bytes: usize },
 }
 
 /// A stream whose other end is known.
@@ -122,6 +134,8 @@ pub struct Linked<S> {
     link: Link,
     end: End,
     links: Links,
+    /// What had come when a write was refused: it is read before what else comes.
+    rest: BytesMut,
 }
 
 impl Links {
@@ -136,6 +150,7 @@ impl Links {
             has_pulled_in_parts: false,
             sent: Digest::default(),
             progress: Vec::new(),
+            now: 0,
         })))
     }
 
@@ -148,12 +163,14 @@ impl Links {
         let choice = usize::try_from(table.dice.below(WINDOWS.len() as u64)).expect("a few");
         let state = State {
             number: None,
-            has_ended: false,
+            ended_at: None,
             window: WINDOWS[choice],
             is_dead: table.cut_off.contains(&client.ip()),
             is_reset: false,
             reaches: VecDeque::new(),
             read: None,
+            is_refused: false,
+            stalled_since: None,
             lanes: [End::Client, End::Broker].map(|end| Lane {
                 is_held: table.held.contains(&(client.ip(), end)),
                 ..Lane::default()
@@ -222,6 +239,28 @@ impl Links {
                 state.lanes.iter_mut().for_each(Lane::wake);
             }
         }
+    }
+
+    /// Says what time it is, in milliseconds since the run began.
+    pub(crate) fn set_now(&self, now: u64) {
+        self.table().now = now;
+    }
+
+    /// A connection that is over for the broker since before that time, and that it still has.
+    pub(crate) fn kept_since(&self, before: u64) -> Option<u64> {
+        self.find(|state| state.ended_at.is_some_and(|at| at < before))
+    }
+
+    /// A connection whose client has taken nothing since before that time, though there was
+    /// something, and that the broker still has.
+    pub(crate) fn stalled_since(&self, before: u64) -> Option<u64> {
+        self.find(|state| state.stalled_since.is_some_and(|at| at < before))
+    }
+
+    fn find(&self, is_it: impl Fn(&State) -> bool) -> Option<u64> {
+        let table = self.table();
+        let mut states = table.links.values().map(|link| link.state());
+        states.find(|state| is_it(state)).and_then(|state| state.number)
     }
 
     /// What the broker's ends came to since the last time, in order.
@@ -353,7 +392,7 @@ fn remember(waker: &mut Option<Waker>, context: &Context<'_>) {
 impl<S> Linked<S> {
     /// One end of the connection.
     pub(crate) fn new(stream: S, link: Link, end: End, links: Links) -> Linked<S> {
-        Linked { stream, link, end, links }
+        Linked { stream, link, end, links, rest: BytesMut::new() }
     }
 
     /// What it shares with the other end.
@@ -363,11 +402,27 @@ impl<S> Linked<S> {
 
     /// If this is the broker's end: the connection is over for it.
     fn note_end(&self, state: &mut State) {
+        if self.end == End::Broker && state.ended_at.is_none() {
+            let mut table = self.links.table();
+            state.ended_at = Some(table.now);
+            if let Some(connection) = state.number {
+                table.progress.push(Progress::Ended { connection });
+            }
+        }
+    }
+
+    /// If this is the broker's end: it gives up what came to its host.
+    fn note_unread(&self, state: &State) {
+        let unread = self.rest.len();
+        let is_lost = state.is_dead || state.is_reset || state.lanes[self.end as usize].is_held;
         if self.end == End::Broker
-            && !std::mem::replace(&mut state.has_ended, true)
+            && unread > 0
+            && !is_lost
+            && state.read.is_none() // else what of it is MQTT is not known
             && let Some(connection) = state.number
         {
-            self.links.table().progress.push(Progress::Ended { connection });
+            let bytes = state.lanes[self.end as usize].read + unread;
+            self.links.table().progress.push(Progress::Unread { connection, bytes });
         }
     }
 
@@ -389,8 +444,15 @@ impl<S: AsyncRead + Unpin> Linked<S> {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         let before = out.filled().len();
-        if Pin::new(&mut self.stream).poll_read(context, out)?.is_pending() {
+        if !self.rest.is_empty() {
+            let bytes = self.rest.len().min(out.remaining());
+            out.put_slice(&self.rest[..bytes]);
+            self.rest.advance(bytes);
+        } else if Pin::new(&mut self.stream).poll_read(context, out)?.is_pending() {
             return Poll::Pending;
+        }
+        if self.end == End::Client {
+            state.stalled_since = None;
         }
         let lane = &mut state.lanes[self.end as usize];
         let mut bytes = out.filled().len() - before;
@@ -435,7 +497,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Linked<S> {
+impl<S: AsyncWrite + Arriving + Unpin> AsyncWrite for Linked<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -448,10 +510,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Linked<S> {
         if is_reset && !is_dead {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
+        if this.end == End::Broker && state.is_refused && !is_dead {
+            let (arrived, is_all) = this.stream.take_arrived(context);
+            this.rest.extend_from_slice(&arrived);
+            if is_all {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+        }
         let lane = &mut state.lanes[out];
         let room = window.saturating_sub(lane.bytes);
         if !lane.is_unread && (room == 0 || lane.segments.len() >= SEGMENTS_MAX) {
             remember(&mut lane.writer, context);
+            if this.end == End::Broker {
+                let now = this.links.table().now;
+                state.stalled_since.get_or_insert(now);
+            }
             return Poll::Pending;
         }
         let most = if lane.is_unread { bytes.len() } else { bytes.len().min(room) };
@@ -467,6 +540,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Linked<S> {
             if this.end == End::Broker {
                 bytes[..*taken].hash(&mut this.links.table().sent);
             }
+        }
+        if matches!(polled, Poll::Ready(Err(_))) {
+            // The peer has refused what came: what it had sent before is here.
+            this.rest.extend_from_slice(&this.stream.take_arrived(context).0);
         }
         polled
     }
@@ -485,11 +562,14 @@ impl<S> Drop for Linked<S> {
     /// Who reads no more keeps nobody from writing: the stream itself says that it is over.
     fn drop(&mut self) {
         let mut state = self.link.state();
+        self.note_unread(&state);
         self.note_end(&mut state);
         if !state.is_dead {
             let lane = &mut state.lanes[self.end as usize];
             lane.is_unread = true;
+            let is_refused = self.end == End::Client && lane.bytes > 0;
             lane.wake();
+            state.is_refused |= is_refused;
         }
         drop(state);
         if self.end == End::Broker {
@@ -506,6 +586,22 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     use super::*;
+
+    impl Arriving for DuplexStream {
+        fn take_arrived(&mut self, context: &mut Context<'_>) -> (BytesMut, bool) {
+            let mut arrived = BytesMut::new();
+            let mut buffer = [0; 64];
+            let mut buffer = ReadBuf::new(&mut buffer);
+            while Pin::new(&mut *self).poll_read(context, &mut buffer).is_ready() {
+                if buffer.filled().is_empty() {
+                    return (arrived, true);
+                }
+                arrived.extend_from_slice(buffer.filled());
+                buffer.clear();
+            }
+            (arrived, false)
+        }
+    }
 
     const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)), 7);
 
@@ -623,7 +719,7 @@ mod tests {
         }
         let bytes = |progress: &Progress| match progress {
             Progress::Read { bytes, .. } => *bytes,
-            Progress::Ended { .. } => panic!("it is open"),
+            Progress::Ended { .. } | Progress::Unread { .. } => panic!("it is open"),
         };
         let plain: Vec<usize> = plain.iter().map(bytes).collect();
         assert_eq!(plain[..29], [0; 29]);
@@ -640,6 +736,38 @@ mod tests {
             assert!(matches!(poll_read(end), Poll::Ready(Err(_))));
             assert!(matches!(poll_write(end, 1), Poll::Ready(Err(_))));
         }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_write_failed_is_read_or_known_to_be_left() {
+        for is_read in [true, false] {
+            let links = Links::new(1);
+            let (mut client, mut broker) = pair(&links);
+            broker.link().number(7);
+            client.write_all(b"three").await.expect("open");
+            drop(client);
+            assert!(matches!(poll_write(&mut broker, 1), Poll::Ready(Err(_))));
+            if is_read {
+                assert!(matches!(poll_read(&mut broker), Poll::Ready(Ok(5))));
+                assert!(matches!(poll_read(&mut broker), Poll::Ready(Ok(0))));
+            }
+            drop(broker);
+            let unread = Progress::Unread { connection: 7, bytes: 5 };
+            assert_eq!(links.take_progress().contains(&unread), !is_read);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_that_is_kept_is_seen() {
+        let links = Links::new(1);
+        let (client, mut broker) = pair(&links);
+        broker.link().number(7);
+        drop(client);
+        links.set_now(10);
+        assert!(matches!(poll_read(&mut broker), Poll::Ready(Ok(0))));
+        assert_eq!((links.kept_since(10), links.kept_since(11)), (None, Some(7)));
+        drop(broker);
+        assert_eq!(links.kept_since(11), None);
     }
 
     #[tokio::test]

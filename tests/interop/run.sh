@@ -208,6 +208,11 @@ for version in mqttv311 mqttv5; do
     check_shared
 done
 run_script paho-mqtt "$python" "$here/with_paho.py"
+if "$python" "$here/kill9.py" "$broker" 6 >"$work/kill9" 2>&1; then
+    say "ok $(cat "$work/kill9")"
+else
+    say "FAILED $(cat "$work/kill9")"
+fi
 run_script mqtt.js node "$here/with_mqtt.js"
 check_stop
 

@@ -368,8 +368,8 @@ impl Client {
 
     fn break_protocol(&mut self, breach: Breach, world: &mut World<'_>) {
         let id = self.take_id();
-        let garbage = |packet| (Asked::Garbage, vec![packet]);
-        let (asked, broken) = match breach {
+        let garbage = |packet| vec![(Asked::Garbage, packet)];
+        let broken = match breach {
             Breach::SecondConnect => {
                 let (id, user) = (&self.client_id, self.user.as_ref());
                 garbage(packets::connect(id, user, self.version, &Connect::default()))
@@ -378,15 +378,19 @@ impl Client {
             Breach::UnknownAcks => {
                 let kinds = [AckKind::PubAck, AckKind::PubRec, AckKind::PubComp];
                 let id = PacketId::new(UNUSED_ID).expect("not 0");
-                let acks = kinds.map(|kind| packets::ack(kind, id, Reason::Success));
-                (Asked::Harmless, acks.to_vec())
+                let asked = |kind| match kind {
+                    AckKind::PubRec => Asked::Guess { id: UNUSED_ID },
+                    _ => Asked::Harmless,
+                };
+                let ack = |kind| (asked(kind), packets::ack(kind, id, Reason::Success));
+                kinds.map(ack).to_vec()
             }
             Breach::UnknownRelease => {
-                (Asked::Harmless, vec![packets::ack(AckKind::PubRel, id, Reason::Success)])
+                vec![(Asked::Harmless, packets::ack(AckKind::PubRel, id, Reason::Success))]
             }
         };
-        for packet in broken {
-            self.ask(asked.clone(), packet, world);
+        for (asked, packet) in broken {
+            self.ask(asked, packet, world);
         }
     }
 

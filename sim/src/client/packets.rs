@@ -70,8 +70,8 @@ impl Topics {
 
 /// What fills a payload up.
 const FILLER: u8 = b'.';
-/// What fills one up that says to be text: more bytes than characters.
-const TEXT_FILLER: &str = "\u{f6}";
+/// What fills one up that says to be text: `\u{f6}`, more bytes than characters.
+const TEXT_FILLER: [u8; 2] = *b"\xC3\xB6";
 
 /// The payload of a message: its number, filled up.
 pub(super) fn payload(publish: &Publish) -> Bytes {
@@ -82,7 +82,7 @@ pub(super) fn payload(publish: &Publish) -> Bytes {
     let bytes = publish.bytes.max(text.len());
     if publish.properties.as_ref().is_some_and(|properties| properties.is_text == Some(true)) {
         while text.len() + TEXT_FILLER.len() <= bytes {
-            text.extend_from_slice(TEXT_FILLER.as_bytes());
+            text.extend_from_slice(&TEXT_FILLER);
         }
     }
     text.resize(bytes, FILLER);
@@ -96,8 +96,8 @@ pub(crate) fn message_of(payload: &[u8]) -> Option<MessageNumber> {
     }
     let digits = payload.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, filler) = payload.split_at(digits);
-    let is_filler =
-        filler.iter().all(|byte| *byte == FILLER || TEXT_FILLER.as_bytes().contains(byte));
+    let [first, second] = TEXT_FILLER;
+    let is_filler = filler.iter().all(|byte| [FILLER, first, second].contains(byte));
     let number = std::str::from_utf8(number).ok()?.parse().ok()?;
     (is_filler && number != 0).then_some(number)
 }

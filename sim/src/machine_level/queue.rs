@@ -4,8 +4,10 @@
 
 use super::stage::Due;
 
-/// Bits of a key that tell those of the same millisecond apart: enough for 16 million in a run.
+/// Bits of a key that tell those of the same millisecond apart.
 const PLACE_BITS: u32 = 24;
+/// No run has so many; one of a machine that never comes to rest has.
+const QUEUED_MAX: u64 = 1 << 20;
 /// No run is longer: 34 years, in milliseconds.
 const AT_MAX: u64 = u64::MAX >> PLACE_BITS;
 
@@ -24,12 +26,12 @@ impl Queue {
 
     /// Queues something for that time, in milliseconds.
     pub(super) fn push(&mut self, at: u64, due: Due) {
-        assert!(self.queued >> PLACE_BITS == 0, "a run ends before so much has happened");
+        assert!(self.queued < QUEUED_MAX, "a run ends before so much has happened");
         // One number for time and place: comparing them apart is slower.
         let key = at.min(AT_MAX) << PLACE_BITS | self.queued;
         self.queued += 1;
-        let later = self.entries.iter().rposition(|(other, _)| *other > key);
-        self.entries.insert(later.map_or(0, |place| place + 1), (key, due));
+        let place = self.entries.partition_point(|(other, _)| *other > key);
+        self.entries.insert(place, (key, due));
     }
 
     /// What is due next, and when.

@@ -57,6 +57,7 @@ impl Stage<'_> {
         for progress in self.links.take_progress() {
             match progress {
                 Progress::Read { connection, bytes } => self.note_read(connection, bytes),
+                Progress::Unread { connection, bytes } => self.note_unread(connection, bytes),
                 Progress::Ended { connection } => {
                     self.note_stopped();
                     if let Some(sent) = self.on_the_way.0.remove(&connection) {
@@ -85,6 +86,16 @@ impl Stage<'_> {
                 self.marks.hit(Mark::HeardUnhearing);
             }
             self.note_arrived(client, connection, Some(asked));
+        }
+    }
+
+    /// What had come to the broker's host when it gave the connection up.
+    fn note_unread(&mut self, connection: u64, bytes: usize) {
+        while let Some(sent) = self.on_the_way.0.get_mut(&connection)
+            && let Some((_, asked)) = sent.requests.pop_front_if(|(end, _)| *end <= bytes)
+        {
+            let client = sent.client;
+            self.history.note(self.now, Some(client), What::Unread { asked, connection });
         }
     }
 

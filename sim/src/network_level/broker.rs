@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use stormpetrel::config::{Admission, Authentication, Authorisation, Bind, Config, Listener};
-use stormpetrel::machine::{Limits, Seed, Timestamp};
+use stormpetrel::machine::{Durability, Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
 use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
 use turmoil::Sim;
@@ -123,6 +123,8 @@ fn config(scenario: &Scenario) -> Config {
         sys_interval: broker.sys_interval_s,
         session_expiry: broker.session_expiry_s,
         disconnect_delay: None,
+        data_dir: None,
+        durability: Durability::None,
         max_qos: match broker.max_qos {
             Some(Qos::AtMostOnce) => QoS::AtMostOnce,
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,

@@ -47,6 +47,14 @@ const TICK_MS: u64 = 5;
 const TCP_CAPACITY: usize = 4_096;
 /// Simulated milliseconds that the broker has to stop: more than it gives its clients.
 const STOP_TIMEOUT_MS: u64 = 10_000;
+/// Simulated milliseconds that it may keep a connection that is over for it: it waits 2 s for its
+/// client's end.
+const KEPT_MS: u64 = 2_500;
+/// Simulated milliseconds that it keeps one whose client takes nothing: 30 s, and a little.
+const STALLED_MS: u64 = 32_000;
+/// Simulated milliseconds between two looks at those.
+const LOOK_MS: u64 = 250;
+
 /// A run under way.
 pub(super) struct Stage<'s> {
     pub(super) scenario: &'s Scenario,
@@ -181,13 +189,36 @@ impl<'s> Stage<'s> {
         }
         self.step_network()?;
         self.note_arrivals();
+        self.look_for_kept()?;
         (0..self.clients.len()).for_each(|index| self.read(index));
+        Ok(())
+    }
+
+    /// Whether the broker still has a connection that it ended long ago.
+    fn look_for_kept(&self) -> Result<(), Violation> {
+        if !self.now.is_multiple_of(LOOK_MS) {
+            return Ok(());
+        }
+        if let Some(number) = self.links.kept_since(self.now.saturating_sub(KEPT_MS)) {
+            let words = format!(
+                "connection {number} is over since {KEPT_MS} ms, and the broker still has it"
+            );
+            return Err(violation(Promise::I17, "connection-kept", words));
+        }
+        if let Some(number) = self.links.stalled_since(self.now.saturating_sub(STALLED_MS)) {
+            let words = format!(
+                "the client of connection {number} takes nothing since {STALLED_MS} ms, and the \
+                 broker still has it"
+            );
+            return Err(violation(Promise::I17, "stalled-connection-kept", words));
+        }
         Ok(())
     }
 
     fn step_network(&mut self) -> Result<(), Violation> {
         let stepped = self.sim.step();
         self.now += TICK_MS;
+        self.links.set_now(self.now);
         panicked(self.watch)?;
         stepped.map(drop).map_err(|error| violation(Promise::I16, "host-failed", error.to_string()))
     }

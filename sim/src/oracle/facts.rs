@@ -126,8 +126,12 @@ pub(super) struct Facts<'a> {
     pub(super) retained_topics: usize,
     /// By event: when the request arrived at the broker.
     arrived: Vec<Ordinal>,
+    /// Requests that came to the broker's host and that it never read, and when it gave up.
+    pub(super) unread: Vec<(Ordinal, Ordinal)>,
     /// By client: the first that has the same client id.
     pub(super) names: Vec<ClientIndex>,
+    /// By that client: the connections of all with that client id.
+    same: Vec<Vec<usize>>,
     /// By client: the connection that it is on.
     on: Vec<Option<usize>>,
 }
@@ -150,7 +154,9 @@ impl<'a> Facts<'a> {
             policies: Policies::of(scenario, events),
             retained_topics: super::limits::retained_topics(scenario),
             arrived: vec![NEVER; events.len()],
+            unread: Vec::new(),
             names: clients.iter().map(name).collect(),
+            same: vec![Vec::new(); clients.len()],
             on: vec![None; clients.len()],
         };
         for event in events {
@@ -200,6 +206,7 @@ impl<'a> Facts<'a> {
                     None => self.told_closed(*connection, event.ordinal),
                 }
             }
+            What::Unread { asked, .. } => self.unread.push((*asked, event.ordinal)),
             _ => {
                 if let Some(client) = event.client {
                     self.read_of_client(event, client);
@@ -225,6 +232,7 @@ impl<'a> Facts<'a> {
         if let What::Opened { connection } = event.what {
             let life = self.lives.len().checked_sub(1).filter(|&at| self.lives[at].to == NEVER);
             self.on[client] = Some(self.connections.len());
+            self.same[self.names[client]].push(self.connections.len());
             self.connections.push(Connection::new(client, connection, event.ordinal, life));
         }
         let Some(on) = self.on[client] else { return };
@@ -317,8 +325,10 @@ impl<'a> Facts<'a> {
         let connection = &self.connections[place];
         let mut to = connection.life.map_or(NEVER, |life| self.lives[life].to);
         if let (Some(entry), true) = (connection.entry, self.has_name(place)) {
-            let same = self.connections.iter().filter(|other| self.is_same_id(other, connection));
-            let entries = same.filter(|other| other.is_let_in).filter_map(|other| other.entry);
+            let entries = self
+                .same_id(connection)
+                .filter(|other| other.is_let_in)
+                .filter_map(|other| other.entry);
             to = entries
                 .filter(|other| other.from > entry.to)
                 .map(|e| e.to)
@@ -371,8 +381,10 @@ impl<'a> Facts<'a> {
         let said = connection.requests.iter().filter(ends);
         // The first byte of garbage may say what it is.
         let said = said.map(|r| if r.is_goodbye() { self.arrived[r.asked] } else { r.asked });
-        let others = self.connections.iter().filter(|other| self.is_same_id(other, connection));
-        let others = others.filter_map(|other| Some(other.entry?.from)).filter(|at| *at > entry.to);
+        let others = self
+            .same_id(connection)
+            .filter_map(|other| Some(other.entry?.from))
+            .filter(|at| *at > entry.to);
         let life_to = connection.life.map_or(NEVER, |life| self.lives[life].to);
         let told = [connection.told_closed.unwrap_or(NEVER), life_to, self.silent_at(place)];
         said.chain(others).chain(told).min()
@@ -403,8 +415,9 @@ impl<'a> Facts<'a> {
         !self.scenario.clients[self.connections[place].client].client_id.is_empty()
     }
 
-    fn is_same_id(&self, one: &Connection<'_>, other: &Connection<'_>) -> bool {
-        self.names[one.client] == self.names[other.client]
+    /// The connections with the client id of this one, itself among them.
+    fn same_id(&self, connection: &Connection<'_>) -> impl Iterator<Item = &Connection<'a>> {
+        self.same[self.names[connection.client]].iter().map(|&on| &self.connections[on])
     }
 }
 
@@ -421,8 +434,8 @@ impl<'a> Connection<'a> {
             is_let_in: false,
             ending: None,
             sent_away: None,
-            requests: Vec::with_capacity(16),
-            events: Vec::with_capacity(32),
+            requests: Vec::with_capacity(6),
+            events: Vec::with_capacity(16),
             told_closed: None,
             end: Span { from: opened, to: NEVER, is_sure: false },
         }
@@ -441,7 +454,9 @@ impl<'a> Connection<'a> {
 
     /// Whether the client acknowledged packet ids by guess.
     pub(super) fn has_guessed(&self) -> bool {
-        self.requests.iter().any(|request| matches!(request.wish, Wish::Harmless))
+        self.requests
+            .iter()
+            .any(|request| matches!(request.wish, Wish::Harmless | Wish::Guess { .. }))
     }
 
     fn ask(&mut self, packet: &'a Asked, at: Ordinal) {
@@ -463,6 +478,7 @@ impl<'a> Connection<'a> {
             }
             Asked::Garbage => Wish::Garbage,
             Asked::Harmless => Wish::Harmless,
+            Asked::Guess { id } => Wish::Guess { id: *id },
         };
         self.requests.push(Request {
             asked: at,
@@ -485,7 +501,10 @@ impl<'a> Connection<'a> {
                 });
             }
             // It may answer an acknowledgement that was a guess.
-            Saw::Ack(ack) if ack.kind == AckKind::PubRel && self.has_guessed() => {}
+            Saw::Ack(ack) if ack.kind == AckKind::PubRel && self.has_guessed() => {
+                let is_meant = |wish: &Wish<'_>| matches!(wish, Wish::Guess { .. });
+                self.answered(at, ack.reason, &[], |w| is_meant(w) && w.is_answered_by(*ack));
+            }
             Saw::Ack(ack) => self.answered(at, ack.reason, &[], |wish| wish.is_answered_by(*ack)),
             Saw::SubAck { id, reasons } => self.answered(
                 at,

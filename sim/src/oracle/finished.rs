@@ -32,6 +32,7 @@ fn is_answered_in_turn(request: &Request<'_>) -> bool {
     match request.wish {
         Wish::Publish(publish) => publish.qos > Qos::AtMostOnce,
         Wish::Subscribe { .. } | Wish::Unsubscribe { .. } | Wish::Ping => true,
+        Wish::Guess { .. } => true, // PUBREL, which says that the id is not in use
         Wish::Ack(ack) => ack.kind == AckKind::PubRel,
         _ => false,
     }

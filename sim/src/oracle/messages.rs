@@ -267,7 +267,9 @@ fn is_taken_back_for_sure(facts: &Facts<'_>, place: usize) -> bool {
     connection.requests.iter().any(|request| match (request.wish, request.arrived) {
         (Wish::Disconnect { reason: 0, expiry_s }, Some(at)) => {
             let is_wrong = asked_none && expiry_s.is_some_and(|secs| secs != 0);
-            !is_wrong && at <= connection.end.from
+            // Who is not exact may be late by a little, or a little early.
+            let is_early = facts.silent_ms(place, 0).is_none_or(|ms| facts.ms(at) + SLACK_MS < ms);
+            !is_wrong && at <= connection.end.from && (facts.is_exact || is_early)
         }
         _ => false,
     })
@@ -280,7 +282,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
     let connection = &facts.connections[place];
     let life = facts.lives[connection.life?];
     let end = connection.end;
-    if facts.is_exact && is_taken_back_for_sure(facts, place) {
+    if is_taken_back_for_sure(facts, place) {
         return None;
     }
     let (least, most) = expiry_s(facts, place);

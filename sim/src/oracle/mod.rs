@@ -34,6 +34,7 @@
 //! | `quotas.rs` | C11, I6, I17 |
 //! | `liveness.rs` | C13 |
 //! | `policy.rs` | C10 |
+//! | `gone.rs` | I16, I17 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
 //! messages that nobody was there to miss.
@@ -46,6 +47,7 @@ mod endings;
 mod expiry;
 mod facts;
 mod finished;
+mod gone;
 mod greeting;
 mod groups;
 mod invented;
@@ -93,7 +95,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 21] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 22] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -115,6 +117,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 21] = [
     quotas::check,
     liveness::check,
     policy::check,
+    gone::check,
 ];
 
 /// What the checkers judge.

@@ -4,11 +4,13 @@
 //! Reads the rules of the run by itself. When rules change, what is in between may be judged by
 //! either: only what all of them forbid is wrong. What is owed under rules is in `lost.rs`.
 
+use std::borrow::Cow;
+
 use super::deliveries::Delivery;
 use super::facts::{Facts, Ordinal, Span};
 use super::subscriptions::Change;
 use super::{Case, Wrong, topic};
-use crate::access::{Policy, Rule, Wish};
+use crate::access::{Rule, Wish};
 use crate::history::What;
 use crate::scenario::{ClientIndex, FaultKind, Scenario};
 use crate::verdict::Promise;
@@ -16,23 +18,39 @@ use crate::verdict::Promise;
 /// The policies of a run: each from an event on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Policies<'a> {
-    /// None at a place: everything is allowed.
-    in_force: Vec<(Ordinal, &'a Policy)>,
+    /// As they are read. None at a place: everything is allowed.
+    read: Vec<Vec<Read<'a>>>,
+    /// Which of them.
+    in_force: Vec<(Ordinal, usize)>,
+}
+
+/// A rule, and the levels of its filters.
+#[derive(Clone, Debug)]
+struct Read<'a> {
+    rule: &'a Rule,
+    filters: Vec<Vec<&'a str>>,
 }
 
 impl<'a> Policies<'a> {
     pub(super) fn of(scenario: &'a Scenario, events: &[crate::history::Event]) -> Policies<'a> {
         let policies = &scenario.broker.policies;
-        let mut in_force: Vec<(Ordinal, &Policy)> =
-            policies.first().map(|first| (0, first)).into_iter().collect();
+        if policies.is_empty() {
+            return Policies::default();
+        }
+        let mut in_force = vec![(0, 0)];
         for event in events {
             if let What::Fault { kind: FaultKind::Reload { policy } } = event.what
-                && let Some(policy) = policies.get(policy)
+                && policy < policies.len()
             {
                 in_force.push((event.ordinal, policy));
             }
         }
-        Policies { in_force }
+        let read = |rule: &'a Rule| {
+            let filters = rule.filters.iter().map(|filter| filter.split('/').collect()).collect();
+            Read { rule, filters }
+        };
+        let read = policies.iter().map(|policy| policy.iter().map(read).collect()).collect();
+        Policies { read, in_force }
     }
 
     /// Whether nothing is ever forbidden.
@@ -49,15 +67,19 @@ impl<'a> Policies<'a> {
         topic: &str,
         during: Span,
     ) -> Option<bool> {
+        if self.is_none() {
+            return Some(true);
+        }
         let client = &scenario.clients[client];
         let names = (client.user.as_deref(), &*client.client_id);
+        let asked: Vec<&str> = topic.split('/').collect();
         let first = self.in_force.iter().rposition(|(from, _)| *from <= during.from).unwrap_or(0);
         let mut verdict = None;
         for (place, (from, policy)) in self.in_force.iter().enumerate().skip(first) {
             if place > first && *from > during.to {
                 break;
             }
-            let allows = may(policy, names, wish, topic);
+            let allows = may(&self.read[*policy], names, wish, &asked);
             if verdict.is_some_and(|known| known != allows) {
                 return None;
             }
@@ -112,40 +134,44 @@ impl Facts<'_> {
 /// The name and the client id of who asks.
 type Names<'a> = (Option<&'a str>, &'a str);
 
-fn may(policy: &[Rule], names: Names<'_>, wish: Wish, topic: &str) -> bool {
-    policy.iter().find(|rule| means(rule, names, wish, topic)).is_some_and(|rule| rule.is_allowed)
+fn may(policy: &[Read<'_>], names: Names<'_>, wish: Wish, asked: &[&str]) -> bool {
+    let meant = policy.iter().find(|read| means(read, names, wish, asked));
+    meant.is_some_and(|read| read.rule.is_allowed)
 }
 
-fn means(rule: &Rule, names: Names<'_>, wish: Wish, topic: &str) -> bool {
+fn means(read: &Read<'_>, names: Names<'_>, wish: Wish, asked: &[&str]) -> bool {
+    let rule = read.rule;
     let is_who = rule.users.is_empty() || rule.users.iter().any(|user| Some(&**user) == names.0);
     if !is_who || !rule.wishes.contains(&wish) {
         return false;
     }
-    let asked: Vec<&str> = topic.split('/').collect();
-    let is_meant = |filter: &str| {
+    let is_meant = |filter: &[&str]| {
         let Some(filter) = filled(filter, names) else { return false };
         match (wish, rule.is_allowed) {
-            (Wish::Subscribe, true) => is_wider(&filter, &asked, true),
-            (Wish::Subscribe, false) => is_common(&filter, &asked, true),
-            (Wish::Publish | Wish::Receive, _) => is_wider(&filter, &asked, true),
+            (Wish::Subscribe, true) => is_wider(&filter, asked, true),
+            (Wish::Subscribe, false) => is_common(&filter, asked, true),
+            (Wish::Publish | Wish::Receive, _) => is_wider(&filter, asked, true),
         }
     };
-    rule.filters.is_empty() || rule.filters.iter().any(|filter| is_meant(filter))
+    rule.filters.is_empty() || read.filters.iter().any(|filter| is_meant(filter))
 }
 
-/// The levels of a filter with the names in it; none if one of them is no level.
-fn filled<'a>(filter: &'a str, (user, client_id): Names<'a>) -> Option<Vec<&'a str>> {
+/// A filter with the names in it; none if one of them is no level.
+fn filled<'a>(filter: &'a [&'a str], (user, client_id): Names<'a>) -> Option<Cow<'a, [&'a str]>> {
+    if !filter.iter().any(|level| ["%u", "%c"].contains(level)) {
+        return Some(Cow::Borrowed(filter));
+    }
     let name = |place: usize, name: Option<&'a str>| {
         let is_own = |name: &&str| place == 0 && name.starts_with('$');
         name.filter(|name| !name.is_empty() && !name.contains(['+', '#', '/']))
             .filter(|n| !is_own(n))
     };
-    let level = |(place, level)| match level {
+    let level = |(place, level): (usize, &&'a str)| match *level {
         "%u" => name(place, user),
         "%c" => name(place, Some(client_id)),
         level => Some(level),
     };
-    filter.split('/').enumerate().map(level).collect()
+    filter.iter().enumerate().map(level).collect()
 }
 
 /// Whether every topic of `narrow` is one of `wide`.

@@ -136,8 +136,8 @@ impl Sessions {
                 doubts.push(Span { is_sure: false, ..entry });
             }
             // If that of before cannot have lasted, it is one that began without an answer.
-            let last = current.and_then(|at| self.all[at].connections.last());
-            let since = connections[..=index].iter().skip_while(|on| last != Some(on));
+            let last = current.and_then(|at| self.all[at].connections.last().copied());
+            let since = connections[..=index].iter().skip_while(|&&on| last != Some(on));
             let may_be_current = is_present && may_last(facts, since.copied());
             let session = match current.filter(|_| may_be_current) {
                 Some(session) => session,
@@ -160,8 +160,9 @@ impl Sessions {
             }
             unseen = NEVER;
             if current == Some(session) && !doubts.is_empty() {
+                let first = first_over(facts, &connections[..index], last);
                 let known = &mut self.all[session].may_be_over;
-                *known = (*known).min(first_over(facts, &connections[..index]));
+                *known = (*known).min(first);
             }
             self.all[session].doubts.append(&mut doubts);
             self.all[session].connections.push(on);
@@ -234,17 +235,11 @@ impl Sessions {
     }
 }
 
-/// From when a session that one of these connections had may have been over: that of the last
-/// one that was surely let in, or of one behind it.
-fn first_over(facts: &Facts<'_>, attempts: &[usize]) -> Ordinal {
-    let mut from = NEVER;
-    for &on in attempts.iter().rev() {
-        from = from.min(over_from(facts, on));
-        if facts.connections[on].is_let_in {
-            break;
-        }
-    }
-    from
+/// From when the session that had the connection `last` may have been over: since that, or since
+/// one of those behind it that may have had it too.
+fn first_over(facts: &Facts<'_>, attempts: &[usize], last: Option<usize>) -> Ordinal {
+    let from = attempts.iter().position(|&on| last == Some(on)).unwrap_or(0);
+    attempts[from..].iter().map(|&on| over_from(facts, on)).min().unwrap_or(NEVER)
 }
 
 /// From when the session of a connection may have been over.

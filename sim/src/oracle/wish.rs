@@ -18,6 +18,7 @@ pub(super) enum Wish<'a> {
     Disconnect { reason: u8, expiry_s: Option<u32> },
     Garbage,
     Harmless,
+    Guess { id: u16 },
 }
 
 impl Wish<'_> {
@@ -37,6 +38,7 @@ impl Wish<'_> {
             (Wish::Ack(asked), AckKind::PubRel) => {
                 asked.kind == AckKind::PubRec && asked.id == answer.id && asked.reason < 0x80
             }
+            (Wish::Guess { id }, AckKind::PubRel) => *id == answer.id,
             _ => false,
         }
     }

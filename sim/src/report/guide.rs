@@ -332,6 +332,19 @@ const GUIDES: &[Guide] = &[
         files: &[TRANSMIT, CONNECTIONS, SHELL, OUTPUT],
     },
     Guide {
+        rules: &["ended-too-late", "connection-kept", "stalled-connection-kept"],
+        expected: "a connection that is over, or whose client takes nothing, is soon gone",
+        standard: "the broker's own promise: 5 s for the last bytes, 2 s for the client's end, 30 s \
+                   for a client that takes nothing",
+        files: &[SHELL, "src/server/connection/lingering.rs", "src/server/worker.rs"],
+    },
+    Guide {
+        rules: &["left-unread"],
+        expected: "what a client sent before it left is handled, though it can be told nothing",
+        standard: "[MQTT-3.14.4-3] of DISCONNECT; the broker's own promise",
+        files: &[SHELL],
+    },
+    Guide {
         rules: &["did-not-stop", "broker-leaked", "host-failed"],
         expected: "the broker stops in time when it is told to, and leaves nothing behind",
         standard: "the broker's own promise",

@@ -392,6 +392,7 @@ fn has_row(event: &Event) -> bool {
     !matches!(
         event.what,
         What::Arrived { .. }
+            | What::Unread { .. }
             | What::Published { outcome: Outcome::Sent | Outcome::Acked { .. }, .. }
     )
 }

@@ -54,6 +54,9 @@ pub(super) fn what(what: &What) -> String {
         What::Arrived { asked: None, connection } => {
             format!("the end of connection {connection} arrived")
         }
+        What::Unread { asked, connection } => {
+            format!("event {asked} had come on connection {connection}, and is never read")
+        }
         What::Fault { kind } => format!("fault: {}", fault(kind)),
         What::Healed { zone } => format!("zone {zone} is healed"),
         What::BrokerCrashed => "the broker crashed".to_owned(),
@@ -126,6 +129,7 @@ pub(super) fn asked(packet: &Asked) -> String {
         }
         Asked::Garbage => "what breaks the protocol".to_owned(),
         Asked::Harmless => "an acknowledgement of nothing".to_owned(),
+        Asked::Guess { id } => format!("PUBREC of nothing id {id}"),
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Facts, NEVER, Ordinal};
 impl Facts<'_> {
     /// The first event after a silence of 1.5 times the keep alive, of a client that may have
     /// been let in.
-    pub(super) fn silent_at(&self, place: usize) -> Ordinal {
+    pub(in crate::oracle) fn silent_at(&self, place: usize) -> Ordinal {
         self.silent_ms(place, 0).map_or(NEVER, |ms| self.not_before(ms))
     }
 

@@ -9,6 +9,7 @@ mod copies;
 mod endings;
 mod expiry;
 mod finished;
+mod gone;
 mod greeting;
 mod groups;
 mod invented;

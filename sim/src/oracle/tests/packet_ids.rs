@@ -77,6 +77,21 @@ fn every_answer_answers_something_in_order() {
 }
 
 #[test]
+fn what_is_received_by_guess_is_released() {
+    let guessed = |tale: Tale| {
+        let tale = tale.exactly().connects(A).asks(A, Asked::Guess { id: 5 });
+        (tale, ack(AckKind::PubRel, 5))
+    };
+    fine(|tale| {
+        let (tale, release) = guessed(tale);
+        tale.saw(A, release).asks(A, Asked::Ping).saw(A, Saw::Pong)
+    });
+    planted_with_arrivals("I6 answer-left-out", |tale| {
+        guessed(tale).0.asks(A, Asked::Ping).saw(A, Saw::Pong)
+    });
+}
+
+#[test]
 fn what_was_received_is_released() {
     let received = |tale: Tale| {
         tale.exactly()

@@ -114,6 +114,16 @@ impl Tale {
         self
     }
 
+    /// What only who tells arrivals tells.
+    pub(super) fn happens_with_arrivals(self, what: What) -> Tale {
+        if self.has_arrivals { self.happens(None, what) } else { self }
+    }
+
+    /// Events so far.
+    pub(super) fn count(&self) -> usize {
+        self.history.events().len()
+    }
+
     /// Asks, and it arrives if arrivals are told.
     pub(super) fn asks(self, client: ClientIndex, packet: Asked) -> Tale {
         let asked = self.history.events().len();
