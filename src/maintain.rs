@@ -7,7 +7,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use bytes::Bytes;
 use clap::{Args, Subcommand};
+use stormpetrel::machine::record::Record;
 use stormpetrel::store::{DamageKind, Files, Recovered, Settings, Visit, read, repair};
 
 /// What to do.
@@ -127,13 +129,25 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
     Ok(recovered.is_whole())
 }
 
-/// A record's content, as a value of JSON.
+/// A record's content in words, as a string of JSON; in hexadecimal digits, if this version does
+/// not understand it.
 fn describe(content: &[u8]) -> String {
-    let mut text = String::with_capacity(content.len() * 2 + 2);
+    let words = match Record::decode(Bytes::copy_from_slice(content)) {
+        Ok(record) => format!("{record:?}"),
+        Err(error) => content.iter().fold(format!("{error}: "), |mut words, byte| {
+            // A string takes whatever is written to it.
+            let _ = write!(words, "{byte:02x}");
+            words
+        }),
+    };
+    let mut text = String::with_capacity(words.len() + 2);
     text.push('"');
-    for byte in content {
-        // A string takes whatever is written to it.
-        let _ = write!(text, "{byte:02x}");
+    for letter in words.chars() {
+        let _ = match letter {
+            '"' | '\\' => write!(text, "\\{letter}"),
+            control if control < ' ' => write!(text, "\\u{:04x}", u32::from(control)),
+            other => write!(text, "{other}"),
+        };
     }
     text.push('"');
     text

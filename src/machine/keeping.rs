@@ -48,7 +48,7 @@ impl Machine {
     /// Whether a connection is still to get so many answers, once records are durable, that no
     /// more should be read of it.
     pub fn owes_much(&self, connection: ConnectionId) -> bool {
-        let slot = self.connections.find(connection);
+        let slot = self.connections.find(connection).filter(|_| self.journal.is_on);
         slot.is_some_and(|slot| {
             self.connections.held_answers(slot) >= usize::from(self.settings.limits.inflight)
         })

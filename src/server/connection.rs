@@ -87,6 +87,8 @@ pub(crate) struct Connection<S> {
     judging: Option<Box<Judging>>,
     /// What came cannot be decoded: nothing more is read.
     is_deaf: bool,
+    /// So many answers wait for the disk that no more is read.
+    is_owed_much: bool,
     /// What the machine has not taken yet, because it costs too much at once.
     postponed: Option<Box<Postponed>>,
     /// The machine has more to send than was pulled.
@@ -276,14 +278,19 @@ fn hand_in<N: Network>(
         packets.clear();
     }
     let more = connection.borrow().has_more.then_some(id);
+    let mut is_owed_much = false;
     worker.exchange(more, |machine, now| {
         if !packets.is_empty() {
             machine.handle(machine::Input::Received { connection: id, packets }, now);
+            is_owed_much = machine.owes_much(id);
         }
         if let (true, Decoded::Undecodable(error)) = (packets.is_empty(), decoded) {
             machine.handle(machine::Input::Undecodable { connection: id, error }, now);
         }
     });
+    if is_owed_much {
+        connection.borrow_mut().set_owed_much(true);
+    }
     if worker.shared().has_failed() {
         packets.clear(); // nobody takes them any more
     }
@@ -319,6 +326,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             has_door: false,
             judging: None,
             is_deaf: false,
+            is_owed_much: false,
             postponed: None,
             has_more: false,
             unanswered: 0,
@@ -343,6 +351,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Says whether the machine has more than was pulled.
     pub(crate) fn set_has_more(&mut self, has_more: bool) {
         self.has_more = has_more && !plant::is_on(Plant::WakeLost);
+    }
+
+    /// Says whether so much waits for the disk that no more should be read.
+    pub(crate) fn set_owed_much(&mut self, is_owed_much: bool) {
+        if std::mem::replace(&mut self.is_owed_much, is_owed_much) && !is_owed_much {
+            self.waker.wake_by_ref(); // it may read again
+        }
     }
 
     /// Sends what was pulled. Called from any task of the worker.
@@ -462,7 +477,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn may_read(&self) -> bool {
         let is_owed_little = self.output.is_empty() || self.unanswered < UNANSWERED_MAX;
-        self.closed.is_none() && !self.is_deaf && self.judging.is_none() && is_owed_little
+        let may_answer = is_owed_little && !self.is_owed_much;
+        self.closed.is_none() && !self.is_deaf && self.judging.is_none() && may_answer
     }
 
     fn poll_read(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Event> {

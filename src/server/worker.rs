@@ -211,7 +211,10 @@ impl<N: Network> Worker<N> {
             let pulled = batch.outgoing.len();
             let bytes = connection.borrow().pull_bytes();
             let remaining = machine.poll_transmit(id, bytes, &mut batch.outgoing, now);
-            connection.borrow_mut().set_has_more(remaining == Remaining::More);
+            let mut connection_mut = connection.borrow_mut();
+            connection_mut.set_has_more(remaining == Remaining::More);
+            connection_mut.set_owed_much(machine.owes_much(id));
+            drop(connection_mut);
             batch.pulls.push((connection.clone(), batch.outgoing.len() - pulled));
         }
     }
