@@ -97,6 +97,7 @@ async fn serve(
 
 fn config(broker: &Broker) -> Config {
     let listener = Listener::tcp("default", Bind { host: None, port: Bind::DEFAULT_PORT });
+    let defaults = Config::default();
     Config {
         listeners: vec![listener],
         sys_interval: broker.sys_interval_s,
@@ -117,6 +118,8 @@ fn config(broker: &Broker) -> Config {
             .map(|policy| Authorisation::Rules(rules(policy)))
             .into_iter()
             .collect(),
+        data_dir: None,
+        durability: defaults.durability,
     }
 }
 
