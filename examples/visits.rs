@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use stormpetrel::machine::{
-    Access, ConnectionId, EFFORT_MAX, Input, Limits, ListenerId, ListenerSettings, Machine,
-    Settings, Timestamp,
+    Access, ConnectionId, Durability, EFFORT_MAX, Input, Limits, ListenerId, ListenerSettings,
+    Machine, Settings, Timestamp,
 };
 use stormpetrel::mqtt::topic::{Filter, TopicName};
 use stormpetrel::mqtt::types::{PacketId, QoS, Text, Version};
@@ -71,12 +71,17 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn settings() -> Settings {
     Settings {
         limits: Limits::default(),
-        listeners: vec![ListenerSettings { connections_max: usize::MAX }],
+        listeners: vec![ListenerSettings {
+            connections_max: usize::MAX,
+            durability: Durability::None,
+        }],
         sys_interval: None,
         session_expiry: None,
         disconnect_delay: None,
         max_qos: QoS::ExactlyOnce,
         effort_max: EFFORT_MAX,
+        is_recording: false,
+        durability: Durability::None,
         access: Access::default(),
     }
 }

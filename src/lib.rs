@@ -33,6 +33,7 @@
 //! | [`server`] | the shell: sockets, time and threads around the machine |
 //! | [`config`] | the YAML that people write, and what it means |
 //! | [`machine`] | every decision, in one deterministic state machine |
+//! | [`store`] | what survives: a durable log of records |
 //! | [`access`] | who may connect, and what they may do then |
 //! | [`mqtt`] | the protocol: values, topics, messages, packets |
 //!
@@ -55,5 +56,6 @@ mod plant;
 #[cfg(feature = "plants")]
 pub mod plant;
 pub mod server;
+pub mod store;
 
 pub use broker::{Broker, Builder, PublishError, SubscribeError, Subscription};

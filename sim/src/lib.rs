@@ -20,7 +20,7 @@
 //! is wrong), then `machine_level.rs`. Below them: `plan.rs`, `generate.rs`, `marks.rs` (rare
 //! situations), `dice.rs` (all randomness), `codec/` (MQTT's bytes by another hand than the
 //! broker's), `network.rs` and `chaos.rs` (what takes the place of
-//! TCP), `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
+//! TCP), `disk.rs` (what takes the place of files), `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
 //! itself.
 
 pub mod access;
@@ -28,6 +28,7 @@ mod chaos;
 pub mod client;
 mod codec;
 mod dice;
+mod disk;
 mod generate;
 mod history;
 mod lanes;
@@ -51,6 +52,7 @@ mod verdict;
 
 pub use chaos::{Chaos, Chaotic};
 pub use dice::Dice;
+pub use disk::{DiskWeather, SimDisk, SimFile, Survivors};
 pub use history::{
     Ack, AckKind, Asked, ClosedBy, Digest, Event, Granted, History, Outcome, PublishAsked,
     PublishSaw, Saw, What,

@@ -14,7 +14,7 @@ use slab::Slab;
 
 use super::connections::{Map, Phase, Slot};
 use super::deadlines::Due;
-use super::session::{Attachment, Session, SessionExpiry, TOPIC_ALIAS_MAXIMUM};
+use super::session::{Attachment, Kept, Session, SessionExpiry, TOPIC_ALIAS_MAXIMUM};
 use super::{Closing, Machine, Timestamp};
 use crate::access::{Action, Identity, Judgement, Refusal};
 use crate::mqtt::types::{Reason, Text, Version};
@@ -61,6 +61,22 @@ impl Clients {
 
     pub(super) fn get_mut(&mut self, key: SessionKey) -> &mut Session {
         &mut self.sessions[key.0 as usize]
+    }
+
+    /// The session at this place, if there is one that has not ended.
+    pub(super) fn find_at(&self, key: SessionKey) -> Option<&Session> {
+        self.sessions.get(key.0 as usize).filter(|session| !session.has_ended)
+    }
+
+    /// The first session of which something is recorded, at this place or behind it.
+    pub(super) fn kept_from(&self, place: usize) -> Option<SessionKey> {
+        let keys = (place..self.sessions.capacity()).map(|index| {
+            SessionKey(u32::try_from(index).expect("fewer than four billion sessions"))
+        });
+        let is_kept = |key: &SessionKey| {
+            self.find_at(*key).is_some_and(|session| session.kept != Kept::Nothing)
+        };
+        keys.into_iter().find(is_kept)
     }
 
     fn insert(&mut self, session: Session) -> SessionKey {
@@ -165,9 +181,12 @@ impl Machine {
         answer.session_present = resumed.is_some() && !plant::is_on(Plant::SessionPresentNever); // [MQTT-3.2.2-3]
         let key = resumed.unwrap_or_else(|| self.begin_session(client_id, expiry)); // [MQTT-3.1.2-6]
         answer.session_present |= !connect.clean_start && plant::is_on(Plant::SessionPresentLies);
-        self.connections.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
         self.enter(slot, key, identity, now);
         self.attach(slot, key, connect, expiry, now);
+        self.record_attached(slot, key);
+        let until = self.answer_waits_for(slot);
+        self.hold_greeting(slot, until);
+        self.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
     }
 
     /// A session is this client's from now on. What another left to it is judged anew.
@@ -206,6 +225,9 @@ impl Machine {
         }
         if let Some(will) = &connect.will {
             self.may_leave_will(will)?;
+        }
+        if self.cannot_keep(&connect.client_id, self.expiry_of(connect)) {
+            return Err(Reason::ServerUnavailable);
         }
         let known = self.clients.find(&connect.client_id).map(|key| self.clients.get(key));
         let lives = |session: &&Session| session.ends_at.is_none_or(|at| at > now);
@@ -298,6 +320,12 @@ impl Machine {
     fn begin_session(&mut self, client_id: Arc<str>, expiry: SessionExpiry) -> SessionKey {
         self.ledger.hold_bytes(Session::base_bytes(&client_id));
         self.clients.insert(Session::new(client_id, expiry))
+    }
+
+    /// A session comes back after a restart.
+    pub(super) fn add_restored(&mut self, session: Session) -> SessionKey {
+        self.ledger.hold_bytes(Session::base_bytes(&session.client_id));
+        self.clients.insert(session)
     }
 
     fn attach(

@@ -10,6 +10,7 @@ use foldhash::quality::FixedState;
 use slab::Slab;
 
 use super::clients::SessionKey;
+use super::record::Lsn;
 use super::session::Attachment;
 use super::{Closing, ConnectionId, ListenerId, Outgoing};
 use crate::mqtt::types::Version;
@@ -45,6 +46,10 @@ pub(super) struct Connection {
     pub(super) phase: Phase,
     /// Answers that wait to be sent. Before any PUBLISH.
     pub(super) answers: VecDeque<Outgoing>,
+    /// Answers that may not be sent before a record is durable, in order.
+    held: VecDeque<(Lsn, Packet)>,
+    /// Whether it is noted as one that waits for that.
+    pub(super) is_waiting: bool,
     /// Whether the shell has been told, or is to be told, that there is something to send.
     is_woken: bool,
 }
@@ -87,6 +92,8 @@ impl Connections {
             is_admitted: false,
             phase: Phase::AwaitConnect,
             answers: VecDeque::new(),
+            held: VecDeque::new(),
+            is_waiting: false,
             is_woken: false,
         }));
         let previous = self.by_id.insert(id, slot);
@@ -190,14 +197,53 @@ impl Connections {
         }
     }
 
+    /// Answers a connection once the record is durable. What is answered later follows.
+    pub(super) fn answer_held(&mut self, slot: Slot, packet: Packet, until: Option<Lsn>) {
+        let connection = &mut self.slots[slot.0];
+        if until.is_none() && connection.held.is_empty() {
+            return self.answer(slot, packet);
+        }
+        let may_send = match &connection.phase {
+            Phase::AwaitConnect => true,
+            Phase::Attached(_, attachment) => attachment.takes(&packet),
+            Phase::Closing => false,
+        };
+        if may_send {
+            connection.held.push_back((until.unwrap_or_default(), packet));
+        }
+    }
+
+    /// Lets go of what waited for records that are durable now.
+    pub(super) fn release_held(&mut self, slot: Slot, is_durable: impl Fn(Lsn) -> bool) {
+        let connection = &mut self.slots[slot.0];
+        let mut held = std::mem::take(&mut connection.held);
+        while let Some((until, packet)) = held.pop_front() {
+            if !is_durable(until) {
+                held.push_front((until, packet));
+                break;
+            }
+            self.push(slot, Outgoing::Packet(packet));
+        }
+        if !held.is_empty() {
+            self.slots[slot.0].held = held;
+        }
+    }
+
+    /// How many answers wait for records to be durable.
+    pub(super) fn held_answers(&self, slot: Slot) -> usize {
+        self.slots[slot.0].held.len()
+    }
+
     /// Closes a connection after a last packet, if there is one to say. The phase it was in;
-    /// one that closes already goes on to do so.
+    /// one that closes already goes on to do so. An answer that waits for the disk is never
+    /// sent: what it would have acknowledged comes again.
     pub(super) fn hang_up(&mut self, slot: Slot, last: Option<Packet>, why: Closing) -> Phase {
         let phase = std::mem::replace(&mut self.slots[slot.0].phase, Phase::Closing);
         if !matches!(phase, Phase::Closing) && !plant::is_on(Plant::CloseForgotten) {
             if let Some(packet) = last {
                 self.push(slot, Outgoing::Packet(packet));
             }
+            self.slots[slot.0].held = VecDeque::new();
             // The shell may be busy with what is left to send; that it must close is news.
             self.slots[slot.0].is_woken = false;
             self.push(slot, Outgoing::Close(why));

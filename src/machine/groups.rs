@@ -13,6 +13,7 @@ use indexmap::IndexMap;
 
 use super::clients::SessionKey;
 use super::subscriptions::Subscriber;
+use crate::mqtt::topic::SharedFilter;
 use crate::plant::{self, Plant};
 
 /// A group of shared subscriptions. Never used twice.
@@ -39,6 +40,8 @@ pub(super) enum Standing {
 /// A group.
 #[derive(Debug)]
 pub(super) struct Group {
+    /// Filter and name, as written behind `$share/`.
+    pub(super) shared: SharedFilter,
     members: IndexMap<SessionKey, Member, FixedState>,
     /// Those that could take a message when they were asked last, in the order of their turns;
     /// and those that could not. Each member is in one of them with its number; what has another
@@ -66,8 +69,9 @@ const ASKED_MAX: usize = 16;
 const STALE_MAX: usize = 16;
 
 impl Group {
-    pub(super) fn new(hasher: FixedState) -> Group {
+    pub(super) fn new(shared: SharedFilter, hasher: FixedState) -> Group {
         Group {
+            shared,
             members: IndexMap::with_hasher(hasher),
             ready: VecDeque::new(),
             aside: VecDeque::new(),
@@ -84,6 +88,10 @@ impl Group {
         self.members.insert(subscriber.session, Member { subscriber, number: 0 });
         self.come_back(subscriber.session);
         true
+    }
+
+    pub(super) fn member_of(&self, session: SessionKey) -> Option<Subscriber> {
+        self.members.get(&session).map(|member| member.subscriber)
     }
 
     pub(super) fn member_mut(&mut self, session: SessionKey) -> Option<&mut Subscriber> {

@@ -6,6 +6,8 @@ use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::journal::StoreHealth;
+use super::record::Lsn;
 use super::sys::Readings;
 use crate::access::{Authorise, Judgement};
 use crate::mqtt::message::Message;
@@ -99,6 +101,15 @@ pub enum Input<'a> {
     Measured(Readings),
     /// [`Machine::poll_deadline`](super::Machine::poll_deadline) is reached.
     Deadline,
+    /// All records up to this one are durable: what waits for them may leave.
+    Durable(Lsn),
+    /// The log keeps records again, or cannot.
+    Store(StoreHealth),
+    /// The log is much larger than what lives in it: everything is recorded anew, a part with
+    /// each [`Input::Durable`] from now on, and [`Record::RewriteEnded`] at last.
+    ///
+    /// [`Record::RewriteEnded`]: super::record::Record::RewriteEnded
+    Rewrite,
     /// The broker stops: every connection is told and closed, none is accepted any more.
     ShutDown,
 }

@@ -16,11 +16,16 @@ mod deadlines;
 mod effort;
 mod groups;
 mod input;
+mod journal;
+mod keeping;
 mod ledger;
 mod limits;
 mod parting;
 mod policy;
+pub mod record;
+mod restore;
 mod retained;
+mod rewrite;
 mod route;
 mod session;
 mod shed;
@@ -40,9 +45,12 @@ use clients::{Clients, SessionKey};
 use connections::{Connections, Phase, Slot, version_of};
 use deadlines::{Deadlines, Due};
 use effort::Effort;
+use journal::Journal;
 use parting::{Parting, Remains};
 use policy::{Asking, Policy};
+use record::{Lsn, Record};
 use retained::Retained;
+use rewrite::Rewrite;
 use session::{Acknowledged, Transmission};
 use subscriptions::{Matches, Subscriptions};
 use sys::Sys;
@@ -52,9 +60,12 @@ pub use input::{
     Alias, Closing, ConnectionId, Deliver, Input, ListenerId, Outgoing, Remaining, SubscriptionIds,
     Timestamp,
 };
+pub use journal::StoreHealth;
+pub use keeping::Durability;
 pub use ledger::{Denials, DropReason, Drops, Ledger};
 pub use limits::Limits;
 pub use policy::Denial;
+pub use restore::{Restored, Restorer};
 pub use shed::{Shed, Sheds};
 pub use sys::Readings;
 
@@ -84,6 +95,10 @@ pub struct Settings {
     pub effort_max: u64,
     /// Who may connect.
     pub access: Access,
+    /// Whether what must survive is recorded at all.
+    pub is_recording: bool,
+    /// How durable it is for the program that embeds the broker.
+    pub durability: Durability,
 }
 
 /// What the machine needs to know of authentication and authorisation.
@@ -101,6 +116,8 @@ pub struct Access {
 pub struct ListenerSettings {
     /// Connections at once.
     pub connections_max: usize,
+    /// What an acknowledgement means there.
+    pub durability: Durability,
 }
 
 /// How many deadlines are seen to at once: when more are due, `poll_deadline` says so, and others
@@ -123,6 +140,9 @@ pub struct Machine {
     sys: Sys,
     is_shutting_down: bool,
     policy: Policy,
+    journal: Journal,
+    /// How far the state is written anew, if it is.
+    rewrite: Option<Rewrite>,
     /// What everything so far has cost.
     effort: Effort,
     /// Sessions that ended, and what is left of them to be cleared away.
@@ -134,6 +154,11 @@ pub struct Machine {
 impl Machine {
     /// A machine without clients. All its randomness comes from `seed`.
     pub fn new(settings: Settings, seed: Seed, now: Timestamp) -> Machine {
+        Machine::behind(Lsn::default(), settings, seed, now)
+    }
+
+    /// A machine whose records go on behind `last`.
+    fn behind(last: Lsn, settings: Settings, seed: Seed, now: Timestamp) -> Machine {
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut hasher = || FixedState::with_seed(random.next_u64());
         let (connections, clients, subscriptions) = (hasher(), hasher(), hasher());
@@ -143,6 +168,8 @@ impl Machine {
             clients: Clients::new(clients),
             subscriptions: Subscriptions::new(subscriptions, tree_seed),
             policy: Policy::new(settings.access.authorise.clone()),
+            journal: Journal::new(settings.is_recording, last),
+            rewrite: None,
             settings,
             random,
             retained: Retained::new(),
@@ -162,6 +189,7 @@ impl Machine {
     /// and the first of these may be done in part: whoever hands them in lets others have their
     /// turn and comes back with them. Each call does something of them.
     pub fn handle(&mut self, input: Input<'_>, now: Timestamp) {
+        self.journal.set_mark();
         match input {
             Input::Opened { connection, listener } => {
                 let slot = self.connections.open(connection, listener);
@@ -184,6 +212,9 @@ impl Machine {
             Input::PolicyChanged(authorise) => self.handle_policy(authorise, now),
             Input::Measured(readings) => self.sys.readings = readings,
             Input::Deadline => self.handle_deadline(now),
+            Input::Durable(lsn) => self.handle_durable(lsn),
+            Input::Store(health) => self.journal.health = health,
+            Input::Rewrite => self.begin_rewrite(),
             Input::ShutDown => self.handle_shut_down(now),
         }
     }
@@ -198,12 +229,17 @@ impl Machine {
         now: Timestamp,
     ) -> Remaining {
         let Some(slot) = self.connections.find(connection) else { return Remaining::Nothing };
+        let is_held = self.is_held(slot);
         let before = out.len();
         if let Some(found) = self.connections.get_mut(slot) {
             out.extend(found.answers.drain(..));
         }
         let mut remaining = Remaining::Nothing;
-        if let Some((key, attachment)) = self.connections.attachment(slot) {
+        let mut is_waiting = false;
+        if let Some((key, attachment)) = self.connections.attachment(slot)
+            && (!is_held || self.journal.is_durable(attachment.greeted))
+        // CONNACK is first
+        {
             let session = self.clients.get_mut(key);
             let mut pull = Transmission {
                 attachment,
@@ -218,17 +254,25 @@ impl Machine {
                 ledger: &mut self.ledger,
                 drops: &mut session.drops,
                 effort: &mut self.effort,
+                journal: &mut self.journal,
+                recorded_as: session.kept.whole(),
+                is_held,
+                is_waiting: false,
                 out,
                 budget,
                 fruitless: 0,
                 now,
             };
             remaining = session.outbound.transmit(&mut pull);
+            is_waiting |= pull.is_waiting;
             if !session.aside.is_empty() && session.outbound.has_room(&self.settings.limits) {
                 self.come_back(key);
             }
         }
         self.ledger.packets_sent += (out.len() - before) as u64;
+        if is_waiting {
+            self.wait(slot);
+        }
         if remaining == Remaining::Nothing {
             self.connections.rest(slot);
         }
@@ -339,6 +383,7 @@ impl Machine {
                 }
             }
             self.ledger.packets_received += 1;
+            self.journal.set_mark();
             taken += 1;
         }
         packets.drain(..taken);
@@ -365,6 +410,7 @@ impl Machine {
             Packet::Unsubscribe(unsubscribe) => {
                 return self.handle_unsubscribe(slot, key, unsubscribe).map(Packet::Unsubscribe);
             }
+            // Not held: a client must not think the broker dead because a disk is slow.
             Packet::PingReq => self.connections.answer(slot, Packet::PingResp), // [MQTT-3.12.4-1]
             Packet::Disconnect(disconnect) => self.handle_disconnect(slot, key, &disconnect, now),
             // No authentication method is served, so there is nothing to go on with.
@@ -391,17 +437,22 @@ impl Machine {
             _ => Acknowledged::WrongKind,
         };
         let may_go_on = outbound.has_something();
+        if acknowledged == Acknowledged::Taken {
+            self.record_ack(key, &packet);
+        }
         match (packet, acknowledged) {
             (_, Acknowledged::WrongKind) => {
                 return self.violate(slot, Reason::ProtocolError, now);
             }
-            (Packet::PubRec(ack), Acknowledged::Taken) if !ack.reason.is_error() => {
+            (Packet::PubRec(ack), Acknowledged::Taken | Acknowledged::Repeated)
+                if !ack.reason.is_error() =>
+            {
                 let release = Ack::new(ack.id, Reason::Success);
-                self.connections.answer(slot, Packet::PubRel(release)); // [MQTT-4.3.3-4]
+                self.answer(slot, Packet::PubRel(release)); // [MQTT-4.3.3-4]
             }
             (Packet::PubRec(ack), Acknowledged::UnknownId) if !ack.reason.is_error() => {
                 let release = self.ack(slot, ack.id, Reason::PacketIdNotFound);
-                self.connections.answer(slot, Packet::PubRel(release));
+                self.answer(slot, Packet::PubRel(release));
             }
             _ => {}
         }
@@ -414,12 +465,15 @@ impl Machine {
     fn handle_pubrel(&mut self, slot: Slot, key: SessionKey, id: PacketId) {
         let was_held = self.clients.get_mut(key).inbound.release(id);
         self.ledger.inflight_in -= u64::from(was_held);
+        if let (true, Some(session)) = (was_held, self.clients.get(key).kept.whole()) {
+            self.journal.record(Record::Released { session, id });
+        }
         if !was_held && plant::is_on(Plant::LostPubComp) {
             return;
         }
         let reason = if was_held { Reason::Success } else { Reason::PacketIdNotFound };
         let ack = self.ack(slot, id, reason);
-        self.connections.answer(slot, Packet::PubComp(ack));
+        self.answer(slot, Packet::PubComp(ack));
     }
 
     /// Bytes that are no packet: the connection ends, told why as far as its version allows.

@@ -141,6 +141,7 @@ impl Machine {
             session.ends_at = session.ends_at.filter(|at| *at == now);
         }
         self.arm_session(key);
+        self.record_detached(key, now);
         self.pass_on_shared(shared, key, now);
         if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
             self.handle_session_due(key, now);
@@ -174,6 +175,7 @@ impl Machine {
     /// it anything any more. [MQTT-3.1.2-8], [MQTT-4.1.0-2]
     pub(super) fn end_session(&mut self, key: SessionKey, now: Timestamp) {
         self.publish_will(key, now);
+        self.record_ended(key);
         let session = self.clients.retire(key);
         session.ends_at = None;
         session.will_due = None;
@@ -217,7 +219,7 @@ impl Machine {
         let left = self.clients.get_mut(key).outbound.take_first(&mut self.ledger);
         let Some((queued, is_unsent)) = left else { return false };
         self.effort.spend(effort::DELIVERY);
-        if !self.pass_on(queued, is_unsent, now) {
+        if !self.pass_on(queued, is_unsent, None, now) {
             self.ledger.drops.count(DropReason::SessionEnded);
         }
         true

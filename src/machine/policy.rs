@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::clients::SessionKey;
 use super::ledger::{DropReason, Ledger};
+use super::record::Record;
 use super::session::{Queued, Session};
 use super::{Machine, Timestamp, effort};
 use crate::access::{Action, Authorise, Identity, Question};
@@ -170,9 +171,14 @@ impl Machine {
             judged.has_lost(topic) || !policy.would_permit(&asking, Action::Receive, topic)
         };
         let withdrawn = session.outbound.withdraw(is_forbidden, &mut self.ledger);
+        let kept = session.kept.whole();
         for queued in withdrawn {
             self.effort.spend(effort::DELIVERY);
-            if !self.pass_on(queued, true, now) {
+            let instead_of = queued.recorded_as(kept);
+            if !self.pass_on(queued, true, instead_of, now) {
+                if let Some((session, number)) = instead_of {
+                    self.journal.record(Record::Dropped { session, number });
+                }
                 self.ledger.denials.count(Action::Receive);
                 self.ledger.drops.count(DropReason::Forbidden);
                 self.clients.get_mut(key).drops.count(DropReason::Forbidden);

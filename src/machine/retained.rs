@@ -59,13 +59,13 @@ impl Retained {
     }
 
     /// Keeps a message in place of the last one with its topic; an empty one only removes that.
-    /// [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7]
+    /// Whether anything has changed. [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7]
     pub(super) fn keep(
         &mut self,
         message: &Arc<Message>,
         expires_at: Option<Timestamp>,
         ledger: &mut Ledger,
-    ) {
+    ) -> bool {
         let expires_at = expires_at.filter(|_| !plant::is_on(Plant::RetainedNeverExpires));
         let is_clear = message.payload.is_empty();
         if (is_clear && plant::is_on(Plant::RetainedNotCleared))
@@ -73,14 +73,37 @@ impl Retained {
                 && self.names.get(&message.topic).is_some()
                 && plant::is_on(Plant::RetainedStale))
         {
-            return;
+            return false;
         }
-        self.remove(&message.topic, ledger);
+        let has_replaced = self.remove(&message.topic, ledger);
         if is_clear && !plant::is_on(Plant::RetainedEmptyKept) {
-            return;
+            return has_replaced;
         }
-        self.sequence += 1;
-        let entry = Entry { message: Arc::clone(message), sequence: self.sequence, expires_at };
+        self.insert(message, self.sequence + 1, expires_at, ledger);
+        true
+    }
+
+    /// Keeps a message with the number that it had before a restart. There is none with its
+    /// topic.
+    pub(super) fn restore(
+        &mut self,
+        message: &Arc<Message>,
+        sequence: u64,
+        expires_at: Option<Timestamp>,
+        ledger: &mut Ledger,
+    ) {
+        self.insert(message, sequence, expires_at, ledger);
+    }
+
+    fn insert(
+        &mut self,
+        message: &Arc<Message>,
+        sequence: u64,
+        expires_at: Option<Timestamp>,
+        ledger: &mut Ledger,
+    ) {
+        self.sequence = self.sequence.max(sequence);
+        let entry = Entry { message: Arc::clone(message), sequence, expires_at };
         self.bytes += entry.bytes();
         ledger.hold(message);
         if let Some(at) = expires_at {
@@ -89,13 +112,20 @@ impl Retained {
         self.names.insert(message.topic.clone(), entry);
     }
 
-    fn remove(&mut self, topic: &TopicName, ledger: &mut Ledger) {
-        let Some(entry) = self.names.remove(topic) else { return };
+    fn remove(&mut self, topic: &TopicName, ledger: &mut Ledger) -> bool {
+        let Some(entry) = self.names.remove(topic) else { return false };
         self.bytes -= entry.bytes();
         ledger.release(&entry.message);
         if let Some(at) = entry.expires_at {
             self.expiries.remove(&(at, topic.clone()));
         }
+        true
+    }
+
+    /// The first message behind that topic, in the order of topics; the very first, if that is
+    /// none.
+    pub(super) fn first_after(&self, topic: Option<&str>) -> Option<(&TopicName, &Entry)> {
+        self.names.first_after(topic)
     }
 
     /// When the next one expires.

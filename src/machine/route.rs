@@ -9,7 +9,9 @@ use std::sync::Arc;
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
 use super::groups::{GroupId, Standing};
+use super::journal::waiting;
 use super::ledger::DropReason;
+use super::record::{Lsn, Record, SessionUid, Taken};
 use super::session::{Full, Queued, alias_bytes};
 use super::subscriptions::Subscriber;
 use super::{Machine, SubscriptionIds, Timestamp, effort};
@@ -19,6 +21,17 @@ use crate::mqtt::topic::TopicName;
 use crate::mqtt::types::{PacketId, QoS, Reason};
 use crate::mqtt::wire::{Ack, Delivery, Packet, Publish, Will};
 use crate::plant::{self, Plant};
+
+/// Where a message comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Origin {
+    /// The session whose client published it; none: the broker itself.
+    pub(super) session: Option<SessionKey>,
+    /// At QoS 2, what the records call that session, if they know it, and the packet id.
+    pub(super) from: Option<(SessionUid, PacketId)>,
+    /// The session whose will it is, if the records know it.
+    pub(super) will_of: Option<SessionUid>,
+}
 
 impl Machine {
     /// PUBLISH from a client.
@@ -53,7 +66,13 @@ impl Machine {
             properties: publish.properties,
             holders: Holders::default(),
         };
-        match self.publish(message.detached(), Some(key), now) {
+        let kept = self.clients.get(key).kept.whole();
+        let from = match delivery {
+            Delivery::ExactlyOnce { id, .. } => kept.map(|session| (session, id)),
+            _ => None,
+        };
+        let origin = Origin { session: Some(key), from, will_of: None };
+        match self.publish(message.detached(), origin, now) {
             Ok(matched) => {
                 if let Delivery::ExactlyOnce { id, .. } = delivery {
                     self.clients.get_mut(key).inbound.take(id);
@@ -100,10 +119,10 @@ impl Machine {
     pub(super) fn publish(
         &mut self,
         message: Message,
-        origin: Option<SessionKey>,
+        origin: Origin,
         now: Timestamp,
     ) -> Result<usize, Reason> {
-        if let Some(key) = origin {
+        if let Some(key) = origin.session {
             self.may_publish(&message)?;
             let is_allowed = self.permits(key, Action::Publish, &message.topic);
             if !is_allowed && !plant::is_on(Plant::DeniedRouted) {
@@ -114,12 +133,11 @@ impl Machine {
     }
 
     /// Takes a message that is in order, if there is room.
-    fn take(
-        &mut self,
-        message: Message,
-        origin: Option<SessionKey>,
-        now: Timestamp,
-    ) -> Result<usize, Reason> {
+    fn take(&mut self, message: Message, origin: Origin, now: Timestamp) -> Result<usize, Reason> {
+        if self.journal.is_on && self.journal.is_full() && self.must_be_recorded(&message, &origin)
+        {
+            return Err(Reason::QuotaExceeded);
+        }
         let limits = &self.settings.limits;
         let is_kept = message.retain && !message.payload.is_empty();
         if self.ledger.held_bytes() + message.bytes() > limits.total_bytes
@@ -129,13 +147,21 @@ impl Machine {
         }
         let expires_at = message.expiry().map(|secs| now.after_secs(secs.into()));
         let message = Arc::new(message);
+        let mut taken =
+            Taken { from: origin.from, will_of: origin.will_of, ..Taken::of(expires_at) };
         if message.retain {
-            self.retained.keep(&message, expires_at, &mut self.ledger);
+            let has_changed = self.retained.keep(&message, expires_at, &mut self.ledger);
+            let is_recorded = has_changed && self.journal.is_on && origin.session.is_some();
+            taken.retained = is_recorded.then(|| self.retained.newest());
         }
         if message.payload.is_empty() && message.retain && plant::is_on(Plant::EmptyNotForwarded) {
             return Ok(0);
         }
-        Ok(self.route(&message, expires_at, origin, now))
+        let matched = self.route(&message, expires_at, origin.session, now);
+        if self.journal.is_on {
+            self.journal.record_message(&message, taken);
+        }
+        Ok(matched)
     }
 
     fn may_publish(&self, message: &Message) -> Result<(), Reason> {
@@ -201,7 +227,7 @@ impl Machine {
 
     /// Gives a message to one session, or notes why not. False if the session has ended: it
     /// matches nothing any more.
-    fn deliver(&mut self, key: SessionKey, queued: Queued, now: Timestamp) -> bool {
+    fn deliver(&mut self, key: SessionKey, mut queued: Queued, now: Timestamp) -> bool {
         let session = self.clients.get_mut(key);
         if session.has_ended {
             return false;
@@ -215,6 +241,12 @@ impl Machine {
         if session.outbound.fits(&queued, limits).is_err() {
             session.outbound.drop_expired(&mut self.ledger, &mut session.drops, now);
         }
+        queued.number = session.outbound.number();
+        let noted = queued.recorded_as(session.kept.whole()).map(|(session, _)| {
+            queued.recorded = self.journal.next();
+            let share = queued.share.and_then(|group| self.subscriptions.name_of(group));
+            waiting(session, &queued, share, None)
+        });
         let outcome =
             match session.connection {
                 None if queued.qos == QoS::AtMostOnce => Err(DropReason::Offline),
@@ -226,6 +258,9 @@ impl Machine {
                     }
                 }),
             };
+        if let (Ok(()), Some(noted)) = (&outcome, noted) {
+            self.journal.add_delivery(noted);
+        }
         match (outcome, session.connection) {
             (Ok(()), Some(slot)) => self.connections.wake(slot),
             (Ok(()), None) => {}
@@ -277,14 +312,21 @@ impl Machine {
 
     /// A member of a group has ended: gives what it had not acknowledged to another, but a QoS 2
     /// message only if it was never sent. Whether it went to another. [MQTT-4.8.2-5]
-    pub(super) fn pass_on(&mut self, queued: Queued, is_unsent: bool, now: Timestamp) -> bool {
+    /// What the records call it there is `instead_of`.
+    pub(super) fn pass_on(
+        &mut self,
+        queued: Queued,
+        is_unsent: bool,
+        instead_of: Option<(SessionUid, u64)>,
+        now: Timestamp,
+    ) -> bool {
         let Some(group) = queued.share else { return false };
         if !is_unsent && queued.qos == QoS::ExactlyOnce {
             return false;
         }
         let topic = queued.message.topic.clone();
         let Some(member) = self.choose_member(group, &topic) else { return false };
-        self.deliver_shared(queued, group, member, now);
+        self.deliver_shared(queued, group, member, instead_of, now);
         true
     }
 
@@ -295,13 +337,17 @@ impl Machine {
             let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
                 continue;
             };
+            let instead_of = queued.recorded_as(self.clients.get(key).kept.whole());
             match self.choose_member(group, &queued.message.topic) {
                 Some(member) if self.has_room_now(member.session, &queued) => {
-                    self.deliver_shared(queued, group, member, now);
+                    self.deliver_shared(queued, group, member, instead_of, now);
                 }
                 _ => {
+                    let (message, expires_at) = (queued.message.clone(), queued.expires_at);
                     self.ledger.matched -= 1;
                     self.deliver(key, queued, now);
+                    let taken = Taken { instead_of, ..Taken::of(expires_at) };
+                    self.journal.record_message(&message, taken);
                 }
             }
         }
@@ -313,10 +359,19 @@ impl Machine {
         session.connection.is_some() && fits
     }
 
-    fn deliver_shared(&mut self, old: Queued, group: GroupId, member: Subscriber, now: Timestamp) {
+    fn deliver_shared(
+        &mut self,
+        old: Queued,
+        group: GroupId,
+        member: Subscriber,
+        instead_of: Option<(SessionUid, u64)>,
+        now: Timestamp,
+    ) {
         self.ledger.matched -= 1;
         let new = queued(&old.message, &[member], old.expires_at);
         self.deliver(member.session, Queued { share: Some(group), ..new }, now);
+        let taken = Taken { instead_of, ..Taken::of(old.expires_at) };
+        self.journal.record_message(&old.message, taken);
     }
 
     /// A will is published as its client would have published it. [MQTT-3.1.2-14],
@@ -333,12 +388,17 @@ impl Machine {
             properties,
             holders: Holders::default(),
         };
+        let will_of = self.clients.get(key).kept.uid();
+        let origin = Origin { session: Some(key), from: None, will_of };
         let taken = match plant::is_on(Plant::WillNotJudged) {
-            true => self.take(message.detached(), Some(key), now),
-            false => self.publish(message.detached(), Some(key), now),
+            true => self.take(message.detached(), origin, now),
+            false => self.publish(message.detached(), origin, now),
         };
         if taken.is_err() {
             self.ledger.refused += 1;
+            if let Some(session) = will_of {
+                self.journal.record(Record::WillGone { session });
+            }
         }
     }
 
@@ -366,11 +426,11 @@ impl Machine {
             _ if plant::is_on(Plant::LostPubAck) && reason == Reason::NoMatchingSubscribers => {}
             Delivery::AtLeastOnce { id, .. } => {
                 let ack = self.ack(slot, id, reason);
-                self.connections.answer(slot, Packet::PubAck(ack));
+                self.answer(slot, Packet::PubAck(ack));
             }
             Delivery::ExactlyOnce { id, .. } => {
                 let ack = self.ack(slot, id, reason);
-                self.connections.answer(slot, Packet::PubRec(ack));
+                self.answer(slot, Packet::PubRec(ack));
             }
         }
     }
@@ -411,6 +471,9 @@ fn queued(
         expires_at,
         share: None,
         is_withdrawn: false,
+        is_sent: false,
+        number: 0,
+        recorded: Lsn::default(),
     }
 }
 

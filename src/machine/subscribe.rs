@@ -5,6 +5,7 @@
 
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
+use super::record::{Record, RetainedLeft};
 use super::session::RetainedCursor;
 use super::subscriptions::Subscriber;
 use super::{Machine, effort};
@@ -54,7 +55,7 @@ impl Machine {
             return Some(subscribe);
         }
         let packet = self.answers(slot, subscribe.id, reasons, Packet::SubAck);
-        self.connections.answer(slot, packet); // [MQTT-3.8.4-2]
+        self.answer(slot, packet); // [MQTT-3.8.4-2]
         if self.clients.get(key).outbound.has_something() {
             self.connections.wake(slot);
         }
@@ -106,6 +107,9 @@ impl Machine {
         if plant::is_on(Plant::SubscribeForgotten) && session.subscriptions.len() > 1 {
             return Reason::granted(options.qos);
         }
+        if session.kept.whole().is_some() && self.journal.is_full() {
+            return Reason::QuotaExceeded;
+        }
         if !session.subscriptions.contains(text.as_str()) {
             let limits = &self.settings.limits;
             if session.subscriptions.len() >= limits.subscriptions
@@ -122,8 +126,10 @@ impl Machine {
             RetainHandling::SendIfNew => is_new || plant::is_on(Plant::RetainHandlingIgnored), // [MQTT-3.3.1-10]
             RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
         };
+        let until = self.retained.newest();
+        let left = wants_retained.then_some(RetainedLeft { after: None, until });
+        self.record_subscribed(key, &filter, options, id, left);
         if let (true, Filter::Plain(filter)) = (wants_retained, filter) {
-            let until = self.retained.newest();
             let outbound = &mut self.clients.get_mut(key).outbound;
             if !is_new {
                 outbound.forget_retained(&filter); // they come again from the first one on
@@ -136,6 +142,8 @@ impl Machine {
                     after: None,
                     until,
                     number: 0,
+                    place: 0,
+                    is_restored: false,
                 });
             }
         }
@@ -164,7 +172,7 @@ impl Machine {
             reasons.clear();
         }
         let packet = self.answers(slot, unsubscribe.id, reasons, Packet::UnsubAck);
-        self.connections.answer(slot, packet);
+        self.answer(slot, packet);
         None
     }
 
@@ -177,6 +185,10 @@ impl Machine {
             return if lies { Reason::Success } else { Reason::NoSubscriptionExisted };
         }
         self.ledger.release_bytes(subscription_bytes(&text));
+        if let Some(session) = session.kept.whole() {
+            let filter = Box::new(filter.clone());
+            self.journal.record(Record::Unsubscribed { session, filter });
+        }
         if plant::is_on(Plant::UnsubscribeIgnored) {
             return Reason::Success;
         }

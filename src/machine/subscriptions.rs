@@ -108,6 +108,14 @@ impl Members {
         }
     }
 
+    fn get(&self, session: SessionKey) -> Option<Subscriber> {
+        match self {
+            Members::Few(few) => few.iter().find(|subscriber| subscriber.session == session),
+            Members::Many(many) => many.get(&session),
+        }
+        .copied()
+    }
+
     fn get_mut(&mut self, session: SessionKey) -> Option<&mut Subscriber> {
         match self {
             Members::Few(few) => few.iter_mut().find(|subscriber| subscriber.session == session),
@@ -188,8 +196,9 @@ impl Subscriptions {
     fn found_group(&mut self, shared: &SharedFilter) -> GroupId {
         let id = GroupId(self.next_group);
         self.next_group = self.next_group.saturating_add(1);
-        self.groups.insert(id, Group::new(self.hasher.clone()));
-        self.groups_by_name.insert(shared.detached(), id);
+        let shared = shared.detached();
+        self.groups.insert(id, Group::new(shared.clone(), self.hasher.clone()));
+        self.groups_by_name.insert(shared.clone(), id);
         let subscribers = self.tree.get_or_insert_with(&shared.filter, Subscribers::default);
         let new_set = || Box::new(IndexSet::with_hasher(self.hasher.clone()));
         subscribers.groups.get_or_insert_with(new_set).insert(id);
@@ -207,6 +216,28 @@ impl Subscriptions {
         self.count -= usize::from(existed);
         self.prune(filter.topic_filter());
         existed
+    }
+
+    /// A session's subscription.
+    pub(super) fn get(&self, filter: &Filter, session: SessionKey) -> Option<Subscriber> {
+        match filter {
+            Filter::Plain(filter) => self.tree.get(filter)?.own.get(session),
+            Filter::Shared(shared) => {
+                let group = self.groups.get(self.groups_by_name.get(shared)?)?;
+                group.member_of(session)
+            }
+        }
+    }
+
+    /// The shared subscription that founded a group.
+    pub(super) fn name_of(&self, group: GroupId) -> Option<Box<Filter>> {
+        let group = self.groups.get(&group)?;
+        Some(Box::new(Filter::Shared(group.shared.clone())))
+    }
+
+    /// The group of a shared subscription.
+    pub(super) fn group_of(&self, shared: &SharedFilter) -> Option<GroupId> {
+        self.groups_by_name.get(shared).copied()
     }
 
     /// Suspends a session's subscription, or puts it in force again.

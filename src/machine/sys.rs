@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::deadlines::Due;
+use super::route::Origin;
 use super::{DropReason, Machine, Shed, Sheds, Timestamp};
 use crate::mqtt::message::{Holders, Message};
 use crate::mqtt::topic::TopicName;
@@ -141,7 +142,7 @@ impl Machine {
             properties: None,
             holders: Holders::default(),
         };
-        if self.publish(message, None, now).is_err() {
+        if self.publish(message, Origin::default(), now).is_err() {
             self.ledger.refused += 1;
         }
     }

@@ -3,7 +3,7 @@
 //! Knows nothing of who published it or who gets it, nor of packets. `wire/packet.rs` says how
 //! it travels.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -85,26 +85,39 @@ pub struct Message {
     pub holders: Holders,
 }
 
-/// How many places of the broker hold a message, so that its bytes are accounted for once. Not
-/// the count of its `Arc`, which also moves where packets are encoded, at times of its own.
-/// Changed by one thread at a time.
+/// How many places of the broker hold a message, so that its bytes are accounted for once, and
+/// which record has it. Not the count of its `Arc`, which also moves where packets are encoded,
+/// at times of its own. Changed by one thread at a time.
 #[derive(Debug, Default)]
-pub struct Holders(AtomicU32);
+pub struct Holders {
+    count: AtomicU32,
+    record: AtomicU64,
+}
 
 impl Holders {
     /// One more. Whether it is the first.
     pub fn add(&self) -> bool {
-        let count = self.0.load(Ordering::Relaxed);
-        self.0.store(count + 1, Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed);
+        self.count.store(count + 1, Ordering::Relaxed);
         count == 0
     }
 
     /// One fewer. Whether it was the last.
     pub fn remove(&self) -> bool {
-        let count = self.0.load(Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed);
         assert!(count > 0, "a message is released more often than it was held");
-        self.0.store(count - 1, Ordering::Relaxed);
+        self.count.store(count - 1, Ordering::Relaxed);
         count == 1
+    }
+
+    /// The place of the record that has the message; 0 if none has it.
+    pub fn record(&self) -> u64 {
+        self.record.load(Ordering::Relaxed)
+    }
+
+    /// A record has the message from now on.
+    pub fn set_record(&self, place: u64) {
+        self.record.store(place, Ordering::Relaxed);
     }
 }
 

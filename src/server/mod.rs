@@ -40,7 +40,7 @@ use std::sync::Arc;
 
 use crate::access::PasswordsError;
 use crate::config::{Config, Endpoint};
-use crate::machine::{Access, EFFORT_MAX, ListenerSettings, Seed, Settings};
+use crate::machine::{Access, Durability, EFFORT_MAX, ListenerSettings, Seed, Settings};
 
 pub use clock::Clock;
 pub use closed::Closed;
@@ -212,6 +212,7 @@ pub async fn run<N: Network>(
 fn settings(config: &Config) -> Settings {
     let listener = |listener: &crate::config::Listener| ListenerSettings {
         connections_max: listener.connections_max,
+        durability: Durability::None,
     };
     Settings {
         limits: config.limits.clone(),
@@ -222,5 +223,7 @@ fn settings(config: &Config) -> Settings {
         max_qos: config.max_qos,
         access: Access::default(),
         effort_max: EFFORT_MAX,
+        is_recording: false,
+        durability: Durability::None,
     }
 }

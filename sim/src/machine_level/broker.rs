@@ -1,7 +1,9 @@
 //! The machine as the simulator sees it: its settings from a scenario, and its output as the
 //! packets that a client of some version reads.
 
-use stormpetrel::machine::{Access, Deliver, Limits, ListenerSettings, Outgoing, Settings};
+use stormpetrel::machine::{
+    Access, Deliver, Durability, Limits, ListenerSettings, Outgoing, Settings,
+};
 use stormpetrel::mqtt::types::{QoS, Reason};
 use stormpetrel::mqtt::wire::reason::ReturnCode;
 use stormpetrel::mqtt::wire::{ConnAckProperties, Packet, Publish};
@@ -35,7 +37,10 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
     };
     Settings {
         limits,
-        listeners: vec![ListenerSettings { connections_max: usize::MAX }],
+        listeners: vec![ListenerSettings {
+            connections_max: usize::MAX,
+            durability: Durability::None,
+        }],
         sys_interval: broker.sys_interval_s,
         session_expiry: broker.session_expiry_s,
         disconnect_delay: None,
@@ -46,6 +51,8 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
         },
         access: Access { is_judged: false, authorise: access::authoriser(broker, 0) },
         effort_max: EFFORT_MAX,
+        is_recording: false,
+        durability: Durability::None,
     }
 }
 

@@ -31,6 +31,16 @@ impl Inbound {
         self.unreleased.remove(&id) || self.carried.remove(&id)
     }
 
+    /// Those that came on earlier connections than the next one: after a restart, all of them.
+    pub(in super::super) fn restored(ids: impl IntoIterator<Item = PacketId>) -> Inbound {
+        Inbound { unreleased: BTreeSet::new(), carried: ids.into_iter().collect() }
+    }
+
+    /// All that are not released.
+    pub(in super::super) fn ids(&self) -> impl Iterator<Item = PacketId> {
+        self.unreleased.iter().chain(&self.carried).copied()
+    }
+
     /// How many are not released.
     pub(in super::super) fn len(&self) -> usize {
         self.unreleased.len() + self.carried.len()

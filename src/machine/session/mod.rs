@@ -10,16 +10,20 @@ mod transmit;
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU16, NonZeroU32};
+use std::ops::Bound;
 use std::sync::Arc;
 
 pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM, alias_bytes};
 pub(super) use inbound::Inbound;
-pub(super) use outbound::{Acknowledged, Full, Outbound, Queued, RetainedCursor};
+pub(super) use outbound::{
+    Acknowledged, Full, Inflight, Item, Outbound, Queued, RetainedCursor, start_waiting,
+};
 pub(super) use transmit::Transmission;
 
 use super::connections::Slot;
 use super::groups::{GroupId, Standing};
 use super::ledger::Drops;
+use super::record::{Lsn, SessionUid};
 use super::{Limits, Timestamp};
 use crate::access::Identity;
 use crate::mqtt::types::{Reason, Version};
@@ -87,6 +91,8 @@ pub(super) struct Attachment {
     /// Whether CONNECT asked for a session that ends with the connection, so that DISCONNECT
     /// must not ask for another.
     pub(super) connected_with_expiry: bool,
+    /// Nothing is sent before this record is durable: CONNACK waits for it, and is first.
+    pub(super) greeted: Lsn,
     /// The answers so far to the filters of a SUBSCRIBE or UNSUBSCRIBE that is seen to in parts.
     pub(super) reasons: Vec<Reason>,
     pub(super) aliases_in: InboundAliases,
@@ -116,6 +122,7 @@ impl Attachment {
             wants_problem_information: properties.request_problem_information
                 || plant::is_on(Plant::ReasonsForced),
             connected_with_expiry: properties.session_expiry.unwrap_or(0) != 0,
+            greeted: Lsn::default(),
             reasons: Vec::new(),
             aliases_in: InboundAliases::default(),
             aliases_out: OutboundAliases::new(properties.topic_alias_maximum),
@@ -164,6 +171,40 @@ pub(super) struct Session {
     pub(super) was_denied: bool,
     /// What it did not get.
     pub(super) drops: Box<Drops>,
+    /// What of it is recorded.
+    pub(super) kept: Kept,
+    /// The last record that its client's doing left: answers to it wait for that.
+    pub(super) recorded: Lsn,
+}
+
+/// What of a session is recorded, so that it survives, and as which.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// Nothing: it ends with its connection.
+    #[default]
+    Nothing,
+    /// Its will: the session ends with its connection, and a crash ends both.
+    Will(SessionUid),
+    /// All of it.
+    Whole(SessionUid),
+}
+
+impl Kept {
+    /// As what it is recorded, if all of it is.
+    pub(super) fn whole(self) -> Option<SessionUid> {
+        match self {
+            Kept::Whole(uid) => Some(uid),
+            Kept::Will(_) | Kept::Nothing => None,
+        }
+    }
+
+    /// As what it is recorded.
+    pub(super) fn uid(self) -> Option<SessionUid> {
+        match self {
+            Kept::Whole(uid) | Kept::Will(uid) => Some(uid),
+            Kept::Nothing => None,
+        }
+    }
 }
 
 impl Session {
@@ -185,6 +226,8 @@ impl Session {
             is_inside: false,
             was_denied: false,
             drops: Box::default(),
+            kept: Kept::Nothing,
+            recorded: Lsn::default(),
         }
     }
 
@@ -203,6 +246,12 @@ impl Session {
             (false, false, true) => Standing::Away,
             (false, false, false) => Standing::AwayAndFull,
         }
+    }
+
+    /// The first filter that it is subscribed to behind this one; the very first, if that is none.
+    pub(super) fn filter_after(&self, after: Option<&str>) -> Option<&str> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.subscriptions.range::<str, _>((from, Bound::Unbounded)).next().map(|text| &**text)
     }
 
     /// The earlier of will and end.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::super::groups::GroupId;
 use super::super::ledger::{DropReason, Drops, Ledger};
+use super::super::record::{Lsn, SessionUid};
 use super::super::{Limits, SubscriptionIds, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{TopicFilter, TopicName};
@@ -30,6 +31,12 @@ pub(in super::super) struct Queued {
     pub(in super::super) share: Option<GroupId>,
     /// It was sent, and the client may no longer see it: it is not sent again.
     pub(in super::super) is_withdrawn: bool,
+    /// It may have reached the client before.
+    pub(in super::super) is_sent: bool,
+    /// Which of the session's deliveries it is: each has a higher one than those before it.
+    pub(in super::super) number: u64,
+    /// It may not be sent before this record is durable.
+    pub(in super::super) recorded: Lsn,
 }
 
 /// The retained messages that a new subscription is still to be sent, pulled one by one.
@@ -45,20 +52,35 @@ pub(in super::super) struct RetainedCursor {
     pub(in super::super) until: u64,
     /// Given when it is queued: a cursor with another number than its filter's is stale.
     pub(in super::super) number: u64,
+    /// Its place among the numbers of the deliveries in the queue.
+    pub(in super::super) place: u64,
+    /// It comes from before a restart: what is at QoS 0 may have been sent, and is not again.
+    pub(in super::super) is_restored: bool,
 }
 
 #[derive(Debug)]
-pub(super) enum Item {
+pub(in super::super) enum Item {
     Message(Queued),
     Retained(Box<RetainedCursor>),
 }
 
+impl Item {
+    /// Grows from the front of a queue to its end.
+    pub(in super::super) fn number(&self) -> u64 {
+        match self {
+            Item::Message(queued) => queued.number,
+            Item::Retained(cursor) => cursor.place,
+        }
+    }
+}
+
 /// What is sent, and what its acknowledgement must be.
 #[derive(Debug)]
-pub(super) enum Inflight {
+pub(in super::super) enum Inflight {
     AwaitPubAck(Queued),
     AwaitPubRec(Queued),
-    AwaitPubComp,
+    /// PUBREL may not be sent before this record is durable.
+    AwaitPubComp(Lsn),
     /// Acknowledged before one that was sent earlier.
     Done,
 }
@@ -75,6 +97,8 @@ pub(in super::super) enum Full {
 pub(in super::super) enum Acknowledged {
     /// It ends or continues a delivery.
     Taken,
+    /// As it did before.
+    Repeated,
     /// Nothing is sent under this id.
     UnknownId,
     /// It belongs to another quality of service than the message.
@@ -85,7 +109,7 @@ pub(in super::super) enum Acknowledged {
 /// `inflight` is its distance from the first.
 #[derive(Debug)]
 pub(in super::super) struct Outbound {
-    pub(super) queue: VecDeque<Item>,
+    pub(in super::super) queue: VecDeque<Item>,
     pub(super) queue_bytes: usize,
     /// The number of each filter's cursor in the queue.
     cursors: BTreeMap<TopicFilter, u64>,
@@ -96,8 +120,10 @@ pub(in super::super) struct Outbound {
     next_expiry: Timestamp,
     /// Nor is one looked for before this.
     next_sweep: Timestamp,
-    pub(super) inflight: VecDeque<Inflight>,
-    pub(super) next_id: PacketId,
+    pub(in super::super) inflight: VecDeque<Inflight>,
+    pub(in super::super) next_id: PacketId,
+    /// The number of the last delivery.
+    pub(in super::super) next_number: u64,
     /// `inflight` up to here was sent on this connection; the rest waits to be sent again.
     pub(super) resent: usize,
     /// Of these, how many are not done: what the receive maximum bounds.
@@ -116,6 +142,7 @@ impl Default for Outbound {
             next_sweep: Timestamp::default(),
             inflight: VecDeque::new(),
             next_id: PacketId::FIRST,
+            next_number: 0,
             resent: 0,
             in_window: 0,
         }
@@ -130,7 +157,7 @@ const SWEPT_EACH_MILLI: u64 = 100;
 const STALE_CURSORS_MAX: usize = 64;
 
 impl Queued {
-    pub(super) fn bytes(&self) -> usize {
+    pub(in super::super) fn bytes(&self) -> usize {
         self.own_bytes() + self.message.bytes()
     }
 
@@ -141,7 +168,16 @@ impl Queued {
         size_of::<Item>() + size_of_val(ids)
     }
 
-    pub(super) fn is_expired(&self, now: Timestamp) -> bool {
+    /// What the records call it, if it is recorded: the deliveries of that session above QoS 0
+    /// are.
+    pub(in super::super) fn recorded_as(
+        &self,
+        session: Option<SessionUid>,
+    ) -> Option<(SessionUid, u64)> {
+        session.filter(|_| self.qos > QoS::AtMostOnce).map(|session| (session, self.number))
+    }
+
+    pub(in super::super) fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
 }
@@ -166,6 +202,28 @@ impl Outbound {
         }
         self.queue.push_back(Item::Message(queued));
         Ok(())
+    }
+
+    /// Queues what waited before a restart: it had its room then.
+    pub(in super::super) fn enqueue_again(&mut self, queued: Queued) {
+        self.queue_bytes += queued.bytes();
+        self.next_expiry = queued.expires_at.unwrap_or(self.next_expiry).min(self.next_expiry);
+        self.queue.push_back(Item::Message(queued));
+    }
+
+    /// The cursor that is to send what is retained for this filter.
+    pub(in super::super) fn cursor(&self, filter: &TopicFilter) -> Option<&RetainedCursor> {
+        let number = self.cursors.get(filter)?;
+        self.queue.iter().find_map(|item| match item {
+            Item::Retained(cursor) if cursor.number == *number => Some(&**cursor),
+            Item::Retained(_) | Item::Message(_) => None,
+        })
+    }
+
+    /// A number for a delivery.
+    pub(in super::super) fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
     }
 
     /// How many messages are queued.
@@ -222,6 +280,7 @@ impl Outbound {
         self.forget_retained(&cursor.filter);
         self.next_cursor += 1;
         cursor.number = self.next_cursor;
+        cursor.place = self.number();
         self.cursors.insert(cursor.filter.clone(), cursor.number);
         self.queue.push_back(Item::Retained(Box::new(cursor)));
     }
@@ -378,7 +437,9 @@ impl Outbound {
         match &self.inflight[index] {
             Inflight::AwaitPubAck(queued) => finish(queued, reason, ledger, drops),
             Inflight::Done => return Acknowledged::UnknownId,
-            Inflight::AwaitPubRec(_) | Inflight::AwaitPubComp => return Acknowledged::WrongKind,
+            Inflight::AwaitPubRec(_) | Inflight::AwaitPubComp(_) => {
+                return Acknowledged::WrongKind;
+            }
         }
         self.set_done(index, ledger);
         Acknowledged::Taken
@@ -396,14 +457,14 @@ impl Outbound {
         let Some(index) = self.index_of(id) else { return Acknowledged::UnknownId };
         match &self.inflight[index] {
             Inflight::AwaitPubRec(queued) => finish(queued, reason, ledger, drops),
-            Inflight::AwaitPubComp => return Acknowledged::Taken,
+            Inflight::AwaitPubComp(_) => return Acknowledged::Repeated,
             Inflight::Done => return Acknowledged::UnknownId,
             Inflight::AwaitPubAck(_) => return Acknowledged::WrongKind,
         }
         if reason.is_error() {
             self.set_done(index, ledger);
         } else {
-            self.inflight[index] = Inflight::AwaitPubComp; // [MQTT-4.3.3-6]
+            self.inflight[index] = Inflight::AwaitPubComp(Lsn::default()); // [MQTT-4.3.3-6]
         }
         Acknowledged::Taken
     }
@@ -416,7 +477,7 @@ impl Outbound {
     ) -> Acknowledged {
         let Some(index) = self.index_of(id) else { return Acknowledged::UnknownId };
         match &self.inflight[index] {
-            Inflight::AwaitPubComp => {}
+            Inflight::AwaitPubComp(_) => {}
             Inflight::Done => return Acknowledged::UnknownId,
             Inflight::AwaitPubAck(_) | Inflight::AwaitPubRec(_) => return Acknowledged::WrongKind,
         }
@@ -424,11 +485,38 @@ impl Outbound {
         Acknowledged::Taken
     }
 
+    /// The packet id and the number of the next delivery.
+    pub(in super::super) fn next(&self) -> (PacketId, u64) {
+        (self.next_id, self.next_number)
+    }
+
+    /// The packet ids that wait for PUBCOMP.
+    pub(in super::super) fn unfinished(&self) -> impl Iterator<Item = PacketId> {
+        let numbered = self.inflight.iter().enumerate();
+        let awaiting = numbered.filter(|(_, entry)| matches!(entry, Inflight::AwaitPubComp(_)));
+        awaiting.map(|(index, _)| self.id_at(index))
+    }
+
+    /// PUBREL for this id may not be sent before the record is durable.
+    pub(in super::super) fn hold_release(&mut self, id: PacketId, recorded: Lsn) {
+        if let Some(index) = self.index_of(id)
+            && let Inflight::AwaitPubComp(until) = &mut self.inflight[index]
+        {
+            *until = recorded;
+        }
+    }
+
     fn index_of(&self, id: PacketId) -> Option<usize> {
         let len = u16::try_from(self.inflight.len()).expect("bounded by the packet ids");
         let first = self.next_id.back_by(len);
         let index = usize::from(id.steps_from(first));
         (index < self.inflight.len()).then_some(index)
+    }
+
+    /// The packet id of what is at this place.
+    pub(in super::super) fn id_at(&self, index: usize) -> PacketId {
+        let steps = u16::try_from(self.inflight.len() - index).expect("bounded by the packet ids");
+        self.next_id.back_by(steps)
     }
 
     pub(super) fn set_done(&mut self, index: usize, ledger: &mut Ledger) {
@@ -490,7 +578,7 @@ pub(super) fn drop_waiting(
 }
 
 /// One more session has a message that is neither delivered nor dropped.
-pub(super) fn start_waiting(queued: &Queued, ledger: &mut Ledger) {
+pub(in super::super) fn start_waiting(queued: &Queued, ledger: &mut Ledger) {
     ledger.waiting += 1;
     ledger.hold(&queued.message);
     ledger.hold_bytes(queued.own_bytes());

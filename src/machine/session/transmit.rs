@@ -10,8 +10,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::super::effort::{self, Effort};
+use super::super::journal::{Journal, waiting};
 use super::super::ledger::{DropReason, Drops, Ledger};
 use super::super::policy::{Asking, Policy};
+use super::super::record::{Lsn, Record, SessionUid, Taken};
 use super::super::retained::Retained;
 use super::super::{Deliver, Outgoing, Remaining, Timestamp};
 use super::Attachment;
@@ -21,6 +23,7 @@ use super::outbound::{
 };
 use crate::access::Action;
 use crate::mqtt::message::Message;
+use crate::mqtt::topic::TopicFilter;
 use crate::mqtt::types::{QoS, Reason};
 use crate::mqtt::wire::{Ack, Delivery, Packet, PublishHead};
 use crate::plant::{self, Plant};
@@ -34,6 +37,13 @@ pub(in super::super) struct Transmission<'a> {
     pub(in super::super) ledger: &'a mut Ledger,
     pub(in super::super) drops: &'a mut Drops,
     pub(in super::super) effort: &'a mut Effort,
+    pub(in super::super) journal: &'a mut Journal,
+    /// What the records call the session; none if its deliveries are not recorded.
+    pub(in super::super) recorded_as: Option<SessionUid>,
+    /// Whether the connection waits for records to be durable.
+    pub(in super::super) is_held: bool,
+    /// Whether something has to wait for that.
+    pub(in super::super) is_waiting: bool,
     pub(in super::super) out: &'a mut Vec<Outgoing>,
     /// Bytes still to give out.
     pub(in super::super) budget: usize,
@@ -47,6 +57,8 @@ enum Step {
     GoOn,
     /// Enough for one pull, though the budget is not used up.
     Pause,
+    /// What was sent or decided before waits for its record to be durable.
+    Hold,
     /// Nothing more can be sent before the client acknowledges or something comes.
     Rest,
 }
@@ -62,13 +74,14 @@ impl Outbound {
     /// in the original order, then what waits. [MQTT-4.4.0-1], [MQTT-4.6.0-6]
     pub(in super::super) fn transmit(&mut self, pull: &mut Transmission<'_>) -> Remaining {
         while pull.budget > 0 {
-            let step = if self.resent < self.inflight.len() {
+            let step = if self.resent < self.inflight.len() && !pull.is_waiting {
                 self.resend_next(pull)
             } else {
                 self.send_next(pull)
             };
             match step {
                 Step::GoOn => {}
+                Step::Hold => pull.is_waiting = true,
                 Step::Pause => return Remaining::More,
                 Step::Rest => {
                     if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY_MAX {
@@ -94,13 +107,25 @@ impl Outbound {
         if !self.has_window(pull.attachment) && !plant::is_on(Plant::WindowAfterResume) {
             return Step::Rest;
         }
-        let len = u16::try_from(self.inflight.len() - self.resent).expect("bounded by the ids");
-        let id = self.next_id.back_by(len);
-        let dup = !plant::is_on(Plant::ResentWithoutDup);
-        let (queued, delivery) = match &self.inflight[self.resent] {
-            Inflight::AwaitPubAck(queued) => (queued, Delivery::AtLeastOnce { id, dup }),
-            Inflight::AwaitPubRec(queued) => (queued, Delivery::ExactlyOnce { id, dup }),
-            Inflight::AwaitPubComp | Inflight::Done => {
+        let id = self.id_at(self.resent);
+        if let Inflight::AwaitPubAck(Queued { recorded, .. })
+        | Inflight::AwaitPubRec(Queued { recorded, .. })
+        | Inflight::AwaitPubComp(recorded) = &self.inflight[self.resent]
+            && !pull.may_leave(*recorded)
+        {
+            return Step::Hold;
+        }
+        let may_dup = !plant::is_on(Plant::ResentWithoutDup);
+        let (queued, delivery) = match &mut self.inflight[self.resent] {
+            Inflight::AwaitPubAck(queued) => {
+                let dup = queued.is_sent && may_dup;
+                (queued, Delivery::AtLeastOnce { id, dup })
+            }
+            Inflight::AwaitPubRec(queued) => {
+                let dup = queued.is_sent && may_dup;
+                (queued, Delivery::ExactlyOnce { id, dup })
+            }
+            Inflight::AwaitPubComp(_) | Inflight::Done => {
                 if !plant::is_on(Plant::ReleaseNotResent) {
                     pull.answer(Packet::PubRel(Ack::new(id, Reason::Success)));
                 }
@@ -111,10 +136,14 @@ impl Outbound {
         };
         let is_sent = !queued.is_withdrawn
             && (plant::is_on(Plant::NothingResent) || pull.deliver(queued, delivery)); // [MQTT-3.3.1-1]
+        queued.is_sent |= is_sent;
         if !is_sent {
             let reason =
                 if queued.is_withdrawn { DropReason::Forbidden } else { DropReason::TooLarge };
             drop_waiting(queued, reason, pull.ledger, pull.drops);
+            if let Some(session) = pull.recorded_as {
+                pull.journal.record(Record::Finished { session, id });
+            }
         }
         self.resent += 1;
         self.in_window += 1;
@@ -143,13 +172,37 @@ impl Outbound {
         Step::GoOn
     }
 
-    /// Whether one more above QoS 0 may be sent: the client takes it and there is an id for it.
+    /// Gives a delivery its packet id, before it is sent: what a client may have received under
+    /// an id has that id after a crash too.
+    fn commit(&mut self, mut queued: Queued, session: SessionUid, pull: &mut Transmission<'_>) {
+        let (number, id) = (queued.number, self.next_id);
+        queued.recorded = pull.journal.record(Record::Sent { session, number, id });
+        pull.effort.spend(effort::DELIVERY);
+        self.inflight.push_back(match queued.qos {
+            QoS::ExactlyOnce => Inflight::AwaitPubRec(queued),
+            _ => Inflight::AwaitPubAck(queued),
+        });
+        pull.ledger.inflight_out += 1;
+        self.next_id = self.next_id.next();
+    }
+
+    /// Whether one more above QoS 0 may be sent: the client takes it, beside those that have an
+    /// id already, and there is an id for it.
     fn may_send(&self, attachment: &Attachment) -> bool {
-        self.has_window(attachment) && self.inflight.len() < usize::from(u16::MAX) - 1
+        let committed = self.inflight.len() - self.resent;
+        let window = usize::from(attachment.receive_maximum);
+        let has_room = committed == 0 || usize::from(self.in_window) + committed < window;
+        has_room && self.has_window(attachment) && self.inflight.len() < usize::from(u16::MAX) - 1
     }
 
     /// Sends a message that is counted as waiting.
-    fn send(&mut self, queued: Queued, pull: &mut Transmission<'_>) {
+    fn send(&mut self, mut queued: Queued, pull: &mut Transmission<'_>) {
+        if let Some(session) = pull.recorded_as
+            && queued.qos > QoS::AtMostOnce
+        {
+            return self.commit(queued, session, pull);
+        }
+        queued.is_sent = true;
         let id = self.next_id;
         let delivery = match queued.qos {
             QoS::AtMostOnce => Delivery::AtMostOnce,
@@ -185,6 +238,7 @@ impl Outbound {
     fn send_retained(&mut self, pull: &mut Transmission<'_>) -> Step {
         let Some(mut cursor) = self.take_cursor() else { return Step::GoOn };
         let given_out = pull.out.len();
+        let found_before = pull.ledger.matched;
         let retained = pull.retained;
         let mut after = cursor.after.take();
         let mut step = Step::GoOn;
@@ -203,9 +257,12 @@ impl Outbound {
                 }
                 after = Some(name.clone());
                 let is_due = entry.sequence <= cursor.until && !entry.is_expired(pull.now);
-                if is_due && pull.may_receive(name) {
+                let is_wanted = qos > QoS::AtMostOnce || !cursor.is_restored;
+                if is_due && is_wanted && pull.may_receive(name) {
                     pull.ledger.matched += 1;
-                    let queued = cursor.queued(&entry.message, qos, entry.expires_at);
+                    let mut queued = cursor.queued(&entry.message, qos, entry.expires_at);
+                    queued.number = self.number();
+                    pull.record_retained(&queued, &cursor.filter);
                     start_waiting(&queued, pull.ledger);
                     self.send(queued, pull);
                 }
@@ -216,7 +273,13 @@ impl Outbound {
         match (step, progress) {
             (Step::GoOn, None) => {
                 self.finish_cursor(&cursor);
-                pull.fruitless += usize::from(pull.out.len() == given_out);
+                if let Some(session) = pull.recorded_as {
+                    let filter = Box::new(cursor.filter);
+                    pull.journal.record(Record::RetainedSent { session, filter });
+                }
+                let is_fruitless =
+                    pull.out.len() == given_out && pull.ledger.matched == found_before;
+                pull.fruitless += usize::from(is_fruitless);
                 let is_enough = pull.fruitless >= FRUITLESS_MAX;
                 return if is_enough { Step::Pause } else { Step::GoOn };
             }
@@ -244,6 +307,9 @@ impl RetainedCursor {
             expires_at,
             share: None,
             is_withdrawn: false,
+            is_sent: false,
+            number: 0,
+            recorded: Lsn::default(),
         }
     }
 }
@@ -252,6 +318,22 @@ impl Transmission<'_> {
     fn may_receive(&mut self, topic: &str) -> bool {
         !self.policy.asks(Action::Receive)
             || self.policy.permits(&mut self.asking, Action::Receive, topic, self.ledger)
+    }
+
+    /// Whether what depends on the record may be sent.
+    fn may_leave(&self, recorded: Lsn) -> bool {
+        !self.is_held || self.journal.is_durable(recorded)
+    }
+
+    /// A retained message becomes a delivery of the new subscription.
+    fn record_retained(&mut self, queued: &Queued, filter: &TopicFilter) {
+        let Some(session) = self.recorded_as.filter(|_| queued.qos > QoS::AtMostOnce) else {
+            return;
+        };
+        self.journal.add_delivery(waiting(session, queued, None, None));
+        let cursor = Some((session, filter.clone()));
+        let taken = Taken { cursor, ..Taken::of(queued.expires_at) };
+        self.journal.record_message(&queued.message, taken);
     }
 
     fn answer(&mut self, packet: Packet) {

@@ -51,7 +51,8 @@ fn a_keep_alive_above_the_limit_is_replaced_and_in_3_1_1_refused() {
 #[test]
 fn connections_are_bounded_in_all_and_at_each_listener_and_places_come_back() {
     let limits = Limits { connections: 3, ..Limits::default() };
-    let listeners = [2, 9].map(|connections_max| ListenerSettings { connections_max });
+    let listeners = [2, 9]
+        .map(|connections_max| ListenerSettings { connections_max, durability: Durability::None });
     let mut broker = Broker::new(Settings { limits, listeners: listeners.into(), ..settings() });
     let mut number = 0;
     let mut connect = |broker: &mut Broker, listener, joining: fn(&str) -> Joining| {

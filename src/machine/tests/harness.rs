@@ -21,13 +21,15 @@ pub(super) const START: Timestamp = Timestamp(1_000_000);
 pub(super) fn settings() -> Settings {
     Settings {
         limits: Limits::default(),
-        listeners: vec![ListenerSettings { connections_max: 1_000 }],
+        listeners: vec![ListenerSettings { connections_max: 1_000, durability: Durability::None }],
         sys_interval: None,
         session_expiry: None,
         disconnect_delay: None,
         max_qos: QoS::ExactlyOnce,
         access: Access::default(),
         effort_max: EFFORT_MAX,
+        is_recording: false,
+        durability: Durability::None,
     }
 }
 

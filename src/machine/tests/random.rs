@@ -20,7 +20,7 @@ const FILTERS: [&str; 8] =
 
 /// One step of a client, of the network or of the clock.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     Connect {
         client: usize,
         joining: Joining,
@@ -148,7 +148,7 @@ fn packet() -> impl Strategy<Value = Packet> {
     ]
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let client = 0..CLIENTS;
     prop_oneof![
         4 => connect(),
@@ -165,7 +165,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// A broker in which everything is scarce.
-fn scarce() -> Settings {
+pub(super) fn scarce() -> Settings {
     let limits = Limits {
         connections: 6,
         inflight: 3,
@@ -178,13 +178,13 @@ fn scarce() -> Settings {
         retained_bytes: 2_000,
         ..Limits::default()
     };
-    let listeners = vec![ListenerSettings { connections_max: 5 }];
+    let listeners = vec![ListenerSettings { connections_max: 5, durability: Durability::None }];
     Settings { limits, listeners, sys_interval: Some(3), ..settings() }
 }
 
 /// A machine, and each client's latest connection.
-struct World {
-    broker: Broker,
+pub(super) struct World {
+    pub(super) broker: Broker,
     latest: [Option<ConnectionId>; CLIENTS],
     open: Vec<ConnectionId>,
     /// Everything that left the machine.
@@ -193,11 +193,15 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let broker = Broker::new(scarce());
+        World::with(scarce())
+    }
+
+    pub(super) fn with(settings: Settings) -> World {
+        let broker = Broker::new(settings);
         World { broker, latest: [None; CLIENTS], open: Vec::new(), trace: String::new() }
     }
 
-    fn take(&mut self, step: Step) {
+    pub(super) fn take(&mut self, step: Step) {
         match step {
             Step::Connect { client, joining } => {
                 let connection = self.broker.try_connect(joining);

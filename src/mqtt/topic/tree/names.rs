@@ -62,6 +62,12 @@ impl<T> NameTree<T> {
         self.names.iter()
     }
 
+    /// The first name behind this one, in the order of their bytes; the very first, if that is
+    /// none.
+    pub fn first_after(&self, name: Option<&str>) -> Option<(&TopicName, &T)> {
+        self.range(name.map_or(Bound::Unbounded, Bound::Excluded)).next()
+    }
+
     /// Visits the names that `filter` matches, in the order of their bytes, from the one after
     /// `after` on (from the first, if that is none), until `visit` breaks or as many names as
     /// `examined_left` says (at least one) are looked at; what is left of that is left in it.

@@ -1,0 +1,5 @@
+//! The durable log on a disk that crashes, tears, fails, fills up and rots.
+
+mod damage;
+mod life;
+mod power;

@@ -1,0 +1,211 @@
+//! The journal: the records that the machine has decided on, and which of them are durable.
+//!
+//! Output commit: the machine acts at once, and what must not leave before a record is durable
+//! waits for its place ([`Lsn`]). One record, or one sync, serves everybody who waits. Knows
+//! nothing of files: the shell takes the records away and says how far they are durable.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::ConnectionId;
+use super::connections::Slot;
+use super::record::{Body, Lsn, Record, SessionUid, Taken, Waiting};
+use super::session::Queued;
+use crate::mqtt::message::Message;
+use crate::mqtt::topic::Filter;
+use crate::mqtt::types::PacketId;
+
+/// Bytes of records that are not durable yet. Above this nothing new is taken that would need
+/// more of them: the disk is slower than the clients.
+const UNWRITTEN_BYTES_MAX: usize = 64 << 20;
+
+/// How the log does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoreHealth {
+    /// It keeps what it is given.
+    #[default]
+    Working,
+    /// It cannot keep anything at the moment: the disk is full, or fails.
+    Failing,
+}
+
+/// The journal of one machine.
+#[derive(Debug)]
+pub(super) struct Journal {
+    /// Whether anything is recorded at all.
+    pub(super) is_on: bool,
+    pub(super) health: StoreHealth,
+    /// The place of the last record.
+    last: Lsn,
+    /// Everything up to here is durable.
+    durable: Lsn,
+    /// What was recorded before this is to be written anew: a message that only such a record
+    /// has is no longer referred to.
+    pub(super) cut: Lsn,
+    records: Vec<Record>,
+    /// Sizes of what is not durable yet, by the place behind it.
+    unwritten_bytes: usize,
+    unwritten: VecDeque<(Lsn, usize)>,
+    /// The last place when the packet in hand came: what is recorded behind it is its doing.
+    mark: Lsn,
+    /// Who waits for records to become durable.
+    waiting: Vec<(Slot, ConnectionId)>,
+    /// The deliveries of the message in hand.
+    deliveries: Vec<Waiting>,
+}
+
+impl Journal {
+    /// One that goes on behind `last`, all of which is durable.
+    pub(super) fn new(is_on: bool, last: Lsn) -> Journal {
+        Journal {
+            is_on,
+            health: StoreHealth::Working,
+            last,
+            durable: last,
+            cut: Lsn(0),
+            records: Vec::new(),
+            unwritten_bytes: 0,
+            unwritten: VecDeque::new(),
+            mark: last,
+            waiting: Vec::new(),
+            deliveries: Vec::new(),
+        }
+    }
+
+    /// The place of the next record.
+    pub(super) fn next(&self) -> Lsn {
+        self.last.next()
+    }
+
+    /// Whether everything up to there is durable.
+    pub(super) fn is_durable(&self, lsn: Lsn) -> bool {
+        lsn <= self.durable
+    }
+
+    /// Records something. Where.
+    pub(super) fn record(&mut self, record: Record) -> Lsn {
+        self.last = self.last.next();
+        let bytes = bytes_of(&record);
+        self.unwritten_bytes += bytes;
+        self.unwritten.push_back((self.last, bytes));
+        self.records.push(record);
+        self.last
+    }
+
+    /// A packet comes in, or something else happens: what is recorded from now on is its doing.
+    pub(super) fn set_mark(&mut self) {
+        self.mark = self.last;
+    }
+
+    /// The last record that is the doing of what came in; none if it left none.
+    pub(super) fn since_mark(&self) -> Option<Lsn> {
+        (self.last > self.mark).then_some(self.last)
+    }
+
+    /// Whether nothing may be taken at the moment that needs records to be kept.
+    pub(super) fn is_full(&self) -> bool {
+        self.health == StoreHealth::Failing || self.unwritten_bytes > UNWRITTEN_BYTES_MAX
+    }
+
+    /// Notes a delivery of the message in hand.
+    pub(super) fn add_delivery(&mut self, delivery: Waiting) {
+        self.deliveries.push(delivery);
+    }
+
+    /// Records the message in hand, if `taken` says anything but the message or it has
+    /// deliveries.
+    pub(super) fn record_message(&mut self, message: &Arc<Message>, mut taken: Taken) {
+        let is_kept = taken.retained.is_some() || !self.deliveries.is_empty();
+        if !is_kept && taken.from.is_none() {
+            if let Some(session) = taken.will_of {
+                self.record(Record::WillGone { session });
+            }
+            if let Some((session, number)) = taken.instead_of {
+                self.record(Record::Dropped { session, number });
+            }
+            return;
+        }
+        taken.deliveries = std::mem::take(&mut self.deliveries);
+        if is_kept {
+            taken.message = self.body(message);
+        }
+        self.record(Record::Message(Box::new(taken)));
+    }
+
+    /// The message for the next record: itself, unless an earlier one that stays has it.
+    pub(super) fn body(&self, message: &Arc<Message>) -> Body {
+        let known = Lsn(message.holders.record());
+        if known > self.cut {
+            return Body::In(known);
+        }
+        message.holders.set_record(self.next().0);
+        Body::Here(Arc::clone(message))
+    }
+
+    /// What was recorded since the last call. The place of the last of them.
+    pub(super) fn take(&mut self, out: &mut Vec<Record>) -> Lsn {
+        match out.is_empty() {
+            true => std::mem::swap(out, &mut self.records),
+            false => out.append(&mut self.records),
+        }
+        self.last
+    }
+
+    /// Whether there is anything to take.
+    pub(super) fn has_records(&self) -> bool {
+        !self.records.is_empty()
+    }
+
+    /// Everything up to there is durable: who waited.
+    pub(super) fn set_durable(&mut self, lsn: Lsn) -> Vec<(Slot, ConnectionId)> {
+        assert!(lsn <= self.last, "nothing is durable before it was recorded");
+        self.durable = self.durable.max(lsn);
+        while let Some((at, bytes)) = self.unwritten.front()
+            && *at <= lsn
+        {
+            self.unwritten_bytes -= bytes;
+            self.unwritten.pop_front();
+        }
+        std::mem::take(&mut self.waiting)
+    }
+
+    /// Notes that a connection waits.
+    pub(super) fn wait(&mut self, slot: Slot, id: ConnectionId) {
+        self.waiting.push((slot, id));
+    }
+}
+
+/// The shared subscription that a delivery came by.
+pub(super) type Share = Option<Box<Filter>>;
+
+/// A delivery as it is recorded.
+pub(super) fn waiting(
+    session: SessionUid,
+    queued: &Queued,
+    share: Share,
+    sent: Option<PacketId>,
+) -> Waiting {
+    Waiting {
+        session,
+        number: queued.number,
+        qos: queued.qos,
+        retain: queued.retain,
+        subscription_ids: queued.subscription_ids.clone(),
+        share,
+        sent,
+    }
+}
+
+/// About as many bytes as the record takes.
+fn bytes_of(record: &Record) -> usize {
+    const FRAME_BYTES: usize = 64;
+    FRAME_BYTES
+        + match record {
+            Record::Message(taken) => match &taken.message {
+                Body::Here(message) => message.bytes() + 32 * taken.deliveries.len(),
+                Body::In(_) => 32 * taken.deliveries.len(),
+            },
+            Record::Session(state) => state.will.as_ref().map_or(0, |will| will.bytes()),
+            _ => 0,
+        }
+}

@@ -1,0 +1,250 @@
+//! What survives: which sessions are recorded, what is said of them, and what waits until that is
+//! durable.
+//!
+//! `journal.rs` has the records, `restore.rs` makes a machine of them again, `rewrite.rs` records
+//! everything anew. What happens to messages is recorded where it happens: `route.rs` and
+//! `session/transmit.rs`.
+
+use super::clients::SessionKey;
+use super::connections::{Phase, Slot};
+use super::record::{Lsn, Record, RetainedLeft, SessionState, SessionUid, Subscribed};
+use super::route::Origin;
+use super::session::{Kept, SessionExpiry};
+use super::{ConnectionId, Machine, Timestamp};
+use crate::mqtt::message::Message;
+use crate::mqtt::topic::Filter;
+use crate::mqtt::types::QoS;
+use crate::mqtt::wire::{Packet, SubscriptionId, SubscriptionOptions};
+
+/// What an acknowledgement means on a listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// In memory. Sessions that begin there do not survive.
+    #[default]
+    None,
+    /// On its way to the disk.
+    Async,
+    /// On the disk.
+    Sync,
+}
+
+impl Machine {
+    /// Gives out what was recorded since the last call. The place of the last record.
+    pub fn poll_records(&mut self, out: &mut Vec<Record>) -> Lsn {
+        self.journal.take(out)
+    }
+
+    /// Whether [`Machine::poll_records`] has anything to give.
+    pub fn has_records(&self) -> bool {
+        self.journal.has_records()
+    }
+
+    /// Whether a connection is still to get so many answers, once records are durable, that no
+    /// more should be read of it.
+    pub fn owes_much(&self, connection: ConnectionId) -> bool {
+        let slot = self.connections.find(connection);
+        slot.is_some_and(|slot| {
+            self.connections.held_answers(slot) >= usize::from(self.settings.limits.inflight)
+        })
+    }
+
+    /// How durable what happens on a connection is to be.
+    pub(super) fn durability(&self, slot: Slot) -> Durability {
+        let listener = self.connections.get(slot).and_then(|connection| connection.listener);
+        match listener {
+            Some(listener) => {
+                self.settings.listeners.get(listener.0).map_or(Durability::None, |l| l.durability)
+            }
+            None => self.settings.durability,
+        }
+    }
+
+    /// Whether what a connection is sent waits for records.
+    pub(super) fn is_held(&self, slot: Slot) -> bool {
+        self.journal.is_on && self.durability(slot) == Durability::Sync
+    }
+
+    /// Answers what came, once all that its session recorded is durable.
+    pub(super) fn answer(&mut self, slot: Slot, packet: Packet) {
+        let until = self.answer_waits_for(slot);
+        self.connections.answer_held(slot, packet, until);
+        if until.is_some() {
+            self.wait(slot);
+        }
+    }
+
+    /// The record that an answer to what came has to wait for. Also what an earlier packet of the
+    /// same session left, which may have come on another connection.
+    pub(super) fn answer_waits_for(&mut self, slot: Slot) -> Option<Lsn> {
+        if !self.journal.is_on {
+            return None;
+        }
+        let mut until = self.journal.since_mark();
+        if let Some((key, _)) = self.connections.attachment(slot) {
+            let session = self.clients.get_mut(key);
+            session.recorded = until.unwrap_or(session.recorded);
+            until = Some(session.recorded);
+        }
+        until.filter(|lsn| self.is_held(slot) && !self.journal.is_durable(*lsn))
+    }
+
+    /// Wakes the connection when more is durable.
+    pub(super) fn wait(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !std::mem::replace(&mut connection.is_waiting, true) {
+            self.journal.wait(slot, connection.id);
+        }
+    }
+
+    /// More is durable: whoever waited for it goes on.
+    pub(super) fn handle_durable(&mut self, lsn: Lsn) {
+        for (slot, id) in self.journal.set_durable(lsn) {
+            let Some(connection) = self.connections.get_mut(slot).filter(|c| c.id == id) else {
+                continue; // it is gone
+            };
+            connection.is_waiting = false;
+            let journal = &self.journal;
+            self.connections.release_held(slot, |until| journal.is_durable(until));
+            if self.connections.held_answers(slot) > 0 {
+                self.wait(slot);
+            }
+            self.connections.wake(slot);
+        }
+        self.go_on_rewriting();
+    }
+
+    /// A session has a connection: it is recorded, if it must survive.
+    pub(super) fn record_attached(&mut self, slot: Slot, key: SessionKey) {
+        if !self.journal.is_on {
+            return;
+        }
+        let durability = self.durability(slot);
+        let uid = SessionUid(self.journal.next());
+        let may_begin = durability != Durability::None && !self.journal.is_full();
+        let session = self.clients.get_mut(key);
+        if session.kept == Kept::Nothing && may_begin {
+            let lives_on = session.expiry != SessionExpiry::AtDisconnect;
+            session.kept = match (lives_on, &session.will) {
+                (true, _) => Kept::Whole(uid),
+                (false, Some(_)) => Kept::Will(uid),
+                (false, None) => Kept::Nothing,
+            };
+        }
+        if session.kept != Kept::Nothing {
+            let state = self.state_of(key);
+            self.journal.record(Record::Session(Box::new(state)));
+        }
+    }
+
+    /// The session as it is recorded: it is.
+    pub(super) fn state_of(&self, key: SessionKey) -> SessionState {
+        let session = self.clients.get(key);
+        let (next_id, next_number) = session.outbound.next();
+        SessionState {
+            session: session.kept.uid().expect("only what is recorded is asked for"),
+            client_id: session.client_id.clone(),
+            user: session.identity.user.clone(),
+            is_proven: session.identity.is_proven,
+            expiry: session.expiry.secs(),
+            is_whole: session.kept.whole().is_some(),
+            is_attached: session.connection.is_some(),
+            ends_at: session.ends_at,
+            will: session.will.clone(),
+            will_due: session.will_due,
+            next_id,
+            next_number,
+            unreleased: session.inbound.ids().collect(),
+            unfinished: session.outbound.unfinished().collect(),
+        }
+    }
+
+    /// A session has lost its connection, and does not end at once.
+    pub(super) fn record_detached(&mut self, key: SessionKey, now: Timestamp) {
+        let session = self.clients.get(key);
+        let Some(uid) = session.kept.uid() else { return };
+        if session.ends_at.is_some_and(|at| at <= now) {
+            return; // that is recorded in a moment
+        }
+        self.journal.record(Record::Detached {
+            session: uid,
+            expiry: session.expiry.secs(),
+            ends_at: session.ends_at,
+            will_due: session.will_due,
+        });
+    }
+
+    /// A session has ended: nothing of what is cleared away now is recorded.
+    pub(super) fn record_ended(&mut self, key: SessionKey) {
+        let kept = std::mem::take(&mut self.clients.get_mut(key).kept);
+        if let Some(session) = kept.uid() {
+            self.journal.record(Record::Ended { session });
+        }
+    }
+
+    pub(super) fn record_subscribed(
+        &mut self,
+        key: SessionKey,
+        filter: &Filter,
+        options: SubscriptionOptions,
+        id: Option<SubscriptionId>,
+        retained: Option<RetainedLeft>,
+    ) {
+        let Some(session) = self.clients.get(key).kept.whole() else { return };
+        let filter = filter.clone();
+        let subscribed = Subscribed { session, filter, options, id, retained };
+        self.journal.record(Record::Subscribed(Box::new(subscribed)));
+    }
+
+    /// The client has acknowledged a delivery.
+    pub(super) fn record_ack(&mut self, key: SessionKey, ack: &Packet) {
+        let Some(session) = self.clients.get(key).kept.whole() else { return };
+        match ack {
+            Packet::PubRec(ack) if !ack.reason.is_error() => {
+                let recorded = self.journal.record(Record::Received { session, id: ack.id });
+                self.clients.get_mut(key).outbound.hold_release(ack.id, recorded);
+            }
+            Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
+                self.journal.record(Record::Finished { session, id: ack.id });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a client that connects needs records which cannot be kept now.
+    pub(super) fn cannot_keep(&self, client_id: &str, expiry: SessionExpiry) -> bool {
+        let known = self.clients.find(client_id).map(|key| self.clients.get(key));
+        self.journal.is_on
+            && self.journal.is_full()
+            && (expiry != SessionExpiry::AtDisconnect
+                || known.is_some_and(|session| session.kept.whole().is_some()))
+    }
+
+    /// Whether a message cannot be taken without records. A will is: there are only so many.
+    pub(super) fn must_be_recorded(&mut self, message: &Message, origin: &Origin) -> bool {
+        if origin.will_of.is_some() || origin.session.is_none() {
+            return false;
+        }
+        if origin.from.is_some() || message.retain {
+            return true;
+        }
+        if message.qos == QoS::AtMostOnce {
+            return false;
+        }
+        let mut matches = std::mem::take(&mut self.matches);
+        self.subscriptions.collect(&message.topic, &mut matches);
+        let is_kept = |key| self.clients.get(key).kept.whole().is_some();
+        let must_be = !matches.groups.is_empty()
+            || matches.own.iter().any(|s| s.qos > QoS::AtMostOnce && is_kept(s.session));
+        self.matches = matches;
+        must_be
+    }
+
+    /// Whether a connection is attached to a session, so that CONNACK can be held.
+    pub(super) fn hold_greeting(&mut self, slot: Slot, until: Option<Lsn>) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && let Phase::Attached(_, attachment) = &mut connection.phase
+        {
+            attachment.greeted = until.unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! A machine made of records, after a restart.
+//!
+//! [`Restorer::apply`] does to a plain picture of the state what the records say, in their order;
+//! [`Restorer::finish`] makes a machine of it. A record about what is not known changes nothing:
+//! see `record/mod.rs`. What the clock did meanwhile is seen to at the end: sessions and messages
+//! whose time is over, and connections, of which a restart leaves none.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use foldhash::quality::FixedState;
+
+use super::connections::Map;
+use super::record::{
+    Body, Lsn, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting,
+};
+use super::session::{
+    Inbound, Inflight, Kept, Outbound, Queued, RetainedCursor, Session, SessionExpiry,
+    start_waiting,
+};
+use super::subscribe::subscription_bytes;
+use super::subscriptions::Subscriber;
+use super::{Machine, Seed, Settings, Timestamp};
+use crate::access::{Action, Identity};
+use crate::machine::ledger::DropReason;
+use crate::mqtt::message::Message;
+use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
+use crate::mqtt::types::{PacketId, QoS};
+use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
+
+/// Messages that nobody waits for any more are forgotten when there are so many of them, and
+/// twice as many as after the last time.
+const FORGOTTEN_MIN: usize = 65_536;
+
+/// What came out of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Sessions that live on.
+    pub sessions: usize,
+    /// Their subscriptions.
+    pub subscriptions: usize,
+    /// Messages that wait for them.
+    pub waiting: usize,
+    /// Retained messages.
+    pub retained: usize,
+}
+
+/// The state that records come to.
+#[derive(Debug)]
+pub struct Restorer {
+    sessions: BTreeMap<SessionUid, Stored>,
+    by_client: BTreeMap<Arc<str>, SessionUid>,
+    messages: Map<Lsn, Arc<Message>>,
+    retained: BTreeMap<TopicName, Retained>,
+    is_rewriting: bool,
+    forgotten_at: usize,
+    last: Lsn,
+}
+
+#[derive(Debug)]
+struct Retained {
+    message: Arc<Message>,
+    sequence: u64,
+    expires_at: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    state: SessionState,
+    subscriptions: BTreeMap<Box<str>, Subscription>,
+    /// What waits, by its number.
+    queue: BTreeMap<u64, Delivery>,
+    /// What may have been sent, by its packet id; none: only PUBCOMP is missing.
+    sent: BTreeMap<PacketId, Option<Delivery>>,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    filter: Filter,
+    options: SubscriptionOptions,
+    id: Option<SubscriptionId>,
+    retained: Option<RetainedLeft>,
+}
+
+#[derive(Debug)]
+struct Delivery {
+    message: Arc<Message>,
+    expires_at: Option<Timestamp>,
+    waiting: Waiting,
+}
+
+impl Default for Restorer {
+    fn default() -> Restorer {
+        Restorer {
+            sessions: BTreeMap::new(),
+            by_client: BTreeMap::new(),
+            // Its keys are our own numbers.
+            messages: Map::with_hasher(FixedState::with_seed(0)),
+            retained: BTreeMap::new(),
+            is_rewriting: false,
+            forgotten_at: FORGOTTEN_MIN,
+            last: Lsn::default(),
+        }
+    }
+}
+
+impl Restorer {
+    /// Does what the record says. They come in their order; some may be missing.
+    pub fn apply(&mut self, lsn: Lsn, record: Record) {
+        self.last = self.last.max(lsn);
+        match record {
+            Record::Session(state) => self.begin(*state),
+            Record::Detached { session, expiry, ends_at, will_due } => {
+                if let Some(stored) = self.sessions.get_mut(&session) {
+                    let state = &mut stored.state;
+                    (state.expiry, state.ends_at, state.will_due) = (expiry, ends_at, will_due);
+                    state.is_attached = false;
+                    state.will = state.will.take().filter(|_| will_due.is_some());
+                }
+            }
+            Record::Ended { session } => self.end(session),
+            Record::WillGone { session } => self.drop_will(session),
+            Record::Subscribed(subscribed) => self.subscribe(*subscribed),
+            Record::Unsubscribed { session, filter } => {
+                if let Some(stored) = self.sessions.get_mut(&session) {
+                    stored.subscriptions.remove(filter.to_string().as_str());
+                }
+            }
+            Record::RetainedSent { session, filter } => {
+                if let Some(subscription) = self.subscription(session, &filter) {
+                    subscription.retained = None;
+                }
+            }
+            Record::Message(taken) => self.take(lsn, *taken),
+            Record::Sent { session, number, id } => {
+                if let Some(stored) = self.sessions.get_mut(&session)
+                    && let Some(delivery) = stored.queue.remove(&number)
+                {
+                    stored.sent.insert(id, Some(delivery));
+                    stored.state.next_id = id.next();
+                }
+            }
+            Record::Dropped { session, number } => self.drop_delivery(session, number),
+            Record::Finished { session, id } => {
+                if let Some(stored) = self.sessions.get_mut(&session) {
+                    stored.sent.remove(&id);
+                }
+            }
+            Record::Received { session, id } => {
+                if let Some(entry) =
+                    self.sessions.get_mut(&session).and_then(|stored| stored.sent.get_mut(&id))
+                {
+                    *entry = None;
+                }
+            }
+            Record::Released { session, id } => {
+                if let Some(stored) = self.sessions.get_mut(&session) {
+                    stored.state.unreleased.retain(|held| *held != id);
+                }
+            }
+            Record::RewriteBegun => self.is_rewriting = true,
+            Record::RewriteEnded => self.is_rewriting = false,
+        }
+        self.forget_messages();
+    }
+
+    /// The place of the last record.
+    pub fn last(&self) -> Lsn {
+        self.last
+    }
+
+    fn begin(&mut self, state: SessionState) {
+        let uid = state.session;
+        let earlier = self.by_client.insert(state.client_id.clone(), uid);
+        if let Some(earlier) = earlier.filter(|earlier| *earlier != uid) {
+            self.sessions.remove(&earlier);
+        }
+        match self.sessions.get_mut(&uid) {
+            Some(stored) => {
+                stored.sent.retain(|id, entry| entry.is_some() || state.unfinished.contains(id));
+                stored.state = state;
+            }
+            None => {
+                let sent = state.unfinished.iter().map(|id| (*id, None)).collect();
+                let (subscriptions, queue) = (BTreeMap::new(), BTreeMap::new());
+                self.sessions.insert(uid, Stored { state, subscriptions, queue, sent });
+            }
+        }
+    }
+
+    fn end(&mut self, session: SessionUid) {
+        let Some(stored) = self.sessions.remove(&session) else { return };
+        if self.by_client.get(&stored.state.client_id) == Some(&session) {
+            self.by_client.remove(&stored.state.client_id);
+        }
+    }
+
+    fn drop_will(&mut self, session: SessionUid) {
+        if let Some(stored) = self.sessions.get_mut(&session) {
+            stored.state.will = None;
+            stored.state.will_due = None;
+        }
+    }
+
+    fn drop_delivery(&mut self, session: SessionUid, number: u64) {
+        if let Some(stored) = self.sessions.get_mut(&session) {
+            stored.queue.remove(&number);
+        }
+    }
+
+    fn subscribe(&mut self, subscribed: Subscribed) {
+        let Subscribed { session, filter, options, id, retained } = subscribed;
+        let Some(stored) = self.sessions.get_mut(&session) else { return };
+        let text = filter.to_string().into_boxed_str();
+        let earlier = stored.subscriptions.remove(&text);
+        let retained = retained.or(earlier.and_then(|earlier| earlier.retained));
+        stored.subscriptions.insert(text, Subscription { filter, options, id, retained });
+    }
+
+    fn subscription(
+        &mut self,
+        session: SessionUid,
+        filter: &TopicFilter,
+    ) -> Option<&mut Subscription> {
+        self.sessions.get_mut(&session)?.subscriptions.get_mut(filter.as_str())
+    }
+
+    /// A message, and who is to get it.
+    fn take(&mut self, lsn: Lsn, taken: Taken) {
+        if let Some((session, id)) = taken.from
+            && let Some(stored) = self.sessions.get_mut(&session)
+            && !stored.state.unreleased.contains(&id)
+        {
+            stored.state.unreleased.push(id);
+        }
+        if let Some(session) = taken.will_of {
+            self.drop_will(session);
+        }
+        if let Some((session, number)) = taken.instead_of {
+            self.drop_delivery(session, number);
+        }
+        let message = match taken.message {
+            Body::Here(message) => {
+                message.holders.set_record(lsn.0);
+                self.messages.insert(lsn, Arc::clone(&message));
+                Some(message)
+            }
+            Body::In(place) => self.messages.get(&place).cloned(),
+        };
+        let Some(message) = message else { return };
+        if let Some((session, filter)) = &taken.cursor
+            && let Some(subscription) = self.subscription(*session, filter)
+            && let Some(left) = &mut subscription.retained
+        {
+            left.after = Some(message.topic.clone());
+        }
+        self.retain(&message, taken.retained, taken.expires_at);
+        for waiting in taken.deliveries {
+            self.deliver(&message, taken.expires_at, waiting);
+        }
+    }
+
+    fn retain(&mut self, message: &Arc<Message>, number: Option<u64>, at: Option<Timestamp>) {
+        let Some(sequence) = number else { return };
+        if message.payload.is_empty() {
+            self.retained.remove(&message.topic);
+            return;
+        }
+        let retained = Retained { message: Arc::clone(message), sequence, expires_at: at };
+        self.retained.insert(message.topic.clone(), retained);
+    }
+
+    fn deliver(&mut self, message: &Arc<Message>, at: Option<Timestamp>, waiting: Waiting) {
+        let Some(stored) = self.sessions.get_mut(&waiting.session) else { return };
+        stored.state.next_number = stored.state.next_number.max(waiting.number);
+        let (number, sent) = (waiting.number, waiting.sent);
+        let delivery = Delivery { message: Arc::clone(message), expires_at: at, waiting };
+        match sent {
+            Some(id) => drop(stored.sent.insert(id, Some(delivery))),
+            None => drop(stored.queue.insert(number, delivery)),
+        }
+    }
+
+    /// Forgets messages that nobody waits for. Not while everything is written anew: a message
+    /// may be referred to by what is not written yet.
+    fn forget_messages(&mut self) {
+        if self.messages.len() < self.forgotten_at || self.is_rewriting {
+            return;
+        }
+        self.messages.retain(|_, message| Arc::strong_count(message) > 1);
+        self.forgotten_at = FORGOTTEN_MIN.max(2 * self.messages.len());
+    }
+
+    /// The machine, with no connection yet, and what is in it. What the restart itself decides
+    /// is recorded.
+    pub fn finish(self, settings: Settings, seed: Seed, now: Timestamp) -> (Machine, Restored) {
+        let mut machine = Machine::behind(self.last, settings, seed, now);
+        let mut restored = Restored::default();
+        for (topic, retained) in self.retained {
+            if retained.expires_at.is_some_and(|at| at <= now) {
+                continue;
+            }
+            debug_assert_eq!(topic, retained.message.topic, "kept under its topic");
+            let Retained { message, sequence, expires_at } = &retained;
+            machine.retained.restore(message, *sequence, *expires_at, &mut machine.ledger);
+            restored.retained += 1;
+        }
+        for stored in self.sessions.into_values() {
+            machine.restore_session(stored, &mut restored, now);
+        }
+        machine.judge_restored(now);
+        (machine, restored)
+    }
+}
+
+impl Machine {
+    fn restore_session(&mut self, stored: Stored, restored: &mut Restored, now: Timestamp) {
+        let Stored { state, subscriptions, queue, sent } = stored;
+        let was_attached = state.is_attached;
+        let kept = match state.is_whole {
+            true => Kept::Whole(state.session),
+            false => Kept::Will(state.session),
+        };
+        let expiry = SessionExpiry::from_secs(state.expiry);
+        let mut session = Session::new(state.client_id.clone(), expiry);
+        session.kept = kept;
+        session.identity =
+            Identity { user: state.user.clone(), is_proven: state.is_proven, address: None };
+        session.inbound = Inbound::restored(state.unreleased.iter().copied());
+        self.ledger.inflight_in += session.inbound.len() as u64;
+        self.ledger.hold_bytes(state.will.as_deref().map_or(0, crate::mqtt::wire::Will::bytes));
+        session.will_due = match (&state.will, was_attached) {
+            (Some(will), true) => Some(now.after_secs(will.delay.into())),
+            _ => state.will_due,
+        };
+        session.ends_at = if was_attached { expiry.due(now) } else { state.ends_at };
+        session.will = state.will.clone();
+        let key = self.add_restored(session);
+        for subscription in subscriptions.into_values() {
+            self.restore_subscription(key, subscription);
+            restored.subscriptions += 1;
+        }
+        restored.waiting += self.restore_deliveries(key, &state, queue, sent, now);
+        restored.sessions += 1;
+        self.arm_session(key);
+        if was_attached {
+            self.record_detached(key, now);
+        }
+    }
+
+    fn restore_subscription(&mut self, key: super::clients::SessionKey, found: Subscription) {
+        let Subscription { filter, options, id, retained } = found;
+        let text = filter.to_string();
+        self.ledger.hold_bytes(subscription_bytes(&text));
+        self.subscriptions.insert(&filter, Subscriber::new(key, options, id));
+        let session = self.clients.get_mut(key);
+        session.subscriptions.insert(text.into_boxed_str());
+        if let (Filter::Plain(filter), Some(left)) = (filter, retained) {
+            session.outbound.enqueue_retained(RetainedCursor {
+                filter,
+                options,
+                subscription_id: id,
+                after: left.after,
+                until: left.until,
+                number: 0,
+                place: 0,
+                is_restored: true,
+            });
+        }
+    }
+
+    /// What waits for a session, in its order. How many those are.
+    fn restore_deliveries(
+        &mut self,
+        key: super::clients::SessionKey,
+        state: &SessionState,
+        queue: BTreeMap<u64, Delivery>,
+        sent: BTreeMap<PacketId, Option<Delivery>>,
+        now: Timestamp,
+    ) -> usize {
+        let mut count = 0;
+        let mut sent: Vec<(PacketId, Option<Delivery>)> = sent.into_iter().collect();
+        sent.sort_by_key(|(id, _)| std::cmp::Reverse(state.next_id.steps_from(*id)));
+        let mut inflight = Vec::new();
+        for (id, delivery) in sent {
+            let entry = match delivery {
+                None => Inflight::AwaitPubComp(Lsn::default()),
+                Some(delivery) => {
+                    count += 1;
+                    let is_exact = delivery.waiting.qos == QoS::ExactlyOnce;
+                    let queued = self.queued_again(delivery, true);
+                    if is_exact {
+                        Inflight::AwaitPubRec(queued)
+                    } else {
+                        Inflight::AwaitPubAck(queued)
+                    }
+                }
+            };
+            inflight.push((id, entry));
+        }
+        let mut waiting = Vec::new();
+        for delivery in queue.into_values() {
+            if delivery.expires_at.is_some_and(|at| at <= now) {
+                self.ledger.matched += 1;
+                self.ledger.drops.count(DropReason::Expired);
+                continue;
+            }
+            count += 1;
+            waiting.push(self.queued_again(delivery, false));
+        }
+        self.ledger.inflight_out += inflight.len() as u64;
+        let outbound = &mut self.clients.get_mut(key).outbound;
+        outbound.restore(state.next_id, state.next_number, inflight, waiting);
+        count
+    }
+
+    fn queued_again(&mut self, delivery: Delivery, is_sent: bool) -> Queued {
+        let Delivery { message, expires_at, waiting } = delivery;
+        let share = match waiting.share.as_deref() {
+            Some(Filter::Shared(shared)) => self.subscriptions.group_of(shared),
+            _ => None,
+        };
+        let queued = Queued {
+            message,
+            qos: waiting.qos,
+            retain: waiting.retain,
+            subscription_ids: waiting.subscription_ids,
+            expires_at,
+            share,
+            is_withdrawn: false,
+            is_sent,
+            number: waiting.number,
+            recorded: Lsn::default(),
+        };
+        self.ledger.matched += 1;
+        start_waiting(&queued, &mut self.ledger);
+        queued
+    }
+
+    /// The rules may have changed while the broker was down.
+    fn judge_restored(&mut self, now: Timestamp) {
+        if self.policy.asks(Action::Subscribe) || self.policy.asks(Action::Receive) {
+            for key in self.clients.keys() {
+                self.judge_anew(key, now);
+            }
+        }
+    }
+}
+
+impl Outbound {
+    /// What a session had before a restart. What was sent comes in its order, with gaps where
+    /// something was acknowledged out of turn.
+    fn restore(
+        &mut self,
+        next_id: PacketId,
+        next_number: u64,
+        inflight: Vec<(PacketId, Inflight)>,
+        waiting: Vec<Queued>,
+    ) {
+        self.next_number = self.next_number.max(next_number);
+        let mut expected = inflight.first().map_or(next_id, |(id, _)| *id);
+        for (id, entry) in inflight {
+            while expected != id {
+                self.inflight.push_back(Inflight::Done);
+                expected = expected.next();
+            }
+            self.inflight.push_back(entry);
+            expected = expected.next();
+        }
+        while expected != next_id {
+            self.inflight.push_back(Inflight::Done);
+            expected = expected.next();
+        }
+        self.next_id = next_id;
+        for queued in waiting {
+            self.enqueue_again(queued);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Recording everything anew, so that the log may forget what it has of the past.
+//!
+//! A part with each sync, while clients are served: each part is recorded as it is at that time,
+//! and what changes later is recorded as always. Each record can stand alone, so that it does not
+//! matter what of the state was recorded before a change and what after.
+
+use std::sync::Arc;
+
+use super::clients::SessionKey;
+use super::journal::waiting;
+use super::record::{Record, RetainedLeft, Subscribed, Taken};
+use super::session::{Inflight, Item, Queued};
+use super::{Machine, effort};
+use crate::mqtt::message::Message;
+use crate::mqtt::topic::{Filter, TopicName};
+use crate::mqtt::types::{PacketId, QoS};
+use crate::mqtt::wire::{RetainHandling, SubscriptionOptions};
+
+/// How far the state is recorded anew: what comes next.
+#[derive(Debug)]
+pub(super) enum Rewrite {
+    /// A session, the first at this place or behind it.
+    Session(usize),
+    /// The subscriptions of this one behind a filter.
+    Subscriptions(SessionKey, Option<Box<str>>),
+    /// Its deliveries that wait behind a number.
+    Deliveries(SessionKey, u64),
+    /// What is retained behind a topic.
+    Retained(Option<TopicName>),
+}
+
+impl Machine {
+    /// Begins to record everything anew, unless that is being done.
+    pub(super) fn begin_rewrite(&mut self) {
+        if self.rewrite.is_none() && self.journal.is_on {
+            self.journal.cut = self.journal.record(Record::RewriteBegun);
+            self.rewrite = Some(Rewrite::Session(0));
+        }
+    }
+
+    /// Records the next part, of half a visit's cost.
+    pub(super) fn go_on_rewriting(&mut self) {
+        let effort_max = self.effort.spent() + self.settings.effort_max / 2;
+        while let Some(next) = self.rewrite.take() {
+            self.rewrite = match next {
+                Rewrite::Session(place) => Some(self.rewrite_session(place)),
+                Rewrite::Subscriptions(key, after) => Some(self.rewrite_subscription(key, after)),
+                Rewrite::Deliveries(key, after) => Some(self.rewrite_delivery(key, after)),
+                Rewrite::Retained(after) => self.rewrite_retained(after),
+            };
+            if self.rewrite.is_none() {
+                self.journal.record(Record::RewriteEnded);
+            } else if self.effort.spent() >= effort_max && self.journal.has_records() {
+                return; // the next part comes when these are durable
+            }
+        }
+    }
+
+    /// A session's state and what was sent and is not acknowledged: bounded by a window.
+    fn rewrite_session(&mut self, place: usize) -> Rewrite {
+        self.effort.spend(effort::FILTER);
+        let Some(key) = self.clients.kept_from(place) else { return Rewrite::Retained(None) };
+        let state = self.state_of(key);
+        self.journal.record(Record::Session(Box::new(state)));
+        let session = self.clients.get(key);
+        if session.kept.whole().is_none() {
+            return Rewrite::Session(key.0 as usize + 1);
+        }
+        let sent: Vec<(Queued, PacketId)> = session.outbound.sent().collect();
+        for (queued, id) in &sent {
+            self.effort.spend(effort::DELIVERY);
+            self.rewrite_waiting(key, queued, Some(*id));
+        }
+        Rewrite::Subscriptions(key, None)
+    }
+
+    fn rewrite_subscription(&mut self, key: SessionKey, after: Option<Box<str>>) -> Rewrite {
+        self.effort.spend(effort::FILTER);
+        let Some(uid) = self.whole(key) else { return Rewrite::Session(key.0 as usize) };
+        let session = self.clients.get(key);
+        let Some(text) = session.filter_after(after.as_deref()) else {
+            return Rewrite::Deliveries(key, 0);
+        };
+        let filter = Filter::try_from(text).expect("it was parsed when it came in");
+        let next = Rewrite::Subscriptions(key, Some(text.into()));
+        let Some(found) = self.subscriptions.get(&filter, key) else { return next };
+        let cursor = match &filter {
+            Filter::Plain(filter) => session.outbound.cursor(filter),
+            Filter::Shared(_) => None,
+        };
+        let options = SubscriptionOptions {
+            qos: found.qos,
+            no_local: found.no_local,
+            retain_as_published: found.retain_as_published,
+            retain_handling: RetainHandling::Send,
+        };
+        let retained =
+            cursor.map(|cursor| RetainedLeft { after: cursor.after.clone(), until: cursor.until });
+        let subscribed = Subscribed { session: uid, filter, options, id: found.id, retained };
+        self.journal.record(Record::Subscribed(Box::new(subscribed)));
+        next
+    }
+
+    fn rewrite_delivery(&mut self, key: SessionKey, after: u64) -> Rewrite {
+        self.effort.spend(effort::DELIVERY);
+        if self.whole(key).is_none() {
+            return Rewrite::Session(key.0 as usize);
+        }
+        let Some(queued) = self.clients.get(key).outbound.waiting_after(after).cloned() else {
+            return Rewrite::Session(key.0 as usize + 1);
+        };
+        if queued.qos > QoS::AtMostOnce {
+            self.rewrite_waiting(key, &queued, None);
+        }
+        Rewrite::Deliveries(key, queued.number)
+    }
+
+    fn rewrite_retained(&mut self, after: Option<TopicName>) -> Option<Rewrite> {
+        self.effort.spend(effort::DELIVERY);
+        let (topic, entry) = self.retained.first_after(after.as_deref())?;
+        let next = Some(Rewrite::Retained(Some(topic.clone())));
+        if topic.starts_with("$SYS/") {
+            return next; // published anew with each start
+        }
+        let retained = Some(entry.sequence);
+        let message: Arc<Message> = Arc::clone(&entry.message);
+        let taken = Taken { retained, ..Taken::of(entry.expires_at) };
+        self.journal.record_message(&message, taken);
+        next
+    }
+
+    fn rewrite_waiting(&mut self, key: SessionKey, queued: &Queued, sent: Option<PacketId>) {
+        let Some(uid) = self.whole(key) else { return };
+        let share = queued.share.and_then(|group| self.subscriptions.name_of(group));
+        self.journal.add_delivery(waiting(uid, queued, share, sent));
+        self.journal.record_message(&queued.message, Taken::of(queued.expires_at));
+    }
+
+    fn whole(&self, key: SessionKey) -> Option<super::record::SessionUid> {
+        self.clients.find_at(key).and_then(|session| session.kept.whole())
+    }
+}
+
+impl super::session::Outbound {
+    /// What was sent, or is about to be, and waits to be acknowledged, with its packet id.
+    fn sent(&self) -> impl Iterator<Item = (Queued, PacketId)> {
+        self.inflight.iter().enumerate().filter_map(|(index, entry)| match entry {
+            Inflight::AwaitPubAck(queued) | Inflight::AwaitPubRec(queued) => {
+                Some((queued.clone(), self.id_at(index)))
+            }
+            Inflight::AwaitPubComp(_) | Inflight::Done => None,
+        })
+    }
+
+    /// The first message in the queue with a higher number.
+    fn waiting_after(&self, number: u64) -> Option<&Queued> {
+        let at = self.queue.partition_point(|item| item.number() <= number);
+        self.queue.iter().skip(at).find_map(|item| match item {
+            Item::Message(queued) => Some(queued),
+            Item::Retained(_) => None,
+        })
+    }
+}

@@ -1,0 +1,272 @@
+//! What survives: what waits until records are durable, and that records come to the same state.
+
+use bytes::BytesMut;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::super::record::{Lsn, Record};
+use super::super::*;
+use super::harness::{Broker, settings};
+use super::packets::*;
+use super::picture::picture;
+use super::random::{World, scarce, step};
+
+/// A broker whose acknowledgements mean something on disk.
+fn durable(settings: Settings) -> Settings {
+    let mut settings = settings;
+    settings.is_recording = true;
+    settings.durability = Durability::Sync;
+    for listener in &mut settings.listeners {
+        listener.durability = Durability::Sync;
+    }
+    settings
+}
+
+/// All records so far, as bytes: what a disk has.
+#[derive(Default)]
+struct Log {
+    records: Vec<(Lsn, bytes::Bytes)>,
+    taken: Vec<Record>,
+}
+
+impl Log {
+    fn take(&mut self, machine: &mut Machine) -> Lsn {
+        let last = machine.poll_records(&mut self.taken);
+        let first = last.0 - self.taken.len() as u64;
+        for (record, lsn) in self.taken.drain(..).zip(first + 1..) {
+            let mut bytes = BytesMut::new();
+            record.encode(&mut bytes);
+            self.records.push((Lsn(lsn), bytes.freeze()));
+        }
+        last
+    }
+
+    /// What a restart makes of the records from `from` on.
+    fn restore(&self, from: Lsn, settings: Settings, now: Timestamp) -> Machine {
+        let mut restorer = Restorer::default();
+        for (lsn, bytes) in self.records.iter().filter(|(lsn, _)| *lsn >= from) {
+            let record = Record::decode(bytes.clone()).expect("what was written is a record");
+            restorer.apply(*lsn, record);
+        }
+        let (machine, _) = restorer.finish(settings, [9; 32], now);
+        machine.check();
+        machine
+    }
+}
+
+fn sync(broker: &mut Broker) {
+    let last = broker.machine.poll_records(&mut Vec::new());
+    broker.handle(Input::Durable(last));
+}
+
+/// A client that has taken its CONNACK, which is durable.
+fn join(broker: &mut Broker, joining: Joining) -> ConnectionId {
+    let connection = broker.try_connect(joining);
+    sync(broker);
+    assert!(broker.see(connection).starts_with("CONNACK"));
+    connection
+}
+
+fn stays(name: &str) -> Joining {
+    v5(name).expiry(1_000)
+}
+
+#[test]
+fn connack_waits_for_the_session_to_be_durable_and_everything_else_for_connack() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = broker.try_connect(stays("c"));
+    broker.send(client, subscribe("a", Q0));
+    let other = broker.connect(v5("p"));
+    broker.send(other, qos0("a", "1"));
+    assert_eq!(broker.see(client), "");
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "CONNACK; SUBACK 9 Success; a=1");
+}
+
+#[test]
+fn who_needs_nothing_kept_waits_for_nothing() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = broker.connect(v5("c"));
+    assert_eq!(broker.ask(client, subscribe("a", Q2)), "SUBACK 9 GrantedQoS2");
+    let other = broker.connect(v5("p"));
+    assert_eq!(broker.ask(other, qos1(7, "a", "1")), "PUBACK 7");
+    assert_eq!(broker.see(client), "a=1 q1#1");
+    assert!(!broker.machine.has_records());
+}
+
+#[test]
+fn puback_and_the_delivery_wait_for_the_message_to_be_durable_and_a_ping_does_not() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    broker.send(client, subscribe("a", Q1));
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "SUBACK 9 GrantedQoS1");
+    let other = broker.connect(v5("p"));
+    assert_eq!(broker.ask(other, qos1(7, "a", "1")), "");
+    assert_eq!(broker.see(client), "");
+    assert_eq!(broker.ask(other, Packet::PingReq), "PINGRESP");
+    sync(&mut broker);
+    assert_eq!(broker.see(other), "PUBACK 7");
+    assert_eq!(broker.see(client), "a=1 q1#1");
+}
+
+#[test]
+fn a_repeated_qos2_publish_is_answered_when_the_first_one_is_durable() {
+    let mut broker = Broker::new(durable(settings()));
+    let mut publisher = join(&mut broker, stays("p"));
+    assert_eq!(broker.ask(publisher, qos2(7, "a", "1")), "");
+    broker.close(publisher);
+    publisher = broker.try_connect(stays("p"));
+    broker.send(publisher, dup(qos2(7, "a", "1")));
+    assert_eq!(broker.see(publisher), "");
+    sync(&mut broker);
+    assert_eq!(broker.see(publisher), "CONNACK session present; PUBREC 7");
+}
+
+#[test]
+fn a_log_that_cannot_keep_anything_refuses_what_must_be_kept_and_serves_the_rest() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    broker.send(client, subscribe("kept", Q1));
+    sync(&mut broker);
+    broker.see(client);
+    let watcher = broker.connect(v5("w"));
+    broker.ask(watcher, subscribe("#", Q1));
+    let other = broker.connect(v5("p"));
+    broker.handle(Input::Store(StoreHealth::Failing));
+    assert_eq!(broker.ask(other, qos1(1, "kept", "1")), "PUBACK 1 QuotaExceeded");
+    assert_eq!(broker.ask(other, retained(qos1(2, "r", "1"))), "PUBACK 2 QuotaExceeded");
+    assert_eq!(broker.ask(other, qos1(3, "free", "1")), "PUBACK 3");
+    assert_eq!(broker.ask(other, qos0("kept", "2")), "");
+    assert_eq!(broker.see(watcher), "free=1 q1#1; kept=2");
+    assert_eq!(broker.see(client), "kept=2");
+    assert_eq!(broker.ask(client, subscribe("more", Q1)), "SUBACK 9 QuotaExceeded");
+    let refused = broker.try_connect(stays("new"));
+    assert_eq!(broker.see(refused), "CONNACK ServerUnavailable; close for ServerUnavailable");
+    broker.handle(Input::Store(StoreHealth::Working));
+    broker.send(other, qos1(4, "kept", "3"));
+    assert_eq!(broker.see(client), "");
+    sync(&mut broker);
+    assert_eq!(broker.see(other), "PUBACK 4");
+    assert_eq!(broker.see(client), "kept=3 q1#1");
+}
+
+#[test]
+fn what_was_sent_comes_again_under_its_id_after_a_restart() {
+    let mut broker = Broker::new(durable(settings()));
+    let mut log = Log::default();
+    let client = join_into(&mut broker, &mut log, stays("c").receive_maximum(2));
+    broker.send(client, subscribe("a", Q2));
+    let other = broker.connect(v5("p"));
+    for number in 1..=3 {
+        broker.send(other, qos2(number, "a", &number.to_string()));
+    }
+    sync_into(&mut broker, &mut log);
+    broker.pull(client);
+    sync_into(&mut broker, &mut log);
+    broker.see(client);
+    broker.send(client, pubrec(1));
+    sync_into(&mut broker, &mut log);
+
+    broker.machine = log.restore(Lsn(0), durable(settings()), broker.now);
+    let client = broker.try_connect(stays("c").receive_maximum(2));
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "CONNACK session present; PUBREL 1; a=2 q2#2 dup");
+    broker.send(client, pubcomp(1));
+    sync(&mut broker);
+    broker.pull(client);
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "a=3 q2#3");
+}
+
+fn sync_into(broker: &mut Broker, log: &mut Log) {
+    let last = log.take(&mut broker.machine);
+    broker.handle(Input::Durable(last));
+}
+
+#[test]
+fn a_will_that_was_due_during_the_downtime_goes_out_once() {
+    let mut broker = Broker::new(durable(settings()));
+    let mut log = Log::default();
+    let client = join_into(&mut broker, &mut log, stays("c").will("gone", 10));
+    broker.close(client);
+    sync_into(&mut broker, &mut log);
+    broker.machine = log.restore(Lsn(0), durable(settings()), broker.now.after_secs(60));
+    broker.now = broker.now.after_secs(60);
+    let watcher = broker.connect(v5("w"));
+    broker.ask(watcher, subscribe("gone", Q0));
+    broker.handle(Input::Deadline);
+    assert_eq!(broker.see(watcher), "gone=will");
+    sync_into(&mut broker, &mut log);
+    broker.machine = log.restore(Lsn(0), durable(settings()), broker.now);
+    let watcher = broker.connect(v5("w"));
+    broker.ask(watcher, subscribe("gone", Q0));
+    broker.handle(Input::Deadline);
+    assert_eq!(broker.see(watcher), "");
+}
+
+fn join_into(broker: &mut Broker, log: &mut Log, joining: Joining) -> ConnectionId {
+    let connection = broker.try_connect(joining);
+    sync_into(broker, log);
+    assert!(broker.see(connection).starts_with("CONNACK"));
+    connection
+}
+
+#[test]
+fn a_session_that_expired_during_the_downtime_is_gone() {
+    let mut broker = Broker::new(durable(settings()));
+    let mut log = Log::default();
+    let client = join_into(&mut broker, &mut log, v5("c").expiry(30));
+    broker.close(client);
+    sync_into(&mut broker, &mut log);
+    for (secs, want) in [(29, "CONNACK session present"), (31, "CONNACK")] {
+        let then = broker.now.after_secs(secs);
+        let mut after = Broker::new(durable(settings()));
+        after.machine = log.restore(Lsn(0), durable(settings()), then);
+        after.now = then;
+        let client = after.try_connect(v5("c").expiry(30));
+        sync(&mut after);
+        assert_eq!(after.see(client), want, "after {secs} s");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever happened: the records come to the state that the machine has, from the first
+    /// one on and from where everything was last written anew.
+    #[test]
+    fn records_come_to_the_same_state(
+        steps in vec(step(), 1..120),
+        rewrite in 0..120usize,
+        effort_max in prop_oneof![Just(1), Just(60), Just(EFFORT_MAX)],
+    ) {
+        let settings = durable(Settings { effort_max, ..scarce() });
+        let mut world = World::with(settings.clone());
+        let (mut log, mut from) = (Log::default(), Lsn(0));
+        for (number, step) in steps.into_iter().enumerate() {
+            let mut cut = None;
+            if number == rewrite {
+                cut = Some(log.take(&mut world.broker.machine).next());
+                world.broker.handle(Input::Rewrite);
+            }
+            world.take(step);
+            let last = log.take(&mut world.broker.machine);
+            world.broker.handle(Input::Durable(last));
+            if let Some(cut) = cut {
+                while world.broker.machine.has_records() {
+                    let last = log.take(&mut world.broker.machine);
+                    world.broker.handle(Input::Durable(last));
+                }
+                from = cut;
+            }
+        }
+        log.take(&mut world.broker.machine);
+        let now = world.broker.now;
+        let want = picture(&world.broker.machine, now);
+        for from in [Lsn(0), from] {
+            let restored = log.restore(from, settings.clone(), now);
+            prop_assert_eq!(&picture(&restored, now), &want, "from {}", from);
+        }
+    }
+}

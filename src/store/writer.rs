@@ -1,0 +1,275 @@
+//! The writer: one task that appends what all others hand over, with one sync for all who wait.
+//!
+//! In production it has a thread of its own, with a runtime of its own, because real files block;
+//! under simulation it is a task like any other. While it writes and syncs, more is handed over,
+//! and is written next, as one batch.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Lsn;
+use super::disk::Disk;
+use super::inbox::{Inbox, Mail};
+use super::log::Log;
+use super::reserve::Room;
+
+/// Bytes of frames that are written and synced as one batch.
+const BATCH_BYTES: usize = 8 << 20;
+/// How long it waits before it tries again the second time; then twice as long each time.
+const RETRY: Duration = Duration::from_secs(1);
+/// The longest that it waits.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+/// How often it tries, at the end, to write what is left.
+const CLOSING_TRIES: u32 = 3;
+/// How often it looks whether there is room for the reserve again.
+const RESERVE_RETRY: Duration = Duration::from_secs(10);
+
+/// When a record is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// When it is synced: neither a crash of the process nor a power failure loses it.
+    Sync,
+    /// When it is written: a crash of the process does not lose it. A power failure loses what
+    /// was written since the last sync; there is one in each such interval.
+    Async(Duration),
+}
+
+/// What the writer says while it works.
+#[derive(Debug)]
+pub enum Event {
+    /// All records up to this one are durable.
+    Durable(Lsn),
+    /// Writing has failed, and nothing becomes durable until [`Event::Working`]. Said again at
+    /// each attempt that fails.
+    Failing {
+        /// What the file system says.
+        error: io::Error,
+        /// After how long it tries again.
+        retry: Duration,
+    },
+    /// It works again: all that was handed over will become durable.
+    Working,
+    /// How much room the disk has now.
+    Room(Room),
+    /// So many bytes of dead records were removed, and the log has so many now.
+    Dropped {
+        /// Bytes removed.
+        freed: u64,
+        /// Bytes left.
+        bytes: u64,
+    },
+    /// Dead records could not be removed; it is tried again with the next that are dead.
+    NotDropped(io::Error),
+}
+
+/// The writer ended, and these records are not durable.
+#[derive(Debug, thiserror::Error)]
+#[error("the log ends at record {durable}, and the records up to {last} are lost: {error}")]
+pub struct Lost {
+    /// The last record that is durable.
+    pub durable: Lsn,
+    /// The last one that was handed over.
+    pub last: Lsn,
+    /// What the file system says.
+    #[source]
+    pub error: io::Error,
+}
+
+/// Writes until the inbox is closed and all that was handed over is durable.
+///
+/// `encode` appends the content of a record; `report` is told what happens, and must return soon.
+///
+/// # Errors
+/// The inbox is closed, and the last records cannot be made durable.
+pub async fn run<D: Disk, R>(
+    log: Log<D>,
+    inbox: Arc<Inbox<R>>,
+    durability: Durability,
+    encode: impl FnMut(&R, &mut Vec<u8>),
+    report: impl FnMut(Event),
+) -> Result<(), Lost> {
+    let room = log.room();
+    let mut writer = Writer { log, inbox, durability, encode, report, room, dropped: Lsn(0) };
+    writer.start().await?;
+    let mut mail = Mail::new();
+    let mut sync_at = None;
+    let mut reserve_at = Instant::now() + RESERVE_RETRY;
+    loop {
+        let is_low = writer.room == Room::Low;
+        let due = sync_at.into_iter().chain(is_low.then_some(reserve_at)).min();
+        writer.wait(due).await;
+        writer.inbox.collect(&mut mail);
+        writer.keep(&mut mail.records, &mut sync_at).await?;
+        if sync_at.is_some_and(|at| at <= Instant::now()) {
+            writer.sync().await?;
+            sync_at = None;
+        }
+        writer.drop_before(mail.dead_before).await?;
+        if is_low && reserve_at <= Instant::now() {
+            writer.take_reserve().await;
+            reserve_at = Instant::now() + RESERVE_RETRY;
+        }
+        if mail.is_closed {
+            // What was handed over before the inbox was closed came with that word.
+            return writer.close().await;
+        }
+    }
+}
+
+/// The writer at work.
+struct Writer<D: Disk, R, E, P> {
+    log: Log<D>,
+    inbox: Arc<Inbox<R>>,
+    durability: Durability,
+    encode: E,
+    report: P,
+    /// What was reported last.
+    room: Room,
+    /// What is dropped already.
+    dropped: Lsn,
+}
+
+impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P> {
+    /// Makes durable what recovery has found behind the last sync, and takes the reserve.
+    async fn start(&mut self) -> Result<(), Lost> {
+        // Without room it is low.
+        let _ = self.log.take_reserve().await;
+        self.room = self.log.room();
+        (self.report)(Event::Room(self.room));
+        let written = self.log.write().await;
+        self.mend(written).await?;
+        self.sync().await?;
+        self.drop_before(self.log.oldest()).await
+    }
+
+    /// Waits for mail, or until something is due.
+    async fn wait(&self, due: Option<Instant>) {
+        let Some(due) = due else { return self.inbox.wait().await };
+        tokio::select! {
+            biased;
+            () = self.inbox.wait() => {}
+            () = sleep_until(due) => {}
+        }
+    }
+
+    /// Writes records in batches, and makes them durable.
+    async fn keep(
+        &mut self,
+        records: &mut Vec<(Lsn, R)>,
+        sync_at: &mut Option<Instant>,
+    ) -> Result<(), Lost> {
+        let mut records = records.drain(..).peekable();
+        while records.peek().is_some() {
+            let room = self.log.pending_bytes() + BATCH_BYTES;
+            while self.log.pending_bytes() < room
+                && let Some((lsn, record)) = records.next()
+            {
+                let encode = &mut self.encode;
+                self.log.push(lsn, |out| encode(&record, out));
+            }
+            let written = self.log.write().await;
+            self.mend(written).await?;
+            match self.durability {
+                Durability::Async(interval) if self.log.pending_bytes() < BATCH_BYTES => {
+                    self.publish(self.log.written());
+                    sync_at.get_or_insert_with(|| Instant::now() + interval);
+                }
+                _ => {
+                    self.sync().await?;
+                    *sync_at = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), Lost> {
+        let synced = self.log.sync().await;
+        self.mend(synced).await?;
+        self.publish(self.log.durable());
+        Ok(())
+    }
+
+    fn publish(&mut self, durable: Lsn) {
+        if durable > self.inbox.durable() {
+            self.inbox.publish(durable);
+            (self.report)(Event::Durable(durable));
+        }
+    }
+
+    /// After a failure, begins anew until that succeeds. All that was pushed is durable then.
+    async fn mend(&mut self, outcome: io::Result<()>) -> Result<(), Lost> {
+        let Err(mut error) = outcome else { return Ok(()) };
+        let (mut retry, mut last_tries) = (Duration::ZERO, 0);
+        loop {
+            (self.report)(Event::Failing { error, retry });
+            sleep(retry).await;
+            let reopened = self.log.reopen().await;
+            self.say_room();
+            match reopened {
+                Ok(()) => break,
+                Err(failed) => error = failed,
+            }
+            if self.inbox.is_closed() {
+                last_tries += 1;
+                if last_tries >= CLOSING_TRIES {
+                    return Err(self.lost(error));
+                }
+            }
+            retry = (retry * 2).clamp(RETRY, RETRY_MAX);
+        }
+        (self.report)(Event::Working);
+        self.publish(self.log.durable());
+        Ok(())
+    }
+
+    fn lost(&self, error: io::Error) -> Lost {
+        let last = self.inbox.last().max(self.log.last());
+        Lost { durable: self.log.durable(), last, error }
+    }
+
+    async fn drop_before(&mut self, lsn: Lsn) -> Result<(), Lost> {
+        if lsn <= self.dropped {
+            return Ok(());
+        }
+        self.dropped = lsn;
+        loop {
+            match self.log.drop_before(lsn).await {
+                Ok(0) => return Ok(()),
+                Ok(freed) => {
+                    (self.report)(Event::Dropped { freed, bytes: self.log.bytes() });
+                    return Ok(());
+                }
+                Err(error) if self.log.has_failed() => self.mend(Err(error)).await?,
+                Err(error) => {
+                    (self.report)(Event::NotDropped(error));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn take_reserve(&mut self) {
+        // Without room it stays low, which is said already.
+        let _ = self.log.take_reserve().await;
+        self.say_room();
+    }
+
+    fn say_room(&mut self) {
+        let room = self.log.room();
+        if room != self.room {
+            self.room = room;
+            (self.report)(Event::Room(room));
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Lost> {
+        self.sync().await?;
+        // Without the last word a torn end looks normal: nothing is lost.
+        let _ = self.log.close().await;
+        Ok(())
+    }
+}
