@@ -3,10 +3,11 @@
 //! Every read has a deadline; nothing waits by sleeping.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use socket2::{Domain, Socket, Type};
 use stormpetrel::Broker;
 use stormpetrel::config::{Bind, Config, Listener};
 use stormpetrel::machine::Limits;
@@ -38,6 +39,11 @@ impl Site {
 
     /// A broker in this process.
     pub(crate) fn with_limits(change: impl FnOnce(&mut Limits)) -> Site {
+        Site::with_config(|config| change(&mut config.limits))
+    }
+
+    /// A broker in this process.
+    pub(crate) fn with_config(change: impl FnOnce(&mut Config)) -> Site {
         let mut config = Config {
             listeners: vec![Listener::tcp(
                 "test",
@@ -45,7 +51,7 @@ impl Site {
             )],
             ..Config::default()
         };
-        change(&mut config.limits);
+        change(&mut config);
         let broker = runtime().block_on(Broker::new(config).start()).unwrap();
         Site { address: broker.addresses()[0], broker: Some(broker) }
     }
@@ -58,6 +64,14 @@ impl Site {
     /// A connection on which nothing was sent yet.
     pub(crate) fn open(&self, level: Level) -> Peer {
         Peer::new(TcpStream::connect_timeout(&self.address, PATIENCE).unwrap(), level)
+    }
+
+    /// The same, from an address of this machine.
+    pub(crate) fn open_from(&self, from: IpAddr, level: Level) -> Peer {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+        socket.connect_timeout(&self.address.into(), PATIENCE).unwrap();
+        Peer::new(socket.into(), level)
     }
 
     /// A client that is connected.
@@ -181,6 +195,14 @@ impl Peer {
         match self.next() {
             // The codec shows the codes of 3.1.1 as the reasons of 5.0.
             Some(Packet::ConnAck(answer)) => answer.reason.code(),
+            other => panic!("no CONNACK but {other:?}"),
+        }
+    }
+
+    /// The same; none if the connection is closed instead.
+    pub(crate) fn connack_or_close(&mut self) -> Option<u8> {
+        match self.next()? {
+            Packet::ConnAck(answer) => Some(answer.reason.code()),
             other => panic!("no CONNACK but {other:?}"),
         }
     }
