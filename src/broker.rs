@@ -122,7 +122,8 @@ impl Broker {
     /// Everything that is wrong with the configuration.
     pub fn from_yaml(yaml: &str) -> Result<Builder, Errors> {
         let loaded = Config::from_yaml(yaml, "the configuration")?;
-        for warning in &loaded.warnings {
+        let dangers = loaded.config.dangers("the configuration");
+        for warning in loaded.warnings.iter().chain(&dangers) {
             warn!(error = %warning, "the configuration");
         }
         Ok(Broker::new(loaded.config))

@@ -96,12 +96,22 @@ pub(crate) fn check(file: &Path) -> io::Result<bool> {
     let mut messages = io::stderr().lock();
     match Config::from_file(file) {
         Ok(Loaded { config, warnings }) => {
-            for warning in warnings {
+            let dangers = config.dangers(&file.display().to_string());
+            for warning in warnings.into_iter().chain(dangers) {
                 writeln!(messages, "warning: {warning}")?;
             }
-            if let Err(error) = stormpetrel::server::check_certificates(&config) {
-                writeln!(messages, "error: {error}")?;
-                return Ok(false);
+            let checked = stormpetrel::server::check_certificates(&config)
+                .and_then(|()| stormpetrel::server::check_passwords(&config));
+            match checked {
+                Ok(warnings) => {
+                    for warning in warnings {
+                        writeln!(messages, "warning: {warning}")?;
+                    }
+                }
+                Err(error) => {
+                    writeln!(messages, "error: {error}")?;
+                    return Ok(false);
+                }
             }
             io::stdout().write_all(config.to_yaml().as_bytes())?;
             Ok(true)

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use stormpetrel::Broker;
-use stormpetrel::config::{Config, Listener, Loaded};
+use stormpetrel::config::{Config, Listener, Loaded, Warning};
 use stormpetrel::server;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -73,9 +73,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    for warning in warnings {
-        warn!(error = %warning, "the configuration");
-    }
+    warn_of(&config, warnings, arguments.config.as_deref());
     if arguments.config.is_none() {
         warn!("no configuration is given: only clients on this machine can connect");
     }
@@ -84,6 +82,14 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     serve(config, arguments.config.as_deref())?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Logs what is odd about a configuration, and what is dangerous.
+fn warn_of(config: &Config, warnings: Vec<Warning>, file: Option<&Path>) {
+    let source = file.map_or_else(|| "the configuration".to_owned(), |f| f.display().to_string());
+    for warning in warnings.into_iter().chain(config.dangers(&source)) {
+        warn!(error = %warning, "the configuration");
+    }
 }
 
 /// Runs the broker until a signal asks it to stop, and a second one not to wait.
@@ -133,9 +139,7 @@ fn reload(broker: &Broker, file: Option<&Path>, in_force: &mut Config) {
             return error!(%errors, "SIGHUP: nothing has changed, the configuration is wrong");
         }
     };
-    for warning in warnings {
-        warn!(error = %warning, "the configuration");
-    }
+    warn_of(&config, warnings, Some(file));
     if let Err(error) = broker.reload(&config) {
         return error!(%error, "SIGHUP: nothing has changed");
     }

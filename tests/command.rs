@@ -34,6 +34,28 @@ fn check_prints_the_meaning_of_a_good_configuration() {
 }
 
 #[test]
+fn check_warns_of_what_is_dangerous_and_reads_the_password_file() {
+    let users = file("dangers.passwd", "");
+    let auth = |users: &str| format!("auth: {{plugins: [auth_file], password-file: '{users}'}}\n");
+    let yaml = |users: &str| format!("listeners: {{a: {{bind: ':1884'}}}}\n{}", auth(users));
+    std::fs::set_permissions(&users, std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .expect("it is ours");
+    let path = file("dangers.yaml", &yaml(&users));
+    let (code, _, stderr) = output(&["check", &path]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for want in [
+        format!("warning: {path}: listeners.a: danger: passwords cross the network as they are; "),
+        format!("warning: {users}: every user of this machine can read the password file; "),
+    ] {
+        assert!(stderr.lines().any(|line| line.starts_with(&want)), "{want}\n{stderr}");
+    }
+    let path = file("dangers-missing.yaml", &yaml("/no/such/file"));
+    let (code, _, stderr) = output(&["check", &path]);
+    assert_eq!(code, Some(2));
+    assert!(stderr.contains("error: /no/such/file"), "{stderr}");
+}
+
+#[test]
 fn check_exits_with_2_and_names_every_problem_of_a_bad_configuration() {
     let path = file("bad.yaml", "listeners: {a: {bind: x:y, ssl: on}}\nmax-qos: 3\nodd: 1\n");
     let (code, stdout, stderr) = output(&["check", &path]);

@@ -35,9 +35,11 @@ fn outcome(text: &str) -> String {
     let mut shown = String::new();
     let (verdict, warnings) = match Config::from_yaml(text, "broker.yaml") {
         Ok(loaded) => {
+            let mut warnings = loaded.warnings;
+            warnings.extend(loaded.config.dangers("broker.yaml"));
             let yaml = loaded.config.to_yaml();
             let own = yaml.split("limits:").next().unwrap_or_default();
-            (format!("LOADS\n\n{own}"), loaded.warnings)
+            (format!("LOADS\n\n{own}"), warnings)
         }
         Err(errors) => (format!("REFUSED\n\n{errors}\n"), errors.warnings),
     };

@@ -11,6 +11,7 @@
 mod access;
 mod admission;
 mod bind;
+mod dangers;
 mod durability;
 mod effective;
 mod endpoint;
@@ -208,6 +209,11 @@ impl Config {
         let text = read_text(path.as_ref())
             .map_err(|(cause, mend)| Errors::of_file(&source, cause, mend))?;
         Config::from_yaml(&text, &source)
+    }
+
+    /// What is dangerous about it, each with its mend; `source` is what messages call it.
+    pub fn dangers(&self, source: &str) -> Vec<Warning> {
+        dangers::of(self, source)
     }
 
     /// Who is asked what clients may do.

@@ -3,6 +3,7 @@
 //! Reads password files, once, at start. How verdicts combine is in `access/`.
 
 use std::fmt;
+use std::path::Path;
 
 use tracing::warn;
 
@@ -76,17 +77,37 @@ pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Option
     Ok(Some(door))
 }
 
-/// The users of a file. One that cannot be read has none, where amqtt would start without it too.
-fn read(path: &std::path::Path, is_required: bool) -> Result<Passwords, Error> {
-    let passwords = match Passwords::read(path) {
-        Err(error @ PasswordsError::Unreadable { .. }) if !is_required => {
-            warn!(%error, "every user name is refused");
-            Passwords::default()
+/// What is odd or dangerous about the password files.
+pub(super) fn check(named: &[Authentication]) -> Result<Vec<String>, Error> {
+    let mut warnings = Vec::new();
+    for plugin in named {
+        if let Authentication::PasswordFile { path: Some(path), is_required } = plugin {
+            warnings.extend(users(path, *is_required)?.1);
         }
-        read => read?,
-    };
-    for warning in passwords.warnings() {
+    }
+    Ok(warnings)
+}
+
+fn read(path: &Path, is_required: bool) -> Result<Passwords, Error> {
+    let (passwords, warnings) = users(path, is_required)?;
+    for warning in warnings {
         warn!(error = %warning, "the password file");
     }
     Ok(passwords)
+}
+
+/// The users of a file, and what is odd about it. One that cannot be read has none, where amqtt
+/// would start without it too.
+fn users(path: &Path, is_required: bool) -> Result<(Passwords, Vec<String>), Error> {
+    match Passwords::read(path) {
+        Err(error @ PasswordsError::Unreadable { .. }) if !is_required => {
+            let warning = format!("{error}: every user name is refused");
+            Ok((Passwords::default(), vec![warning]))
+        }
+        read => {
+            let passwords = read?;
+            let warnings = passwords.warnings().iter().map(ToString::to_string).collect();
+            Ok((passwords, warnings))
+        }
+    }
 }

@@ -231,6 +231,15 @@ pub fn check_certificates(config: &Config) -> Result<(), Error> {
     transports(config, &Cryptography::default()).map(drop)
 }
 
+/// Whether the password files that the configuration names are there and of use; and what is odd
+/// or dangerous about them.
+///
+/// # Errors
+/// One cannot be read, or a hash in it cannot be verified.
+pub fn check_passwords(config: &Config) -> Result<Vec<String>, Error> {
+    door::check(&config.authentication)
+}
+
 /// What each listener's connections travel in, by its name.
 #[derive(Debug)]
 pub(crate) struct Transports(Vec<(Arc<str>, Layers)>);

@@ -35,12 +35,12 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     rlimit::increase_nofile_limit(rlimit::INFINITY)
 }
 
-/// Descriptors that connections may have: an eighth is kept for files, at least 16 and at most
-/// 1,024 of them.
+/// Descriptors that connections may have: a quarter is kept for files and the runtimes, at least 32
+/// and at most 1,024 of them.
 pub(super) fn descriptors_for_connections() -> usize {
     let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(rlimit::INFINITY);
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    limit.saturating_sub((limit / 8).clamp(16, 1_024))
+    limit.saturating_sub((limit / 4).clamp(32, 1_024))
 }
 
 /// Memory and processor time, where the system has Linux's `/proc`.

@@ -2,10 +2,11 @@
 //!
 //! Every read has a deadline; nothing waits by sleeping.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use socket2::{Domain, Socket, Type};
 use stormpetrel::Broker;
 use stormpetrel::config::Config;
 use stormpetrel::machine::Limits;
@@ -40,8 +41,13 @@ impl Site {
 
     /// A broker in this process.
     pub(crate) fn with_limits(via: Transport, change: impl FnOnce(&mut Limits)) -> Site {
+        Site::with_config(via, |config| change(&mut config.limits))
+    }
+
+    /// A broker in this process.
+    pub(crate) fn with_config(via: Transport, change: impl FnOnce(&mut Config)) -> Site {
         let mut config = Config { listeners: vec![via.listener()], ..Config::default() };
-        change(&mut config.limits);
+        change(&mut config);
         let broker = runtime().block_on(Broker::new(config).start()).unwrap();
         Site { address: broker.addresses()[0], via, broker: Some(broker) }
     }
@@ -55,6 +61,14 @@ impl Site {
     pub(crate) fn open(&self, level: Level) -> Peer {
         let socket = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
         Peer::new(Line::new(socket, self.via), level)
+    }
+
+    /// The same, from an address of this machine.
+    pub(crate) fn open_from(&self, from: IpAddr, level: Level) -> Peer {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
+        socket.connect_timeout(&self.address.into(), PATIENCE).unwrap();
+        Peer::new(Line::new(socket.into(), self.via), level)
     }
 
     /// A client that is connected.
@@ -164,6 +178,14 @@ impl Peer {
         match self.next() {
             // The codec shows the codes of 3.1.1 as the reasons of 5.0.
             Some(Packet::ConnAck(answer)) => answer.reason.code(),
+            other => panic!("no CONNACK but {other:?}"),
+        }
+    }
+
+    /// The same; none if the connection is closed instead.
+    pub(crate) fn connack_or_close(&mut self) -> Option<u8> {
+        match self.next()? {
+            Packet::ConnAck(answer) => Some(answer.reason.code()),
             other => panic!("no CONNACK but {other:?}"),
         }
     }

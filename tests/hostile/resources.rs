@@ -327,8 +327,11 @@ fn a_lack_of_descriptors_neither_spins_nor_ends_the_service() {
     let broker = Process::start(VIA, "descriptors", "ulimit -Sn 64; ulimit -Hn 64", &[]);
     let mut inside = broker.site.client(4, "inside");
     inside.subscribe("inside");
-    let flood: Vec<Peer> = (0..150).map(|_| broker.site.open(4)).collect();
-    wait_until("no descriptor is left", || broker.descriptors() >= 60);
+    let mut flood: Vec<Peer> = (0..150).map(|_| broker.site.open(4)).collect();
+    wait_until("connections have what they may", || broker.descriptors() >= 40);
+    // The newest are closed at once, so that descriptors are left for files.
+    flood[50..].iter_mut().for_each(Peer::expect_closed);
+    assert!(broker.descriptors() < 60, "some are left");
 
     // Who is in is served.
     let (start, used) = (now(), broker.processor_time());
@@ -344,7 +347,7 @@ fn a_lack_of_descriptors_neither_spins_nor_ends_the_service() {
     assert!(used < Duration::from_millis(700), "{used:?} of processor time in two seconds");
 
     drop(flood);
-    wait_until("descriptors come back", || broker.descriptors() < 40);
+    wait_until("descriptors come back", || broker.descriptors() < 30);
     broker.site.check();
 }
 

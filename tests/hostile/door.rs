@@ -1,0 +1,280 @@
+//! Strangers at the door: slow ones, many, and those who guess passwords.
+//!
+//! Row numbers are those of the project's list of known vulnerabilities. Clients connect from
+//! several of this machine's addresses, 127.0.0.1 and up, none of which is exempt here.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rcgen::generate_simple_self_signed;
+use stormpetrel::config::{Admission, Authentication, Certificates, Config};
+
+use crate::kit::{PATIENCE, Peer, Site, now};
+use crate::process::wait_until;
+use crate::raw::{BOTH, Connect, Level, data};
+
+const SUCCESS: u8 = 0;
+const BAD_PASSWORD: u8 = 0x86;
+const NOT_AUTHORIZED: u8 = 0x87;
+const SERVER_UNAVAILABLE: u8 = 0x88;
+const QUOTA_EXCEEDED: u8 = 0x97;
+const TOO_FAST: u8 = 0x9F;
+
+/// A first message of TLS, but for its last bytes.
+const HALF_HELLO: &[u8] = &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xFC, 0x03, 0x03, 7];
+/// A request for WebSocket without its end.
+const HALF_UPGRADE: &[u8] =
+    b"GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Pad: ";
+const HALF_INTRODUCTION: &[u8] = b"PROXY TCP4 1.2.3.4";
+
+fn address(last: u8) -> IpAddr {
+    IpAddr::from([127, 0, 0, last])
+}
+
+/// A broker that exempts nobody, and limits nothing but what is asked for.
+fn site(change: impl FnOnce(&mut Config)) -> Site {
+    Site::with_config(|config| {
+        config.admission = Admission::unlimited();
+        config.limits.connect_timeout = 1_000;
+        change(config);
+    })
+}
+
+/// A broker on which `test` has the password `test`, in a file.
+fn site_with_passwords(name: &str, change: impl FnOnce(&mut Config)) -> Site {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.passwd"));
+    let line = "test:$6$l4zQEHEcowc1Pnv4$HHrh8xnsZoLItQ8BmpFHM4r6q5UqK3DnXp2GaTm5zp5buQ7\
+                NheY3Xt9f6godVKbEtA.hOC7IEDwnok3pbAOip.";
+    std::fs::write(&path, line).unwrap();
+    site(|config| {
+        config.limits.connect_timeout = 10_000;
+        config.authentication =
+            vec![Authentication::PasswordFile { path: Some(path), is_required: true }];
+        change(config);
+    })
+}
+
+/// Tries to log in from there. The code of CONNACK; none if the connection is closed instead.
+fn log_in(site: &Site, from: u8, level: Level, password: &str) -> Option<u8> {
+    let payload = [data("guest"), data("test"), data(password)].concat();
+    let mut peer = site.open_from(address(from), level);
+    peer.send(&Connect { flags: 0xC2, payload, ..Connect::new(level, "") }.bytes());
+    peer.connack_or_close()
+}
+
+/// Sends the beginning of something, and then a byte now and then, until the broker closes. How
+/// long that took.
+fn dribble(peer: &mut Peer, beginning: &[u8]) -> Duration {
+    let start = now();
+    peer.send(beginning);
+    while peer.read(Duration::from_millis(100)) != Some(false) {
+        assert!(start.elapsed() < PATIENCE, "the broker listens for ever");
+        peer.send(b"x");
+    }
+    start.elapsed()
+}
+
+fn assert_in_time(took: Duration) {
+    assert!(took > Duration::from_millis(900) && took < Duration::from_secs(5), "{took:?}");
+}
+
+/// Row 20: half a handshake of TLS.
+#[test]
+fn half_a_tls_handshake_is_closed_in_time() {
+    let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let (certfile, keyfile) = (folder.join("slow.pem"), folder.join("slow.key"));
+    std::fs::write(&certfile, made.cert.pem()).unwrap();
+    std::fs::write(&keyfile, made.signing_key.serialize_pem()).unwrap();
+    let files = Certificates { certfile, keyfile, ..Certificates::default() };
+    let site = site(|config| config.listeners[0].certificates = Some(files));
+    for beginning in [&b""[..], HALF_HELLO] {
+        let start = now();
+        let mut peer = site.open(4);
+        peer.send(beginning);
+        peer.expect_closed();
+        assert_in_time(start.elapsed());
+    }
+    assert_in_time(dribble(&mut site.open(4), HALF_HELLO));
+}
+
+/// Row 20: half a request for WebSocket, and frames that never end.
+#[test]
+fn half_a_websocket_upgrade_is_closed_in_time() {
+    let site = site(|config| config.listeners[0].is_websocket = true);
+    for beginning in [&b"GET /"[..], HALF_UPGRADE] {
+        assert_in_time(dribble(&mut site.open(4), beginning));
+    }
+    let whole = "GET /mqtt HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\
+                 Sec-WebSocket-Protocol: mqtt\r\n\r\n";
+    let mut peer = site.open(4);
+    peer.send(whole.as_bytes());
+    assert_eq!(peer.read(PATIENCE), Some(true), "it is upgraded");
+    // A binary frame of 100 bytes, masked, of which few come.
+    let took = dribble(&mut peer, &[0x82, 0xE4, 1, 2, 3, 4, 0x11]);
+    assert!(took > Duration::from_millis(700) && took < Duration::from_secs(5), "{took:?}");
+}
+
+/// Row 20: half a header of the PROXY protocol.
+#[test]
+fn half_an_introduction_is_closed_in_time() {
+    let site = site(|config| {
+        config.listeners[0].is_proxied = true;
+        config.listeners[0].trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let start = now();
+    let mut peer = site.open(4);
+    peer.send(HALF_INTRODUCTION);
+    peer.expect_closed();
+    assert_in_time(start.elapsed());
+}
+
+/// Row 20: silent connections of one address, and of a few, keep nobody else out.
+#[test]
+fn silent_connections_are_few_for_each_address() {
+    let site = site(|config| {
+        config.admission.unauthenticated_per_address = 10;
+        config.admission.unauthenticated = 30;
+        config.limits.connect_timeout = 10_000;
+    });
+    // Who is in does not count.
+    let inside: Vec<Peer> = (0..20).map(|n| site.client(4, &format!("inside-{n}"))).collect();
+    let mut silent: Vec<Peer> = (0..15).map(|_| site.open_from(address(1), 4)).collect();
+    for shed in &mut silent[10..] {
+        shed.expect_closed();
+    }
+    for from in 2..5 {
+        silent.extend((0..15).map(|_| site.open_from(address(from), 4)));
+    }
+    for from in 9..14 {
+        assert_eq!(connack_from(&site, from), Some(SUCCESS), "it finds a place");
+    }
+    assert_eq!(connack_from(&site, 1), None, "it has its share");
+    drop((silent, inside));
+    wait_until("places come back", || connack_from(&site, 1) == Some(SUCCESS));
+    site.check();
+}
+
+fn connack_from(site: &Site, from: u8) -> Option<u8> {
+    let mut peer = site.open_from(address(from), 5);
+    peer.send(&Connect::new(5, "").bytes());
+    peer.connack_or_close()
+}
+
+/// Row 34: connections of one address, above their number and above their rate.
+#[test]
+fn connections_of_one_address_are_so_many_and_come_so_fast() {
+    let limited = site(|config| config.admission.connections_per_address = 20);
+    let inside: Vec<Peer> = (0..20).map(|n| limited.client(5, &format!("inside-{n}"))).collect();
+    for _ in 0..50 {
+        limited.open(4).expect_closed();
+    }
+    assert_eq!(connack_from(&limited, 2), Some(SUCCESS));
+    drop(inside);
+    wait_until("places come back", || connack_from(&limited, 1) == Some(SUCCESS));
+    limited.check();
+
+    let limited = site(|config| config.admission.connection_rate_per_address = 2);
+    let start = now();
+    let connected = (0..200).filter(|_| connack_from(&limited, 1).is_some()).count();
+    let most = 20 + 2 * (1 + start.elapsed().as_secs() as usize);
+    assert!((20..=most).contains(&connected), "{connected}");
+    assert_eq!(connack_from(&limited, 2), Some(SUCCESS));
+    wait_until("others may come", || connack_from(&limited, 1) == Some(SUCCESS));
+}
+
+/// Row 34: a listener's own limit. Who is above it is told so, and places come back.
+#[test]
+fn a_listener_has_so_many_connections() {
+    let site = site(|config| config.listeners[0].connections_max = 3);
+    for _ in 0..3 {
+        let inside = fill(&site, 3);
+        for (level, code) in [(4, SERVER_UNAVAILABLE), (5, QUOTA_EXCEEDED)] {
+            let mut late = site.open(level);
+            late.send(&Connect::new(level, "late").bytes());
+            assert_eq!(late.connack(), code);
+            late.expect_closed();
+        }
+        drop(inside);
+    }
+    wait_until("the broker serves", || connack_from(&site, 1) == Some(SUCCESS));
+}
+
+/// So many clients, as soon as there are places for them.
+fn fill(site: &Site, count: usize) -> Vec<Peer> {
+    let mut inside = Vec::new();
+    wait_until("all places are free", || {
+        let mut peer = site.open(5);
+        peer.send(&Connect::new(5, "").bytes());
+        if peer.connack() == SUCCESS {
+            inside.push(peer);
+        }
+        inside.len() == count
+    });
+    inside
+}
+
+/// Row 34: what is turned away can be seen.
+#[test]
+fn what_is_turned_away_is_counted() {
+    let site = site(|config| {
+        config.admission.connections_per_address = 2;
+        config.sys_interval = Some(1);
+    });
+    let mut watcher = site.client(5, "watcher");
+    let _other = site.client(5, "other");
+    for _ in 0..7 {
+        site.open(4).expect_closed();
+    }
+    watcher.subscribe("$SYS/broker/clients/shed/address-connections");
+    wait_until("seven are counted", || watcher.message().payload == "7");
+}
+
+/// Guesses are refused unseen while they must wait, and nobody else waits.
+#[test]
+fn who_guesses_passwords_must_wait_and_nobody_else() {
+    for level in BOTH {
+        let site = site_with_passwords(&format!("guess-{level}"), |config| {
+            config.admission.failed_logins = 3;
+        });
+        // 3.1.1 has fewer words.
+        let (bad, later) = match level {
+            5 => (BAD_PASSWORD, TOO_FAST),
+            _ => (NOT_AUTHORIZED, SERVER_UNAVAILABLE),
+        };
+        for _ in 0..3 {
+            assert_eq!(log_in(&site, 1, level, "wrong"), Some(bad));
+        }
+        // One second is not over, unless this machine is very slow.
+        let start = now();
+        let codes: Vec<_> = (0..50).map(|_| log_in(&site, 1, level, "test")).collect();
+        let is_quick = start.elapsed() < Duration::from_millis(500);
+        assert!(!is_quick || codes.iter().all(|code| *code == Some(later)), "{codes:?}");
+        assert_eq!(log_in(&site, 2, level, "test"), Some(SUCCESS), "from elsewhere");
+        wait_until("the wait is over", || log_in(&site, 1, level, "test") == Some(SUCCESS));
+    }
+}
+
+/// Many guess the password of one user: it is still judged from anywhere, only late.
+#[test]
+fn a_user_under_attack_is_let_in_from_anywhere() {
+    let site = site_with_passwords("attack", |config| {
+        config.admission.failed_logins = 2;
+        config.admission.failed_logins_per_user = 4;
+    });
+    assert_eq!(log_in(&site, 1, 5, "test"), Some(SUCCESS));
+    for guesser in 10..13 {
+        for _ in 0..2 {
+            log_in(&site, guesser, 5, "wrong");
+        }
+        assert_eq!(log_in(&site, guesser, 5, "test"), Some(TOO_FAST));
+    }
+    let start = now();
+    assert_eq!(log_in(&site, 1, 5, "test"), Some(SUCCESS), "known there: at once");
+    let at_once = start.elapsed();
+    assert_eq!(log_in(&site, 2, 5, "test"), Some(SUCCESS), "a stranger: late");
+    let late = start.elapsed() - at_once;
+    assert!(late >= Duration::from_secs(2) && at_once < late, "{at_once:?}, {late:?}");
+}
