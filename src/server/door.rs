@@ -1,6 +1,6 @@
 //! The door: the plugins that the configuration names, made ready to be asked.
 //!
-//! Reads password files, once, at start. How verdicts combine is in `access/`.
+//! Reads password files and keys, at start and when the configuration is read again. How verdicts combine is in `access/`.
 
 use std::fmt;
 
@@ -8,7 +8,8 @@ use tracing::warn;
 
 use super::Error;
 use crate::access::{
-    Anonymous, Authenticate, Door, PasswordFile, Passwords, PasswordsError, Policy,
+    Anonymous, Authenticate, Door, Http, HttpSettings, Jwt, PasswordFile, Passwords,
+    PasswordsError, Policy,
 };
 use crate::config::Authentication;
 
@@ -57,6 +58,9 @@ pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Option
             Authentication::PasswordFile { path: Some(path), is_required } => {
                 door.add(PasswordFile::new(read(path, *is_required)?));
             }
+            Authentication::Certificate(certified) => door.add(certified.clone()),
+            Authentication::Http(settings) => door.add(asking(settings)?),
+            Authentication::Jwt(settings) => door.add(Jwt::open(settings)?),
             Authentication::Named(name) => {
                 let found = plugins.find(name).ok_or_else(|| Error::NoPlugin(name.clone()))?;
                 door.extend(found);
@@ -64,6 +68,15 @@ pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Option
         }
     }
     Ok(Some(door))
+}
+
+/// A plugin that asks a web server.
+fn asking(settings: &HttpSettings) -> Result<Http, Error> {
+    let cafile = settings.cafile.as_deref();
+    let tls = settings.is_tls.then(|| super::fetch::trust(cafile)).transpose();
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| Error::Entropy(std::io::Error::other(error)))?;
+    Ok(Http::new(settings, tls.map_err(Error::Trust)?, key))
 }
 
 /// The users of a file. One that cannot be read has none, where amqtt would start without it too.

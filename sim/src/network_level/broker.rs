@@ -117,6 +117,7 @@ fn config(broker: &Broker) -> Config {
             .map(|policy| Authorisation::Rules(rules(policy)))
             .into_iter()
             .collect(),
+        ..Config::default()
     }
 }
 
