@@ -97,7 +97,7 @@ impl Explain {
             return Ok((false, "only the broker publishes to $SYS".to_owned()));
         }
         let user = self.user.as_deref().map(Into::into);
-        let identity = Identity { user, is_proven: false, address: self.address };
+        let identity = Identity { user, address: self.address, ..Identity::default() };
         let client_id = &self.client_id;
         let policy = config.policy();
         let decision =

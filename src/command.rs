@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::acl::Acl;
 use crate::{maintain, passwd};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use stormpetrel::config::{Config, Errors, Loaded};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
@@ -46,6 +47,11 @@ pub(crate) enum Command {
         /// What to say.
         #[command(subcommand)]
         acl: Acl,
+    },
+    /// Prints a script that lets a shell complete what is typed behind `stormpetrel`.
+    Completions {
+        /// For which shell.
+        shell: Shell,
     },
     /// Makes and mends password files. Passwords are asked for, unseen, or taken from the first
     /// line of the standard input; what is kept is an argon2id hash.
@@ -91,6 +97,13 @@ impl Arguments {
     }
 }
 
+/// Prints a script for a shell.
+pub(crate) fn complete(shell: Shell) -> io::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "stormpetrel", &mut script);
+    io::stdout().write_all(&script)
+}
+
 /// Prints what a configuration means. Says whether it can be used.
 pub(crate) fn check(file: &Path) -> io::Result<bool> {
     let mut messages = io::stderr().lock();
@@ -100,9 +113,7 @@ pub(crate) fn check(file: &Path) -> io::Result<bool> {
             for warning in warnings.into_iter().chain(dangers) {
                 writeln!(messages, "warning: {warning}")?;
             }
-            let checked = stormpetrel::server::check_certificates(&config)
-                .and_then(|()| stormpetrel::server::check_passwords(&config));
-            match checked {
+            match stormpetrel::server::check_files(&config) {
                 Ok(warnings) => {
                     for warning in warnings {
                         writeln!(messages, "warning: {warning}")?;

@@ -40,6 +40,9 @@ fn main() -> ExitCode {
                 ExitCode::from(EXIT_CONFIG)
             }
         }),
+        Some(Command::Completions { shell }) => command::complete(*shell)
+            .map(|()| ExitCode::SUCCESS)
+            .context("the script cannot be written"),
         Some(Command::Passwd { action }) => passwd::run(action)
             .map(|is_yes| if is_yes { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Some(Command::Store { action }) => maintain::run(action)

@@ -129,3 +129,30 @@ fn a_signal_stops_it_with_code_0() {
         assert!(rest.contains(name), "{rest}");
     }
 }
+
+#[test]
+fn completions_are_printed_for_each_shell() {
+    for (shell, want) in [
+        ("bash", "complete -F _stormpetrel"),
+        ("zsh", "#compdef stormpetrel"),
+        ("fish", "complete -c stormpetrel"),
+    ] {
+        let (code, stdout, stderr) = output(&["completions", shell]);
+        assert_eq!((code, stderr.as_str()), (Some(0), ""), "{shell}");
+        assert!(stdout.contains(want) && stdout.contains("passwd"), "{shell}: {stdout}");
+    }
+    assert_eq!(output(&["completions", "csh"]).0, Some(2));
+}
+
+/// `bash` itself completes with the script what is typed.
+#[test]
+fn bash_completes_with_the_script() {
+    let script = output(&["completions", "bash"]).1;
+    let path = file("completions.bash", &script);
+    let ask = format!(
+        "source '{path}'; COMP_WORDS=(stormpetrel passwd v); COMP_CWORD=2; \
+         _stormpetrel stormpetrel v passwd; echo \"${{COMPREPLY[@]}}\""
+    );
+    let answer = Command::new("bash").args(["-c", &ask]).output().expect("bash runs");
+    assert_eq!(String::from_utf8_lossy(&answer.stdout).trim(), "verify");
+}

@@ -45,12 +45,18 @@ fn users_are_added_changed_and_deleted() {
     assert_eq!(passwd("add", &file, "bob", "secret-2"), (Some(0), String::new()));
     assert_eq!(passwd("add", &file, "ann", "secret-3"), (Some(0), String::new()));
     let verified = |user: &str, password: &str| passwd("verify", &file, user, password).0;
+    assert_eq!(verified("ann", "ann"), Some(1), "not even its own name is a password");
+    assert_eq!(verified("bob", &std::fs::read_to_string(&file).expect("it is there")), Some(1));
     assert_eq!(verified("ann", "secret-1"), Some(1));
     assert_eq!(verified("ann", "secret-3"), Some(0));
     assert_eq!(verified("bob", "secret-2"), Some(0));
     assert_eq!(passwd("delete", &file, "bob", ""), (Some(0), String::new()));
     assert_eq!(passwd("delete", &file, "bob", "").0, Some(1), "there is no such user any more");
-    assert_eq!(passwd("add", &file, "a:b", "secret-4").0, Some(1), "no such name");
+    for name in ["a:b", "a\nb", "a\rb", "", " a", "#a"] {
+        let (code, said) = passwd("add", &file, name, "secret-4");
+        assert!(code == Some(1) && said.contains("a user name"), "{name:?}: {said}");
+    }
+    assert_eq!(passwd("add", &file, "bob", "").0, Some(1), "no password");
     let text = std::fs::read_to_string(&file).expect("it is there");
     assert!(text.starts_with("ann:$argon2id$") && text.lines().count() == 1, "{text}");
 }

@@ -111,6 +111,15 @@ impl Network for SimNetwork {
         Ok(self.in_chaos(accepted, client))
     }
 
+    fn connect(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<SimStream>> + 'static {
+        let (network, host) = (self.clone(), host.to_owned());
+        async move { SimNetwork::connect(&network, &host, port).await }
+    }
+
     /// On the host's own list of local tasks. `tokio::spawn` would keep them in an order that
     /// depends on how many tasks this process ever started; at a crash they die in that order,
     /// and the run is no longer the same.

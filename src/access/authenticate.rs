@@ -8,10 +8,11 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::PeerCertificate;
+use super::{Fetch, Grants, PeerCertificate};
 use crate::mqtt::types::{Reason, Text};
 
 /// Decides who may connect.
@@ -35,16 +36,28 @@ pub trait Authenticate: Send + Sync + 'static {
 
 /// What a plugin thinks of a client. One is let in if no plugin refuses and at least one does
 /// not abstain, as in amqtt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is who it says it is.
     Proven,
+    /// What proves who it is says so itself, as a certificate does. It is refused if something
+    /// else proves that it is somebody else.
+    Identified(Proof),
     /// It may come in; whether it is who it says it is was not looked at.
     Admitted,
     /// The plugin has no opinion.
     Abstains,
     /// It may not come in.
     Refused(Refusal),
+}
+
+/// Who a client is proven to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Its user name, whatever it gave.
+    pub user: Arc<str>,
+    /// What it may do, if the proof says that too.
+    pub grants: Option<Arc<Grants>>,
 }
 
 /// Why a client may not come in.
@@ -84,6 +97,8 @@ pub struct Identity {
     pub is_proven: bool,
     /// Where it connects from.
     pub address: Option<IpAddr>,
+    /// What it may do, if what proved who it is said so.
+    pub grants: Option<Arc<Grants>>,
 }
 
 impl Identity {
@@ -117,8 +132,14 @@ pub struct ConnectRequest {
     pub address: Option<IpAddr>,
     /// The certificate that it showed over TLS. It leads to an authority of the listener's.
     pub certificate: Option<Arc<PeerCertificate>>,
+    /// Since 1970, by the broker's own clock, which never goes back: for intervals.
+    pub now: Duration,
+    /// Since 1970, by the system's calendar, which may be set: for what expires on a date.
+    pub date: Duration,
     /// Who does costly work.
     pub computer: Arc<dyn Compute>,
+    /// Who asks web servers. He is of the thread that asks for this verdict.
+    pub fetcher: Arc<dyn Fetch>,
 }
 
 impl ConnectRequest {
@@ -189,20 +210,57 @@ impl Door {
 
     /// Asks every plugin until one refuses.
     pub async fn judge(&self, request: &ConnectRequest) -> Judgement {
-        let (mut is_admitted, mut is_proven) = (false, false);
+        let given: Option<Arc<str>> = request.username.as_deref().map(Arc::from);
+        let mut findings = Findings::default();
         for plugin in &self.plugins {
-            match plugin.ask(request).await {
-                Verdict::Proven => (is_admitted, is_proven) = (true, true),
-                Verdict::Admitted => is_admitted = true,
-                Verdict::Abstains => {}
-                Verdict::Refused(refusal) => return Judgement::Refused(refusal),
+            let added = match plugin.ask(request).await {
+                Verdict::Proven => findings.add_proof(given.clone(), None),
+                Verdict::Identified(proof) => findings.add_proof(Some(proof.user), proof.grants),
+                Verdict::Admitted => {
+                    findings.is_admitted = true;
+                    Ok(())
+                }
+                Verdict::Abstains => Ok(()),
+                Verdict::Refused(refusal) => Err(refusal),
+            };
+            if let Err(refusal) = added {
+                return Judgement::Refused(refusal);
             }
         }
-        if !is_admitted {
+        if !findings.is_admitted {
             return Judgement::Refused(Refusal::NotAuthorized);
         }
-        let user = request.username.as_deref().map(Arc::from);
-        Judgement::Accepted(Identity { user, is_proven, address: request.address })
+        let is_proven = findings.proven.is_some();
+        let (user, address) = (findings.proven.unwrap_or(given), request.address);
+        Judgement::Accepted(Identity { user, is_proven, address, grants: findings.grants })
+    }
+}
+
+/// What was found out about a client so far.
+#[derive(Default)]
+struct Findings {
+    is_admitted: bool,
+    /// Who it is proven to be; within, none: a client without a user name.
+    proven: Option<Option<Arc<str>>>,
+    grants: Option<Arc<Grants>>,
+}
+
+impl Findings {
+    /// Nobody is two users.
+    fn add_proof(
+        &mut self,
+        user: Option<Arc<str>>,
+        grants: Option<Arc<Grants>>,
+    ) -> Result<(), Refusal> {
+        self.is_admitted = true;
+        self.grants = self.grants.take().or(grants);
+        match &self.proven {
+            Some(known) if *known != user => Err(Refusal::NotAuthorized),
+            _ => {
+                self.proven = Some(user);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -230,12 +288,12 @@ impl<P: Authenticate> Ask for P {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Anonymous, PasswordFile, Passwords};
+pub(crate) mod tests {
+    use super::super::{Anonymous, PasswordFile, Passwords, Unreachable};
     use super::*;
 
     /// Waits for what is ready at once.
-    fn now<T>(future: impl Future<Output = T>) -> T {
+    pub(crate) fn now<T>(future: impl Future<Output = T>) -> T {
         let mut future = std::pin::pin!(future);
         let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
         match future.as_mut().poll(context) {
@@ -244,7 +302,8 @@ mod tests {
         }
     }
 
-    fn request(username: Option<&str>, password: Option<&str>) -> ConnectRequest {
+    /// A client that gives these.
+    pub(crate) fn request(username: Option<&str>, password: Option<&str>) -> ConnectRequest {
         ConnectRequest {
             client_id: Text::default(),
             username: username.map(|name| Text::try_from(name).expect("text")),
@@ -252,7 +311,10 @@ mod tests {
             listener: Arc::from("default"),
             address: None,
             certificate: None,
+            now: Duration::ZERO,
+            date: Duration::ZERO,
             computer: Arc::new(Inline),
+            fetcher: Arc::new(Unreachable),
         }
     }
 
@@ -314,7 +376,7 @@ mod tests {
         let identity = |user: Option<&str>, is_proven| Identity {
             user: user.map(Arc::from),
             is_proven,
-            address: None,
+            ..Identity::default()
         };
         let cases = [
             (identity(Some("a"), true), identity(Some("a"), true), true),
@@ -326,6 +388,41 @@ mod tests {
         ];
         for (owner, client, want) in cases {
             assert_eq!(client.may_resume(&owner), want, "{owner:?} {client:?}");
+        }
+    }
+
+    struct Says(Verdict);
+
+    impl Authenticate for Says {
+        async fn authenticate(&self, _: &ConnectRequest) -> Verdict {
+            self.0.clone()
+        }
+    }
+
+    #[test]
+    fn who_is_proven_to_be_two_users_is_refused() {
+        let is = |user: &str| Verdict::Identified(Proof { user: Arc::from(user), grants: None });
+        let refused = Err(Refusal::NotAuthorized);
+        let table = [
+            (vec![is("a")], Some("b"), Ok((Some("a"), true))),
+            (vec![is("a")], None, Ok((Some("a"), true))),
+            (vec![is("a"), is("a")], None, Ok((Some("a"), true))),
+            (vec![is("a"), is("b")], None, refused),
+            (vec![is("a"), Verdict::Proven], Some("a"), Ok((Some("a"), true))),
+            (vec![is("a"), Verdict::Proven], Some("b"), refused),
+            (vec![Verdict::Proven, is("a")], None, refused),
+            (vec![is("a"), Verdict::Admitted], Some("b"), Ok((Some("a"), true))),
+            (vec![Verdict::Admitted], Some("b"), Ok((Some("b"), false))),
+        ];
+        for (verdicts, user, want) in table {
+            let mut door = Door::default();
+            verdicts.iter().for_each(|verdict| door.add(Says(verdict.clone())));
+            let judgement = now(door.judge(&request(user, None)));
+            let got = match &judgement {
+                Judgement::Accepted(who) => Ok((who.user.as_deref(), who.is_proven)),
+                Judgement::Refused(refusal) => Err(*refusal),
+            };
+            assert_eq!(got, want, "{verdicts:?} {user:?}");
         }
     }
 

@@ -10,23 +10,38 @@ mod anonymous;
 mod authenticate;
 mod authorise;
 mod certificate;
+mod certified;
+mod fetch;
+mod grants;
 mod hash;
+mod http;
+mod jwt;
+mod jwt_key;
 mod passwords;
 mod pattern;
+mod remembered;
 mod rules;
+mod secret;
 mod taboo;
 mod topic_acl;
 
 pub use anonymous::Anonymous;
 pub use authenticate::{
-    Authenticate, Busy, Compute, ConnectRequest, Door, Identity, Inline, Judgement, Refusal,
+    Authenticate, Busy, Compute, ConnectRequest, Door, Identity, Inline, Judgement, Proof, Refusal,
     Verdict, Work,
 };
 pub use authorise::{Action, Authorise, Decision, Origin, Policy, Question};
 pub use certificate::PeerCertificate;
+pub use certified::{CertificateName, Certified};
+pub use fetch::{Answer, Fetch, FetchError, Method, Request, Server, Unreachable};
+pub use grants::{Grants, TokenTopics};
 pub use hash::{Hash, HashError};
+pub use http::{Http, HttpParams, HttpResponse, HttpSettings};
+pub use jwt::{Jwt, JwtSettings, TopicClaims};
+pub use jwt_key::{JwtAlgorithm, JwtKey, JwtKeyError};
 pub use passwords::{PasswordFile, Passwords, PasswordsError};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Rule, Rules, Who};
+pub use secret::Secret;
 pub use taboo::Taboo;
 pub use topic_acl::{AccessList, TopicAcl};

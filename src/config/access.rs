@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use super::plugins::Plugins;
 use super::problem::Report;
 use super::section::{Entry, Section};
-use super::topics;
 use super::{Authentication, Authorisation};
+use super::{certified, http, jwt, topics};
 
 /// The names of the plugin that lets anonymous clients in: amqtt's own, and the one in hbmqtt's
 /// documentation, which never worked there.
@@ -78,6 +78,8 @@ fn both(path: Option<PathBuf>) -> Vec<Authentication> {
 
 /// The keys of `auth` beside the plugins' names.
 struct Keys<'n> {
+    /// The sections of plugins that have one.
+    sections: [(&'static str, Option<Entry<'n>>); 3],
     anonymous: Option<Entry<'n>>,
     is_allowed: bool,
     passwords: Option<Entry<'n>>,
@@ -98,9 +100,19 @@ fn read_auth(entry: &Entry<'_>, report: &mut Report) -> Vec<Authentication> {
         path: passwords.as_ref().and_then(|entry| path_of(entry, report)),
         anonymous,
         passwords,
+        sections: [
+            (certified::NAME, section.value("certificate", report)),
+            (http::NAME, section.value("http", report)),
+            (jwt::NAME, section.value("jwt", report)),
+        ],
     };
+    let mut names = Vec::new();
     let plugins = match section.value("plugins", report) {
-        Some(entry) => named(&entry, &keys, report),
+        Some(entry) => {
+            let Some(items) = entry.list(report) else { return Vec::new() };
+            names.extend(items.iter().filter_map(Entry::word));
+            named(&entry, &items, &keys, report)
+        }
         None => {
             if keys.passwords.is_none() {
                 let message = "no `plugins` and no password-file are named here: every user name is \
@@ -114,7 +126,18 @@ fn read_auth(entry: &Entry<'_>, report: &mut Report) -> Vec<Authentication> {
         }
     };
     section.finish(report);
+    refuse_idle_sections(&names, &keys, report);
     plugins
+}
+
+/// A section of options without its plugin is a slip that leaves the broker open.
+fn refuse_idle_sections(names: &[&str], keys: &Keys<'_>, report: &mut Report) {
+    for (name, entry) in &keys.sections {
+        if let Some(entry) = entry.as_ref().filter(|_| !names.contains(name)) {
+            let cause = format!("has no effect: {name} is not among the `plugins`");
+            report.error(entry.spot(), cause, "add it there, or remove the section");
+        }
+    }
 }
 
 /// A path; one that is relative is so to the folder where the broker is started, as in amqtt.
@@ -128,11 +151,15 @@ pub(super) fn path_of(entry: &Entry<'_>, report: &mut Report) -> Option<PathBuf>
     None
 }
 
-fn named(entry: &Entry<'_>, keys: &Keys<'_>, report: &mut Report) -> Vec<Authentication> {
-    let Some(items) = entry.list(report) else { return Vec::new() };
+fn named(
+    entry: &Entry<'_>,
+    items: &[Entry<'_>],
+    keys: &Keys<'_>,
+    report: &mut Report,
+) -> Vec<Authentication> {
     let errors = report.errors();
     let mut plugins = Vec::new();
-    for item in &items {
+    for item in items {
         let plugin = plugin_of(item, keys, report);
         plugins.extend(plugin.filter(|plugin| !plugins.contains(plugin)));
     }
@@ -141,6 +168,7 @@ fn named(entry: &Entry<'_>, keys: &Keys<'_>, report: &mut Report) -> Vec<Authent
         report.error(entry.spot(), cause, "name auth_anonymous or auth_file");
     }
     warn_of_idle_keys(&plugins, keys, report);
+    warn_of_pretenders(&plugins, entry, report);
     plugins
 }
 
@@ -161,30 +189,77 @@ fn plugin_of(item: &Entry<'_>, keys: &Keys<'_>, report: &mut Report) -> Option<A
         }
         return Some(Authentication::PasswordFile { path: keys.path.clone(), is_required: true });
     }
+    if let Some((_, section)) = keys.sections.iter().find(|(known, _)| *known == name) {
+        return with_section(item, name, section.as_ref(), report);
+    }
     if !BYSTANDERS.contains(&name) {
         refuse_auth_plugin(item, name, report);
     }
     None
 }
 
+/// A plugin whose options stand in a section of their own.
+fn with_section(
+    item: &Entry<'_>,
+    name: &str,
+    section: Option<&Entry<'_>>,
+    report: &mut Report,
+) -> Option<Authentication> {
+    let Some(entry) = section else {
+        let key = name.trim_start_matches("auth_");
+        let cause = format!("{name} needs a section `{key}`, and none is given");
+        report.error(item.spot(), cause, format!("write `{key}:` in the section `auth`"));
+        return None;
+    };
+    let mut section = entry.section(report)?;
+    let plugin = match name {
+        certified::NAME => {
+            certified::read(&mut section, entry, report).map(Authentication::Certificate)
+        }
+        http::NAME => http::read(&mut section, entry, report).map(Authentication::Http),
+        _ => jwt::read(&mut section, entry, report).map(Authentication::Jwt),
+    };
+    section.finish_strictly(report);
+    plugin
+}
+
 /// Says which keys have no effect, or one that is not expected.
 fn warn_of_idle_keys(plugins: &[Authentication], keys: &Keys<'_>, report: &mut Report) {
     let is_file = |plugin: &Authentication| matches!(plugin, Authentication::PasswordFile { .. });
     let has_file = plugins.iter().any(is_file);
-    let has_anonymous = plugins.iter().any(|plugin| !is_file(plugin));
-    if let Some(entry) = keys.passwords.as_ref().filter(|_| !has_file && has_anonymous) {
+    let is_anonymous = |plugin: &Authentication| matches!(plugin, Authentication::Anonymous { .. });
+    let has_anonymous = plugins.iter().any(is_anonymous);
+    if let Some(entry) = keys.passwords.as_ref().filter(|_| !has_file && !plugins.is_empty()) {
         let message = "has no effect: auth_file is not among the `plugins`, so no password is \
                        looked at; add it there to have them checked";
         report.warn(entry.spot(), message);
     }
     let Some(entry) = &keys.anonymous else { return };
-    if has_file && !has_anonymous && keys.is_allowed {
+    if !has_anonymous && keys.is_allowed && !plugins.is_empty() {
         let message = "has no effect: auth_anonymous is not among the `plugins`, so clients without \
                        a user name are refused";
         report.warn(entry.spot(), message);
     }
-    if !has_file && has_anonymous && !keys.is_allowed {
+    if plugins == [(Authentication::Anonymous { is_allowed: false })] {
         report.warn(entry.spot(), ANY_NAME);
+    }
+}
+
+/// Warns where a certificate says who somebody is, and somebody without one may say it too.
+pub(super) fn warn_of_pretenders(
+    plugins: &[Authentication],
+    place: &Entry<'_>,
+    report: &mut Report,
+) {
+    let is_user = |plugin: &Authentication| {
+        matches!(plugin, Authentication::Certificate(crate::access::Certified::User(_)))
+    };
+    let is_anonymous = |plugin: &Authentication| matches!(plugin, Authentication::Anonymous { .. });
+    let has_others = plugins.iter().any(|plugin| !is_user(plugin) && !is_anonymous(plugin));
+    if plugins.iter().any(is_user) && plugins.iter().any(is_anonymous) && !has_others {
+        let message = "danger: a client without a certificate is let in under any user name, also \
+                       one that is in somebody's certificate; leave auth_anonymous out";
+        report.warn(place.spot(), message);
     }
 }
 
@@ -198,7 +273,9 @@ fn refuse_auth_plugin(item: &Entry<'_>, name: &str, report: &mut Report) {
         return item.report_placeholder("write auth_anonymous", report);
     }
     let is_slip = |known: &&&str| strsim::damerau_levenshtein(name, known) <= 2;
-    let mend = ANONYMOUS_NAMES.iter().chain(FILE_NAMES).find(is_slip).map_or(
+    let known =
+        [&ANONYMOUS_NAMES[..1], &FILE_NAMES[..1], &[certified::NAME, http::NAME, jwt::NAME]];
+    let mend = known.concat().iter().find(is_slip).map_or(
         "remove it if the broker may do without; then check who may connect".to_owned(),
         |known| format!("the nearest known plugin is {known}"),
     );

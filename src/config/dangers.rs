@@ -52,7 +52,11 @@ fn open(config: &Config, listener: &Listener) -> Option<String> {
     let shows_certificate = listener.certificates.as_ref().is_some_and(|files| files.is_required);
     let is_allowed = config.authentication.iter().find_map(|plugin| match plugin {
         Authentication::Anonymous { is_allowed } => Some(*is_allowed),
-        Authentication::PasswordFile { .. } | Authentication::Named(_) => None,
+        Authentication::PasswordFile { .. }
+        | Authentication::Certificate(_)
+        | Authentication::Http(_)
+        | Authentication::Jwt(_)
+        | Authentication::Named(_) => None,
     });
     let bind = printable(&listener.bind.to_string());
     match (is_judged(config), is_allowed?) {
@@ -76,9 +80,9 @@ fn open(config: &Config, listener: &Listener) -> Option<String> {
 fn readable(config: &Config, listener: &Listener) -> Option<String> {
     let is_behind_proxy = listener.is_proxied || !listener.trusted_proxies.is_empty();
     let has_passwords = config.authentication.iter().any(|plugin| match plugin {
-        Authentication::Anonymous { .. } => false,
+        Authentication::Anonymous { .. } | Authentication::Certificate(_) => false,
         Authentication::PasswordFile { path, .. } => path.is_some(),
-        Authentication::Named(_) => true,
+        Authentication::Http(_) | Authentication::Jwt(_) | Authentication::Named(_) => true,
     });
     let is_readable = has_passwords && listener.certificates.is_none() && !is_behind_proxy;
     is_readable.then(|| {

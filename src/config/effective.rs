@@ -1,6 +1,7 @@
 //! A [`Config`] as the YAML that means it, every key written out.
 //!
-//! Reading it back gives the same configuration, without a warning.
+//! Reading it back gives the same configuration, without a warning; but secrets are not written,
+//! and what stands in their place is refused.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use super::limits::NEVER_MILLIS;
 use super::{
     Admission, Authentication, Authorisation, Certificates, Config, Listener, Subnet, durability,
 };
+use super::{certified, http, jwt};
 use crate::access::{AccessList, Action, Pattern, Rule, Who};
 use crate::machine::Limits;
 
@@ -37,7 +39,7 @@ struct File {
     limits: LimitKeys,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Auth {
     plugins: Vec<String>,
@@ -45,6 +47,12 @@ struct Auth {
     allow_anonymous: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     password_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate: Option<Mapping>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<Mapping>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jwt: Option<Mapping>,
 }
 
 type Lists = BTreeMap<String, Vec<String>>;
@@ -142,6 +150,17 @@ struct LimitKeys {
     exempt_addresses: Vec<String>,
 }
 
+/// A text, or nothing.
+pub(super) fn text(text: Option<&str>) -> Value {
+    text.map_or(Value::Null, Value::from)
+}
+
+/// Keys of a section and what is written under them.
+pub(super) fn mapping<const N: usize>(keys: [(&str, Value); N]) -> Mapping {
+    let is_given = |(_, value): &(&str, Value)| !value.is_null();
+    keys.into_iter().filter(is_given).map(|(key, value)| (key.into(), value)).collect()
+}
+
 /// The configuration as YAML.
 pub(super) fn to_yaml(config: &Config) -> String {
     let file = File {
@@ -161,7 +180,7 @@ pub(super) fn to_yaml(config: &Config) -> String {
 }
 
 fn auth_keys(authentication: &[Authentication]) -> Auth {
-    let mut auth = Auth { plugins: Vec::new(), allow_anonymous: None, password_file: None };
+    let mut auth = Auth::default();
     for plugin in authentication {
         let name = match plugin {
             Authentication::Anonymous { is_allowed } => {
@@ -171,6 +190,18 @@ fn auth_keys(authentication: &[Authentication]) -> Auth {
             Authentication::PasswordFile { path, .. } => {
                 auth.password_file = path.as_ref().map(|path| path.display().to_string());
                 "auth_file"
+            }
+            Authentication::Certificate(certified) => {
+                auth.certificate = Some(certified::written(certified));
+                certified::NAME
+            }
+            Authentication::Http(settings) => {
+                auth.http = Some(http::written(settings));
+                http::NAME
+            }
+            Authentication::Jwt(settings) => {
+                auth.jwt = Some(jwt::written(settings));
+                jwt::NAME
             }
             Authentication::Named(name) => name,
         };

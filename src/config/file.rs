@@ -8,7 +8,8 @@ use super::problem::Report;
 use super::section::{Entry, Section};
 use super::yaml::Node;
 use super::{
-    Config, Listener, SYS_INTERVAL, access, durability, limits, listeners, plugins, rules,
+    Authentication, Config, Listener, SYS_INTERVAL, access, durability, limits, listeners, plugins,
+    rules,
 };
 use crate::mqtt::types::QoS;
 
@@ -37,6 +38,7 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
         authentication: auth.plugins,
         authorisation: auth.topics.into_iter().chain(rules::read(&mut top, report)).collect(),
     };
+    warn_of_no_certificates(&config, report);
     for name in IDLE {
         if let Some(entry) = top.value(name, report) {
             report.warn(entry.spot(), "has no effect, as in every release of amqtt");
@@ -44,6 +46,22 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
     }
     top.finish(report);
     config
+}
+
+/// Warns where certificates say who clients are, and none is ever asked for one.
+fn warn_of_no_certificates(config: &Config, report: &mut Report) {
+    let is_asked = |listener: &Listener| {
+        listener.certificates.as_ref().is_some_and(|files| {
+            files.cafile.is_some() || files.capath.is_some() || files.cadata.is_some()
+        })
+    };
+    let is_certified = |plugin: &Authentication| matches!(plugin, Authentication::Certificate(_));
+    let is_wanted = config.authentication.iter().any(is_certified);
+    if is_wanted && !config.listeners.iter().any(is_asked) {
+        let message = "clients are to show certificates, and no listener takes any: give one \
+                       `ssl: on` and a `cafile`";
+        report.warn((None, "listeners"), message);
+    }
 }
 
 /// Seconds, 0 being never.

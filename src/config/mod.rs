@@ -11,11 +11,14 @@
 mod access;
 mod admission;
 mod bind;
+mod certified;
 mod dangers;
 mod durability;
 mod effective;
 mod endpoint;
 mod file;
+mod http;
+mod jwt;
 mod limits;
 mod listeners;
 mod plugins;
@@ -30,7 +33,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::access::{Policy, Rules, Taboo, TopicAcl};
+use crate::access::{
+    Action, Certified, HttpSettings, JwtSettings, Policy, Rules, Taboo, TokenTopics, TopicAcl,
+};
 use crate::machine::{Durability, Limits};
 use crate::mqtt::types::QoS;
 
@@ -104,6 +109,12 @@ pub enum Authentication {
         /// Whether the broker must not start without it.
         is_required: bool,
     },
+    /// `auth_certificate`: what stands in the certificate that a client shows over TLS.
+    Certificate(Certified),
+    /// `auth_http`: asks a web server.
+    Http(HttpSettings),
+    /// `auth_jwt`: passwords are signed tokens.
+    Jwt(JwtSettings),
     /// A plugin that the embedding program brings: see
     /// [`Builder::plugin`](crate::Builder::plugin).
     Named(String),
@@ -224,6 +235,13 @@ impl Config {
                 Authorisation::Acl(acl) => policy.add(acl.clone()),
                 Authorisation::Taboo => policy.add(Taboo::default()),
                 Authorisation::Rules(rules) => policy.add(rules.clone()),
+            }
+        }
+        for plugin in &self.authentication {
+            if let Authentication::Jwt(settings) = plugin {
+                let is_limited = |action: &Action| settings.topics.of(*action).is_some();
+                let limited: Vec<Action> = Action::ALL.into_iter().filter(is_limited).collect();
+                policy.add(TokenTopics::new(&limited));
             }
         }
         policy

@@ -4,12 +4,13 @@
 //! refused, for it may be what keeps clients out. The older section `auth` is in `access.rs`.
 
 use super::SYS_INTERVAL;
-use super::access::{ANONYMOUS_NAMES, ANY_NAME, path_of};
+use super::access::{ANONYMOUS_NAMES, ANY_NAME, path_of, warn_of_pretenders};
 use super::problem::Report;
 use super::section::{Entry, Section, nearest};
 use super::topics::{self, Style};
 use super::yaml::Kind;
 use super::{Authentication, Authorisation};
+use super::{certified, http, jwt};
 use crate::access::TopicAcl;
 
 /// What the key says.
@@ -45,6 +46,16 @@ enum Treatment {
     Logger,
     /// Does nothing, in amqtt too.
     Idle,
+    /// Checks certificates.
+    Certificate,
+    /// Asks a web server.
+    Http,
+    /// Checks tokens.
+    Jwt,
+    /// Limits users to the topics of their tokens.
+    JwtTopics,
+    /// Never: every message would wait for somebody else's answer.
+    Waiting,
     /// Not served yet.
     Later,
     /// Never: it needs Python.
@@ -66,11 +77,11 @@ const CLASSES: &[(&str, Treatment, &str)] = &[
     ),
     ("amqtt.plugins.topic_checking.TopicTabooPlugin", Treatment::Taboo, "forbids topics"),
     ("amqtt.contrib.persistence.SessionDBPlugin", Treatment::Later, "keeps sessions on disk"),
-    ("amqtt.contrib.http.UserAuthHttpPlugin", Treatment::Later, "asks a server for users"),
-    ("amqtt.contrib.http.TopicAuthHttpPlugin", Treatment::Later, "asks a server for topics"),
-    ("amqtt.contrib.jwt.UserAuthJwtPlugin", Treatment::Later, "checks tokens"),
-    ("amqtt.contrib.jwt.TopicAuthJwtPlugin", Treatment::Later, "limits tokens to topics"),
-    ("amqtt.contrib.cert.UserAuthCertPlugin", Treatment::Later, "checks certificates"),
+    ("amqtt.contrib.http.UserAuthHttpPlugin", Treatment::Http, "asks a server for users"),
+    ("amqtt.contrib.http.TopicAuthHttpPlugin", Treatment::Waiting, "asks a server for topics"),
+    ("amqtt.contrib.jwt.UserAuthJwtPlugin", Treatment::Jwt, "checks tokens"),
+    ("amqtt.contrib.jwt.TopicAuthJwtPlugin", Treatment::JwtTopics, "limits tokens to topics"),
+    ("amqtt.contrib.cert.UserAuthCertPlugin", Treatment::Certificate, "checks certificates"),
     ("amqtt.contrib.auth_db.UserAuthDBPlugin", Treatment::Python, "looks users up in SQL"),
     ("amqtt.contrib.auth_db.TopicAuthDBPlugin", Treatment::Python, "looks topics up in SQL"),
     ("amqtt.contrib.ldap.UserAuthLdapPlugin", Treatment::Python, "asks LDAP for users"),
@@ -111,31 +122,88 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Plugins {
         report.warn(entry.spot(), message);
         return Plugins::Unnamed;
     }
-    let mut sys_interval = None;
     let errors = report.errors();
-    let (mut authentication, mut authorisation) = (Vec::new(), Vec::new());
-    for plugin in &plugins {
-        match plugin.treatment(report) {
-            Some(Treatment::Anonymous) => {
-                authentication.push(plugin.anonymous(report));
-            }
-            Some(Treatment::PasswordFile) => authentication.push(plugin.passwords(report)),
-            Some(Treatment::Acl) => authorisation.push(Authorisation::Acl(plugin.acl(report))),
-            Some(Treatment::Taboo) => {
-                authorisation.push(Authorisation::Taboo);
-                plugin.finish_options(report);
-            }
-            Some(Treatment::Sys) => sys_interval = Some(plugin.sys_interval(report)),
-            Some(_) => plugin.finish_options(report),
-            None => {}
+    let mut found = Found::default();
+    for (place, plugin) in plugins.iter().enumerate() {
+        if plugins[..place].iter().any(|other| other.class == plugin.class) {
+            let cause = "the class is named before";
+            report.error(plugin.entry.spot(), cause, "name it once, with all its options");
         }
+        found.add(plugin, report);
     }
+    found.join_topics(report);
+    let Found { sys_interval, authentication, authorisation, .. } = found;
     warn_of_any_name(&plugins, &authentication, report);
+    warn_of_pretenders(&authentication, &entry, report);
     if authentication.is_empty() && report.errors() == errors {
         let mend = "add amqtt.plugins.authentication.AnonymousAuthPlugin, or remove `plugins`";
         report.error(entry.spot(), "none of these plugins would let a client in", mend);
     }
     Plugins::Classes { sys_interval, authentication, authorisation }
+}
+
+/// What the classes come to.
+#[derive(Default)]
+struct Found<'n> {
+    sys_interval: Option<Option<u64>>,
+    authentication: Vec<Authentication>,
+    authorisation: Vec<Authorisation>,
+    /// What tokens say about topics, and where that is written.
+    topics: Option<(Entry<'n>, jwt::Topics)>,
+}
+
+impl<'n> Found<'n> {
+    fn add(&mut self, plugin: &Plugin<'n>, report: &mut Report) {
+        match plugin.treatment(report) {
+            Some(Treatment::Anonymous) => self.authentication.push(plugin.anonymous(report)),
+            Some(Treatment::PasswordFile) => self.authentication.push(plugin.passwords(report)),
+            Some(Treatment::Certificate) => {
+                let read = plugin.strictly(certified::read, report);
+                self.authentication.extend(read.map(Authentication::Certificate));
+            }
+            Some(Treatment::Http) => {
+                let read = plugin.strictly(http::read, report);
+                self.authentication.extend(read.map(Authentication::Http));
+            }
+            Some(Treatment::Jwt) => {
+                let read = plugin.strictly(jwt::read, report);
+                self.authentication.extend(read.map(Authentication::Jwt));
+            }
+            Some(Treatment::JwtTopics) => {
+                let read = plugin.strictly(jwt::read_topics, report);
+                self.topics = read.map(|topics| (plugin.entry.clone(), topics));
+            }
+            Some(Treatment::Acl) => self.authorisation.push(Authorisation::Acl(plugin.acl(report))),
+            Some(Treatment::Taboo) => {
+                self.authorisation.push(Authorisation::Taboo);
+                plugin.finish_options(report);
+            }
+            Some(Treatment::Sys) => self.sys_interval = Some(plugin.sys_interval(report)),
+            Some(_) => plugin.finish_options(report),
+            None => {}
+        }
+    }
+
+    /// Tokens are checked once, when a client connects: both classes must want the same ones.
+    fn join_topics(&mut self, report: &mut Report) {
+        let Some((entry, topics)) = self.topics.take() else { return };
+        let settings = self.authentication.iter_mut().find_map(|plugin| match plugin {
+            Authentication::Jwt(settings) => Some(settings),
+            _ => None,
+        });
+        let Some(settings) = settings else {
+            let cause = "tokens are checked by UserAuthJwtPlugin, which is not among the plugins";
+            report.error(entry.spot(), cause, "add amqtt.contrib.jwt.UserAuthJwtPlugin");
+            return;
+        };
+        let is_same = topics.key.as_ref().is_none_or(|key| *key == settings.key)
+            && topics.algorithm == settings.algorithm;
+        if !is_same {
+            let cause = "UserAuthJwtPlugin has another key or algorithm: no token has both";
+            report.error(entry.spot(), cause, "write the same in both");
+        }
+        settings.topics = topics.claims;
+    }
 }
 
 impl Plugins {
@@ -188,6 +256,12 @@ impl<'n> Plugin<'n> {
     fn treatment(&self, report: &mut Report) -> Option<Treatment> {
         let known = CLASSES.iter().find(|(class, ..)| *class == self.class);
         let (cause, mend) = match known {
+            Some((_, Treatment::Waiting, work)) => (
+                format!("the plugin {work}, for which every message would have to wait"),
+                "write the section `rules`, which can say who may use which topics, or let tokens \
+                 say it (TopicAuthJwtPlugin)"
+                    .to_owned(),
+            ),
             Some((_, Treatment::Later, work)) => (
                 format!("the plugin {work}, which this version does not serve yet"),
                 "remove it if the broker may do without; then check who may connect".to_owned(),
@@ -213,6 +287,21 @@ impl<'n> Plugin<'n> {
 
     fn options(&self, report: &mut Report) -> Option<Section<'n>> {
         self.options.as_ref().and_then(|options| options.section(report))
+    }
+
+    /// What a class's options say, if it knows all of them.
+    fn strictly<T>(
+        &self,
+        read: impl FnOnce(&mut Section<'n>, &Entry<'n>, &mut Report) -> Option<T>,
+        report: &mut Report,
+    ) -> Option<T> {
+        let mut section = match &self.options {
+            Some(options) => options.section(report)?,
+            None => self.entry.no_keys(),
+        };
+        let read = read(&mut section, self.options.as_ref().unwrap_or(&self.entry), report);
+        section.finish_strictly(report);
+        read
     }
 
     /// A class without options of its own.
@@ -376,6 +465,12 @@ mod tests {
             ("[ANONYMOUS, auth_file]", "[1]: not a plugin of amqtt"),
             ("{auth_anonymous: }", ".auth_anonymous: not a plugin of amqtt"),
             ("{mine.Auth: {}}", ".mine.Auth: not a plugin of amqtt"),
+            (
+                "[ANONYMOUS, amqtt.contrib.http.TopicAuthHttpPlugin]",
+                "[1]: the plugin asks a server for topics, for which every message would have to \
+                 wait; write the section `rules`",
+            ),
+            ("[ANONYMOUS, ANONYMOUS]", "[1]: the class is named before; name it once"),
             (
                 "[amqtt.contrib.ldap.UserAuthLdapPlugin]",
                 "[0]: the plugin asks LDAP for users in Python, which this broker does not run",

@@ -185,8 +185,8 @@ mod tests {
         let given = |word: &str| (word != "-").then(|| word.to_owned());
         let identity = Identity {
             user: given(words[0]).map(Into::into),
-            is_proven: false,
             address: given(words[2]).map(|text| text.parse().expect("an address")),
+            ..Identity::default()
         };
         let action = Action::ALL.into_iter().find(|action| action.name() == words[3]);
         let action = action.expect("an action");

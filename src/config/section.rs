@@ -202,6 +202,27 @@ impl<'n> Entry<'n> {
         None
     }
 
+    /// One of these words, in any case.
+    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)], report: &mut Report) -> Option<T> {
+        let word = self.word().unwrap_or_default();
+        let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(word));
+        if found.is_none() {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            let expected = format!("one of {}", names.join(", "));
+            self.unexpected(&expected, "write one of these", report);
+        }
+        found.map(|(_, choice)| *choice)
+    }
+
+    /// A text of this kind, which is not empty.
+    pub(super) fn text(&self, kind: &str, report: &mut Report) -> Option<&'n str> {
+        let word = self.word().filter(|word| !word.is_empty() && !self.is_placeholder());
+        if word.is_none() {
+            self.unexpected(kind, "write it, in quotes if it looks like something else", report);
+        }
+        word
+    }
+
     /// As [`Entry::boolean`]; 1 and 0 too.
     pub(super) fn switch(&self, report: &mut Report) -> Option<bool> {
         match self.scalar() {

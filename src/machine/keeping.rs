@@ -151,6 +151,7 @@ impl Machine {
             client_id: session.client_id.clone(),
             user: session.identity.user.clone(),
             is_proven: session.identity.is_proven,
+            grants: session.identity.grants.clone(),
             expiry: session.expiry.secs(),
             is_whole: session.kept.whole().is_some(),
             is_attached: session.connection.is_some(),

@@ -329,8 +329,12 @@ impl Machine {
         let expiry = SessionExpiry::from_secs(state.expiry);
         let mut session = Session::new(state.client_id.clone(), expiry);
         session.kept = kept;
-        session.identity =
-            Identity { user: state.user.clone(), is_proven: state.is_proven, address: None };
+        session.identity = Identity {
+            user: state.user.clone(),
+            is_proven: state.is_proven,
+            address: None,
+            grants: state.grants.clone(),
+        };
         session.inbound = Inbound::restored(state.unreleased.iter().copied());
         self.ledger.inflight_in += session.inbound.len() as u64;
         self.ledger.hold_bytes(state.will.as_deref().map_or(0, crate::mqtt::wire::Will::bytes));

@@ -1,6 +1,6 @@
 //! The door: the plugins that the configuration names, made ready to be asked.
 //!
-//! Reads password files, once, at start. How verdicts combine is in `access/`.
+//! Reads password files and keys, at start and when the configuration is read again. How verdicts combine is in `access/`.
 
 use std::fmt;
 use std::path::Path;
@@ -10,7 +10,8 @@ use tracing::warn;
 use super::Error;
 use super::tls::Cryptography;
 use crate::access::{
-    Anonymous, Authenticate, Door, PasswordFile, Passwords, PasswordsError, Policy,
+    Anonymous, Authenticate, Door, Http, HttpSettings, Jwt, PasswordFile, Passwords,
+    PasswordsError, Policy,
 };
 use crate::config::Authentication;
 
@@ -68,6 +69,9 @@ pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Option
             Authentication::PasswordFile { path: Some(path), is_required } => {
                 door.add(PasswordFile::new(read(path, *is_required)?));
             }
+            Authentication::Certificate(certified) => door.add(certified.clone()),
+            Authentication::Http(settings) => door.add(asking(settings)?),
+            Authentication::Jwt(settings) => door.add(Jwt::open(settings)?),
             Authentication::Named(name) => {
                 let found = plugins.find(name).ok_or_else(|| Error::NoPlugin(name.clone()))?;
                 door.extend(found);
@@ -86,6 +90,15 @@ pub(super) fn check(named: &[Authentication]) -> Result<Vec<String>, Error> {
         }
     }
     Ok(warnings)
+}
+
+/// A plugin that asks a web server.
+fn asking(settings: &HttpSettings) -> Result<Http, Error> {
+    let cafile = settings.cafile.as_deref();
+    let tls = settings.is_tls.then(|| super::fetch::trust(cafile)).transpose();
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| Error::Entropy(std::io::Error::other(error)))?;
+    Ok(Http::new(settings, tls.map_err(Error::Trust)?, key))
 }
 
 fn read(path: &Path, is_required: bool) -> Result<Passwords, Error> {

@@ -11,6 +11,7 @@ mod closed;
 mod compute;
 mod connection;
 pub(crate) mod door;
+mod fetch;
 mod input;
 mod keeper;
 mod listener;
@@ -39,7 +40,7 @@ mod tests;
 use std::io;
 use std::sync::Arc;
 
-use crate::access::PasswordsError;
+use crate::access::{JwtKeyError, PasswordsError};
 use crate::config::{Config, Endpoint};
 use crate::machine::{Access, EFFORT_MAX, ListenerSettings, Restorer, Seed, Settings};
 use crate::store::{self, Disk, Files};
@@ -84,6 +85,12 @@ pub enum Error {
     /// A password file cannot be used.
     #[error(transparent)]
     Passwords(#[from] PasswordsError),
+    /// A key for tokens cannot be used.
+    #[error(transparent)]
+    JwtKey(#[from] JwtKeyError),
+    /// Whom to trust as the server that judges clients is not known.
+    #[error("the server that is asked about clients: {0}")]
+    Trust(#[source] TlsError),
     /// A listener's certificates cannot be used.
     #[error("listener '{listener}': {error}")]
     Tls {
@@ -223,20 +230,14 @@ pub(crate) fn reload<A>(
     Ok(())
 }
 
-/// Whether the certificates that the configuration names are there and of use.
+/// Whether the certificates, keys and password files that the configuration names are there and
+/// of use.
 ///
 /// # Errors
 /// One cannot be read or used.
-pub fn check_certificates(config: &Config) -> Result<(), Error> {
-    transports(config, &Cryptography::default()).map(drop)
-}
-
-/// Whether the password files that the configuration names are there and of use; and what is odd
-/// or dangerous about them.
-///
-/// # Errors
-/// One cannot be read, or a hash in it cannot be verified.
-pub fn check_passwords(config: &Config) -> Result<Vec<String>, Error> {
+pub fn check_files(config: &Config) -> Result<Vec<String>, Error> {
+    transports(config, &Cryptography::default())?;
+    door::open(&config.authentication, &door::Plugins::default())?;
     door::check(&config.authentication)
 }
 

@@ -7,6 +7,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -58,6 +59,22 @@ pub trait Network: Clone + Send + Sync + 'static {
     /// needs for all else. `usize::MAX`: nothing is known about that.
     fn room(&self) -> usize {
         usize::MAX
+    }
+
+    /// Connects to somebody else's server: a name or an address, and a port. Safe to cancel.
+    ///
+    /// # Errors
+    /// The host is not known, or nobody listens there.
+    fn connect(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<Self::Stream>> + 'static;
+
+    /// Since 1970, by the system's calendar, which may be set at any time. None, where that would
+    /// differ from run to run: then the broker's own clock is the calendar.
+    fn date(&self) -> Option<Duration> {
+        None
     }
 
     /// What the process uses now. Nothing, where that would differ from run to run.

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::Transports;
 use super::admission::Admission;
 use super::clock::Clock;
+use super::fetch::Questions;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
 use super::peer::Peer;
@@ -52,6 +53,8 @@ pub struct Shared<A> {
     door: Option<Mutex<Arc<Door>>>,
     /// Started when it is first needed.
     computer: OnceLock<Arc<dyn Compute>>,
+    /// How many questions to web servers are under way.
+    questions: Arc<Questions>,
     listeners: Listeners,
     admission: Arc<Admission>,
     mailboxes: Vec<Mailbox<A>>,
@@ -166,6 +169,7 @@ impl<A> Shared<A> {
             limits,
             door: door.map(|door| Mutex::new(Arc::new(door))),
             computer: OnceLock::new(),
+            questions: Arc::default(),
             listeners,
             admission,
             mailboxes: (0..workers).map(|_| Mailbox::new()).collect(),
@@ -232,6 +236,11 @@ impl<A> Shared<A> {
     /// Who does costly work for all workers; `start` makes him if there is none yet.
     pub(crate) fn computer(&self, start: impl FnOnce() -> Arc<dyn Compute>) -> Arc<dyn Compute> {
         Arc::clone(self.computer.get_or_init(start))
+    }
+
+    /// How many questions to web servers are under way.
+    pub(crate) fn questions(&self) -> &Arc<Questions> {
+        &self.questions
     }
 
     pub(crate) fn mailbox(&self, worker: u16) -> &Mailbox<A> {

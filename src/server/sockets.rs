@@ -8,6 +8,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -97,6 +98,20 @@ impl Network for Sockets {
             }
             Accepted::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
         }
+    }
+
+    fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Stream>> + 'static {
+        let host = host.to_owned();
+        async move {
+            let stream = TcpStream::connect((host.as_str(), port)).await?;
+            stream.set_nodelay(true)?;
+            Ok(Stream::Tcp(stream))
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tokens expire by the calendar")]
+    fn date(&self) -> Option<Duration> {
+        SystemTime::now().duration_since(UNIX_EPOCH).ok()
     }
 
     fn room(&self) -> usize {

@@ -4,9 +4,10 @@
 //! that do not read or go without a word, and about time.
 
 mod admission;
+mod asking;
 mod door;
 
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ use crate::mqtt::wire::{
 #[derive(Clone)]
 struct Pipes {
     incoming: Incoming,
+    /// The far ends of connections to the server `there`, port 80.
+    servers: mpsc::UnboundedSender<DuplexStream>,
 }
 
 /// What `accept` gives, one after the other.
@@ -63,6 +66,17 @@ impl Network for Pipes {
         Ok(accepted)
     }
 
+    fn connect(
+        &self,
+        host: &str,
+        port: u16,
+    ) -> impl Future<Output = io::Result<DuplexStream>> + 'static {
+        let (ours, theirs) = tokio::io::duplex(64 * 1024);
+        let is_there = host == "there" && port == 80;
+        let reached = if is_there { self.servers.send(theirs).is_ok() } else { false };
+        ready(if reached { Ok(ours) } else { Err(io::ErrorKind::ConnectionRefused.into()) })
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task);
     }
@@ -73,6 +87,8 @@ struct World {
     shared: Arc<Shared<DuplexStream>>,
     outgoing: mpsc::UnboundedSender<io::Result<(DuplexStream, Peer)>>,
     broker: JoinHandle<()>,
+    /// Connections of the broker to the server `there`.
+    asked: Mutex<mpsc::UnboundedReceiver<DuplexStream>>,
 }
 
 /// A client's end of a pipe.
@@ -99,7 +115,8 @@ fn with_plugins<F: Future<Output = ()>>(
     let runtime = builder.build_local(LocalOptions::default()).expect("a runtime");
     runtime.block_on(async {
         let (outgoing, incoming) = mpsc::unbounded_channel();
-        let network = Pipes { incoming: Arc::new(Mutex::new(incoming)) };
+        let (servers, asked) = mpsc::unbounded_channel();
+        let network = Pipes { incoming: Arc::new(Mutex::new(incoming)), servers };
         let clock = Clock::starting_at(Timestamp(1_700_000_000_000));
         let shared = shared_with(&config, &plugins, Seed::default(), clock, 1)
             .expect("the configuration is good");
@@ -107,7 +124,7 @@ fn with_plugins<F: Future<Output = ()>>(
         let broker = tokio::task::spawn_local(async move {
             run(network, &config, of_broker).await.expect("pipes can always be bound");
         });
-        scenario(World { shared, outgoing, broker }).await;
+        scenario(World { shared, outgoing, broker, asked: Mutex::new(asked) }).await;
     });
 }
 

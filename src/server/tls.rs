@@ -74,6 +74,12 @@ pub enum TlsError {
     /// The authorities cannot be used.
     #[error("`cafile`, `capath` or `cadata` cannot be used: {0}")]
     Authorities(String),
+    /// The system names no authorities.
+    #[error(
+        "the system's certificates of authorities cannot be read: {0}; install them, or name a \
+         file of your own with `cafile`"
+    )]
+    NoSystemAuthority(String),
     /// Clients must show certificates that nobody could check.
     #[error("`require-certificate` needs `cafile`, `capath` or `cadata` to check them against")]
     NoAuthority,
@@ -156,6 +162,15 @@ fn authorities(files: &Certificates) -> Result<RootCertStore, TlsError> {
         }
         found.extend(parsed);
     }
+    store_of(found)
+}
+
+/// The authorities of one file.
+pub(super) fn authorities_of(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    store_of(certificates(key, path)?)
+}
+
+fn store_of(found: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in found {
         roots.add(certificate).map_err(|error| TlsError::Authorities(error.to_string()))?;

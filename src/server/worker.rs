@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tracing::debug;
 
 use super::connection::{Connection, drive};
+use super::fetch::Fetcher;
 use super::listener::{Listener, accept};
 use super::mailbox::{Arrival, Mail};
 use super::network::Network;
@@ -23,6 +24,7 @@ use super::shared::{Shared, Watch, Woken, owner};
 use super::signal::Signal;
 use super::timer;
 use super::transport::Transport;
+use crate::access::Fetch;
 use crate::machine::{self, ConnectionId, EFFORT_MAX, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
 use crate::plant::{self, Plant};
@@ -46,6 +48,7 @@ type Table<N> = hashbrown::HashMap<ConnectionId, Entry<N>, foldhash::fast::Fixed
 /// One thread's part of the shell.
 pub(crate) struct Worker<N: Network> {
     number: u16,
+    fetcher: Arc<Fetcher<N>>,
     network: N,
     shared: Arc<Shared<N::Accepted>>,
     table: RefCell<Table<N>>,
@@ -108,8 +111,10 @@ impl<N: Network> Worker<N> {
             pulls: Vec::new(),
             encoded: Encoded::default(),
         };
+        let fetcher = Arc::new(Fetcher::new(network.clone(), shared.questions().clone()));
         Rc::new(Worker {
             number,
+            fetcher,
             network,
             shared,
             table: RefCell::default(),
@@ -127,6 +132,11 @@ impl<N: Network> Worker<N> {
 
     pub(crate) fn shared(&self) -> &Shared<N::Accepted> {
         &self.shared
+    }
+
+    /// Who asks web servers for the plugins.
+    pub(crate) fn fetcher(&self) -> Arc<dyn Fetch> {
+        self.fetcher.clone()
     }
 
     /// Runs a task beside the others. The broker does not survive its panic.

@@ -13,6 +13,7 @@ use stormpetrel::config::{Admission, Authentication, Certificates, Config};
 use crate::kit::{PATIENCE, Peer, Site, now};
 use crate::process::wait_until;
 use crate::raw::{BOTH, Connect, Level, data};
+use crate::transport::Transport;
 
 const SUCCESS: u8 = 0;
 const BAD_PASSWORD: u8 = 0x86;
@@ -34,7 +35,7 @@ fn address(last: u8) -> IpAddr {
 
 /// A broker that exempts nobody, and limits nothing but what is asked for.
 fn site(change: impl FnOnce(&mut Config)) -> Site {
-    Site::with_config(|config| {
+    Site::with_config(Transport::Tcp, |config| {
         config.admission = Admission::unlimited();
         config.limits.connect_timeout = 1_000;
         change(config);

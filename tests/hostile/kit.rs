@@ -48,8 +48,22 @@ impl Site {
     pub(crate) fn with_config(via: Transport, change: impl FnOnce(&mut Config)) -> Site {
         let mut config = Config { listeners: vec![via.listener()], ..Config::default() };
         change(&mut config);
+        Site::run(via, config)
+    }
+
+    /// A broker in this process, which is told this of who may connect and do what.
+    pub(crate) fn with_yaml(access: &str) -> Site {
+        Site::run(Transport::Tcp, config_of(access))
+    }
+
+    fn run(via: Transport, config: Config) -> Site {
         let broker = runtime().block_on(Broker::new(config).start()).unwrap();
         Site { address: broker.addresses()[0], via, broker: Some(broker) }
+    }
+
+    /// Tells the broker something else of who may connect and do what.
+    pub(crate) fn reload(&self, access: &str) {
+        self.broker.as_ref().unwrap().reload(&config_of(access)).unwrap();
     }
 
     /// A broker that runs elsewhere.
@@ -108,6 +122,12 @@ impl Drop for Site {
             broker.shut_down();
         }
     }
+}
+
+/// One listener, and this.
+fn config_of(access: &str) -> Config {
+    let yaml = format!("listeners: {{default: {{bind: '127.0.0.1:0'}}}}\n{access}\n");
+    Config::from_yaml(&yaml, "broker.yaml").unwrap().config
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -6,13 +6,14 @@
 //! byte by byte, not by the broker's encoder. `parsing.rs` is about bytes that are no packets,
 //! `meaning.rs` about packets that mean no good, `resources.rs` about what a client can use up: each
 //! case in every transport. `wrapped.rs` is about TLS and WebSocket themselves, `door.rs` about
-//! strangers; `process.rs` runs the broker's binary where
+//! strangers, `identity.rs` about who a client is and what it may do; `process.rs` runs the broker's binary where
 //! memory, processor time and descriptors are measured.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 #![expect(clippy::duplicate_mod, reason = "each case is shown in every transport")]
 
 mod door;
+mod identity;
 mod kit;
 mod process;
 mod raw;

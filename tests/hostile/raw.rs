@@ -52,6 +52,15 @@ impl Connect {
         Connect { level, flags: 0x02, keep_alive: 60, properties: Vec::new(), payload }
     }
 
+    /// With a user name and a password. The payload has to be whole but for these.
+    pub(crate) fn by(mut self, user: Option<&str>, password: Option<&str>) -> Connect {
+        self.flags |= u8::from(user.is_some()) << 7 | u8::from(password.is_some()) << 6;
+        for text in [user, password].into_iter().flatten() {
+            self.payload.extend(data(text));
+        }
+        self
+    }
+
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut body = data("MQTT");
         body.extend([self.level, self.flags]);

@@ -11,6 +11,7 @@ use super::encode::tag;
 use super::{
     Body, Lsn, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting,
 };
+use crate::access::{Action, Grants, Pattern};
 use crate::machine::Timestamp;
 use crate::mqtt::message::{Holders, Message, MessageProperties};
 use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
@@ -83,12 +84,27 @@ impl Fields {
         })
     }
 
+    fn grants(&mut self) -> Result<Grants, RecordError> {
+        let mut grants = Grants::default();
+        for action in Action::ALL {
+            for filter in self.list(Fields::pattern)? {
+                grants.add(action, filter);
+            }
+        }
+        Ok(grants)
+    }
+
+    fn pattern(&mut self) -> Result<Pattern, RecordError> {
+        Pattern::literal(self.text()?.as_str()).map_err(|_| RecordError::Value("grant"))
+    }
+
     fn session_state(&mut self) -> Result<SessionState, RecordError> {
         Ok(SessionState {
             session: self.uid()?,
             client_id: Arc::from(self.text()?.as_str()),
             user: self.option(|fields| Ok(Arc::from(fields.text()?.as_str())))?,
             is_proven: self.boolean()?,
+            grants: self.option(|fields| fields.grants().map(Arc::new))?,
             expiry: self.u32()?,
             is_whole: self.boolean()?,
             is_attached: self.boolean()?,

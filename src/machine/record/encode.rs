@@ -7,6 +7,7 @@
 use bytes::BufMut;
 
 use super::{Body, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting};
+use crate::access::{Action, Grants};
 use crate::machine::Timestamp;
 use crate::mqtt::message::{Message, MessageProperties};
 use crate::mqtt::wire::{RetainHandling, SubscriptionOptions, Will};
@@ -124,11 +125,18 @@ fn length(length: usize) -> u32 {
     u32::try_from(length).expect("nothing that came in a packet is that long")
 }
 
+fn grants(grants: &Grants, out: &mut Vec<u8>) {
+    for action in Action::ALL {
+        list(grants.filters(action), out, |filter, out| data(filter.as_str().as_bytes(), out));
+    }
+}
+
 fn session_state(state: &SessionState, out: &mut Vec<u8>) {
     uid(state.session, out);
     data(state.client_id.as_bytes(), out);
     option(state.user.as_deref(), out, |user, out| data(user.as_bytes(), out));
     out.put_u8(u8::from(state.is_proven));
+    option(state.grants.as_deref(), out, grants);
     out.put_u32_le(state.expiry);
     out.put_u8(u8::from(state.is_whole));
     out.put_u8(u8::from(state.is_attached));

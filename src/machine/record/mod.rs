@@ -16,6 +16,7 @@ use std::sync::Arc;
 pub use decode::RecordError;
 
 use super::{SubscriptionIds, Timestamp};
+use crate::access::Grants;
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
@@ -142,6 +143,8 @@ pub struct SessionState {
     pub user: Option<Arc<str>>,
     /// Whether a plugin has seen proof of that.
     pub is_proven: bool,
+    /// What that proof says it may do.
+    pub grants: Option<Arc<Grants>>,
     /// Seconds that it lives without a connection.
     pub expiry: u32,
     /// Whether all of it is kept; else only its will is.

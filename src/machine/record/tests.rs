@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::*;
+use crate::access::{Action, Pattern};
 use crate::mqtt::message::{Holders, MessageProperties};
 use crate::mqtt::types::Text;
 use crate::mqtt::wire::RetainHandling;
@@ -50,11 +51,17 @@ fn state() -> SessionState {
         delay: 7,
         properties: properties(),
     };
+    let mut grants = Grants::default();
+    let filter = |text| Pattern::literal(text).expect("a filter");
+    grants.add(Action::Publish, filter("up/#"));
+    grants.add(Action::Publish, filter("+"));
+    grants.add(Action::Receive, filter("down"));
     SessionState {
         session: SessionUid(Lsn(3)),
         client_id: "c1".into(),
         user: Some("alice".into()),
         is_proven: true,
+        grants: Some(Arc::new(grants)),
         expiry: u32::MAX,
         is_whole: true,
         is_attached: false,

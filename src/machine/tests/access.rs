@@ -13,7 +13,7 @@ fn guarded() -> Broker {
 }
 
 fn user(name: &str, is_proven: bool) -> Judgement {
-    Judgement::Accepted(Identity { user: Some(Arc::from(name)), is_proven, address: None })
+    Judgement::Accepted(Identity { user: Some(Arc::from(name)), is_proven, ..Identity::default() })
 }
 
 /// A client that connects and was judged so.

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -50,6 +51,7 @@ pub(super) fn judge<N: Network>(
 ) {
     let connection = &mut *connection.borrow_mut();
     let door = worker.shared().door().expect("only behind a door is anybody judged");
+    let now = Duration::from_millis(worker.shared().clock().now().0);
     let request = ConnectRequest {
         client_id: connect.client_id.clone(),
         username: connect.username.clone(),
@@ -57,7 +59,10 @@ pub(super) fn judge<N: Network>(
         listener: connection.listener_name.clone(),
         address: connection.peer.ip(),
         certificate: connection.certificate.clone(),
+        now,
+        date: worker.network().date().unwrap_or(now),
         computer: worker.shared().computer(|| worker.network().computer()),
+        fetcher: worker.fetcher(),
     };
     let judgement = judgement(connection.ticket.as_ref(), door, request);
     connection.judging = Some(Box::new(Judging { judgement, held: Held { connect, rest } }));

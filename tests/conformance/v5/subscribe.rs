@@ -140,7 +140,8 @@ async fn an_identical_filter_replaces_the_subscription() {
         subscriber.expect_nothing().await;
     }
     subscriber.subscribe("t", QoS::AtMostOnce).await;
-    assert_eq!(ids(&subscriber.expect_payload("retained").await), [], "the identifier is gone");
+    let left = ids(&subscriber.expect_payload("retained").await);
+    assert!(left.is_empty(), "the identifier is gone");
     subscriber.unsubscribe("t").await;
     publisher.publish(publish("t", "late")).await;
     subscriber.expect_nothing().await;
