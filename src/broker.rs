@@ -254,8 +254,17 @@ impl Builder {
     pub async fn start(self) -> Result<Broker, server::Error> {
         let clock = Clock::starting_at(wall_clock());
         let (seed, workers) = (entropy()?, self.workers.get());
-        let shared = server::shared_with(&self.config, &self.plugins, seed, clock, workers)?;
-        let (threads, addresses) = threads::start(shared.clone(), self.config.listeners).await?;
+        let (config, plugins) = (&self.config, &self.plugins);
+        let (shared, keeper) = match server::open_directory(config)? {
+            None => (server::shared_with(config, plugins, seed, clock, workers)?, None),
+            Some(files) => {
+                let (shared, keeper) =
+                    server::shared_on_with(files, config, plugins, seed, clock, workers)?;
+                (shared, Some(keeper))
+            }
+        };
+        let (threads, addresses) =
+            threads::start(shared.clone(), self.config.listeners, keeper).await?;
         let publisher = Publisher { local: None, id: PacketId::FIRST };
         let (publisher, plugins) = (Mutex::new(publisher), self.plugins);
         Ok(Broker { shared, threads, addresses, publisher, plugins })

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use crate::acl::Acl;
-use crate::passwd;
+use crate::{maintain, passwd};
 use clap::{Parser, Subcommand, ValueEnum};
 use stormpetrel::config::{Config, Errors, Loaded};
 use tracing::level_filters::LevelFilter;
@@ -53,6 +53,12 @@ pub(crate) enum Command {
         /// What to do.
         #[command(subcommand)]
         action: passwd::Action,
+    },
+    /// Looks at the log of a data directory, or copies what is whole of it.
+    Store {
+        /// What to do.
+        #[command(subcommand)]
+        action: maintain::Action,
     },
 }
 

@@ -5,6 +5,7 @@
 
 mod acl;
 mod command;
+mod maintain;
 mod passwd;
 
 use std::io::{self, Write};
@@ -41,6 +42,8 @@ fn main() -> ExitCode {
         }),
         Some(Command::Passwd { action }) => passwd::run(action)
             .map(|is_yes| if is_yes { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Some(Command::Store { action }) => maintain::run(action)
+            .map(|is_whole| if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         None => run(&arguments),
     };
     outcome.unwrap_or_else(|error| {

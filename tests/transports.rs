@@ -229,6 +229,37 @@ async fn a_clients_certificate_is_checked_and_may_be_required() {
     }
 }
 
+/// What the broker answers to CONNECT in WebSocket in TLS, if it lets the client shake hands.
+async fn enters(address: SocketAddr, connector: &TlsConnector) -> Option<Message> {
+    let stream = tls(address, connector).await.ok()?;
+    let mut frames = upgrade(stream, Some("mqtt")).await.ok()?;
+    frames.send(binary(CONNECT)).await.ok()?;
+    timeout(PATIENCE, frames.next()).await.unwrap()?.ok()
+}
+
+/// One verifier for all transports, also after the first try (CL 1.5.4, CL 2.0.9 #2130).
+#[tokio::test]
+async fn a_clients_certificate_is_checked_in_websocket_too() {
+    let (authority, stranger) = (Authority::new("wss-client"), Authority::new("wss-stranger"));
+    for is_required in [false, true] {
+        let cafile = Some(authority.path("ca.pem"));
+        let files = Certificates { is_required, cafile, ..authority.server() };
+        let (_broker, address) = start(|listener| {
+            listener.is_websocket = true;
+            listener.certificates = Some(files);
+        })
+        .await;
+        for _ in 0..3 {
+            let connacked = Some(binary(CONNACK));
+            let known = authority.client(Some(&authority));
+            assert_eq!(enters(address, &known).await, connacked);
+            assert_eq!(enters(address, &authority.client(Some(&stranger))).await, None);
+            let nameless = enters(address, &authority.client(None)).await;
+            assert_eq!(nameless, connacked.filter(|_| !is_required));
+        }
+    }
+}
+
 #[tokio::test]
 async fn certificates_that_cannot_be_used_are_named() {
     let authority = Authority::new("bad");
@@ -238,6 +269,9 @@ async fn certificates_that_cannot_be_used_are_named() {
     let text = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
     std::fs::write(&encrypted, text).unwrap();
     let missing = PathBuf::from("/nowhere/file.pem");
+    let (empty, bare) = (authority.path("empty.pem"), authority.path("bare"));
+    std::fs::write(&empty, "").unwrap();
+    std::fs::create_dir_all(&bare).unwrap();
     let with = |change: &dyn Fn(&mut Certificates)| {
         let mut files = good.clone();
         change(&mut files);
@@ -251,7 +285,10 @@ async fn certificates_that_cannot_be_used_are_named() {
         (with(&|f| f.certfile = good.keyfile.clone()), "there is no certificate in PEM in"),
         (with(&|f| f.keyfile = other_key.clone()), "cannot be used"),
         (with(&|f| f.cafile = Some(missing.clone())), "`cafile`: /nowhere/file.pem cannot be read"),
+        (with(&|f| f.cafile = Some(empty.clone())), "`cafile`: there is no certificate in PEM in"),
         (with(&|f| f.capath = Some(missing.clone())), "belongs under `cadata`"),
+        (with(&|f| f.capath = Some(bare.clone())), "`capath`: there is no certificate in PEM in"),
+        (with(&|f| f.cadata = Some(String::new())), "`cadata`: there is no certificate in PEM in"),
         (with(&|f| f.cadata = Some("ca.pem".to_owned())), "not the name of a file"),
         (with(&|f| f.is_required = true), "`require-certificate` needs"),
     ];
@@ -487,7 +524,7 @@ async fn whoever_is_no_trusted_proxy_is_not_believed() {
         let mut request = "ws://localhost/".into_client_request().unwrap();
         let headers = request.headers_mut();
         headers.insert("sec-websocket-protocol", HeaderValue::from_static("mqtt"));
-        headers.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6, 9.8.7.6"));
+        headers.insert("x-forwarded-for", HeaderValue::from_static("6.6.6.6, 9.8.7.6:51000"));
         let stream = TcpStream::connect(address).await.unwrap();
         let mut frames = client_async(request, stream).await.unwrap().0;
         frames.send(binary(CONNECT)).await.unwrap();
@@ -569,4 +606,105 @@ async fn certificates_are_changed_without_ending_a_connection() {
     assert!(tls(address, &old.client(None)).await.is_err(), "it shows the old certificate");
     assert!(tls(address, &new.client(None)).await.is_ok());
     assert!(pings(&mut before).await);
+}
+
+/// The broker's command with a configuration, and the file that has it. Killed when dropped.
+struct Running {
+    child: std::process::Child,
+    address: SocketAddr,
+    config: PathBuf,
+}
+
+impl Running {
+    async fn start(folder: &Authority, tls: &str) -> Running {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap();
+        drop(free);
+        let config = folder.path("broker.yaml");
+        write(&config, address, tls);
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_stormpetrel"))
+            .arg("--config")
+            .arg(&config)
+            .stderr(std::process::Stdio::null())
+            .spawn();
+        let mut running = Running { child: child.unwrap(), address, config };
+        until("it listens", async || TcpStream::connect(address).await.is_ok()).await;
+        assert!(running.child.try_wait().unwrap().is_none(), "it has ended");
+        running
+    }
+
+    /// Has it read another configuration.
+    fn reload(&self, tls: &str) {
+        write(&self.config, self.address, tls);
+        let pid = self.child.id().to_string();
+        let status = std::process::Command::new("kill").args(["-HUP", &pid]).status().unwrap();
+        assert!(status.success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn write(config: &std::path::Path, address: SocketAddr, tls: &str) {
+    let text = format!("listeners: {{default: {{bind: '{address}', ssl: on, {tls}}}}}\n");
+    std::fs::write(config, text).unwrap();
+}
+
+/// Asks again and again, in vain at most for as long as anything may take.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let asked = timeout(PATIENCE, async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await; // between two looks
+        }
+    });
+    assert!(asked.await.is_ok(), "in vain: {what}");
+}
+
+#[tokio::test]
+async fn a_signal_changes_certificate_key_and_authority_and_ends_no_connection() {
+    let (old, new) = (Authority::new("hup-old"), Authority::new("hup-new"));
+    let lines = |authority: &Authority, key: &str, ca: &str| {
+        authority.issue("broker");
+        let path = |name: &str| authority.path(name);
+        format!(
+            "certfile: {:?}, keyfile: {:?}, cafile: {:?}, require-certificate: on",
+            path("broker.pem"),
+            path(key),
+            path(ca)
+        )
+    };
+    let broker = Running::start(&old, &lines(&old, "broker.key", "ca.pem")).await;
+    let address = broker.address;
+    let mut before = tls(address, &old.client(Some(&old))).await.unwrap();
+    before.write_all(b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x00\x00\x01b").await.unwrap();
+    let mut got = [0; 4];
+    timeout(PATIENCE, before.read_exact(&mut got)).await.unwrap().unwrap();
+    let pings = async |stream: &mut TlsStream<TcpStream>| {
+        stream.write_all(PINGREQ).await.unwrap();
+        let mut got = [0; 2];
+        timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
+        assert_eq!(got, PINGRESP);
+    };
+
+    broker.reload(&lines(&new, "broker.key", "ca.pem"));
+    let enters = async |knows: &Authority, shows: &Authority| {
+        !is_refused(tls(address, &knows.client(Some(shows))).await).await
+    };
+    until("the new certificate is shown", async || enters(&new, &new).await).await;
+    assert!(!enters(&old, &old).await, "it shows the old certificate");
+    assert!(!enters(&new, &old).await, "it believes the old authority");
+    pings(&mut before).await;
+
+    // One of these is of no use, so nothing changes; then all of them are.
+    std::fs::write(new.path("empty.pem"), "").unwrap();
+    broker.reload(&lines(&new, "missing.key", "ca.pem"));
+    broker.reload(&lines(&new, "broker.key", "empty.pem"));
+    assert!(enters(&new, &new).await);
+    broker.reload(&lines(&old, "broker.key", "ca.pem"));
+    until("the old certificate is back", async || enters(&old, &old).await).await;
+    pings(&mut before).await;
 }

@@ -4,9 +4,12 @@
 //! what follows from them is judged by `oracle/policy.rs`, which has its own reading of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use stormpetrel::access::{self, Action, Authorise, Origin, Pattern, Who};
+use stormpetrel::access::{
+    self, Action, Authenticate, Authorise, ConnectRequest, Origin, Pattern, Refusal, Verdict, Who,
+};
 
 use crate::dice::Dice;
 use crate::scenario::{Broker, Scenario};
@@ -28,6 +31,44 @@ pub struct Rule {
     /// none: to anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<Arc<str>>,
+}
+
+/// What the plugin that is asked who may connect thinks of a user. Of others it thinks well, at
+/// once. Network level only: the machine asks nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Opinion {
+    /// Of whom.
+    pub user: Arc<str>,
+    /// Milliseconds until it says so; none: it never does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_ms: Option<u64>,
+    /// Whether it is who it says it is; else it is not let in.
+    pub is_proven: bool,
+}
+
+impl Opinion {
+    /// Whether it lets its user in, within so many milliseconds.
+    pub(crate) fn lets_in(&self, timeout_ms: u64) -> bool {
+        self.is_proven && self.after_ms.is_some_and(|after| after < timeout_ms)
+    }
+}
+
+/// The plugin that has them.
+#[derive(Clone, Debug)]
+pub(crate) struct Judge(pub(crate) Vec<Opinion>);
+
+impl Authenticate for Judge {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        let user = request.username.as_deref();
+        let Some(opinion) = self.0.iter().find(|opinion| Some(&*opinion.user) == user) else {
+            return Verdict::Admitted;
+        };
+        match opinion.after_ms {
+            Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
+            None => std::future::pending().await,
+        }
+        if opinion.is_proven { Verdict::Proven } else { Verdict::Refused(Refusal::BadCredentials) }
+    }
 }
 
 /// What a client wants to do.

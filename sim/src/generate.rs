@@ -13,6 +13,7 @@ use crate::scenario::{
     AckPolicy, Action, Breach, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
     MessageNumber, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Way, Will,
 };
+use crate::transport;
 
 /// The numbers of messages that wills publish begin here, so that they are known by sight.
 pub(crate) const WILL_NUMBERS_FROM: MessageNumber = 1_000_000;
@@ -68,6 +69,9 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     };
     if plan.policies > 0 {
         access::draw(&mut scenario, &topics, plan.seed, plan.policies);
+    }
+    if plan.wrapped_clients > 0 {
+        transport::draw(&mut scenario, plan.seed, plan.wrapped_clients);
     }
     scenario
 }
@@ -151,7 +155,14 @@ impl<'p> Generator<'p> {
                 _ => Arc::from(format!("c{index}")),
             };
             let zone = self.index(self.plan.zones.max(1));
-            clients.push(Client { client_id, version, zone, manners: self.manners(), user: None });
+            clients.push(Client {
+                client_id,
+                version,
+                zone,
+                manners: self.manners(),
+                user: None,
+                transport: crate::Transport::Tcp,
+            });
         }
         clients
     }

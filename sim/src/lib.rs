@@ -20,13 +20,15 @@
 //! is wrong), then `machine_level.rs`. Below them: `plan.rs`, `generate.rs`, `marks.rs` (rare
 //! situations), `dice.rs` (all randomness), `codec/` (MQTT's bytes by another hand than the
 //! broker's), `network.rs` and `chaos.rs` (what takes the place of
-//! TCP), `disk.rs` (what takes the place of files), `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
+//! TCP), `cryptography.rs` (TLS from a seed), `disk.rs` (what takes the place of files),
+//! `panics.rs`. The broker's session code is nowhere used here: a fault must not agree with
 //! itself.
 
 pub mod access;
 mod chaos;
 pub mod client;
 mod codec;
+mod cryptography;
 mod dice;
 mod disk;
 mod generate;
@@ -48,6 +50,7 @@ mod scenario;
 pub mod scenarios;
 pub mod shrink;
 pub mod sweep;
+mod transport;
 mod verdict;
 
 pub use chaos::{Chaos, Chaotic};
@@ -68,4 +71,5 @@ pub use scenario::{
     MessageNumber, NoQos, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription,
     Way, Weather, Will,
 };
+pub use transport::Transport;
 pub use verdict::{Class, Promise, Run, Violation};

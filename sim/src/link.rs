@@ -45,8 +45,23 @@ struct State {
     window: usize,
     is_dead: bool,
     is_reset: bool,
+    /// How much of MQTT is in what the client sends; empty if that is all of it.
+    reaches: VecDeque<Reach>,
+    /// Of what the broker has read, none if every byte is MQTT: so many bytes are.
+    read: Option<Reach>,
     /// What is on its way to the client, and to the broker.
     lanes: [Lane; 2],
+}
+
+/// So many bytes of MQTT the broker has with so many bytes from the network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    /// Bytes from the network, from the beginning.
+    pub(crate) raw: usize,
+    /// Bytes of MQTT in them.
+    pub(crate) plain: usize,
+    /// Whether it has the last of them one by one; else all with the last byte.
+    pub(crate) is_gradual: bool,
 }
 
 #[derive(Debug, Default)]
@@ -137,6 +152,8 @@ impl Links {
             window: WINDOWS[choice],
             is_dead: table.cut_off.contains(&client.ip()),
             is_reset: false,
+            reaches: VecDeque::new(),
+            read: None,
             lanes: [End::Client, End::Broker].map(|end| Lane {
                 is_held: table.held.contains(&(client.ip(), end)),
                 ..Lane::default()
@@ -266,6 +283,16 @@ impl Link {
         self.state().number = Some(connection);
     }
 
+    /// From now on not every byte that its client sends is MQTT: [`Link::reach`] says which are.
+    pub(crate) fn wrap(&self) {
+        self.state().read = Some(Reach::default());
+    }
+
+    /// How much of MQTT is in what its client sends, up to there.
+    pub(crate) fn reach(&self, reach: Reach) {
+        self.state().reaches.push_back(reach);
+    }
+
     /// Resets the connection as soon as that end has read so many bytes, and no more.
     pub(crate) fn tear(&self, end: End, bytes: usize) {
         self.state().lanes[end as usize].torn_at = Some(bytes);
@@ -274,6 +301,21 @@ impl Link {
     /// Nothing that can panic runs under this lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Bytes of MQTT that the broker has read.
+    fn plain_read(&mut self) -> usize {
+        let raw = self.lanes[End::Broker as usize].read;
+        let Some(before) = &mut self.read else { return raw };
+        while let Some(reach) = self.reaches.pop_front_if(|reach| reach.raw <= raw) {
+            *before = reach;
+        }
+        let missing =
+            self.reaches.front().filter(|next| next.is_gradual).map(|next| next.raw - raw);
+        let next = self.reaches.front().map_or(0, |next| next.plain);
+        missing.map_or(before.plain, |missing| next.saturating_sub(missing).max(before.plain))
     }
 }
 
@@ -383,7 +425,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
         let polled = self.poll_bytes(&mut state, context, out);
         match (&polled, state.number) {
             (Poll::Ready(Ok(1..)), Some(connection)) if self.end == End::Broker => {
-                let bytes = state.lanes[self.end as usize].read;
+                let bytes = state.plain_read();
                 self.links.table().progress.push(Progress::Read { connection, bytes });
             }
             (Poll::Ready(Ok(0) | Err(_)), _) => self.note_end(&mut state),
@@ -561,6 +603,31 @@ mod tests {
         assert!((1..=5).all(|bytes| written.contains(&bytes)) && !written.contains(&6));
         assert!(links.has_pulled_in_parts());
         assert!(matches!(poll_write(&mut client, 6), Poll::Ready(Ok(6))));
+    }
+
+    #[tokio::test]
+    async fn of_what_is_wrapped_the_broker_has_what_it_can_unwrap() {
+        let links = Links::new(1);
+        let (mut client, mut broker) = pair(&links);
+        client.link().number(3);
+        client.link().wrap();
+        // Ten bytes that are no MQTT, five with the last of twenty, and four of the last six.
+        for (raw, plain, is_gradual) in [(10, 0, true), (30, 5, false), (36, 9, true)] {
+            client.link().reach(Reach { raw, plain, is_gradual });
+        }
+        client.write_all(&[0; 36]).await.expect("open");
+        let mut plain = Vec::new();
+        for _ in 0..36 {
+            broker.read_exact(&mut [0]).await.expect("it is there");
+            plain.extend(links.take_progress());
+        }
+        let bytes = |progress: &Progress| match progress {
+            Progress::Read { bytes, .. } => *bytes,
+            Progress::Ended { .. } => panic!("it is open"),
+        };
+        let plain: Vec<usize> = plain.iter().map(bytes).collect();
+        assert_eq!(plain[..29], [0; 29]);
+        assert_eq!(plain[29..], [5, 5, 5, 6, 7, 8, 9]);
     }
 
     #[tokio::test]

@@ -80,6 +80,9 @@ pub struct Plan {
     /// may do everything.
     #[serde(default)]
     pub policies: usize,
+    /// Of a thousand clients, how many come through TLS, WebSocket or both.
+    #[serde(default)]
+    pub wrapped_clients: u16,
     /// How many faults.
     pub faults: usize,
     /// How often each fault.
@@ -171,6 +174,7 @@ impl Plan {
             actions: draw.actions(),
             faults: draw.one_of(&[0, 0, 1, 2, 5]),
             policies: policies(seed),
+            wrapped_clients: wrapped_clients(seed),
             fault_kinds: draw.fault_kinds(),
             broker: draw.broker(clients),
             // By a few bytes at a time they would take for ever.
@@ -192,6 +196,12 @@ impl Plan {
 fn policies(seed: u64) -> usize {
     let mut draw = Draw(Dice::new(seed, "policies", 0));
     draw.one_of(&[0, 0, 0, 1, 2, 3])
+}
+
+/// Three of four plans have none. Drawn by itself, as [`policies`].
+fn wrapped_clients(seed: u64) -> u16 {
+    let mut draw = Draw(Dice::new(seed, "wrapped clients", 0));
+    draw.one_of(&[0, 0, 0, 0, 0, 0, 300, 1_000])
 }
 
 /// Draws knobs.
@@ -302,6 +312,7 @@ impl Draw {
             max_qos: self.limit(0, 1).map(|qos| Qos::ALL[usize::from(qos == 1)]),
             sys_interval_s: self.limit(5, 20),
             policies: Vec::new(),
+            opinions: Vec::new(),
         };
         if self.0.chance(400) { Broker::default() } else { broker }
     }

@@ -16,8 +16,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use stormpetrel::mqtt::types::Version;
 
-use crate::access::Policy;
+use crate::access::{Opinion, Policy};
 use crate::properties::Properties;
+use crate::transport::Transport;
 
 /// A client: its place in [`Scenario::clients`].
 pub type ClientIndex = usize;
@@ -105,6 +106,9 @@ pub struct Broker {
     /// What clients may do: the first until another is loaded. None: everything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,
+    /// Who may connect. Nobody named: everybody, and nobody is asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub opinions: Vec<Opinion>,
 }
 
 /// The network while nothing happens to it.
@@ -143,6 +147,9 @@ pub struct Client {
     /// The user name that it gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
+    /// What its MQTT travels in. Network level only.
+    #[serde(default, skip_serializing_if = "Transport::is_tcp")]
+    pub transport: Transport,
 }
 
 /// How a client behaves. The default is honest.
@@ -637,6 +644,7 @@ mod tests {
             zone: 1,
             manners: Manners::default(),
             user: None,
+            transport: Transport::Wss,
         };
         let op = |action| Op { at_ms: 12, client: 1, action };
         let faults = [

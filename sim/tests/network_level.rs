@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use stormpetrel_sim::{
     Action, Client, Connect, Fault, FaultKind, Manners, Mark, Marks, Op, Plan, ProtocolVersion,
-    Publish, Qos, Saw, Scenario, Subscribe, Subscription, Way, What, lanes, network_level, oracle,
+    Publish, Qos, Saw, Scenario, Subscribe, Subscription, Transport, Way, What, lanes,
+    network_level, oracle,
 };
 
 /// Plays the seeds; what they met.
@@ -66,6 +67,7 @@ fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
         zone,
         manners: Manners::default(),
         user: None,
+        transport: Transport::Tcp,
     };
     let mut ops = Vec::new();
     let mut act = |at_ms, client, action| ops.push(Op { at_ms, client, action });
@@ -118,4 +120,38 @@ fn a_zone_that_is_held_one_way_still_hears_or_is_heard() {
     let (marks, came) = held(Way::ToClients);
     assert_eq!(came, [(1, true), (2, false)]);
     assert_eq!((marks.get(Mark::HeardUnhearing), marks.get(Mark::HearingUnheard)), (1, 0));
+}
+
+/// Of the first connections of clients with this transport, how many were let in and brought a
+/// message, and how many there were.
+fn let_in(transport: Transport, seeds: Range<u64>) -> (usize, usize) {
+    let (mut accepted, mut all) = (0, 0);
+    for seed in seeds {
+        let scenario = Plan::drawn(seed).scenario();
+        if scenario.clients.iter().all(|client| client.transport != transport) {
+            continue;
+        }
+        let history = network_level::run(&scenario).history;
+        for (index, client) in scenario.clients.iter().enumerate() {
+            if client.transport == transport {
+                let mut saw = history.of(index).filter_map(|event| match &event.what {
+                    What::Saw { packet } => Some(packet),
+                    _ => None,
+                });
+                all += 1;
+                let is_let_in = |saw: &Saw| matches!(saw, Saw::ConnAck { reason: 0, .. });
+                accepted += usize::from(saw.any(is_let_in));
+            }
+        }
+    }
+    (accepted, all)
+}
+
+#[test]
+fn clients_of_every_transport_are_let_in() {
+    for transport in [Transport::Tls, Transport::Ws, Transport::Wss] {
+        let (accepted, all) = let_in(transport, 0..100);
+        assert!(all >= 20, "{transport:?}: {all} in 100 seeds");
+        assert!(accepted * 10 > all * 8, "{transport:?}: {accepted} of {all}");
+    }
 }

@@ -52,6 +52,9 @@ fn every_scenario_goes_well_on_the_machine_alone() {
     for named in ALL {
         for seed in SEEDS {
             let scenario = (named.scenario)(seed);
+            if !scenario.broker.opinions.is_empty() {
+                continue; // the machine alone asks nobody
+            }
             judged(named.name, &scenario, machine_level::run(&scenario));
         }
     }

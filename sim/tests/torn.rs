@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use stormpetrel_sim::network_level::{Tear, run_torn};
 use stormpetrel_sim::{
-    Action, Event, History, Qos, Saw, Scenario, What, lanes, network_level, oracle, scenarios,
+    Action, Event, History, Qos, Saw, Scenario, Transport, What, lanes, network_level, oracle,
+    scenarios,
 };
 
 /// More than either connection carries before both come back.
@@ -42,8 +43,9 @@ fn published(scenario: &Scenario) -> impl Iterator<Item = (u64, Qos)> {
 }
 
 /// Both are in and subscribed before anything can be torn.
-fn assert_nothing_lost(seed: u64, tear: Tear) {
-    let scenario = scenarios::torn(seed);
+fn assert_nothing_lost(seed: u64, transport: Transport, tear: Tear) {
+    let mut scenario = scenarios::torn(seed);
+    scenario.clients.iter_mut().for_each(|client| client.transport = transport);
     let run = run_torn(&scenario, Some(tear));
     let text = || format!("{tear:?}\n{}", lanes(&scenario, &run.history));
     assert_eq!(run.failure, None, "{}", text());
@@ -77,7 +79,28 @@ fn a_connection_may_break_at_any_byte() {
     for client in [0, 1] {
         for is_from_broker in [false, true] {
             for bytes in 0..BYTES {
-                assert_nothing_lost(bytes as u64, Tear { client, bytes, is_from_broker });
+                let tear = Tear { client, bytes, is_from_broker };
+                assert_nothing_lost(bytes as u64, Transport::Tcp, tear);
+            }
+        }
+    }
+}
+
+/// Somewhere in a handshake, a record or a frame.
+#[test]
+fn a_connection_in_tls_or_websocket_may_break_anywhere() {
+    for (transport, most) in
+        [(Transport::Tls, 2_200), (Transport::Ws, 500), (Transport::Wss, 2_500)]
+    {
+        for client in [0, 1] {
+            for is_from_broker in [false, true] {
+                for bytes in (client..most).step_by(most / 31) {
+                    assert_nothing_lost(
+                        bytes as u64,
+                        transport,
+                        Tear { client, bytes, is_from_broker },
+                    );
+                }
             }
         }
     }

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde_yaml::{Mapping, Value};
 
 use super::limits::NEVER_MILLIS;
-use super::{Admission, Authentication, Authorisation, Certificates, Config, Listener, Subnet};
+use super::{
+    Admission, Authentication, Authorisation, Certificates, Config, Listener, Subnet, durability,
+};
 use crate::access::{AccessList, Action, Pattern, Rule, Who};
 use crate::machine::Limits;
 
@@ -23,6 +25,10 @@ struct File {
     session_expiry: Option<u32>,
     #[serde(rename = "max-qos")]
     max_qos: u8,
+    #[serde(rename = "data-dir", skip_serializing_if = "Option::is_none")]
+    data_dir: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durability: Option<&'static str>,
     auth: Auth,
     #[serde(rename = "topic-check", skip_serializing_if = "Option::is_none")]
     topic_check: Option<TopicCheck>,
@@ -84,6 +90,8 @@ struct ListenerKeys {
     #[serde(rename = "type")]
     transport: &'static str,
     max_connections: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durability: Option<&'static str>,
     ssl: bool,
     #[serde(flatten)]
     certificates: Option<CertificateKeys>,
@@ -142,6 +150,8 @@ pub(super) fn to_yaml(config: &Config) -> String {
         sys_interval: config.sys_interval.unwrap_or(0),
         session_expiry: config.session_expiry,
         max_qos: config.max_qos.number(),
+        data_dir: config.data_dir.clone(),
+        durability: config.data_dir.as_ref().map(|_| durability::word(config.durability)),
         auth: auth_keys(&config.authentication),
         topic_check: topic_check(&config.authorisation),
         rules: rules(&config.authorisation),
@@ -237,6 +247,7 @@ fn listener_entry(listener: &Listener) -> (Value, Value) {
         transport: if listener.is_websocket { "ws" } else { "tcp" },
         ssl: listener.certificates.is_some(),
         max_connections: or_zero(listener.connections_max, usize::MAX),
+        durability: listener.durability.map(durability::word),
         certificates: listener.certificates.as_ref().map(certificate_keys),
         proxy_protocol: listener.is_proxied,
         trusted_proxies: listener.trusted_proxies.iter().map(Subnet::to_string).collect(),

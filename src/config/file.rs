@@ -7,7 +7,9 @@ use super::plugins::Plugins;
 use super::problem::Report;
 use super::section::{Entry, Section};
 use super::yaml::Node;
-use super::{Config, Listener, SYS_INTERVAL, access, limits, listeners, plugins, rules};
+use super::{
+    Config, Listener, SYS_INTERVAL, access, durability, limits, listeners, plugins, rules,
+};
 use crate::mqtt::types::QoS;
 
 /// Keys that no release of amqtt obeyed.
@@ -21,12 +23,15 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
     let is_default = listeners == [Listener::loopback()];
     let auth = access::read(&mut top, &plugins, is_default, report);
     let (limits, admission) = limits::read(&mut top, report);
+    let (data_dir, durability) = durability::read(&mut top, report);
     let config = Config {
         listeners,
         sys_interval: sys_interval(&mut top, &plugins, auth.is_given, report),
         session_expiry: session_expiry(&mut top, report),
         disconnect_delay: disconnect_delay(&mut top, report),
         max_qos: max_qos(&mut top, report),
+        data_dir,
+        durability,
         limits,
         admission,
         authentication: auth.plugins,

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use super::problem::{Position, Report, printable};
 use super::section::{Entry, Section};
-use super::{Bind, BindError, Certificates, Endpoint, Listener, Subnet};
+use super::{Bind, BindError, Certificates, Endpoint, Listener, Subnet, durability};
+use crate::machine::Durability;
 
 /// Reads the section. Without it there is one listener that only this machine reaches.
 pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> {
@@ -87,6 +88,7 @@ struct Settings {
     mode: Option<Given<u32>>,
     transport: Option<Transport>,
     connections_max: Option<usize>,
+    durability: Option<Durability>,
     tls: Option<Given<bool>>,
     /// Of TLS.
     files: [Option<Given<String>>; FILE_KEYS.len()],
@@ -115,6 +117,9 @@ impl Settings {
                 .value("max-connections", report)
                 .and_then(|entry| entry.integer(-1..=i64::from(u32::MAX), report))
                 .map(connections_max),
+            durability: section
+                .value("durability", report)
+                .and_then(|entry| durability::read_word(&entry, report)),
             tls: section
                 .value("ssl", report)
                 .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
@@ -146,6 +151,7 @@ impl Settings {
             mode: own.mode.or_else(|| defaults.mode.clone()),
             transport: own.transport.or(defaults.transport),
             connections_max: own.connections_max.or(defaults.connections_max),
+            durability: own.durability.or(defaults.durability),
             tls: own.tls.or_else(|| defaults.tls.clone()),
             files: std::array::from_fn(|at| {
                 own.files[at].clone().or_else(|| defaults.files[at].clone())
@@ -216,6 +222,7 @@ impl Candidate<'_> {
             name: self.name.to_owned(),
             bind,
             connections_max: settings.connections_max.unwrap_or(usize::MAX),
+            durability: settings.durability,
             is_websocket: settings.transport.as_ref() == Some(&Transport::WebSocket),
             certificates,
             is_proxied: proxied.is_some(),

@@ -12,6 +12,7 @@ mod access;
 mod admission;
 mod bind;
 mod dangers;
+mod durability;
 mod effective;
 mod endpoint;
 mod file;
@@ -30,7 +31,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::access::{Policy, Rules, Taboo, TopicAcl};
-use crate::machine::Limits;
+use crate::machine::{Durability, Limits};
 use crate::mqtt::types::QoS;
 
 pub use admission::Admission;
@@ -61,6 +62,10 @@ pub struct Config {
     pub disconnect_delay: Option<u64>,
     /// The highest QoS that a subscription is granted.
     pub max_qos: QoS,
+    /// Where sessions and messages are kept; none: in memory only.
+    pub data_dir: Option<PathBuf>,
+    /// What an acknowledgement means, where a listener does not say something else.
+    pub durability: Durability,
     /// How much of everything.
     pub limits: Limits,
     /// How much of what comes from one address, and of what has not authenticated.
@@ -113,6 +118,8 @@ pub struct Listener {
     pub bind: Endpoint,
     /// Connections at once; `usize::MAX`: no limit but [`Limits::connections`].
     pub connections_max: usize,
+    /// What an acknowledgement means there; none: what it means elsewhere.
+    pub durability: Option<Durability>,
     /// Whether MQTT comes in WebSocket's frames.
     pub is_websocket: bool,
     /// What TLS needs; none: connections are not encrypted.
@@ -159,7 +166,10 @@ impl Config {
         let has_other_listeners = listeners(self) != listeners(to);
         let limits = |config: &Config| (config.limits.clone(), config.admission.clone());
         let rest = |config: &Config| {
-            (config.sys_interval, config.session_expiry, config.disconnect_delay, config.max_qos)
+            (
+                (config.sys_interval, config.session_expiry, config.disconnect_delay),
+                (config.max_qos, config.data_dir.clone(), config.durability),
+            )
         };
         [
             (self.authentication != to.authentication, "other plugins judge who may connect"),
@@ -246,6 +256,8 @@ impl Default for Config {
             session_expiry: None,
             disconnect_delay: None,
             max_qos: QoS::ExactlyOnce,
+            data_dir: None,
+            durability: Durability::None,
             limits: Limits::default(),
             admission: Admission::default(),
             authentication: vec![Authentication::Anonymous { is_allowed: true }],
@@ -276,6 +288,7 @@ impl Listener {
             name: name.into(),
             bind,
             connections_max: usize::MAX,
+            durability: None,
             is_websocket: false,
             certificates: None,
             is_proxied: false,
@@ -394,6 +407,7 @@ mod tests {
                 name,
                 bind: Bind { host: host.map(str::to_owned), port }.into(),
                 connections_max,
+                durability: (connections_max == 1).then_some(Durability::Async),
                 is_websocket: connections_max == 1,
                 certificates: (connections_max != 1).then(|| Certificates {
                     certfile: "cert".into(),
@@ -414,6 +428,8 @@ mod tests {
                 sys_interval: top.0,
                 session_expiry: top.1,
                 disconnect_delay: top.2,
+                data_dir: None,
+                durability: Durability::None,
                 max_qos: QoS::from_number(top.3).expect("0 to 2"),
                 limits: Limits {
                     connections: sizes.0,

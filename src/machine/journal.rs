@@ -42,6 +42,8 @@ pub(super) struct Journal {
     /// What was recorded before this is to be written anew: a message that only such a record
     /// has is no longer referred to.
     pub(super) cut: Lsn,
+    /// What is before this is not needed any more, once all so far is durable.
+    pub(super) droppable: Option<Lsn>,
     records: Vec<Record>,
     /// Sizes of what is not durable yet, by the place behind it.
     unwritten_bytes: usize,
@@ -63,6 +65,7 @@ impl Journal {
             last,
             durable: last,
             cut: Lsn(0),
+            droppable: None,
             records: Vec::new(),
             unwritten_bytes: 0,
             unwritten: VecDeque::new(),

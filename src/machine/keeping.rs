@@ -39,6 +39,12 @@ impl Machine {
         self.journal.has_records()
     }
 
+    /// What is before this record is not needed any more, once all that was recorded so far is
+    /// durable. Given once.
+    pub fn poll_droppable(&mut self) -> Option<Lsn> {
+        self.journal.droppable.take()
+    }
+
     /// Whether a connection is still to get so many answers, once records are durable, that no
     /// more should be read of it.
     pub fn owes_much(&self, connection: ConnectionId) -> bool {

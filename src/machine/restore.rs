@@ -164,6 +164,11 @@ impl Restorer {
         self.forget_messages();
     }
 
+    /// Places up to this one are taken: the records there are lost.
+    pub fn skip_to(&mut self, last: Lsn) {
+        self.last = self.last.max(last);
+    }
+
     /// The place of the last record.
     pub fn last(&self) -> Lsn {
         self.last

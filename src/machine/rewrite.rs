@@ -50,6 +50,7 @@ impl Machine {
             };
             if self.rewrite.is_none() {
                 self.journal.record(Record::RewriteEnded);
+                self.journal.droppable = Some(self.journal.cut);
             } else if self.effort.spent() >= effort_max && self.journal.has_records() {
                 return; // the next part comes when these are durable
             }

@@ -8,22 +8,32 @@ use std::path::Path;
 use tracing::warn;
 
 use super::Error;
+use super::tls::Cryptography;
 use crate::access::{
     Anonymous, Authenticate, Door, PasswordFile, Passwords, PasswordsError, Policy,
 };
 use crate::config::Authentication;
 
-/// Plugins of the program that embeds the broker, by the names that configurations give them.
+/// What the program that embeds the broker brings: plugins, by the names that configurations give
+/// them.
 #[derive(Clone, Default)]
-pub(crate) struct Plugins {
+pub struct Plugins {
     named: Vec<(String, Door)>,
+    /// What TLS is given.
+    pub(super) cryptography: Cryptography,
     /// Who is asked what clients may do, beside what the configuration names.
     pub(crate) policy: Policy,
 }
 
 impl Plugins {
+    /// Lets TLS use this.
+    #[must_use]
+    pub fn with_cryptography(self, cryptography: Cryptography) -> Plugins {
+        Plugins { cryptography, ..self }
+    }
+
     /// Adds a plugin under a name.
-    pub(crate) fn register(&mut self, name: &str, plugin: impl Authenticate) {
+    pub fn register(&mut self, name: &str, plugin: impl Authenticate) {
         let mut door = Door::default();
         door.add(plugin);
         self.named.retain(|(known, _)| known != name);

@@ -12,6 +12,7 @@ mod compute;
 mod connection;
 pub(crate) mod door;
 mod input;
+mod keeper;
 mod listener;
 mod load;
 mod local;
@@ -40,10 +41,13 @@ use std::sync::Arc;
 
 use crate::access::PasswordsError;
 use crate::config::{Config, Endpoint};
-use crate::machine::{Access, Durability, EFFORT_MAX, ListenerSettings, Seed, Settings};
+use crate::machine::{Access, EFFORT_MAX, ListenerSettings, Restorer, Seed, Settings};
+use crate::store::{self, Disk, Files};
 
 pub use clock::Clock;
 pub use closed::Closed;
+pub use door::Plugins;
+pub use keeper::Keeper;
 pub use load::Usage;
 pub(crate) use local::Local;
 pub use network::Network;
@@ -51,7 +55,7 @@ pub use peer::Peer;
 pub use shared::Shared;
 pub use sockets::Sockets;
 pub use tcp::raise_descriptor_limit;
-pub use tls::TlsError;
+pub use tls::{Cryptography, TlsError};
 use transport::Layers;
 
 /// Why the broker does not start.
@@ -71,6 +75,9 @@ pub enum Error {
     /// The operating system gives no randomness.
     #[error("the system's source of randomness cannot be read: {0}")]
     Entropy(#[source] io::Error),
+    /// What must survive cannot be kept.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// The operating system gives no thread.
     #[error("a worker thread does not start: {0}")]
     Thread(#[source] io::Error),
@@ -107,13 +114,59 @@ pub fn shared<A>(
     clock: Clock,
     workers: u16,
 ) -> Result<Arc<Shared<A>>, Error> {
-    shared_with(config, &door::Plugins::default(), seed, clock, workers)
+    shared_with(config, &Plugins::default(), seed, clock, workers)
 }
 
 /// As [`shared`], with plugins that the configuration may name.
-pub(crate) fn shared_with<A>(
+///
+/// # Errors
+/// As those of [`shared`].
+pub fn shared_with<A>(
     config: &Config,
-    plugins: &door::Plugins,
+    plugins: &Plugins,
+    seed: Seed,
+    clock: Clock,
+    workers: u16,
+) -> Result<Arc<Shared<A>>, Error> {
+    shared_from(None, config, plugins, seed, clock, workers)
+}
+
+/// As [`shared`], of a broker that keeps what must survive on this disk. The keeper is to be run
+/// beside the broker.
+///
+/// # Errors
+/// As [`shared`], and what is on the disk cannot be opened.
+pub fn shared_on<A, D: Disk>(
+    disk: D,
+    config: &Config,
+    seed: Seed,
+    clock: Clock,
+    workers: u16,
+) -> Result<(Arc<Shared<A>>, Keeper<D>), Error> {
+    shared_on_with(disk, config, &Plugins::default(), seed, clock, workers)
+}
+
+/// As [`shared_on`], with plugins that the configuration may name.
+///
+/// # Errors
+/// As [`shared_on`].
+pub fn shared_on_with<A, D: Disk>(
+    disk: D,
+    config: &Config,
+    plugins: &Plugins,
+    seed: Seed,
+    clock: Clock,
+    workers: u16,
+) -> Result<(Arc<Shared<A>>, Keeper<D>), Error> {
+    let (keeper, restorer) = keeper::open(disk, config, &seed)?;
+    let shared = shared_from(Some(restorer), config, plugins, seed, clock, workers)?;
+    Ok((shared, keeper))
+}
+
+fn shared_from<A>(
+    restorer: Option<Restorer>,
+    config: &Config,
+    plugins: &Plugins,
     seed: Seed,
     clock: Clock,
     workers: u16,
@@ -122,13 +175,29 @@ pub(crate) fn shared_with<A>(
     policy.extend(&plugins.policy);
     let door = door::open(&config.authentication, plugins)?;
     let settings = Settings {
+        is_recording: restorer.is_some(),
         access: Access { is_judged: door.is_some(), authorise: policy.into_authoriser() },
         ..settings(config)
     };
-    let listeners = shared::Listeners::new(transports(config)?);
+    let listeners = shared::Listeners::new(transports(config, &plugins.cryptography)?);
     let connect_timeout = config.limits.connect_timeout;
     let admission = admission::Admission::new(&config.admission, connect_timeout, &seed, clock);
-    Ok(Arc::new(Shared::new(settings, (admission, door), listeners, seed, clock, workers)))
+    let state = (restorer, seed);
+    Ok(Arc::new(Shared::new(settings, (admission, door), listeners, state, clock, workers)))
+}
+
+/// The directory where the configuration wants sessions and messages kept.
+///
+/// # Errors
+/// It cannot be made, or is something else.
+pub(crate) fn open_directory(config: &Config) -> Result<Option<Files>, Error> {
+    let Some(directory) = &config.data_dir else { return Ok(None) };
+    let files = Files::create(directory).map_err(|error| store::Error::Io {
+        place: directory.display().to_string(),
+        action: "the data directory cannot be used",
+        error,
+    })?;
+    Ok(Some(files))
 }
 
 /// Puts in force what the configuration says of who may connect, who may do what, and of
@@ -139,9 +208,9 @@ pub(crate) fn shared_with<A>(
 pub(crate) fn reload<A>(
     shared: &Shared<A>,
     config: &Config,
-    plugins: &door::Plugins,
+    plugins: &Plugins,
 ) -> Result<(), Error> {
-    let transports = transports(config)?;
+    let transports = transports(config, &plugins.cryptography)?;
     let door = door::open(&config.authentication, plugins)?;
     let mut policy = config.policy();
     policy.extend(&plugins.policy);
@@ -159,7 +228,7 @@ pub(crate) fn reload<A>(
 /// # Errors
 /// One cannot be read or used.
 pub fn check_certificates(config: &Config) -> Result<(), Error> {
-    transports(config).map(drop)
+    transports(config, &Cryptography::default()).map(drop)
 }
 
 /// Whether the password files that the configuration names are there and of use; and what is odd
@@ -179,14 +248,17 @@ pub(crate) struct Transports(Vec<(Arc<str>, Layers)>);
 ///
 /// # Errors
 /// A certificate, a key or an authority cannot be read or used.
-pub(crate) fn transports(config: &Config) -> Result<Transports, Error> {
+pub(crate) fn transports(
+    config: &Config,
+    cryptography: &Cryptography,
+) -> Result<Transports, Error> {
     let layers = |listener: &crate::config::Listener| {
         let failed = |error| Error::Tls { listener: listener.name.clone(), error };
-        let tls = listener.certificates.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
-        let bytes_max = usize::try_from(config.limits.packet_bytes).unwrap_or(usize::MAX);
+        let acceptor = |files| tls::acceptor(files, cryptography);
+        let tls = listener.certificates.as_ref().map(acceptor).transpose().map_err(failed)?;
         let layers = Layers {
             tls,
-            websocket_bytes_max: listener.is_websocket.then_some(bytes_max),
+            is_websocket: listener.is_websocket,
             is_proxied: listener.is_proxied,
             trusted_proxies: listener.trusted_proxies.as_slice().into(),
         };
@@ -221,7 +293,7 @@ pub async fn run<N: Network>(
 fn settings(config: &Config) -> Settings {
     let listener = |listener: &crate::config::Listener| ListenerSettings {
         connections_max: listener.connections_max,
-        durability: Durability::None,
+        durability: listener.durability.unwrap_or(config.durability),
     };
     Settings {
         limits: config.limits.clone(),
@@ -233,6 +305,6 @@ fn settings(config: &Config) -> Settings {
         access: Access::default(),
         effort_max: EFFORT_MAX,
         is_recording: false,
-        durability: Durability::None,
+        durability: config.durability,
     }
 }

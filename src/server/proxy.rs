@@ -57,13 +57,21 @@ pub(super) fn forwarded_for<'v>(
 ) -> Option<IpAddr> {
     let mut farthest = None;
     for text in values.rev().flat_map(|value| value.rsplit(',')) {
-        let address: IpAddr = text.trim().parse().ok()?;
+        let address = forwarded_address(text.trim())?;
         farthest = Some(address);
         if !is_trusted(address, trusted) {
             break;
         }
     }
     farthest
+}
+
+/// An address as proxies write it: with the port or without, and one of version 6 in brackets or
+/// without.
+fn forwarded_address(text: &str) -> Option<IpAddr> {
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
+    bare.parse().ok().or_else(with_port)
 }
 
 /// Whether the address is that of a proxy that is believed.
@@ -125,6 +133,11 @@ mod tests {
             (&["6.6.6.6", "1.2.3.4, 10.0.0.1"], Some("1.2.3.4")),
             (&["10.0.0.2,10.0.0.1"], Some("10.0.0.2")),
             (&["::1"], Some("::1")),
+            (&["1.2.3.4:55000, 10.0.0.1:80"], Some("1.2.3.4")),
+            (&["[::1]:55000"], Some("::1")),
+            (&["[::1]"], Some("::1")),
+            (&["1.2.3.4:x"], None),
+            (&["[::1"], None),
             (&["6.6.6.6, unknown"], None),
             (&[""], None),
             (&[], None),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use tokio::sync::Notify;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Transports;
 use super::admission::Admission;
@@ -20,11 +20,13 @@ use super::peer::Peer;
 use super::signal::Signal;
 use super::transport::Layers;
 use crate::access::{Authorise, Compute, Door};
+use crate::machine::record::Record;
 use crate::machine::{
-    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Seed, Settings, Shed,
-    Timestamp,
+    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Restored, Restorer, Seed,
+    Settings, Shed, Timestamp,
 };
 use crate::plant::{self, Plant};
+use crate::store::{self, Inbox};
 
 /// Connections above the limit that are still accepted, to be told why they are refused. More
 /// are closed at once.
@@ -40,6 +42,8 @@ const INSIDE: u16 = u16::MAX;
 #[derive(Debug)]
 pub struct Shared<A> {
     core: Mutex<Core>,
+    /// What must survive goes there; none: nothing must.
+    inbox: Option<Arc<Inbox<Record>>>,
     /// How many threads wait for the machine.
     waiting: AtomicUsize,
     clock: Clock,
@@ -87,6 +91,38 @@ struct Core {
     machine: Machine,
     /// When the timer comes back by itself.
     armed: Option<Timestamp>,
+    /// On their way from the machine to the log. Empty: kept for their memory only.
+    records: Vec<Record>,
+    numbered: Vec<(store::Lsn, Record)>,
+}
+
+impl Core {
+    fn new(machine: Machine) -> Core {
+        Core { machine, armed: None, records: Vec::new(), numbered: Vec::new() }
+    }
+
+    /// Hands over what the machine has recorded. Under the lock, because their order counts.
+    fn hand_over(&mut self, inbox: &Inbox<Record>) {
+        if !self.machine.has_records() {
+            return;
+        }
+        let last = self.machine.poll_records(&mut self.records).0;
+        let first = last + 1 - self.records.len() as u64;
+        self.numbered.extend((first..).map(store::Lsn).zip(self.records.drain(..)));
+        inbox.hand_over(&mut self.numbered);
+        if let Some(cut) = self.machine.poll_droppable() {
+            inbox.drop_before(store::Lsn(cut.0));
+        }
+    }
+}
+
+/// Says what came out of the log.
+fn tell(restored: Restored) {
+    let Restored { sessions, subscriptions, waiting, retained } = restored;
+    info!(
+        "restored {sessions} sessions with {subscriptions} subscriptions, {waiting} messages that \
+         wait for them, and {retained} retained messages"
+    );
 }
 
 /// Connections to wake that belong to somebody else, by owner.
@@ -108,14 +144,23 @@ impl<A> Shared<A> {
         settings: Settings,
         (admission, door): (Arc<Admission>, Option<Door>),
         listeners: Listeners,
-        seed: Seed,
+        (restorer, seed): (Option<Restorer>, Seed),
         clock: Clock,
         workers: u16,
     ) -> Shared<A> {
         let limits = settings.limits.clone();
-        let machine = Machine::new(settings, seed, clock.now());
+        let (machine, inbox) = match restorer {
+            None => (Machine::new(settings, seed, clock.now()), None),
+            Some(restorer) => {
+                let durable = store::Lsn(restorer.last().0);
+                let (machine, restored) = restorer.finish(settings, seed, clock.now());
+                tell(restored);
+                (machine, Some(Arc::new(Inbox::new(durable))))
+            }
+        };
         Shared {
-            core: Mutex::new(Core { machine, armed: None }),
+            core: Mutex::new(Core::new(machine)),
+            inbox,
             waiting: AtomicUsize::new(0),
             clock,
             limits,
@@ -205,6 +250,9 @@ impl<A> Shared<A> {
         if is_sooner {
             core.armed = deadline;
         }
+        if let Some(inbox) = &self.inbox {
+            core.hand_over(inbox);
+        }
         let mut denials = Vec::new();
         core.machine.poll_denials(&mut denials);
         drop(core);
@@ -230,6 +278,19 @@ impl<A> Shared<A> {
         ids.into_iter().for_each(|id| woken.add(id));
         self.wake(&mut woken);
         Some(result)
+    }
+
+    /// Where what must survive goes; none: nothing must.
+    pub(crate) fn inbox(&self) -> Option<&Arc<Inbox<Record>>> {
+        self.inbox.as_ref()
+    }
+
+    /// Lets the [`Keeper`](super::Keeper) end when everything so far is on the disk. For when all
+    /// workers have ended.
+    pub fn close_log(&self) {
+        if let Some(inbox) = &self.inbox {
+            inbox.close();
+        }
     }
 
     /// Arms the timer anew: when the machine wants to be called next.

@@ -13,12 +13,14 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{oneshot, watch};
 
 use super::Error;
+use super::keeper::Keeper;
 use super::listener::bind;
 use super::network::Network;
 use super::shared::{Shared, Watch};
 use super::sockets::Sockets;
 use super::worker::{Worker, run};
 use crate::config;
+use crate::store::Files;
 
 /// What production's workers share.
 pub(crate) type TcpShared = Shared<<Sockets as Network>::Accepted>;
@@ -27,6 +29,9 @@ pub(crate) type TcpShared = Shared<<Sockets as Network>::Accepted>;
 #[derive(Debug)]
 pub(crate) struct Threads {
     handles: Vec<JoinHandle<()>>,
+    /// The one that writes the log, and ends last.
+    keeper: Option<JoinHandle<()>>,
+    shared: Arc<TcpShared>,
     /// Closed when the last worker has ended.
     ended: watch::Receiver<()>,
 }
@@ -36,17 +41,18 @@ pub(crate) struct Threads {
 pub(crate) async fn start(
     shared: Arc<TcpShared>,
     listeners: Vec<config::Listener>,
+    keeper: Option<Keeper<Files>>,
 ) -> Result<(Threads, Vec<SocketAddr>), Error> {
     let (ending, ended) = watch::channel(());
     let (bound, is_bound) = oneshot::channel();
     let first = {
         let (of_thread, ending) = (shared.clone(), ending.clone());
-        spawn(0, &shared, bound, move |runtime, bound| {
+        spawn("worker-0", &shared, bound, move |runtime, bound| {
             let _ending = ending;
             runtime.block_on(serve_first(of_thread, listeners, bound));
         })?
     };
-    let mut threads = Threads { handles: vec![first], ended };
+    let mut threads = Threads { handles: vec![first], keeper: None, shared: shared.clone(), ended };
     let addresses = is_bound.await.map_err(|_| died())??;
     for number in 1..shared.workers() {
         let started = start_another(&shared, number, ending.clone()).await;
@@ -58,7 +64,17 @@ pub(crate) async fn start(
             }
         }
     }
+    if let Some(keeper) = keeper {
+        threads.keeper = Some(start_keeper(&shared, keeper)?);
+    }
     Ok((threads, addresses))
+}
+
+/// Starts the thread that writes the log.
+fn start_keeper(shared: &Arc<TcpShared>, keeper: Keeper<Files>) -> Result<JoinHandle<()>, Error> {
+    let (started, _) = oneshot::channel::<Result<(), Error>>();
+    let of_thread = shared.clone();
+    spawn("log", shared, started, move |runtime, _| runtime.block_on(keeper.run(of_thread)))
 }
 
 /// Starts a worker beside the first. Returns when it runs.
@@ -69,7 +85,7 @@ async fn start_another(
 ) -> Result<JoinHandle<()>, Error> {
     let of_thread = shared.clone();
     let (running, is_running) = oneshot::channel();
-    let handle = spawn(number, shared, running, move |runtime, running| {
+    let handle = spawn(&format!("worker-{number}"), shared, running, move |runtime, running| {
         let _ending = ending;
         let _ = running.send(Ok(())); // nobody waits: the broker stops
         runtime.block_on(run(Worker::new(number, Sockets, of_thread), Vec::new()));
@@ -106,7 +122,7 @@ async fn serve_first(
 /// Starts a thread with a runtime of its own, and says over `started` if that fails. The broker
 /// does not survive its panic.
 fn spawn<T: Send + 'static>(
-    number: u16,
+    name: &str,
     shared: &Arc<TcpShared>,
     started: oneshot::Sender<Result<T, Error>>,
     work: impl FnOnce(&LocalRuntime, oneshot::Sender<Result<T, Error>>) + Send + 'static,
@@ -121,13 +137,14 @@ fn spawn<T: Send + 'static>(
             Err(error) => drop(started.send(Err(Error::Thread(error)))),
         }
     };
-    thread::Builder::new().name(format!("worker-{number}")).spawn(body).map_err(Error::Thread)
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::Thread)
 }
 
 impl Threads {
     /// Waits until every worker has ended, without blocking the thread.
     pub(crate) async fn ended(&mut self) {
         while self.ended.changed().await.is_ok() {}
+        self.shared.close_log();
     }
 
     /// Blocks until every worker has ended.
@@ -135,6 +152,10 @@ impl Threads {
         for handle in self.handles.drain(..) {
             // A worker that panicked has said so; the others still have to end.
             let _ = handle.join();
+        }
+        self.shared.close_log();
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
         }
     }
 }

@@ -3,21 +3,39 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446), as `rustls` has them. As in amqtt, a client may show a
 //! certificate if there is an authority to check it against, and must if it is required.
 
-use std::io;
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
 use crate::config::Certificates;
+
+/// What TLS is given: a simulator brings its own, so that a run can be repeated.
+#[derive(Clone, Debug)]
+pub struct Cryptography {
+    /// Ciphers, key exchanges and randomness.
+    pub provider: Arc<CryptoProvider>,
+    /// Says what time it is: whether a certificate is valid already, and still.
+    pub time: Arc<dyn TimeProvider>,
+}
+
+impl Default for Cryptography {
+    fn default() -> Cryptography {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        Cryptography { provider, time: Arc::new(DefaultTimeProvider) }
+    }
+}
 
 /// Why a listener's certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,18 +83,23 @@ pub enum TlsError {
 ///
 /// # Errors
 /// They cannot be read or used.
-pub(super) fn acceptor(files: &Certificates) -> Result<TlsAcceptor, TlsError> {
+pub(super) fn acceptor(
+    files: &Certificates,
+    cryptography: &Cryptography,
+) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates("certfile", &files.certfile)?;
     let key = private_key(&files.keyfile)?;
     let roots = authorities(files)?;
     if roots.is_empty() && files.is_required {
         return Err(TlsError::NoAuthority);
     }
-    let builder = ServerConfig::builder();
+    let Cryptography { provider, time } = cryptography.clone();
+    let builder = ServerConfig::builder_with_details(provider.clone(), time)
+        .with_safe_default_protocol_versions()?;
     let builder = if roots.is_empty() {
         builder.with_no_client_auth()
     } else {
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots));
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
         let verifier = if files.is_required { verifier } else { verifier.allow_unauthenticated() };
         let verifier = verifier.build().map_err(|e| TlsError::Authorities(e.to_string()))?;
         builder.with_client_cert_verifier(verifier)
@@ -206,9 +229,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tls<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.is_unflushed {
-            self.flush(context)?;
+            // Whoever takes nothing any more may still have sent something.
+            let _ = self.flush(context);
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        // The stream gives one record at a time; what else has come is decrypted already.
+        let mut records = self.stream.get_mut().1.reader();
+        while let Ok(more) = records.fill_buf()
+            && !more.is_empty()
+            && buffer.remaining() > 0
+        {
+            let count = more.len().min(buffer.remaining());
+            buffer.put_slice(&more[..count]);
+            records.consume(count);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

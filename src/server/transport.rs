@@ -30,8 +30,8 @@ use crate::config::Subnet;
 pub(crate) struct Layers {
     /// Encrypted, first of all.
     pub(crate) tls: Option<tokio_rustls::TlsAcceptor>,
-    /// In the frames of WebSocket, with payloads of at most so many bytes.
-    pub(crate) websocket_bytes_max: Option<usize>,
+    /// In the frames of WebSocket.
+    pub(crate) is_websocket: bool,
     /// Behind a header of the PROXY protocol.
     pub(crate) is_proxied: bool,
     /// Whose word is taken for where a client connects from.
@@ -79,7 +79,7 @@ impl Layers {
         peer: Peer,
         ticket: &Rc<Ticket>,
     ) -> Transport<S> {
-        if self.tls.is_none() && self.websocket_bytes_max.is_none() && !self.is_proxied {
+        if self.tls.is_none() && !self.is_websocket && !self.is_proxied {
             return Transport::Plain(stream);
         }
         let (layers, ticket) = (self.clone(), ticket.clone());
@@ -127,8 +127,10 @@ impl Layers {
     }
 
     async fn upgrade(&self, mut opened: Opened) -> io::Result<Opened> {
-        let Some(bytes_max) = self.websocket_bytes_max else { return Ok(opened) };
-        let (stream, forwarded) = websocket::accept(opened.stream, bytes_max).await?;
+        if !self.is_websocket {
+            return Ok(opened);
+        }
+        let (stream, forwarded) = websocket::accept(opened.stream).await?;
         opened.stream = Box::new(stream);
         if self.trusts(opened.caller.peer) {
             let forwarded = forwarded.iter().map(String::as_str);
@@ -305,7 +307,7 @@ impl fmt::Debug for Layers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Layers")
             .field("tls", &self.tls.is_some())
-            .field("websocket_bytes_max", &self.websocket_bytes_max)
+            .field("is_websocket", &self.is_websocket)
             .field("is_proxied", &self.is_proxied)
             .finish_non_exhaustive()
     }

@@ -1,45 +1,52 @@
-//! MQTT in the frames of WebSocket (MQTT 5.0, section 6): bytes on one side, messages on the
+//! MQTT in the frames of WebSocket (MQTT 5.0, section 6): bytes on one side, frames on the
 //! other.
 //!
-//! How packets are cut into frames means nothing [MQTT-6.0.0-2]. Pings are answered; anything
-//! but binary data ends the connection [MQTT-6.0.0-1]. There is no compression.
+//! How packets are cut into frames means nothing [MQTT-6.0.0-2], and no frame is held until it
+//! is whole: `websocket/frames.rs` takes them apart. Pings are answered; anything but binary data
+//! ends the connection [MQTT-6.0.0-1]. There is no compression.
+
+mod frames;
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{Sink, Stream};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio_tungstenite::accept_hdr_async_with_config;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, accept_hdr_async_with_config};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
+use self::frames::{End, Frames};
 use super::transport::Rewound;
 
 /// The names of MQTT as a subprotocol; the second is that of 3.1. [MQTT-6.0.0-3]
 const PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
-/// Bytes of one frame to a client.
+/// Bytes of data in one frame to a client.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
-/// Frames without data that are taken in one turn.
-const EMPTY_FRAMES_MAX: usize = 64;
+/// Reads without data in one turn.
+const EMPTY_READS_MAX: usize = 4;
 /// Bytes of the longest request to upgrade.
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// The end of a request without a body (RFC 9112, section 2.1).
 const HEAD_END: &[u8] = b"\r\n\r\n";
 /// Where proxies write whom they speak for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
+/// Bytes of memory that a connection keeps for frames when none waits.
+const KEPT_BYTES_MAX: usize = 1_024;
 
 /// A stream of bytes in the frames of a WebSocket.
 pub(super) struct WebSocket<S> {
-    frames: WebSocketStream<S>,
-    /// What is left of the last frame.
-    unread: Bytes,
-    /// The stream below has not taken everything yet.
-    is_unflushed: bool,
+    stream: S,
+    incoming: Frames,
+    /// What the stream below has not taken yet: whole frames, but for the first.
+    outgoing: BytesMut,
+    /// Our goodbye is among what was sent.
+    has_said_goodbye: bool,
 }
 
 /// Answers the upgrade. Beside the stream, the values of `X-Forwarded-For`, which anybody can
@@ -49,12 +56,10 @@ pub(super) struct WebSocket<S> {
 /// It is no upgrade to MQTT, its head is too long, or the connection failed.
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
-    bytes_max: usize,
 ) -> io::Result<(WebSocket<Rewound<S>>, Vec<String>)> {
-    let unread = read_head(&mut stream).await?;
-    let config = WebSocketConfig::default()
-        .max_message_size(Some(bytes_max))
-        .max_frame_size(Some(bytes_max));
+    let (head, rest) = read_head(&mut stream).await?;
+    // What the library keeps for frames is not used: it only shakes hands.
+    let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
     let mut forwarded = Vec::new();
     #[expect(clippy::result_large_err, reason = "the type is that of the library's callback")]
     let answer = |request: &Request, response| {
@@ -62,27 +67,34 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         forwarded.extend(values.filter_map(|value| value.to_str().ok()).map(str::to_owned));
         choose_protocol(request, response)
     };
-    let stream = Rewound { unread, stream };
+    let stream = Rewound { unread: head, stream };
     let upgraded = accept_hdr_async_with_config(stream, answer, Some(config)).await;
-    let frames = upgraded.map_err(io_error)?;
-    Ok((WebSocket { frames, unread: Bytes::new(), is_unflushed: false }, forwarded))
+    let mut stream = upgraded.map_err(io_error)?.into_inner();
+    stream.unread = rest;
+    let outgoing = BytesMut::new();
+    let websocket =
+        WebSocket { stream, incoming: Frames::default(), outgoing, has_said_goodbye: false };
+    Ok((websocket, forwarded))
 }
 
-/// Reads the request, in however many pieces it comes. The library would take many small ones
-/// for an attack, and much larger ones.
-async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Bytes> {
+/// Reads the request, in however many pieces it comes, and what comes behind it. The library
+/// would take many small pieces for an attack, and much larger ones.
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(Bytes, Bytes)> {
     let mut head = BytesMut::with_capacity(1_024);
     loop {
         let seen = head.len().saturating_sub(HEAD_END.len() - 1);
         if stream.read_buf(&mut head).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let is_whole = head[seen..].windows(HEAD_END.len()).any(|window| window == HEAD_END);
-        if head.len() > HEAD_BYTES_MAX || !b"GET ".starts_with(&head[..head.len().min(4)]) {
+        let end = head[seen..].windows(HEAD_END.len()).position(|window| window == HEAD_END);
+        let length = end.map(|end| seen + end + HEAD_END.len());
+        let is_get = b"GET ".starts_with(&head[..head.len().min(4)]);
+        if length.unwrap_or(head.len()) > HEAD_BYTES_MAX || !is_get {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no request to upgrade"));
         }
-        if is_whole {
-            return Ok(head.freeze());
+        if let Some(length) = length {
+            let rest = head.split_off(length);
+            return Ok((head.freeze(), rest.freeze()));
         }
         head.reserve(1_024);
     }
@@ -113,63 +125,77 @@ fn io_error(error: Error) -> io::Error {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
-    fn frames(&mut self) -> Pin<&mut WebSocketStream<S>> {
-        Pin::new(&mut self.frames)
+    /// Puts a frame behind what waits, with so many bytes of these.
+    fn push(&mut self, opcode: OpCode, slices: &[io::IoSlice<'_>], count: usize) {
+        let header = FrameHeader { opcode, ..FrameHeader::default() };
+        let length = count as u64;
+        self.outgoing.reserve(header.len(length) + count);
+        let written = header.format(length, &mut (&mut self.outgoing).writer());
+        written.expect("memory takes all");
+        let mut left = count;
+        for slice in slices {
+            let part = slice.len().min(left);
+            self.outgoing.extend_from_slice(&slice[..part]);
+            left -= part;
+        }
     }
 
-    fn push(&mut self, message: Message, context: &mut Context<'_>) -> io::Result<()> {
-        self.frames().start_send(message).map_err(io_error)?;
-        self.flush(context)
+    fn push_control(&mut self, kind: Control, payload: &[u8]) {
+        self.push(OpCode::Control(kind), &[io::IoSlice::new(payload)], payload.len());
     }
 
-    /// Hands on what the stream below takes now.
-    fn flush(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match self.frames().poll_flush(context) {
-            Poll::Ready(result) => {
-                self.is_unflushed = false;
-                result.map_err(io_error)
+    /// Says goodbye, unless that is done.
+    fn push_goodbye(&mut self, code: Option<CloseCode>) {
+        if !std::mem::replace(&mut self.has_said_goodbye, true) {
+            let code = code.map(|code| u16::from(code).to_be_bytes());
+            let payload = code.as_ref().map_or(&[][..], |code| code);
+            self.push_control(Control::Close, payload);
+        }
+    }
+
+    /// Has the stream below take what waits. An answer to a ping waits behind that, one at most.
+    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            while !self.outgoing.is_empty() {
+                let polled = Pin::new(&mut self.stream).poll_write(context, &self.outgoing);
+                match ready!(polled)? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    count => self.outgoing.advance(count),
+                }
             }
-            Poll::Pending => {
-                self.is_unflushed = true;
+            if self.outgoing.capacity() > KEPT_BYTES_MAX {
+                self.outgoing = BytesMut::new();
+            }
+            match self.incoming.take_ping().filter(|_| !self.has_said_goodbye) {
+                Some(payload) => self.push_control(Control::Pong, &payload),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Hands on what the stream below takes now; the rest is tried again with the next read or
+    /// write.
+    fn drain(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        match self.poll_drain(context) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Answers what ends the connection.
+    fn end(&mut self, end: End, context: &mut Context<'_>) -> io::Result<()> {
+        match end {
+            End::Closed(code) => {
+                self.push_goodbye(code);
+                let _ = self.drain(context);
                 Ok(())
             }
-        }
-    }
-
-    /// The next frame with data. None: the connection is over.
-    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        for _ in 0..EMPTY_FRAMES_MAX {
-            match ready!(self.frames().poll_next(context)) {
-                Some(Ok(Message::Binary(bytes))) if bytes.is_empty() => {}
-                Some(Ok(Message::Binary(bytes))) => return Poll::Ready(Ok(Some(bytes))),
-                Some(Ok(Message::Text(_))) => {
-                    let reason = "MQTT is binary".into();
-                    let close = CloseFrame { code: CloseCode::Unsupported, reason };
-                    self.push(Message::Close(Some(close)), context)?;
-                    return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
-                }
-                // The answer is written already, and waits to be handed on.
-                Some(Ok(_)) => self.flush(context)?,
-                None | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) => {
-                    return Poll::Ready(Ok(None));
-                }
-                Some(Err(error)) => return Poll::Ready(Err(io_error(error))),
+            End::Broken(code) => {
+                self.push_goodbye(Some(code));
+                let _ = self.drain(context);
+                Err(io::ErrorKind::InvalidData.into())
             }
         }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn poll_send(
-        &mut self,
-        context: &mut Context<'_>,
-        copy: impl FnOnce() -> Bytes,
-    ) -> Poll<io::Result<usize>> {
-        ready!(self.frames().poll_ready(context)).map_err(io_error)?;
-        let bytes = copy();
-        let count = bytes.len();
-        self.push(Message::Binary(bytes), context)?;
-        Poll::Ready(Ok(count))
     }
 }
 
@@ -179,30 +205,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.is_unflushed {
-            self.flush(context)?;
-        }
-        if self.unread.is_empty() {
-            match ready!(self.poll_frame(context))? {
-                Some(bytes) => self.unread = bytes,
-                None => return Poll::Ready(Ok(())),
+        let this = &mut *self;
+        for _ in 0..EMPTY_READS_MAX {
+            // Whoever takes nothing any more may still have sent something.
+            let _ = this.drain(context);
+            if let Some(end) = this.incoming.end() {
+                return Poll::Ready(this.end(end, context));
+            }
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            let came = &mut buffer.filled_mut()[before..];
+            if came.is_empty() {
+                return Poll::Ready(Ok(())); // without a goodbye
+            }
+            let count = this.incoming.take(came);
+            buffer.set_filled(before + count);
+            if count > 0 {
+                return Poll::Ready(Ok(()));
             }
         }
-        let count = self.unread.len().min(buffer.remaining());
-        buffer.put_slice(&self.unread[..count]);
-        self.unread.advance(count);
-        Poll::Ready(Ok(()))
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let count = bytes.len().min(FRAME_BYTES_MAX);
-        self.poll_send(context, || Bytes::copy_from_slice(&bytes[..count]))
+        self.poll_write_vectored(context, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -210,10 +243,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_send(context, || {
-            let all = slices.iter().flat_map(|slice| slice.iter().copied());
-            all.take(FRAME_BYTES_MAX).collect()
-        })
+        ready!(self.poll_drain(context))?;
+        if self.has_said_goodbye {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let all: usize = slices.iter().map(|slice| slice.len()).sum();
+        let count = all.min(FRAME_BYTES_MAX);
+        if count > 0 {
+            self.push(OpCode::Data(Data::Binary), slices, count);
+            self.drain(context)?;
+        }
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -221,11 +261,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.frames().poll_flush(context).map_err(io_error)
+        ready!(self.poll_drain(context))?;
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     /// Says goodbye. What is not in a frame any more cannot be half-closed.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.frames().poll_close(context).map_err(io_error)
+        self.push_goodbye(Some(CloseCode::Normal));
+        self.poll_flush(context)
     }
 }

@@ -11,7 +11,7 @@ use super::disk::{Disk, Lock};
 use super::frame::Seal;
 use super::recovery::{Found, Recovered, Segment, Visit, recover};
 use super::reserve::{Reserve, Room};
-use super::segment::{BODY, DAMAGED, Header, name};
+use super::segment::{BODY, DAMAGED, Header, NEXT, name};
 use super::{Error, Lsn};
 
 /// Zeros that are written behind a small batch. A sync of a file that has not grown is twice as
@@ -19,6 +19,9 @@ use super::{Error, Lsn};
 const AHEAD: usize = 1 << 20;
 /// A batch above this pays for its own growth.
 const SMALL: usize = 64 << 10;
+
+/// Bytes of memory that are kept for the next batch.
+const KEPT: usize = 16 << 20;
 
 /// How a log is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,13 +218,13 @@ impl<D: Disk> Log<D> {
     }
 
     /// Removes every segment all of whose records are before this one, and with that everything
-    /// before it: recovery will begin there. Does nothing if there is no such segment. How many
-    /// bytes that has freed.
+    /// before it: recovery will begin there. What was handed in is made durable first. Does
+    /// nothing if there is no such segment. How many bytes that has freed.
     ///
     /// # Errors
     /// As of [`Log::write`]; what was not removed will be next time.
     pub async fn drop_before(&mut self, lsn: Lsn) -> io::Result<u64> {
-        self.is_trusted()?;
+        self.write().await?;
         let lsn = lsn.min(self.last.next());
         if !self.is_first_before(lsn) {
             return Ok(0);
@@ -252,6 +255,40 @@ impl<D: Disk> Log<D> {
         let open = self.open.iter().map(|open| &open.segment);
         let second = self.closed.iter().chain(open).nth(1);
         !self.closed.is_empty() && second.is_some_and(|second| second.first <= lsn)
+    }
+
+    /// Begins an empty log with another record than number 1. For a copy of a log.
+    ///
+    /// # Errors
+    /// As of [`Log::write`].
+    ///
+    /// # Panics
+    /// The log is not empty.
+    pub async fn begin_at(&mut self, first: Lsn) -> io::Result<()> {
+        assert_eq!(self.last, Lsn(0), "the log has records already");
+        self.oldest = first;
+        self.leave_out(first).await
+    }
+
+    /// Leaves out all numbers before this one, which the next record has: recovery tells that
+    /// they are missing. For a copy of a log that has lost some.
+    ///
+    /// # Errors
+    /// As of [`Log::write`].
+    ///
+    /// # Panics
+    /// That number was given already.
+    pub async fn skip_to(&mut self, lsn: Lsn) -> io::Result<()> {
+        assert!(lsn > self.last, "{lsn} is not behind {}", self.last);
+        self.write().await?;
+        self.sync().await?;
+        self.leave_out(lsn).await
+    }
+
+    async fn leave_out(&mut self, before: Lsn) -> io::Result<()> {
+        let last = before.previous();
+        (self.last, self.written, self.durable) = (last, last, last);
+        self.reopen().await
     }
 
     /// Takes room for a full disk, if it is not taken.
@@ -296,7 +333,7 @@ impl<D: Disk> Log<D> {
         self.written = self.durable;
         let begun = match self.begin().await {
             Ok(()) => match self.write_pending().await {
-                Ok(()) => self.sync_open().await,
+                Ok(()) => self.settle().await,
                 error => error,
             },
             error => error,
@@ -305,7 +342,7 @@ impl<D: Disk> Log<D> {
             && let Some(open) = self.open.take()
         {
             // Nothing in it counts. If it stays, recovery ignores it.
-            if self.disk.remove(&open.segment.name).is_err() {
+            if self.disk.remove(&open.segment.name).is_err() && open.segment.name != NEXT {
                 self.closed.push(open.segment);
             }
         }
@@ -316,7 +353,8 @@ impl<D: Disk> Log<D> {
     async fn roll(&mut self) -> io::Result<()> {
         self.sync_open().await?;
         self.close_segment();
-        self.begin().await
+        self.begin().await?;
+        self.settle().await
     }
 
     fn close_segment(&mut self) {
@@ -325,18 +363,33 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Makes a new segment, for what comes after the last durable record.
+    /// Makes a new segment, for what comes after the last durable record. It does not count yet:
+    /// its name would take from the segment before what this one does not have.
     async fn begin(&mut self) -> io::Result<()> {
+        match self.disk.remove(NEXT) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         self.sequence += 1;
-        let (sequence, first) = (self.sequence, self.durable.next());
-        let header = Header { id: self.id, sequence, first, oldest: self.oldest };
-        let name = name(sequence, first);
-        let file = self.disk.create(&name)?;
-        let segment = Segment { name, first, bytes: BODY, is_damaged: false };
+        let (id, sequence, oldest) = (self.id, self.sequence, self.oldest);
+        let first = self.durable.next();
+        let header = Header { id, sequence, first, oldest };
+        let file = self.disk.create(NEXT)?;
+        let segment = Segment { name: NEXT.to_owned(), first, bytes: BODY, is_damaged: false };
         let open = self.open.insert(Open { segment, file, end: BODY, is_tight: false });
-        self.disk.write(&open.file, 0, &header.encode()).await?;
+        self.disk.write(&open.file, 0, &header.encode()).await
+    }
+
+    /// Makes the new segment durable, and then gives it its name.
+    async fn settle(&mut self) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
         self.disk.sync(&open.file).await?;
-        self.disk.sync_directory().await
+        let name = name(self.sequence, open.segment.first);
+        self.disk.rename(NEXT, &name)?;
+        open.segment.name = name;
+        self.disk.sync_directory().await?;
+        self.written_is_durable();
+        Ok(())
     }
 
     async fn write_pending(&mut self) -> io::Result<()> {
@@ -374,16 +427,22 @@ impl<D: Disk> Log<D> {
         let Some(open) = &self.open else { return Ok(()) };
         if self.durable < self.written {
             self.disk.sync(&open.file).await?;
-            self.durable = self.written;
-            self.pending.drain(..self.pending_written);
-            self.pending_written = 0;
+            self.written_is_durable();
         }
         Ok(())
+    }
+
+    fn written_is_durable(&mut self) {
+        self.durable = self.written;
+        self.pending.drain(..self.pending_written);
+        self.pending_written = 0;
+        if self.pending.is_empty() {
+            self.pending.shrink_to(KEPT);
+        }
     }
 }
 
 /// Whether there is no room, and may be some later.
 fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

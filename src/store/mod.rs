@@ -11,6 +11,7 @@
 //! | `segment.rs` | a file of records: its name and its header |
 //! | `scan.rs` | reads what verifies in a file, and steps over what does not |
 //! | `recovery.rs` | reads all files in order: records, gaps, damage |
+//! | `repair.rs` | copies what verifies into a new log |
 //! | `log.rs` | [`Log`]: append, sync, begin anew after a failure, drop what is dead |
 //! | `reserve.rs` | room that is given up when the disk is full |
 //! | `inbox.rs` | [`Inbox`]: what waits for the writer |
@@ -26,7 +27,10 @@
 //!   the kernel may have thrown the data away and report success.
 //! - Damage costs what is damaged and nothing else, and is always reported. A file with damage is
 //!   never removed: when its records are no longer needed, its name gets the ending `.damaged`.
-//! - Opening changes nothing on the disk: it works on a full or a read-only one.
+//! - Opening changes nothing on the disk, so that it works on a full one.
+//!
+//! It takes for granted that the disk writes a sector of 512 bytes whole or not at all, and that
+//! a sync that succeeds is one.
 
 mod disk;
 mod files;
@@ -34,6 +38,7 @@ mod frame;
 mod inbox;
 mod log;
 mod recovery;
+mod repair;
 mod reserve;
 mod scan;
 mod segment;
@@ -46,7 +51,8 @@ pub use disk::{Disk, Entry, Lock};
 pub use files::Files;
 pub use inbox::Inbox;
 pub use log::{Log, Settings};
-pub use recovery::{Damage, DamageKind, Recovered, Visit};
+pub use recovery::{Damage, DamageKind, Recovered, Visit, read};
+pub use repair::{RepairError, repair};
 pub use reserve::Room;
 pub use writer::{Durability, Event, Lost, run};
 

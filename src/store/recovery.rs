@@ -5,6 +5,7 @@
 //! the last segment may be torn, which is normal; a hole before a record that a later frame calls
 //! durable is damage, and so is any hole elsewhere.
 
+use std::fmt;
 use std::io;
 
 use super::disk::{Disk, Entry, Lock};
@@ -93,6 +94,25 @@ pub enum DamageKind {
     Header,
 }
 
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { file, from, bytes, kind } = self;
+        let what = match kind {
+            DamageKind::Changed => "are not as they were written",
+            DamageKind::Unreadable => "cannot be read",
+            DamageKind::Header => "are the header, of which neither copy is as it was written",
+        };
+        write!(f, "{file}: {bytes} bytes from {from} on {what}")
+    }
+}
+
+impl Recovered {
+    /// Whether nothing is missing or damaged. A torn end is neither.
+    pub fn is_whole(&self) -> bool {
+        self.missing == 0 && self.damages.is_empty()
+    }
+}
+
 /// A segment, as the log keeps it in mind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
@@ -125,6 +145,15 @@ struct Listed<F> {
     first: Lsn,
     bytes: u64,
     header: Option<Header>,
+}
+
+/// Reads the log of a directory that nobody writes to, and changes nothing. Visits what
+/// [`Log::open`](super::Log::open) would.
+///
+/// # Errors
+/// As of [`Log::open`](super::Log::open).
+pub fn read<D: Disk>(disk: &D, visit: &mut dyn FnMut(Visit<'_>)) -> Result<Recovered, Error> {
+    Ok(recover(disk, Lock::Read, visit)?.recovered)
 }
 
 /// Reads all of a directory, which is locked for that.

@@ -22,6 +22,8 @@ use super::frame::number;
 pub(crate) const BODY: u64 = 8_192;
 /// The format that is written, and the newest that is read.
 pub(crate) const VERSION: u32 = 1;
+/// What a segment is called until all is in it that it takes from the one before.
+pub(crate) const NEXT: &str = "next";
 /// What a segment's name ends in.
 pub(crate) const ENDING: &str = ".log";
 /// What the name of a file with damage ends in once its records are no longer needed.

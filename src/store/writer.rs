@@ -92,30 +92,11 @@ pub async fn run<D: Disk, R>(
     report: impl FnMut(Event),
 ) -> Result<(), Lost> {
     let room = log.room();
-    let mut writer = Writer { log, inbox, durability, encode, report, room, dropped: Lsn(0) };
-    writer.start().await?;
-    let mut mail = Mail::new();
-    let mut sync_at = None;
-    let mut reserve_at = Instant::now() + RESERVE_RETRY;
-    loop {
-        let is_low = writer.room == Room::Low;
-        let due = sync_at.into_iter().chain(is_low.then_some(reserve_at)).min();
-        writer.wait(due).await;
-        writer.inbox.collect(&mut mail);
-        writer.keep(&mut mail.records, &mut sync_at).await?;
-        if sync_at.is_some_and(|at| at <= Instant::now()) {
-            writer.sync().await?;
-            sync_at = None;
-        }
-        writer.drop_before(mail.dead_before).await?;
-        if is_low && reserve_at <= Instant::now() {
-            writer.take_reserve().await;
-            reserve_at = Instant::now() + RESERVE_RETRY;
-        }
-        if mail.is_closed {
-            // What was handed over before the inbox was closed came with that word.
-            return writer.close().await;
-        }
+    let writer = Writer { log, inbox, durability, encode, report, room, dropped: Lsn(0) };
+    match writer.work().await {
+        // It failed at something else, like dropping what is dead.
+        Err(lost) if lost.durable >= lost.last => Ok(()),
+        outcome => outcome,
     }
 }
 
@@ -133,6 +114,33 @@ struct Writer<D: Disk, R, E, P> {
 }
 
 impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P> {
+    async fn work(mut self) -> Result<(), Lost> {
+        self.start().await?;
+        let mut mail = Mail::new();
+        let mut sync_at = None;
+        let mut reserve_at = Instant::now() + RESERVE_RETRY;
+        loop {
+            let is_low = self.room == Room::Low;
+            let due = sync_at.into_iter().chain(is_low.then_some(reserve_at)).min();
+            self.wait(due).await;
+            self.inbox.collect(&mut mail);
+            self.keep(&mut mail.records, &mut sync_at).await?;
+            if sync_at.is_some_and(|at| at <= Instant::now()) {
+                self.sync().await?;
+                sync_at = None;
+            }
+            self.drop_before(mail.dead_before).await?;
+            if is_low && reserve_at <= Instant::now() {
+                self.take_reserve().await;
+                reserve_at = Instant::now() + RESERVE_RETRY;
+            }
+            if mail.is_closed {
+                // What was handed over before the inbox was closed came with that word.
+                return self.close().await;
+            }
+        }
+    }
+
     /// Makes durable what recovery has found behind the last sync, and takes the reserve.
     async fn start(&mut self) -> Result<(), Lost> {
         // Without room it is low.

@@ -2,19 +2,19 @@
 //!
 //! Every read has a deadline; nothing waits by sleeping.
 
-use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use socket2::{Domain, Socket, Type};
 use stormpetrel::Broker;
-use stormpetrel::config::{Bind, Config, Listener};
+use stormpetrel::config::Config;
 use stormpetrel::machine::Limits;
 use stormpetrel::mqtt::types::Version;
 use stormpetrel::mqtt::wire::{Decoder, Packet, Publish, Sender};
 
 use crate::raw::{self, BOTH, Connect, Level};
+use crate::transport::{Line, Transport};
 
 /// Time for any answer, on a machine that does much else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,43 +27,40 @@ pub(crate) fn now() -> Instant {
 /// A broker, and where it is.
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
+    /// What its only listener's connections travel in.
+    via: Transport,
     /// None if it is another process.
     broker: Option<Broker>,
 }
 
 impl Site {
     /// A broker in this process, with the default limits.
-    pub(crate) fn start() -> Site {
-        Site::with_limits(|_| {})
+    pub(crate) fn start(via: Transport) -> Site {
+        Site::with_limits(via, |_| {})
     }
 
     /// A broker in this process.
-    pub(crate) fn with_limits(change: impl FnOnce(&mut Limits)) -> Site {
-        Site::with_config(|config| change(&mut config.limits))
+    pub(crate) fn with_limits(via: Transport, change: impl FnOnce(&mut Limits)) -> Site {
+        Site::with_config(via, |config| change(&mut config.limits))
     }
 
     /// A broker in this process.
-    pub(crate) fn with_config(change: impl FnOnce(&mut Config)) -> Site {
-        let mut config = Config {
-            listeners: vec![Listener::tcp(
-                "test",
-                Bind { host: Some("127.0.0.1".to_owned()), port: 0 },
-            )],
-            ..Config::default()
-        };
+    pub(crate) fn with_config(via: Transport, change: impl FnOnce(&mut Config)) -> Site {
+        let mut config = Config { listeners: vec![via.listener()], ..Config::default() };
         change(&mut config);
         let broker = runtime().block_on(Broker::new(config).start()).unwrap();
-        Site { address: broker.addresses()[0], broker: Some(broker) }
+        Site { address: broker.addresses()[0], via, broker: Some(broker) }
     }
 
     /// A broker that runs elsewhere.
-    pub(crate) fn at(address: SocketAddr) -> Site {
-        Site { address, broker: None }
+    pub(crate) fn at(address: SocketAddr, via: Transport) -> Site {
+        Site { address, via, broker: None }
     }
 
     /// A connection on which nothing was sent yet.
     pub(crate) fn open(&self, level: Level) -> Peer {
-        Peer::new(TcpStream::connect_timeout(&self.address, PATIENCE).unwrap(), level)
+        let socket = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
+        Peer::new(Line::new(socket, self.via), level)
     }
 
     /// The same, from an address of this machine.
@@ -71,7 +68,7 @@ impl Site {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::new(from, 0).into()).unwrap();
         socket.connect_timeout(&self.address.into(), PATIENCE).unwrap();
-        Peer::new(socket.into(), level)
+        Peer::new(Line::new(socket.into(), self.via), level)
     }
 
     /// A client that is connected.
@@ -119,31 +116,29 @@ fn runtime() -> tokio::runtime::Runtime {
 
 /// One connection to the broker, read by the codec and written byte by byte.
 pub(crate) struct Peer {
-    stream: TcpStream,
+    pub(crate) line: Line,
     level: Level,
     decoder: Decoder,
     received: Vec<u8>,
 }
 
 impl Peer {
-    fn new(stream: TcpStream, level: Level) -> Peer {
-        stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    fn new(line: Line, level: Level) -> Peer {
         let version = if level == 5 { Version::V5 } else { Version::V311 };
         let decoder = Decoder::with_version(Sender::Broker, version, u32::MAX);
-        Peer { stream, level, decoder, received: Vec::new() }
+        Peer { line, level, decoder, received: Vec::new() }
     }
 
     /// Sends bytes. The broker may have closed the connection: what it said before is still
     /// read.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        let _ = self.stream.write_all(bytes);
+        let _ = self.line.send(bytes);
     }
 
     /// As much as the broker takes before it stops reading for that long.
     pub(crate) fn send_for(&mut self, bytes: &[u8], patience: Duration) -> bool {
-        self.stream.set_write_timeout(Some(patience)).unwrap();
-        self.stream.write_all(bytes).is_ok()
+        self.line.set_write_timeout(patience);
+        self.line.send(bytes).is_ok()
     }
 
     /// The next packet; none when the broker has closed the connection.
@@ -175,19 +170,7 @@ impl Peer {
 
     /// Reads once: whether bytes came or the connection ended; none: neither within that time.
     pub(crate) fn read(&mut self, patience: Duration) -> Option<bool> {
-        let mut buffer = [0; 16 * 1024];
-        self.stream.set_read_timeout(Some(patience)).unwrap();
-        match self.stream.read(&mut buffer) {
-            Ok(0) => Some(false),
-            Ok(length) => {
-                self.received.extend_from_slice(&buffer[..length]);
-                Some(true)
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                None
-            }
-            Err(_) => Some(false), // a reset is an end too
-        }
+        self.line.read(&mut self.received, patience)
     }
 
     /// The code of the CONNACK that comes next.

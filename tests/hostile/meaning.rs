@@ -1,5 +1,6 @@
 //! Good packets with a meaning that brokers fell over: odd topics, shares, repeated packets.
 
+use super::VIA;
 use crate::kit::Site;
 use crate::raw::{self, BOTH, Connect, data, packet, publish_as};
 
@@ -10,7 +11,7 @@ const TOPIC_FILTER_INVALID: u8 = 0x8F;
 /// Row 9: CVE-2018-12543.
 #[test]
 fn a_topic_that_begins_with_a_dollar_is_an_ordinary_one() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         let mut client = site.client(level, "dollar");
         for topic in ["$", "$/", "$weird/x", "$SYSTEM/x", "$share", "$queue/a"] {
@@ -25,7 +26,7 @@ fn a_topic_that_begins_with_a_dollar_is_an_ordinary_one() {
 /// Row 9: what is the broker's own is refused; 3.1.1 has no word for it.
 #[test]
 fn a_client_may_not_publish_below_sys() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for topic in ["$SYS", "$SYS/", "$SYS/broker/version"] {
         let mut old = site.client(4, "forger");
         old.send(&raw::publish(4, topic, 1, b"forged"));
@@ -44,7 +45,7 @@ fn a_client_may_not_publish_below_sys() {
 /// Row 10: CVE-2024-42644, CVE-2024-42645, CVE-2026-42209.
 #[test]
 fn odd_retained_messages_are_kept_and_sent() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     let longest = "x".repeat(65_535);
     let topics = ["/", "//", "/a", "a/", " ", "$", "a//b", "\u{10FFFD}", &longest];
     for level in BOTH {
@@ -74,7 +75,7 @@ fn odd_retained_messages_are_kept_and_sent() {
 /// Row 12: CVE-2019-11778. The session ends first, and takes its will with it, once.
 #[test]
 fn a_will_whose_delay_is_longer_than_its_session_comes_when_that_ends() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     let mut watcher = site.client(5, "watcher");
     watcher.subscribe("gone");
     let delay = [0x18, 0, 0, 0xFF, 0xFF];
@@ -89,7 +90,7 @@ fn a_will_whose_delay_is_longer_than_its_session_comes_when_that_ends() {
 /// Row 12: mismatched subscribe and unsubscribe of shared and ordinary filters.
 #[test]
 fn a_share_and_a_subscription_of_the_same_filter_are_two() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         let mut client = site.client(level, "both");
         let publish = raw::publish(level, "t", 0, b"x");
@@ -115,7 +116,7 @@ fn a_share_and_a_subscription_of_the_same_filter_are_two() {
 /// Row 14: hbmqtt #23.
 #[test]
 fn a_publish_repeated_with_dup_is_answered_each_time() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         let mut subscriber = site.client(level, "subscriber");
         subscriber.subscribe("again");
@@ -138,7 +139,7 @@ fn a_publish_repeated_with_dup_is_answered_each_time() {
 /// Row 17: CVE-2025-68699. Refused where it is asked for, and never matched.
 #[test]
 fn a_malformed_share_is_refused_and_matches_nothing() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         let code = if level == 5 { TOPIC_FILTER_INVALID } else { UNSPECIFIED };
         let mut client = site.client(level, "sharer");
@@ -165,7 +166,7 @@ fn a_malformed_share_is_refused_and_matches_nothing() {
 /// Row 23: CVE-2019-11779. 200 levels are served, more are refused.
 #[test]
 fn a_filter_or_topic_of_very_many_levels_is_refused() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         let mut client = site.client(level, "deep");
         for levels in [201, 65_401] {

@@ -3,6 +3,7 @@
 //!
 //! Row numbers are those of the project's list of known vulnerabilities.
 
+use super::VIA;
 use crate::kit::Site;
 use crate::raw::{self, BOTH, Connect, Level, data, packet, publish_as, varint};
 
@@ -44,7 +45,7 @@ fn connect_is_refused(site: &Site, level: Level, bytes: &[u8], code: u8) {
 /// Row 1: mochi #501, NanoMQ #2268 and #1154.
 #[test]
 fn a_subscribe_without_its_options_byte_is_malformed() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     is_refused(&site, 4, b"\x82\x05\x00\x01\x00\x01a", MALFORMED);
     is_refused(&site, 5, b"\x82\x06\x00\x01\x00\x00\x01a", MALFORMED);
     // The second filter is cut off too.
@@ -57,7 +58,7 @@ fn a_subscribe_without_its_options_byte_is_malformed() {
 /// Row 2: NanoMQ #2270, aedes #612.
 #[test]
 fn a_publish_without_its_packet_id_is_malformed() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         for first in [0x32, 0x34] {
             is_refused(&site, level, &[first, 3, 0, 1, b'a'], MALFORMED);
@@ -73,7 +74,7 @@ fn a_publish_without_its_packet_id_is_malformed() {
 /// Row 3: NanoMQ #1169, #1181, #1155.
 #[test]
 fn properties_that_go_beyond_the_packet_are_malformed() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     is_refused(&site, 5, b"\x30\x05\x00\x01a\x7F\x01", MALFORMED);
     is_refused(&site, 5, b"\x82\x04\x00\x01\xFF\x7F", MALFORMED);
     is_refused(&site, 5, b"\x30\x06\x00\x01a\x02\x7F\x01", MALFORMED); // there is no property 0x7F
@@ -86,7 +87,7 @@ fn properties_that_go_beyond_the_packet_are_malformed() {
 /// Row 3: the same before anybody is known.
 #[test]
 fn a_connect_whose_properties_go_beyond_it_is_malformed() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     let good = Connect::new(5, "id").bytes();
     for length in [0x7F, 0x03] {
         let mut bad = good.clone();
@@ -106,7 +107,7 @@ fn a_connect_whose_properties_go_beyond_it_is_malformed() {
 /// waiting for more.
 #[test]
 fn a_length_that_goes_on_after_four_bytes_is_malformed() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         is_refused(&site, level, &[0x30, 0xFF, 0xFF, 0xFF, 0xFF], MALFORMED);
         is_refused(&site, level, &[0x30, 0x80, 0x80, 0x80, 0x80, 0x01], MALFORMED);
@@ -122,7 +123,7 @@ fn a_length_that_goes_on_after_four_bytes_is_malformed() {
 /// Row 4: a length that is not the shortest hides what a filter before the broker looks for.
 #[test]
 fn a_length_with_more_bytes_than_it_needs_is_malformed() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     is_refused(&site, 5, &[0xC0, 0x80, 0x00], MALFORMED);
     site.check();
 }
@@ -130,7 +131,7 @@ fn a_length_with_more_bytes_than_it_needs_is_malformed() {
 /// Row 6: OASIS MQTT-275. Lengths above 2,097,151 have four bytes.
 #[test]
 fn a_message_above_two_mebibytes_arrives_whole() {
-    let site = Site::with_limits(|limits| limits.packet_bytes = 4_000_000);
+    let site = Site::with_limits(VIA, |limits| limits.packet_bytes = 4_000_000);
     let payload: Vec<u8> = (0..2_200_000_u32).map(|n| n as u8).collect();
     for level in BOTH {
         let mut client = site.client(level, "large");
@@ -144,7 +145,7 @@ fn a_message_above_two_mebibytes_arrives_whole() {
 /// Row 7: CVE-2021-34432.
 #[test]
 fn an_empty_topic_is_refused() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     is_refused(&site, 4, &raw::publish(4, "", 0, b"x"), TOPIC_NAME_INVALID);
     is_refused(&site, 4, &raw::publish(4, "", 1, b"x"), TOPIC_NAME_INVALID);
     is_refused(&site, 5, &raw::publish(5, "", 0, b"x"), PROTOCOL_ERROR);
@@ -163,7 +164,7 @@ fn an_empty_topic_is_refused() {
 /// Row 8: CVE-2021-28166, rumqttd #812.
 #[test]
 fn packets_that_only_a_broker_sends_are_refused() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         let answers = properties(level);
         is_refused(&site, level, &packet(0x20, &[&[0, 0], &answers[..]].concat()), PROTOCOL_ERROR);
@@ -187,7 +188,7 @@ fn properties(level: Level) -> Vec<u8> {
 /// Row 11, the answers: CVE-2017-7654, CVE-2021-34431, CVE-2023-3592.
 #[test]
 fn a_connect_with_a_bad_will_is_refused() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     let will = |level: Level, flags: u8, list: &[u8], topic: &[u8]| {
         let will = [data("id"), raw::properties(level, list), data(topic), data("gone")].concat();
         Connect { flags, payload: will, ..Connect::new(level, "") }.bytes()
@@ -215,7 +216,7 @@ fn a_connect_with_a_bad_will_is_refused() {
 /// Row 11: every cut of a good CONNECT, closed by the client.
 #[test]
 fn a_connect_that_breaks_off_anywhere_leaves_nothing() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         let connect = Connect::new(level, "cut").bytes();
         for length in 0..connect.len() {
@@ -228,7 +229,7 @@ fn a_connect_that_breaks_off_anywhere_leaves_nothing() {
 /// Row 15: CVE-2017-7653. The sender is closed; nobody is sent the text.
 #[test]
 fn text_that_is_not_utf_8_ends_its_senders_connection() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         // Overlong, a surrogate, beyond the last character, cut off, NUL.
         for text in [&b"\xC0\xAF"[..], b"\xED\xA0\x80", b"\xF4\x90\x80\x80", b"\xE2\x82", b"a\0"] {
@@ -246,7 +247,7 @@ fn text_that_is_not_utf_8_ends_its_senders_connection() {
 /// Row 16: CVE-2026-67418. What does not belong in a PUBLISH never gets to its subscribers.
 #[test]
 fn a_property_that_does_not_belong_disturbs_no_subscriber() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     let misplaced: [&[u8]; 5] = [
         &[0x11, 0, 0, 0, 1],    // Session Expiry Interval
         &[0x21, 0, 1],          // Receive Maximum
@@ -273,7 +274,7 @@ fn a_property_that_does_not_belong_disturbs_no_subscriber() {
 /// header alone: the rest never comes.
 #[test]
 fn a_huge_length_is_refused_by_the_fixed_header() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         is_refused(&site, level, &[0x30, 0xFF, 0xFF, 0xFF, 0x7F], TOO_LARGE);
         is_refused(&site, level, &[0x82, 0xFF, 0xFF, 0xFF, 0x7F], TOO_LARGE);
@@ -292,7 +293,7 @@ fn a_huge_length_is_refused_by_the_fixed_header() {
 /// Row 20: whoever speaks another protocol is not waited for.
 #[test]
 fn other_protocols_are_closed_at_once() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for greeting in [
         &b"GET / HTTP/1.1\r\nHost: broker\r\n\r\n"[..],
         b"SSH-2.0-OpenSSH_9.2\r\n",
@@ -313,7 +314,7 @@ fn other_protocols_are_closed_at_once() {
 /// Levels that are not served are told so in an answer they understand.
 #[test]
 fn an_unknown_protocol_level_is_refused_with_a_connack() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for (level, code) in [(0, 0x84), (2, 0x84), (3, 0x84), (6, 0x84), (0x7F, 0x84)] {
         let mut client = site.open(if level > 5 { 5 } else { 4 });
         client.send(&Connect { level, ..Connect::new(4, "id") }.bytes());
@@ -327,7 +328,7 @@ fn an_unknown_protocol_level_is_refused_with_a_connack() {
 /// a subscriber are connected who must not notice.
 #[test]
 fn packets_with_bytes_changed_disturb_nobody_else() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     let mut random = 0x9E37_79B9_7F4A_7C15_u64;
     let mut draw = move |below: usize| {
         random ^= random << 13;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use std::{fs, thread};
 
 use crate::kit::{PATIENCE, Site, now};
+use crate::transport::Transport;
 
 /// A running broker. Killed when dropped.
 pub(crate) struct Process {
@@ -20,11 +21,13 @@ pub(crate) struct Process {
 
 impl Process {
     /// With these lines in the section `limits`, below what `ulimit` says in bash.
-    pub(crate) fn start(name: &str, ulimit: &str, limits: &[&str]) -> Process {
+    pub(crate) fn start(via: Transport, name: &str, ulimit: &str, limits: &[&str]) -> Process {
         let address = free_address();
-        let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.yaml"));
+        let config =
+            PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{via:?}.yaml"));
         let mut file = fs::File::create(&config).unwrap();
-        writeln!(file, "listeners:\n  default:\n    type: tcp\n    bind: {address}").unwrap();
+        let listener = via.yaml();
+        writeln!(file, "listeners:\n  default: {{bind: '{address}', {listener}}}").unwrap();
         writeln!(file, "sys_interval: 0\nlimits:\n  connect-timeout: 10").unwrap();
         limits.iter().for_each(|line| writeln!(file, "  {line}").unwrap());
         let child = Command::new("bash")
@@ -34,7 +37,7 @@ impl Process {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let process = Process { child, config, site: Site::at(address) };
+        let process = Process { child, config, site: Site::at(address, via) };
         wait_until("the broker listens", || TcpStream::connect(address).is_ok());
         process
     }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::VIA;
 use crate::kit::{PATIENCE, Peer, Site, now};
 use crate::process::{Process, wait_until};
 use crate::raw::{self, BOTH, Connect, data, packet, publish_as};
@@ -32,7 +33,7 @@ fn dribble(peer: &mut Peer, bytes: impl Iterator<Item = u8>) -> Duration {
 /// Row 20: SlowITe, SlowTT.
 #[test]
 fn a_connection_that_says_nothing_is_closed_in_time() {
-    let site = Site::with_limits(|limits| limits.connect_timeout = 1_000);
+    let site = Site::with_limits(VIA, |limits| limits.connect_timeout = 1_000);
     let start = now();
     let mut silent = site.open(4);
     let mut half = site.open(5);
@@ -47,7 +48,7 @@ fn a_connection_that_says_nothing_is_closed_in_time() {
 /// Row 20: progress does not move the deadline.
 #[test]
 fn a_connect_that_dribbles_is_closed_in_time() {
-    let site = Site::with_limits(|limits| limits.connect_timeout = 1_000);
+    let site = Site::with_limits(VIA, |limits| limits.connect_timeout = 1_000);
     for level in BOTH {
         let connect = Connect::new(level, &"x".repeat(1_000)).bytes();
         let took = dribble(&mut site.open(level), connect.into_iter());
@@ -59,7 +60,7 @@ fn a_connect_that_dribbles_is_closed_in_time() {
 /// Row 21: only whole packets keep a connection alive.
 #[test]
 fn a_client_that_dribbles_is_silent_for_its_keep_alive() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     for level in BOTH {
         let connect = Connect { keep_alive: 1, ..Connect::new(level, "slow") };
         let mut client = site.client_by(&connect);
@@ -76,7 +77,7 @@ fn a_client_that_dribbles_is_silent_for_its_keep_alive() {
 /// Row 21: CVE-2020-13849. The broker has the last word on the keep alive.
 #[test]
 fn a_keep_alive_above_the_limit_is_lowered_or_refused() {
-    let site = Site::with_limits(|limits| limits.keep_alive_max = 1);
+    let site = Site::with_limits(VIA, |limits| limits.keep_alive_max = 1);
     for keep_alive in [0, 2, u16::MAX] {
         let mut old = site.open(4);
         old.send(&Connect { keep_alive, ..Connect::new(4, "idle") }.bytes());
@@ -92,7 +93,7 @@ fn a_keep_alive_above_the_limit_is_lowered_or_refused() {
 /// Row 19: who announces much and sends little costs little.
 #[test]
 fn announced_lengths_cost_no_memory() {
-    let broker = Process::start("announced", "", &[]);
+    let broker = Process::start(VIA, "announced", "", &[]);
     let before = broker.memory();
     let mut peers: Vec<Peer> = Vec::new();
     for number in 0..400 {
@@ -113,7 +114,7 @@ fn announced_lengths_cost_no_memory() {
 /// Row 11: refused clients leave neither memory nor descriptors behind.
 #[test]
 fn refused_connects_leak_nothing() {
-    let broker = Process::start("refused", "", &[]);
+    let broker = Process::start(VIA, "refused", "", &[]);
     let will = [data("id"), vec![3, 0x23, 0, 1], data("t"), data([b'x'; 4_096])].concat();
     let misplaced = Connect { flags: 0x06, payload: will, ..Connect::new(5, "") }.bytes();
     let cut = [data("id"), data("t"), vec![0xFF, 0xFF, 0]].concat();
@@ -139,7 +140,7 @@ fn refused_connects_leak_nothing() {
 /// Row 22: CVE-2021-41039.
 #[test]
 fn very_many_user_properties_take_little_time() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     let mut client = site.client(5, "properties");
     client.subscribe("many");
     let list = [0x26, 0, 1, b'a', 0, 1, b'b'].repeat(200_000);
@@ -159,7 +160,7 @@ fn very_many_user_properties_take_little_time() {
 /// Row 24: subscriptions are bounded for each client, and matching them is quick.
 #[test]
 fn subscriptions_above_the_limit_are_refused() {
-    let site = Site::with_limits(|limits| limits.subscriptions = 100);
+    let site = Site::with_limits(VIA, |limits| limits.subscriptions = 100);
     for level in BOTH {
         let code = if level == 5 { QUOTA_EXCEEDED } else { UNSPECIFIED };
         let mut client = site.client(level, "collector");
@@ -178,7 +179,7 @@ fn subscriptions_above_the_limit_are_refused() {
 /// Row 24: every way of wildcards through twelve levels.
 #[test]
 fn filters_with_wildcards_everywhere_are_matched_soon() {
-    let site = Site::start();
+    let site = Site::start(VIA);
     let mut client = site.client(4, "bomber");
     for pattern in 0..4_096_u32 {
         let level = |bit: u32| if pattern >> bit & 1 == 1 { "+" } else { "a" };
@@ -199,7 +200,7 @@ fn filters_with_wildcards_everywhere_are_matched_soon() {
 /// Row 28: retained messages are bounded, and an empty one makes room.
 #[test]
 fn retained_messages_above_the_limit_are_refused() {
-    let site = Site::with_limits(|limits| limits.retained_messages = 101); // one is $SYS
+    let site = Site::with_limits(VIA, |limits| limits.retained_messages = 101); // one is $SYS
     let keep = |level, topic: &str, payload: &[u8]| {
         publish_as(0x33, level, topic.as_bytes(), 1, &[], payload)
     };
@@ -226,7 +227,7 @@ fn retained_messages_above_the_limit_are_refused() {
 #[test]
 fn a_subscriber_that_never_reads_costs_its_queue_and_no_more() {
     let limits = ["queue-messages: 1000", "queue-bytes: 4mb"];
-    let broker = Process::start("deaf", "", &limits);
+    let broker = Process::start(VIA, "deaf", "", &limits);
     let mut deaf: Vec<Peer> = Vec::new();
     for level in BOTH {
         let mut peer = broker.site.client(level, &format!("deaf-{level}"));
@@ -257,7 +258,7 @@ fn a_subscriber_that_never_reads_costs_its_queue_and_no_more() {
 /// A publisher that never reads its acknowledgements is not read for ever.
 #[test]
 fn a_publisher_that_never_reads_costs_little() {
-    let broker = Process::start("mute", "", &[]);
+    let broker = Process::start(VIA, "mute", "", &[]);
     let before = broker.memory();
     for level in BOTH {
         let mut client = broker.site.client(level, "greedy");
@@ -274,7 +275,7 @@ fn a_publisher_that_never_reads_costs_little() {
 /// Row 34: the connections above the limit are told so, and places come back.
 #[test]
 fn connections_above_the_limit_are_refused_and_places_come_back() {
-    let site = Site::with_limits(|limits| limits.connections = 20);
+    let site = Site::with_limits(VIA, |limits| limits.connections = 20);
     for _ in 0..3 {
         let mut inside: Vec<Peer> =
             (0..20).map(|number| site.client(4, &format!("inside-{number}"))).collect();
@@ -309,7 +310,7 @@ fn all_connect(site: &Site, count: usize) -> bool {
 /// Row 34: connections that say nothing hold their places only until the deadline.
 #[test]
 fn silent_connections_give_their_places_back() {
-    let site = Site::with_limits(|limits| {
+    let site = Site::with_limits(VIA, |limits| {
         limits.connections = 20;
         limits.connect_timeout = 1_000;
     });
@@ -323,7 +324,7 @@ fn silent_connections_give_their_places_back() {
 /// Row 29: Mosquitto #948, nanomsg #152, EMQX #222.
 #[test]
 fn a_lack_of_descriptors_neither_spins_nor_ends_the_service() {
-    let broker = Process::start("descriptors", "ulimit -Sn 64; ulimit -Hn 64", &[]);
+    let broker = Process::start(VIA, "descriptors", "ulimit -Sn 64; ulimit -Hn 64", &[]);
     let mut inside = broker.site.client(4, "inside");
     inside.subscribe("inside");
     let mut flood: Vec<Peer> = (0..150).map(|_| broker.site.open(4)).collect();
@@ -353,7 +354,7 @@ fn a_lack_of_descriptors_neither_spins_nor_ends_the_service() {
 /// Row 34: clients that come and go quickly leave nothing behind.
 #[test]
 fn a_storm_of_connections_leaves_nothing() {
-    let broker = Process::start("storm", "", &[]);
+    let broker = Process::start(VIA, "storm", "", &[]);
     broker.site.check();
     let descriptors = broker.descriptors();
     let storm = |count: usize| {

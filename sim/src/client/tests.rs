@@ -23,8 +23,14 @@ struct Bench {
 
 impl Bench {
     fn new(version: ProtocolVersion, manners: Manners) -> Bench {
-        let client =
-            scenario::Client { client_id: Arc::from("c"), version, zone: 0, manners, user: None };
+        let client = scenario::Client {
+            client_id: Arc::from("c"),
+            version,
+            zone: 0,
+            manners,
+            user: None,
+            transport: crate::Transport::Tcp,
+        };
         let op = |action| Op { at_ms: 0, client: 0, action };
         let scenario =
             Scenario { ops: vec![op(publish(1, Qos::AtMostOnce))], ..Scenario::default() };

@@ -10,18 +10,22 @@ use std::sync::{Arc, Weak};
 use stormpetrel::config::{Admission, Authentication, Authorisation, Bind, Config, Listener};
 use stormpetrel::machine::{Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
-use stormpetrel::server::{self, Clock, Network, Shared};
+use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
 use turmoil::Sim;
 
 use super::violation;
-use crate::access::{Policy, rules};
+use crate::access::{Judge, Policy, rules};
+use crate::cryptography;
 use crate::dice::Dice;
 use crate::network::{SimNetwork, unix_millis};
-use crate::scenario::{Broker, Qos};
+use crate::scenario::{Broker, Qos, Scenario};
+use crate::transport::Transport;
 use crate::verdict::{Promise, Violation};
 
 /// Its name on the network.
 pub(super) const HOST: &str = "broker";
+/// The name of the plugin that is asked who may connect.
+const JUDGE: &str = "judge";
 
 type SimShared = Shared<<SimNetwork as Network>::Accepted>;
 
@@ -63,18 +67,20 @@ impl Brokers {
 /// Adds the broker's host.
 pub(super) fn add(
     sim: &mut Sim<'static>,
-    seed: u64,
-    broker: &Broker,
+    scenario: &Scenario,
     network: &SimNetwork,
     brokers: &Brokers,
 ) {
-    let (config, network, brokers) = (config(broker), network.clone(), brokers.clone());
+    let seed = scenario.seed;
+    let (config, network, brokers) = (config(scenario), network.clone(), brokers.clone());
+    let mut plugins = Plugins::default().with_cryptography(cryptography::simulated());
+    plugins.register(JUDGE, Judge(scenario.broker.opinions.clone()));
     let starts = Cell::new(0);
     sim.host(HOST, move || {
         let mut dice = Dice::new(seed, "machine", starts.get());
         starts.set(starts.get() + 1);
         let (seed, workers) = (dice.seed(), 1 + u16::from(dice.chance(300)));
-        serve(network.clone(), config.clone(), seed, workers, brokers.clone())
+        serve(network.clone(), config.clone(), seed, workers, brokers.clone(), plugins.clone())
     });
 }
 
@@ -85,20 +91,35 @@ async fn serve(
     seed: Seed,
     workers: u16,
     brokers: Brokers,
+    plugins: Plugins,
 ) -> turmoil::Result {
     if let Some(policy) = &*brokers.policy.borrow() {
         config.authorisation = vec![Authorisation::Rules(rules(policy))];
     }
     let clock = Clock::starting_at(Timestamp(unix_millis()));
-    let shared = server::shared(&config, seed, clock, workers)?;
+    let shared = server::shared_with(&config, &plugins, seed, clock, workers)?;
     brokers.started.borrow_mut().push(Arc::downgrade(&shared));
     Ok(server::run(network, &config, shared).await?)
 }
 
-fn config(broker: &Broker) -> Config {
-    let listener = Listener::tcp("default", Bind { host: None, port: Bind::DEFAULT_PORT });
+/// One for each transport that a client uses, and the plain one.
+fn listeners(scenario: &Scenario) -> Vec<Listener> {
+    let is_used = |transport: &Transport| {
+        let mut used = scenario.clients.iter().map(|client| client.transport);
+        *transport == Transport::Tcp || used.any(|used| used == *transport)
+    };
+    let listener = |transport: Transport| Listener {
+        is_websocket: transport.is_websocket(),
+        certificates: transport.is_encrypted().then(cryptography::certificates),
+        ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })
+    };
+    Transport::ALL.into_iter().filter(is_used).map(listener).collect()
+}
+
+fn config(scenario: &Scenario) -> Config {
+    let broker = &scenario.broker;
     Config {
-        listeners: vec![listener],
+        listeners: listeners(scenario),
         sys_interval: broker.sys_interval_s,
         session_expiry: broker.session_expiry_s,
         disconnect_delay: None,
@@ -110,13 +131,17 @@ fn config(broker: &Broker) -> Config {
         limits: limits(broker),
         // The oracle knows nothing of addresses.
         admission: Admission::unlimited(),
-        authentication: vec![Authentication::Anonymous { is_allowed: true }],
+        authentication: vec![match broker.opinions.is_empty() {
+            true => Authentication::Anonymous { is_allowed: true },
+            false => Authentication::Named(JUDGE.to_owned()),
+        }],
         authorisation: broker
             .policies
             .first()
             .map(|policy| Authorisation::Rules(rules(policy)))
             .into_iter()
             .collect(),
+        ..Config::default()
     }
 }
 

@@ -44,7 +44,11 @@ impl Liveness {
         let turn = |index: ClientIndex| {
             let id = &clients[index].client_id;
             // 3.1 lets nobody in without a client id.
-            let is_kept_out = id.is_empty() && clients[index].version == ProtocolVersion::V31;
+            let is_nameless = id.is_empty() && clients[index].version == ProtocolVersion::V31;
+            let mut opinions = scenario.broker.opinions.iter();
+            let opinion = opinions.find(|o| Some(&o.user) == clients[index].user.as_ref());
+            let timeout_ms = scenario.broker.connect_timeout_ms.unwrap_or(u64::MAX);
+            let is_kept_out = is_nameless || opinion.is_some_and(|o| !o.lets_in(timeout_ms));
             let is_first = !clients[..index].iter().any(|other| other.client_id == *id);
             Turn { is_done: is_kept_out || (!is_first && !id.is_empty()), ..Turn::default() }
         };

@@ -5,12 +5,13 @@
 //! also meet framing, back pressure, half-open connections, timeouts, start and stop. One host
 //! is the broker, a few others ("zones") have the clients' connections. `stage.rs` is the loop
 //! around turmoil, `broker.rs` the host of the broker, `faults.rs` what goes wrong, `liveness.rs`
-//! the phase after, `wire.rs` one connection as its client's host has it, `arrivals.rs` when
+//! the phase after, `wire.rs` one connection as its client's host has it, `layers.rs` what its MQTT travels in, `arrivals.rs` when
 //! requests reach the broker.
 
 mod arrivals;
 mod broker;
 mod faults;
+mod layers;
 mod liveness;
 mod stage;
 mod wire;

@@ -21,12 +21,14 @@ use turmoil::Sim;
 use super::arrivals::OnTheWay;
 use super::broker::{self, Brokers};
 use super::faults;
+use super::layers::Layers;
 use super::liveness::Liveness;
 use super::wire::{Leave, Shared, Wire, carry};
 use super::{Tear, panicked, violation};
 use crate::chaos::Chaos;
 use crate::client::{Client, Effect, Topics, World};
 use crate::codec::malformed;
+use crate::cryptography::{self, TlsClients};
 use crate::dice::Dice;
 use crate::history::{History, Saw, What};
 use crate::link::Links;
@@ -60,6 +62,8 @@ pub(super) struct Stage<'s> {
     /// The connection that each client is on.
     pub(super) wires: Vec<Option<Wire>>,
     next_connection: u64,
+    /// Those of all clients, if any comes through TLS.
+    tls_clients: Option<TlsClients>,
     pub(super) on_the_way: OnTheWay,
     /// The broker was told to stop, and has had no turn since then.
     pub(super) is_stop_unheard: bool,
@@ -91,14 +95,16 @@ struct Arrivals {
 
 impl<'s> Stage<'s> {
     pub(super) fn new(scenario: &'s Scenario, tear: Option<Tear>, watch: &'s Watch) -> Stage<'s> {
+        cryptography::begin(scenario.seed);
         let mut sim = builder(scenario).build();
         let brokers = Brokers::default();
         let network = SimNetwork::new(scenario.seed, chaos(scenario));
         network.links().bound_pulls(scenario.weather.pull_bytes_max);
-        broker::add(&mut sim, scenario.seed, &scenario.broker, &network, &brokers);
+        broker::add(&mut sim, scenario, &network, &brokers);
         let zones = scenario.clients.iter().map(|client| client.zone + 1).max().unwrap_or(0);
         let of_clients = network.of_clients();
         let zones = (0..zones).map(|number| add_zone(&mut sim, number, &of_clients)).collect();
+        let is_encrypted = scenario.clients.iter().any(|client| client.transport.is_encrypted());
         let clients = scenario.clients.iter().enumerate();
         Stage {
             scenario,
@@ -113,6 +119,7 @@ impl<'s> Stage<'s> {
             clients: clients.map(|(index, client)| Client::new(index, client)).collect(),
             wires: scenario.clients.iter().map(|_| None).collect(),
             next_connection: 0,
+            tls_clients: is_encrypted.then(TlsClients::new),
             on_the_way: OnTheWay::default(),
             is_stop_unheard: false,
             tear,
@@ -276,7 +283,10 @@ impl<'s> Stage<'s> {
         self.on_the_way.open(connection, index);
         let client = &self.scenario.clients[index];
         let tear = self.tear.take_if(|tear| tear.client == index);
-        let wire = Wire::new(connection, client.version, tear);
+        let dice = Dice::new(self.scenario.seed, "layers", connection);
+        let layers = Layers::new(client.transport, self.tls_clients.as_ref(), dice);
+        let port = client.transport.port();
+        let wire = Wire::new(connection, client.version, (layers, port), tear);
         if self.sim.is_host_running(broker::HOST) {
             let arrivals = &self.zones[client.zone].arrivals;
             arrivals.queue.borrow_mut().push_back(wire.shared());

@@ -14,10 +14,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use stormpetrel::config::Bind;
 use stormpetrel::mqtt::wire::{Packet, encoded_bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::layers::Layers;
 use super::{Tear, broker};
 use crate::codec::{decode, encode};
 use crate::history::ClosedBy;
@@ -46,8 +46,16 @@ pub(super) struct Wire {
 /// A connection, for its task.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// MQTT that is not sent yet, or not wrapped.
     outgoing: BytesMut,
     incoming: BytesMut,
+    /// What the MQTT travels in; none: nothing.
+    layers: Option<Box<Layers>>,
+    /// What is wrapped and not sent.
+    wrapped: BytesMut,
+    /// What came that no broker may send, in words.
+    nonsense: Option<String>,
+    port: u16,
     leaves: Option<Leave>,
     /// Whether the broker's host has let it in.
     is_open: bool,
@@ -71,8 +79,16 @@ pub(super) enum Leave {
 }
 
 impl Wire {
-    pub(super) fn new(number: u64, version: ProtocolVersion, tear: Option<Tear>) -> Wire {
-        let shared = Rc::new(RefCell::new(Shared { number, tear, ..Shared::default() }));
+    /// A connection that is to be opened to that port, in these layers if there are any.
+    pub(super) fn new(
+        number: u64,
+        version: ProtocolVersion,
+        (layers, port): (Option<Layers>, u16),
+        tear: Option<Tear>,
+    ) -> Wire {
+        let layers = layers.map(Box::new);
+        let shared = Shared { number, port, layers, tear, ..Shared::default() };
+        let shared = Rc::new(RefCell::new(shared));
         Wire { number, version, undecoded: Bytes::new(), is_orphan: false, shared }
     }
 
@@ -96,7 +112,8 @@ impl Wire {
 
     /// Bytes that are not sent yet.
     pub(super) fn unsent(&self) -> usize {
-        self.shared.borrow().outgoing.len()
+        let shared = self.shared.borrow();
+        shared.outgoing.len() + shared.wrapped.len()
     }
 
     pub(super) fn leave(&self, how: Leave) {
@@ -116,6 +133,9 @@ impl Wire {
 
     /// The next packet that came; or what is wrong with it, in words.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, String> {
+        if let Some(words) = self.shared.borrow_mut().nonsense.take() {
+            return Err(words);
+        }
         let arrived = self.shared.borrow_mut().incoming.split();
         if !arrived.is_empty() {
             let before = std::mem::take(&mut self.undecoded);
@@ -179,13 +199,14 @@ impl Shared {
     /// Carries bytes both ways. Ready when it is over.
     fn poll(&mut self, stream: &mut SimStream, context: &mut Context<'_>) -> Poll<()> {
         self.waker = Some(context.waker().clone());
+        self.wrap(stream);
         match self.leaves {
             Some(Leave::Abandon) => {
                 stream.link().kill();
                 return Poll::Ready(());
             }
             Some(Leave::Cut(bytes)) => {
-                self.outgoing.truncate(bytes);
+                self.sending().truncate(bytes);
                 // What the network does not take now is lost with the connection.
                 let _ = self.poll_write(stream, context);
                 return Poll::Ready(());
@@ -193,25 +214,46 @@ impl Shared {
             Some(Leave::Close) | None => {}
         }
         let written = self.poll_write(stream, context);
-        if self.leaves == Some(Leave::Close) && self.outgoing.is_empty() {
+        if self.leaves == Some(Leave::Close) && self.outgoing.is_empty() && self.wrapped.is_empty()
+        {
             return Poll::Ready(());
         }
         if written.is_err() && self.leaves.is_some() {
             return Poll::Ready(());
         }
-        if self.is_paused {
+        // A handshake goes on whether or not its client takes anything.
+        if self.is_paused && self.layers.as_ref().is_none_or(|layers| layers.is_open()) {
             return Poll::Pending;
         }
-        self.poll_read(stream, context)
+        let read = self.poll_read(stream, context);
+        if self.layers.is_some() && read.is_pending() {
+            self.wrap(stream); // answers to what came
+            let _ = self.poll_write(stream, context);
+        }
+        read
+    }
+
+    /// Wraps what is to be sent.
+    fn wrap(&mut self, stream: &SimStream) {
+        if let Some(layers) = &mut self.layers {
+            layers.wrap(&mut self.outgoing, &mut self.wrapped, stream.link());
+        }
+    }
+
+    /// What goes to the network as it is.
+    fn sending(&mut self) -> &mut BytesMut {
+        if self.layers.is_some() { &mut self.wrapped } else { &mut self.outgoing }
     }
 
     fn poll_write(&mut self, stream: &mut SimStream, context: &mut Context<'_>) -> io::Result<()> {
-        while !self.outgoing.is_empty() {
-            match Pin::new(&mut *stream).poll_write(context, &self.outgoing) {
-                Poll::Ready(Ok(bytes)) => drop(self.outgoing.split_to(bytes)),
+        let sending = self.sending();
+        while !sending.is_empty() {
+            match Pin::new(&mut *stream).poll_write(context, sending) {
+                Poll::Ready(Ok(bytes)) => drop(sending.split_to(bytes)),
                 Poll::Ready(Err(error)) => {
                     // What came before is read first: the broker may have said why.
                     self.outgoing.clear();
+                    self.wrapped.clear();
                     return Err(error);
                 }
                 Poll::Pending => break,
@@ -226,7 +268,10 @@ impl Shared {
             let mut buffer = ReadBuf::new(&mut buffer);
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    self.incoming.extend_from_slice(buffer.filled());
+                    if self.take(buffer.filled()) {
+                        self.ended = Some(ClosedBy::Broker);
+                        return Poll::Ready(());
+                    }
                 }
                 Poll::Ready(_) => {
                     let by_network = stream.link().is_reset();
@@ -238,12 +283,33 @@ impl Shared {
             }
         }
     }
+
+    /// Takes what came; whether the broker has said goodbye in it.
+    fn take(&mut self, came: &[u8]) -> bool {
+        let Some(layers) = &mut self.layers else {
+            self.incoming.extend_from_slice(came);
+            return false;
+        };
+        if let Err(words) = layers.unwrap(came, &mut self.incoming) {
+            self.nonsense = Some(words);
+        }
+        layers.is_over()
+    }
+
+    /// Says goodbye in what the MQTT travels in.
+    fn say_goodbye(&mut self, stream: &SimStream) {
+        if let Some(layers) = &mut self.layers {
+            layers.say_goodbye(&mut self.wrapped, stream.link());
+        }
+    }
 }
 
 /// Opens the connection of a host with that address and carries its bytes until it is over.
 pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<Shared>>) {
     let mut stream = {
-        let mut connect = pin!(tokio::time::timeout(CONNECT_TIMEOUT, connect(&network, host)));
+        let port = shared.borrow().port;
+        let connecting = connect(&network, host, port);
+        let mut connect = pin!(tokio::time::timeout(CONNECT_TIMEOUT, connecting));
         let connected = poll_fn(|context| {
             if shared.borrow_mut().poll_left(context).is_ready() {
                 return Poll::Ready(None);
@@ -260,22 +326,28 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
         }
     };
     stream.link().number(shared.borrow().number);
+    if shared.borrow().layers.is_some() {
+        stream.link().wrap();
+    }
     shared.borrow_mut().is_open = true;
     if let Some(tear) = shared.borrow().tear {
         stream.link().tear(tear.end(), tear.bytes);
     }
     poll_fn(|context| shared.borrow_mut().poll(&mut stream, context)).await;
-    if shared.borrow().leaves == Some(Leave::Close) {
+    // Whoever is told goodbye in a WebSocket or in TLS says it too.
+    let is_told = shared.borrow().layers.as_ref().is_some_and(|layers| layers.is_over());
+    if shared.borrow().leaves == Some(Leave::Close) || is_told {
+        shared.borrow_mut().say_goodbye(&stream);
         // Late or not, there is nothing more to do.
-        let _ = tokio::time::timeout(LEAVE_TIMEOUT, leave(&mut stream)).await;
+        let _ = tokio::time::timeout(LEAVE_TIMEOUT, leave(&mut stream, &shared)).await;
     }
 }
 
-async fn connect(network: &SimNetwork, host: IpAddr) -> io::Result<SimStream> {
+async fn connect(network: &SimNetwork, host: IpAddr, port: u16) -> io::Result<SimStream> {
     if network.links().is_cut_off(host) {
         return std::future::pending().await;
     }
-    let stream = network.connect(broker::HOST, Bind::DEFAULT_PORT).await?;
+    let stream = network.connect(broker::HOST, port).await?;
     if stream.link().is_dead() {
         // The network was lost while the connection was being opened.
         return std::future::pending().await;
@@ -285,7 +357,13 @@ async fn connect(network: &SimNetwork, host: IpAddr) -> io::Result<SimStream> {
 
 /// Closes its half and waits for the broker to close its own: a close with bytes unread is a
 /// reset, which could take the last ones away from the broker.
-async fn leave(stream: &mut SimStream) {
+async fn leave(stream: &mut SimStream, shared: &RefCell<Shared>) {
+    let written = poll_fn(|context| {
+        let shared = &mut *shared.borrow_mut();
+        let written = shared.poll_write(stream, context);
+        if written.is_err() || shared.wrapped.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    });
+    written.await;
     let _ = poll_fn(|context| Pin::new(&mut *stream).poll_shutdown(context)).await;
     let mut buffer = [0; READ_BYTES];
     poll_fn(|context| {

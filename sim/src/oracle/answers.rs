@@ -3,7 +3,7 @@
 //! connections than allowed.
 
 use super::facts::{Connection, Ordinal, Request, Wish};
-use super::greeting::must_refuse;
+use super::greeting::{is_kept_out, may_be_a_strangers, must_refuse};
 use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
 use super::{Case, Wrong, topic};
 use crate::access;
@@ -12,6 +12,8 @@ use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
 
 const CLIENT_ID_NOT_VALID: u8 = 0x85;
+const BAD_CREDENTIALS: u8 = 0x86;
+const NOT_AUTHORIZED: u8 = 0x87;
 const SERVER_UNAVAILABLE: u8 = 0x88;
 const TOPIC_NAME_INVALID: u8 = 0x90;
 const PACKET_TOO_LARGE: u8 = 0x95;
@@ -138,6 +140,8 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
         SERVER_UNAVAILABLE => is_stopping || (!is_v5 && is_full),
         QUOTA_EXCEEDED => is_v5 && is_full,
         PACKET_TOO_LARGE => is_v5 && (is_small || broker.packet_bytes.is_some()),
+        BAD_CREDENTIALS => is_v5 && is_kept_out(case, place),
+        NOT_AUTHORIZED => may_be_a_strangers(case, place) || (!is_v5 && is_kept_out(case, place)),
         _ => false,
     };
     if !is_right {

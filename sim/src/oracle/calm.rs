@@ -1,7 +1,8 @@
 //! Which connections nothing disturbs: what was sent on these arrives, and within a known time.
 
 use super::facts::{Facts, Ordinal, SLACK_MS};
-use crate::scenario::{AckPolicy, Action, ClientIndex, FaultKind, Manners, Op};
+use crate::scenario::{AckPolicy, Action, Client, ClientIndex, FaultKind, Manners, Op};
+use crate::transport::{HANDSHAKE_TRIPS, Transport};
 
 /// Milliseconds that a broker may take to do what it does at once.
 const HANDLING_MS: u64 = 1_000;
@@ -18,6 +19,8 @@ pub(super) struct Calm {
     pub(super) slowest_ms: u64,
     /// Milliseconds that it takes to hand over by a few bytes all that waits.
     in_parts_ms: u64,
+    /// Milliseconds that a connection may take until what was asked on it passes.
+    handshake_ms: u64,
 }
 
 impl Calm {
@@ -52,7 +55,11 @@ impl Calm {
         }
         let spike = if weather.spikes > 0 { 10 } else { 1 };
         let in_parts_ms = if weather.pull_bytes_max.is_some() { 2_000 } else { 0 };
-        Calm { clients, slowest_ms: weather.latency_max_ms * spike, in_parts_ms }
+        let slowest_ms = weather.latency_max_ms * spike;
+        let is_wrapped = |client: &Client| client.transport != Transport::Tcp;
+        let shakes_hands = !facts.is_exact && scenario.clients.iter().any(is_wrapped);
+        let handshake_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };
+        Calm { clients, slowest_ms, in_parts_ms, handshake_ms }
     }
 
     /// Whether nothing keeps packets from this client.
@@ -72,7 +79,8 @@ impl Calm {
 
     /// When something that a client asked then has surely been answered, in milliseconds.
     pub(super) fn answered_by(&self, facts: &Facts<'_>, asked: Ordinal) -> u64 {
-        facts.ms(asked).saturating_add(2 * self.slowest_ms + HANDLING_MS + SLACK_MS)
+        let passes = facts.ms(asked).saturating_add(self.handshake_ms);
+        passes.saturating_add(2 * self.slowest_ms + HANDLING_MS + SLACK_MS)
     }
 }
 

@@ -102,6 +102,7 @@ mod tests {
             zone: 0,
             manners: Manners::default(),
             user: None,
+            transport: crate::Transport::Tcp,
         };
         let scenario = Scenario { clients: vec![client("p"), client("s")], ..Scenario::default() };
         let mut history = History::default();

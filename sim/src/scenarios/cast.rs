@@ -47,6 +47,7 @@ impl Cast {
             zone: index % 3,
             manners,
             user: None,
+            transport: crate::Transport::Tcp,
         });
         index
     }

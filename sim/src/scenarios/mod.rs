@@ -11,6 +11,7 @@ mod limits;
 mod retained;
 mod sessions;
 mod swarm;
+mod transports;
 mod wills;
 
 use crate::network_level;
@@ -93,6 +94,14 @@ named! {
         "Clients of both versions publish below $SYS, and leave a will there.";
     "rights-reloaded" access::reloaded,
         "Rules take rights away and give them back while clients are there, and while one is away.";
+    "slow-verdicts" access::slow_verdicts,
+        "Who may connect is decided late, or never, while others come and go.";
+    "wrong-user" access::wrong_user,
+        "Other users, and nobody, try to take a session over from the user who proved to be its owner.";
+    "bad-network" transports::bad_network,
+        "Clients in TLS and WebSocket are held, cut, left half open and lose their broker.";
+    "broken-handshakes" transports::broken_handshakes,
+        "Handshakes of TLS and WebSocket break off, come too late, or are followed by nothing.";
     "crash" broker::crash,
         "The broker crashes under load and comes back at once, then much later.";
     "clean-stop" broker::clean_stop,

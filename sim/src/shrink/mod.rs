@@ -168,6 +168,7 @@ mod tests {
             zone: index % 2,
             manners: Manners { aliases: true, ..Manners::default() },
             user: None,
+            transport: crate::Transport::Tcp,
         };
         let op = |index: u64| {
             let action = match index % 5 {

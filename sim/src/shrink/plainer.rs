@@ -12,6 +12,7 @@ use crate::scenario::{
     Action, Broker, Client, Connect, Fault, FaultKind, Manners, Op, ProtocolVersion, Publish, Qos,
     Scenario, Subscribe, Subscription, Weather,
 };
+use crate::transport::Transport;
 
 /// One change. Does nothing where it does not apply.
 pub(super) enum Edit {
@@ -80,6 +81,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.broker.sys_interval_s = None,
     |s| s.clients.iter_mut().for_each(|client| client.manners = Manners::default()),
     |s| s.clients.iter_mut().for_each(|client| client.zone = 0),
+    |s| s.clients.iter_mut().for_each(|client| client.transport = Transport::Tcp),
     |s| s.safety_ms = s.safety_ms.min(last_ms(s) + 1_000),
     |s| s.safety_ms = (s.safety_ms / 2).max(last_ms(s) + 1),
 ];
@@ -99,6 +101,7 @@ const CLIENT: &[fn(&mut Client)] = &[
     |c| c.version = ProtocolVersion::V5,
     |c| c.zone = 0,
     |c| c.user = None,
+    |c| c.transport = Transport::Tcp,
 ];
 
 const FAULT: &[fn(&mut Fault)] = &[|fault| match &mut fault.kind {

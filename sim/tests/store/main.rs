@@ -3,3 +3,4 @@
 mod damage;
 mod life;
 mod power;
+mod random;

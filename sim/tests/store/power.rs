@@ -53,18 +53,37 @@ fn check(disk: &SimDisk, told: Told, what: &str) {
     drop(log);
 }
 
-/// It goes on: what it found becomes durable, and so does what comes then.
-fn check_next_life(disk: &SimDisk, what: &str) {
-    let (mut log, recovered, _) = open(disk.boot());
-    block_on(async {
-        push(&mut log, 2);
-        log.write().await.expect("a disk that works");
-        log.sync().await.expect("a disk that works");
-    });
-    disk.cut_power(Survivors::Nothing);
-    let (_, after, seen) = open(disk.boot());
-    assert_eq!(after.last.0, recovered.last.0 + 2, "{what}");
-    assert_eq!(seen.gaps, [], "{what}");
+/// It goes on, until the power goes once more: what it found and what comes then is as durable.
+fn check_next_life(disk: &SimDisk, told: Told, what: &str) {
+    for operations in 0.. {
+        let disk = disk.copy();
+        let (mut log, recovered, _) = open(disk.boot());
+        disk.change_weather(|weather| weather.dies_after = Some(operations));
+        let mut told = Told { handed_in: recovered.last.0, ..told };
+        let outcome = block_on(async {
+            log.write().await?;
+            log.sync().await?;
+            told.durable = log.durable().0;
+            assert_eq!(told.durable, recovered.last.0, "{what}: what was found is durable");
+            push(&mut log, 2);
+            told.handed_in += 2;
+            log.write().await?;
+            log.sync().await?;
+            told.durable = log.durable().0;
+            io::Result::Ok(())
+        });
+        drop(log);
+        disk.change_weather(|weather| weather.dies_after = None);
+        let all = Survivors::First(disk.unsynced());
+        for survivors in [Survivors::Nothing, Survivors::First(1), all, Survivors::Torn(500)] {
+            let copy = disk.copy();
+            copy.cut_power(survivors);
+            check(&copy, told, &format!("{what}, then {operations} more, {survivors:?}"));
+        }
+        if outcome.is_ok() {
+            break;
+        }
+    }
 }
 
 #[test]
@@ -83,11 +102,13 @@ fn no_power_cut_loses_what_was_durable_or_invents_anything() {
             copy.cut_power(survivors);
             let what = format!("after {operations} operations, {survivors:?}");
             check(&copy, told, &what);
-            check_next_life(&copy, &what);
+            check_next_life(&copy, told, &what);
             cuts += 1;
         }
         // The process alone may die, too.
-        check(&disk, told, &format!("after {operations} operations, a kill"));
+        let what = format!("after {operations} operations, a kill");
+        check(&disk, told, &what);
+        check_next_life(&disk, told, &what);
         if outcome.is_ok() {
             break;
         }

@@ -4,7 +4,7 @@
 //! absent has a byte before it that says so. A new kind of record gets a new tag; the fields of
 //! a tag never change.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::{Body, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting};
 use crate::machine::Timestamp;
@@ -32,7 +32,7 @@ pub(super) mod tag {
 
 impl Record {
     /// Appends the record's bytes.
-    pub fn encode(&self, out: &mut BytesMut) {
+    pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Record::Session(state) => {
                 out.put_u8(tag::SESSION);
@@ -89,20 +89,20 @@ impl Record {
     }
 }
 
-fn begin(tag: u8, session: SessionUid, out: &mut BytesMut) {
+fn begin(tag: u8, session: SessionUid, out: &mut Vec<u8>) {
     out.put_u8(tag);
     uid(session, out);
 }
 
-fn uid(session: SessionUid, out: &mut BytesMut) {
+fn uid(session: SessionUid, out: &mut Vec<u8>) {
     out.put_u64_le(session.0.0);
 }
 
-fn timestamp(at: Timestamp, out: &mut BytesMut) {
+fn timestamp(at: Timestamp, out: &mut Vec<u8>) {
     out.put_u64_le(at.0);
 }
 
-fn option<T>(value: Option<T>, out: &mut BytesMut, put: impl FnOnce(T, &mut BytesMut)) {
+fn option<T>(value: Option<T>, out: &mut Vec<u8>, put: impl FnOnce(T, &mut Vec<u8>)) {
     out.put_u8(u8::from(value.is_some()));
     if let Some(value) = value {
         put(value, out);
@@ -110,12 +110,12 @@ fn option<T>(value: Option<T>, out: &mut BytesMut, put: impl FnOnce(T, &mut Byte
 }
 
 /// Bytes with their length before them.
-fn data(bytes: &[u8], out: &mut BytesMut) {
+fn data(bytes: &[u8], out: &mut Vec<u8>) {
     out.put_u32_le(length(bytes.len()));
     out.put_slice(bytes);
 }
 
-fn list<T>(items: &[T], out: &mut BytesMut, put: impl Fn(&T, &mut BytesMut)) {
+fn list<T>(items: &[T], out: &mut Vec<u8>, put: impl Fn(&T, &mut Vec<u8>)) {
     out.put_u32_le(length(items.len()));
     items.iter().for_each(|item| put(item, out));
 }
@@ -124,7 +124,7 @@ fn length(length: usize) -> u32 {
     u32::try_from(length).expect("nothing that came in a packet is that long")
 }
 
-fn session_state(state: &SessionState, out: &mut BytesMut) {
+fn session_state(state: &SessionState, out: &mut Vec<u8>) {
     uid(state.session, out);
     data(state.client_id.as_bytes(), out);
     option(state.user.as_deref(), out, |user, out| data(user.as_bytes(), out));
@@ -141,7 +141,7 @@ fn session_state(state: &SessionState, out: &mut BytesMut) {
     list(&state.unfinished, out, |id, out| out.put_u16_le(id.get()));
 }
 
-fn will(will: &Will, out: &mut BytesMut) {
+fn will(will: &Will, out: &mut Vec<u8>) {
     data(will.topic.as_bytes(), out);
     data(&will.payload, out);
     out.put_u8(will.qos.number());
@@ -150,7 +150,7 @@ fn will(will: &Will, out: &mut BytesMut) {
     properties(&will.properties, out);
 }
 
-fn subscription(subscribed: &Subscribed, out: &mut BytesMut) {
+fn subscription(subscribed: &Subscribed, out: &mut Vec<u8>) {
     data(subscribed.filter.to_string().as_bytes(), out);
     out.put_u8(options(subscribed.options));
     out.put_u32_le(subscribed.id.map_or(0, |id| id.get()));
@@ -174,7 +174,7 @@ fn options(options: SubscriptionOptions) -> u8 {
         | handling << 4
 }
 
-fn message_record(taken: &Taken, out: &mut BytesMut) {
+fn message_record(taken: &Taken, out: &mut Vec<u8>) {
     match &taken.message {
         Body::Here(body) => {
             out.put_u8(1);
@@ -203,7 +203,7 @@ fn message_record(taken: &Taken, out: &mut BytesMut) {
     list(&taken.deliveries, out, waiting);
 }
 
-fn message(message: &Message, out: &mut BytesMut) {
+fn message(message: &Message, out: &mut Vec<u8>) {
     data(message.topic.as_bytes(), out);
     data(&message.payload, out);
     out.put_u8(message.qos.number());
@@ -211,7 +211,7 @@ fn message(message: &Message, out: &mut BytesMut) {
     option(message.properties.as_deref(), out, properties);
 }
 
-fn properties(properties: &MessageProperties, out: &mut BytesMut) {
+fn properties(properties: &MessageProperties, out: &mut Vec<u8>) {
     option(properties.payload_is_text, out, |is_text, out| out.put_u8(u8::from(is_text)));
     option(properties.expiry, out, |secs, out| out.put_u32_le(secs));
     option(properties.content_type.as_ref(), out, |text, out| data(text.as_bytes(), out));
@@ -223,7 +223,7 @@ fn properties(properties: &MessageProperties, out: &mut BytesMut) {
     });
 }
 
-fn waiting(waiting: &Waiting, out: &mut BytesMut) {
+fn waiting(waiting: &Waiting, out: &mut Vec<u8>) {
     uid(waiting.session, out);
     out.put_u64_le(waiting.number);
     out.put_u8(waiting.qos.number());

@@ -1,6 +1,6 @@
 //! Records and their bytes.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::*;
 use crate::mqtt::message::{Holders, MessageProperties};
@@ -136,9 +136,9 @@ fn samples() -> Vec<Record> {
 }
 
 fn bytes_of(record: &Record) -> Bytes {
-    let mut bytes = BytesMut::new();
+    let mut bytes = Vec::new();
     record.encode(&mut bytes);
-    bytes.freeze()
+    bytes.into()
 }
 
 #[test]

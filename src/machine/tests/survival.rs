@@ -1,6 +1,5 @@
 //! What survives: what waits until records are durable, and that records come to the same state.
 
-use bytes::BytesMut;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -34,9 +33,9 @@ impl Log {
         let last = machine.poll_records(&mut self.taken);
         let first = last.0 - self.taken.len() as u64;
         for (record, lsn) in self.taken.drain(..).zip(first + 1..) {
-            let mut bytes = BytesMut::new();
+            let mut bytes = Vec::new();
             record.encode(&mut bytes);
-            self.records.push((Lsn(lsn), bytes.freeze()));
+            self.records.push((Lsn(lsn), bytes.into()));
         }
         last
     }

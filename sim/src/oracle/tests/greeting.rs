@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::tale::{A, B, C, Tale};
 use super::{fine, planted, planted_with_arrivals};
+use crate::access::Opinion;
 use crate::history::{ClosedBy, Granted, Saw};
 use crate::scenario::{Broker, Connect, ProtocolVersion};
 
@@ -88,6 +89,40 @@ fn who_must_be_refused_is() {
     fine(|tale| old(tale).connects_with(A, |connect| connect.keep_alive_s = 10));
     planted("C11 let-in-against-the-rules", |tale| {
         old(tale).connects_with(A, |connect| connect.keep_alive_s = 11)
+    });
+}
+
+#[test]
+fn users_come_in_whom_the_plugin_knows() {
+    let user = |tale: Tale, user: &'static str| {
+        tale.given(|scenario| {
+            let opinion = |user: &str, after_ms, is_proven| Opinion {
+                user: Arc::from(user),
+                after_ms,
+                is_proven,
+            };
+            scenario.broker.opinions = vec![
+                opinion("good", Some(3), true),
+                opinion("bad", Some(3), false),
+                opinion("late", Some(10_000), true),
+                opinion("never", None, true),
+            ];
+            scenario.clients[A].user = Some(Arc::from(user));
+            scenario.clients[B].client_id = scenario.clients[A].client_id.clone();
+        })
+    };
+    fine(|tale| user(tale, "good").connects(A));
+    fine(|tale| user(tale, "bad").knocks(A, |_| {}).refused(A, 0x86));
+    for name in ["bad", "late", "never"] {
+        planted("C11 let-in-against-the-rules", |tale| user(tale, name).connects(A));
+    }
+    planted("I9 refused-for-no-reason", |tale| {
+        user(tale, "good").knocks(A, |_| {}).refused(A, 0x86)
+    });
+    // Whoever gives the client id of somebody that is proven may be refused, and nobody else.
+    fine(|tale| user(tale, "good").knocks(B, |_| {}).refused(B, 0x87));
+    planted("I9 refused-for-no-reason", |tale| {
+        user(tale, "bad").knocks(B, |_| {}).refused(B, 0x87)
     });
 }
 

@@ -50,6 +50,7 @@ impl Tale {
             zone: 0,
             manners: Manners::default(),
             user: None,
+            transport: crate::Transport::Tcp,
         };
         let scenario = Scenario {
             clients: vec![client("a"), client("b"), client("c")],

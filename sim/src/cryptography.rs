@@ -1,0 +1,173 @@
+//! TLS whose every byte comes from the seed of a run: randomness, key exchanges, and what time
+//! it is.
+//!
+//! The library keeps its ciphers; only what it would draw from the operating system is replaced.
+//! Certificates are Ed25519, whose signatures draw nothing. Both ends of a connection use this.
+//! Worth nothing as cryptography.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::agreement::{PrivateKey, UnparsedPublicKey, X25519, agree};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use stormpetrel::config::Certificates;
+use stormpetrel::server::Cryptography;
+use tokio_rustls::rustls::crypto::{
+    ActiveKeyExchange, CryptoProvider, GetRandomFailed, SecureRandom, SharedSecret,
+    SupportedKxGroup, aws_lc_rs as library,
+};
+use tokio_rustls::rustls::time_provider::TimeProvider;
+use tokio_rustls::rustls::{
+    self, ClientConfig, ClientConnection, Error, NamedGroup, RootCertStore, version,
+};
+
+use crate::dice::Dice;
+use crate::network::unix_millis;
+
+/// Bytes of a private key of X25519.
+const KEY_BYTES: usize = 32;
+
+thread_local! {
+    /// Of the run on this thread. The provider has to live for ever, so it cannot hold it.
+    static RANDOM: RefCell<Dice> = RefCell::new(Dice::new(0, "cryptography", 0));
+}
+
+/// Begins a run on this thread.
+pub(crate) fn begin(seed: u64) {
+    RANDOM.set(Dice::new(seed, "cryptography", 0));
+}
+
+/// What the broker's TLS is given.
+pub(crate) fn simulated() -> Cryptography {
+    let provider = CryptoProvider {
+        secure_random: &Seeded,
+        kx_groups: vec![&Seeded],
+        ..library::default_provider()
+    };
+    Cryptography { provider: Arc::new(provider), time: Arc::new(Simulated) }
+}
+
+/// The broker's certificate and key, and whom it believes about its clients, who have to show
+/// theirs. All are good in 2023 and 2024: by the simulation's clock, whatever the day is.
+pub(crate) fn certificates() -> Certificates {
+    let folder = folder();
+    let (certfile, keyfile) = (folder.join("broker.pem"), folder.join("broker.key"));
+    let cafile = Some(folder.join("ca.pem"));
+    Certificates { certfile, keyfile, cafile, is_required: true, ..Certificates::default() }
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/certificates"))
+}
+
+/// The clients of a run, which come back to their TLS sessions.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsClients {
+    /// Of 1.2 and of 1.3.
+    versions: [Arc<ClientConfig>; 2],
+}
+
+impl TlsClients {
+    /// Those who know the authority of [`certificates`].
+    pub(crate) fn new() -> TlsClients {
+        let authority = CertificateDer::from_pem_file(folder().join("ca.pem"));
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.expect("it is beside the source")).expect("it is an authority");
+        let roots = Arc::new(roots);
+        let shown = CertificateDer::from_pem_file(folder().join("client.pem"));
+        let shown = shown.expect("it is beside the source");
+        let key = PrivateKeyDer::from_pem_file(folder().join("client.key"));
+        let key = key.expect("it is beside the source");
+        let config = |version| {
+            let Cryptography { provider, time } = simulated();
+            let builder = ClientConfig::builder_with_details(provider, time)
+                .with_protocol_versions(&[version])
+                .expect("the provider has ciphers for it");
+            let builder = builder.with_root_certificates(Arc::clone(&roots));
+            let config = builder.with_client_auth_cert(vec![shown.clone()], key.clone_key());
+            Arc::new(config.expect("the key is that of the certificate"))
+        };
+        TlsClients { versions: [config(&version::TLS12), config(&version::TLS13)] }
+    }
+
+    /// A connection that is about to shake hands.
+    pub(crate) fn connect(&self, is_new_version: bool) -> ClientConnection {
+        let config = Arc::clone(&self.versions[usize::from(is_new_version)]);
+        let broker = ServerName::try_from("broker").expect("a name");
+        let mut tls = ClientConnection::new(config, broker).expect("the configuration is sound");
+        tls.set_buffer_limit(None);
+        tls
+    }
+}
+
+/// Draws from the seed.
+struct Seeded;
+
+fn draw() -> [u8; KEY_BYTES] {
+    RANDOM.with_borrow_mut(Dice::seed)
+}
+
+impl SecureRandom for Seeded {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), GetRandomFailed> {
+        for part in bytes.chunks_mut(KEY_BYTES) {
+            part.copy_from_slice(&draw()[..part.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl SupportedKxGroup for Seeded {
+    fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
+        let failed = |_| Error::General("X25519 takes any 32 bytes".to_owned());
+        let key =
+            PrivateKey::from_private_key(&X25519, &draw()).map_err(|e| failed(e.to_string()))?;
+        let public = key.compute_public_key().map_err(|e| failed(e.to_string()))?;
+        Ok(Box::new(Exchange { key, public: public.as_ref().to_vec() }))
+    }
+
+    fn name(&self) -> NamedGroup {
+        NamedGroup::X25519
+    }
+}
+
+/// A key exchange under way.
+struct Exchange {
+    key: PrivateKey,
+    public: Vec<u8>,
+}
+
+impl ActiveKeyExchange for Exchange {
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
+        let peer = UnparsedPublicKey::new(&X25519, peer);
+        let refused = Error::from(rustls::PeerMisbehaved::InvalidKeyShare);
+        agree(&self.key, peer, refused, |secret| Ok(SharedSecret::from(secret)))
+    }
+
+    fn pub_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn group(&self) -> NamedGroup {
+        NamedGroup::X25519
+    }
+}
+
+impl fmt::Debug for Seeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seeded")
+    }
+}
+
+/// The simulation's time.
+#[derive(Debug)]
+struct Simulated;
+
+impl TimeProvider for Simulated {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(unix_millis())))
+    }
+}

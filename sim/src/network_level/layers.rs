@@ -1,0 +1,308 @@
+//! What lies between a client's MQTT and the network, as the client has it: TLS, WebSocket, or
+//! both.
+//!
+//! Bytes in, bytes out: `wire.rs` carries them. Written by another hand than the broker's; cuts
+//! what is sent into records and frames of any size, with empty frames and pings in between. Says
+//! for each byte on the network how much of MQTT the broker has with it, so that it is known when
+//! a request takes effect.
+
+use std::fmt;
+use std::io::{BufRead, Write};
+
+use bytes::{Buf, BytesMut};
+use tokio_rustls::rustls::ClientConnection;
+
+use crate::cryptography::TlsClients;
+use crate::dice::Dice;
+use crate::link::{Link, Reach};
+use crate::transport::Transport;
+
+/// The request to upgrade, with the key of RFC 6455's example.
+const UPGRADE: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+/// What must be in the answer: the first line, the key's digest, the subprotocol.
+const ANSWER: [&str; 3] =
+    ["HTTP/1.1 101 ", "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "mqtt"];
+const CONTINUED: u8 = 0;
+const BINARY: u8 = 2;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+const FINAL: u8 = 0x80;
+
+/// The layers of one connection.
+pub(super) struct Layers {
+    /// Who begins TLS, and whether with 1.3: on the client's host, which has the time.
+    begins: Option<(TlsClients, bool)>,
+    tls: Option<Box<ClientConnection>>,
+    websocket: Option<WebSocket>,
+    dice: Dice,
+    /// Bytes of MQTT in what was wrapped.
+    plain: usize,
+    /// Bytes of what was wrapped.
+    raw: usize,
+    /// The broker has said goodbye, or an alert.
+    is_over: bool,
+}
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layers").field("plain", &self.plain).finish_non_exhaustive()
+    }
+}
+
+/// A client's end of a WebSocket.
+#[derive(Debug, Default)]
+struct WebSocket {
+    has_asked: bool,
+    is_upgraded: bool,
+    /// What is read and no whole frame yet.
+    unread: BytesMut,
+    /// A message that was begun goes on.
+    is_in_message: bool,
+    pongs: Vec<Vec<u8>>,
+}
+
+impl Layers {
+    /// Of a connection that is being opened; none if there are none.
+    pub(super) fn new(
+        transport: Transport,
+        clients: Option<&TlsClients>,
+        mut dice: Dice,
+    ) -> Option<Layers> {
+        if transport == Transport::Tcp {
+            return None;
+        }
+        let is_new_version = dice.chance(700);
+        let clients = clients.filter(|_| transport.is_encrypted());
+        Some(Layers {
+            begins: clients.map(|clients| (clients.clone(), is_new_version)),
+            tls: None,
+            websocket: transport.is_websocket().then(WebSocket::default),
+            dice,
+            plain: 0,
+            raw: 0,
+            is_over: false,
+        })
+    }
+
+    /// Whether MQTT passes.
+    pub(super) fn is_open(&self) -> bool {
+        let is_shaking = self.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
+        let is_shaking = is_shaking || self.begins.is_some();
+        !is_shaking && self.websocket.as_ref().is_none_or(|websocket| websocket.is_upgraded)
+    }
+
+    /// Whether nothing more comes.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Wraps what is to be sent, if it may pass already, and whatever else is due.
+    pub(super) fn wrap(&mut self, plain: &mut BytesMut, raw: &mut BytesMut, link: &Link) {
+        if let Some((clients, is_new_version)) = self.begins.take() {
+            self.tls = Some(Box::new(clients.connect(is_new_version)));
+        }
+        self.flush(raw);
+        if self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
+            return;
+        }
+        if let Some(websocket) = &mut self.websocket
+            && !std::mem::replace(&mut websocket.has_asked, true)
+        {
+            self.emit(UPGRADE, UPGRADE.len(), raw, link);
+        }
+        let pongs = self.websocket.as_mut().map(|websocket| std::mem::take(&mut websocket.pongs));
+        for payload in pongs.into_iter().flatten() {
+            self.emit_control(PONG, &payload, raw, link);
+        }
+        while self.is_open() && !plain.is_empty() {
+            let bytes = plain.len() as u64;
+            let most = if self.dice.chance(300) { bytes.min(12) } else { bytes };
+            let count = if self.dice.chance(500) { bytes } else { self.dice.between(1, most) };
+            let piece = plain.split_to(count as usize);
+            self.emit_data(&piece, raw, link);
+        }
+    }
+
+    /// Says goodbye, if there is anybody to say it to.
+    pub(super) fn say_goodbye(&mut self, raw: &mut BytesMut, link: &Link) {
+        if self.is_open() && self.websocket.is_some() {
+            self.emit_control(CLOSE, &1_000_u16.to_be_bytes(), raw, link);
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+        }
+        self.flush(raw);
+    }
+
+    /// Unwraps what came.
+    ///
+    /// # Errors
+    /// No broker may send that: in words.
+    pub(super) fn unwrap(&mut self, mut came: &[u8], plain: &mut BytesMut) -> Result<(), String> {
+        let Some(tls) = &mut self.tls else {
+            let bytes = came.to_vec();
+            return self.unframe(&bytes, plain);
+        };
+        let mut decrypted = Vec::new();
+        while !came.is_empty() {
+            let read = tls.read_tls(&mut came).map_err(|error| error.to_string())?;
+            let state = tls.process_new_packets();
+            let state = state.map_err(|error| format!("what is no TLS: {error}"))?;
+            self.is_over |= state.peer_has_closed();
+            while let Ok(some) = tls.reader().fill_buf().map(<[u8]>::to_vec)
+                && !some.is_empty()
+            {
+                tls.reader().consume(some.len());
+                decrypted.extend(some);
+            }
+            if read == 0 {
+                break;
+            }
+        }
+        self.unframe(&decrypted, plain)
+    }
+
+    /// Takes the data out of frames.
+    fn unframe(&mut self, bytes: &[u8], plain: &mut BytesMut) -> Result<(), String> {
+        let Some(websocket) = &mut self.websocket else {
+            plain.extend_from_slice(bytes);
+            return Ok(());
+        };
+        websocket.unread.extend_from_slice(bytes);
+        if !websocket.is_upgraded && !websocket.read_answer()? {
+            return Ok(());
+        }
+        while let Some((first, payload)) = websocket.next()? {
+            match first {
+                0x82 => plain.extend_from_slice(&payload),
+                0x88 => self.is_over = true,
+                0x89 => websocket.pongs.push(payload.to_vec()),
+                0x8A => {}
+                other => return Err(format!("a frame that begins with {other:#04x}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn emit_data(&mut self, piece: &[u8], raw: &mut BytesMut, link: &Link) {
+        let Some(websocket) = &mut self.websocket else {
+            return self.emit(piece, 0, raw, link);
+        };
+        let is_last = self.dice.chance(700);
+        let kind = if websocket.is_in_message { CONTINUED } else { BINARY };
+        websocket.is_in_message = !is_last;
+        let first = if is_last { FINAL | kind } else { kind };
+        let (frame, header) = frame(first, piece, &mut self.dice);
+        self.emit(&frame, header, raw, link);
+        if self.dice.chance(100) {
+            self.emit_control(PING, b"?", raw, link);
+        }
+    }
+
+    fn emit_control(&mut self, kind: u8, payload: &[u8], raw: &mut BytesMut, link: &Link) {
+        let (frame, _) = frame(FINAL | kind, payload, &mut self.dice);
+        self.emit(&frame, frame.len(), raw, link);
+    }
+
+    /// Puts a frame on its way, the first bytes of which are no MQTT.
+    fn emit(&mut self, frame: &[u8], header: usize, raw: &mut BytesMut, link: &Link) {
+        let before = self.plain;
+        let Some(mut tls) = self.tls.take() else {
+            raw.extend_from_slice(frame);
+            self.raw += frame.len();
+            self.plain = before + frame.len() - header;
+            link.reach(Reach { raw: self.raw, plain: self.plain, is_gradual: true });
+            return;
+        };
+        let mut sent = 0;
+        while sent < frame.len() {
+            let left = frame.len() - sent;
+            let some = self.dice.between(1, left as u64) as usize;
+            let count = if self.dice.chance(200) { some } else { left };
+            tls.writer().write_all(&frame[sent..sent + count]).expect("memory takes all");
+            sent += count;
+            self.raw += write(&mut tls, raw);
+            self.plain = before + sent.saturating_sub(header);
+            link.reach(Reach { raw: self.raw, plain: self.plain, is_gradual: false });
+        }
+        self.tls = Some(tls);
+    }
+
+    /// Puts on its way what TLS has to say for itself.
+    fn flush(&mut self, raw: &mut BytesMut) {
+        if let Some(tls) = &mut self.tls {
+            self.raw += write(tls, raw);
+        }
+    }
+}
+
+/// Takes what TLS has to send.
+fn write(tls: &mut ClientConnection, raw: &mut BytesMut) -> usize {
+    let before = raw.len();
+    let mut out = Vec::new();
+    while tls.wants_write() {
+        tls.write_tls(&mut out).expect("memory takes all");
+    }
+    raw.extend_from_slice(&out);
+    raw.len() - before
+}
+
+/// A masked frame, and how many bytes of it are its header.
+fn frame(first: u8, payload: &[u8], dice: &mut Dice) -> (Vec<u8>, usize) {
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..126 => bytes.push(0x80 | length as u8),
+        length @ 126..=0xFFFF => {
+            bytes.push(0x80 | 126);
+            bytes.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            bytes.push(0x80 | 127);
+            bytes.extend((length as u64).to_be_bytes());
+        }
+    }
+    let mask = (dice.below(1 << 32) as u32).to_be_bytes();
+    bytes.extend(mask);
+    let header = bytes.len();
+    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    (bytes, header)
+}
+
+impl WebSocket {
+    /// Reads the answer to the request to upgrade; whether all of it has come.
+    fn read_answer(&mut self) -> Result<bool, String> {
+        let end = self.unread.windows(4).position(|window| window == b"\r\n\r\n");
+        let Some(end) = end else { return Ok(false) };
+        let head = String::from_utf8_lossy(&self.unread.split_to(end + 4)).into_owned();
+        let lower = head.to_lowercase();
+        if !ANSWER.iter().all(|part| lower.contains(&part.to_lowercase())) {
+            return Err(format!("what is no upgrade: {head:?}"));
+        }
+        self.is_upgraded = true;
+        Ok(true)
+    }
+
+    /// The next whole frame: its first byte and its payload.
+    fn next(&mut self) -> Result<Option<(u8, BytesMut)>, String> {
+        let [first, second, ..] = self.unread[..] else { return Ok(None) };
+        let header = match second {
+            126 => 4,
+            127 => 10,
+            0x80.. => return Err("a frame of a broker's that is masked".to_owned()),
+            _ => 2,
+        };
+        let Some(length) = self.unread.get(2..header) else { return Ok(None) };
+        let length = match length {
+            [] => usize::from(second),
+            bytes => bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
+        };
+        if self.unread.len() < header + length {
+            return Ok(None);
+        }
+        self.unread.advance(header);
+        Ok(Some((first, self.unread.split_to(length))))
+    }
+}

@@ -1,0 +1,84 @@
+//! What the MQTT of a client travels in: a choice of the plan, for each client.
+//!
+//! What it means is in `network_level/layers.rs`; the machine level knows nothing of it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::dice::Dice;
+use crate::scenario::Scenario;
+
+/// What MQTT travels in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Transport {
+    /// Nothing.
+    #[default]
+    Tcp,
+    /// TLS.
+    Tls,
+    /// WebSocket.
+    Ws,
+    /// WebSocket in TLS.
+    Wss,
+}
+
+impl Transport {
+    /// All four.
+    pub const ALL: [Transport; 4] = [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
+
+    /// Whether there is TLS.
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Transport::Tls | Transport::Wss)
+    }
+
+    /// Whether there is WebSocket.
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Transport::Ws | Transport::Wss)
+    }
+
+    /// Whether there is nothing.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    pub(crate) fn is_tcp(&self) -> bool {
+        *self == Transport::Tcp
+    }
+
+    /// The name of the listener.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "default",
+            Transport::Tls => "tls",
+            Transport::Ws => "ws",
+            Transport::Wss => "wss",
+        }
+    }
+
+    /// The port of the listener.
+    pub(crate) fn port(self) -> u16 {
+        match self {
+            Transport::Tcp => 1_883,
+            Transport::Tls => 8_883,
+            Transport::Ws => 8_080,
+            Transport::Wss => 8_443,
+        }
+    }
+}
+
+/// Has so many of a thousand clients come through something, and gives them the time for that.
+pub(crate) fn draw(scenario: &mut Scenario, seed: u64, per_mille: u16) {
+    let mut dice = Dice::new(seed, "transports", 0);
+    for client in &mut scenario.clients {
+        let place = usize::try_from(dice.between(1, 3)).expect("a few");
+        if dice.chance(per_mille) {
+            client.transport = Transport::ALL[place];
+        }
+    }
+    let weather = scenario.weather;
+    let spike = if weather.spikes > 0 { 10 } else { 1 };
+    if let Some(timeout) = &mut scenario.broker.connect_timeout_ms {
+        *timeout += HANDSHAKE_TRIPS * weather.latency_max_ms * spike;
+    }
+}
+
+/// How often something travels to the other host until a client that is connected has shaken hands:
+/// twice back and forth for TLS 1.2, once for WebSocket.
+pub(crate) const HANDSHAKE_TRIPS: u64 = 6;

@@ -1,0 +1,105 @@
+//! `data-dir` and `durability`, which are our own: what survives a restart, and what an
+//! acknowledgement means.
+//!
+//! What they do is in `server/durable.rs`; listeners may say something else for themselves.
+
+use std::path::PathBuf;
+
+use super::problem::Report;
+use super::section::{Entry, Section};
+use crate::machine::Durability;
+
+/// Reads both keys. With a data directory, an acknowledgement means "on the disk" unless another
+/// meaning is given.
+pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> (Option<PathBuf>, Durability) {
+    let data_dir = top.value("data-dir", report).and_then(|entry| read_path(&entry, report));
+    let given = top.value("durability", report);
+    let durability = given.as_ref().and_then(|entry| read_word(entry, report));
+    if let (None, Some(entry), Some(Durability::Sync | Durability::Async)) =
+        (&data_dir, &given, durability)
+    {
+        let cause = "nothing can be kept without a data directory";
+        report.error(entry.spot(), cause, "give `data-dir`, a directory for the broker alone");
+    }
+    let default = if data_dir.is_some() { Durability::Sync } else { Durability::None };
+    (data_dir, durability.unwrap_or(default))
+}
+
+/// `sync`, `async` or `none`.
+pub(super) fn read_word(entry: &Entry<'_>, report: &mut Report) -> Option<Durability> {
+    let durability = match entry.word().map(str::to_ascii_lowercase).as_deref() {
+        Some("sync") => Some(Durability::Sync),
+        Some("async") => Some(Durability::Async),
+        Some("none") => Some(Durability::None),
+        _ => None,
+    };
+    if durability.is_none() {
+        let mend = "write `sync`: acknowledged is on the disk; `async`: on its way there; or \
+                    `none`: in memory only";
+        entry.unexpected("sync, async or none", mend, report);
+    }
+    durability
+}
+
+/// The word that means it.
+pub(super) fn word(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Sync => "sync",
+        Durability::Async => "async",
+        Durability::None => "none",
+    }
+}
+
+fn read_path(entry: &Entry<'_>, report: &mut Report) -> Option<PathBuf> {
+    let path = entry.word().filter(|word| !word.is_empty()).map(PathBuf::from);
+    if path.is_none() {
+        entry.unexpected("the path of a directory", "write one", report);
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::tests::{assert_problems, load};
+
+    const OPEN: &str = "auth: {plugins: [auth_anonymous]}\n";
+
+    fn read(listener: &str, keys: &str) -> Config {
+        load(&format!(
+            "listeners: {{default: {{bind: '127.0.0.1:1883'{listener}}}}}\n{OPEN}{keys}\n"
+        ))
+    }
+
+    #[test]
+    fn acknowledged_is_on_the_disk_where_there_is_a_directory() {
+        assert_eq!(read("", "").durability, Durability::None);
+        let config = read("", "data-dir: /var/lib/x");
+        assert_eq!(config.data_dir, Some(PathBuf::from("/var/lib/x")));
+        assert_eq!(config.durability, Durability::Sync);
+        assert_eq!(read("", "data_dir: x\ndurability: ASYNC").durability, Durability::Async);
+        assert_eq!(read("", "data-dir: x\ndurability: none").durability, Durability::None);
+        assert_eq!(read("", "durability: none").durability, Durability::None);
+    }
+
+    #[test]
+    fn a_listener_may_say_something_else() {
+        let config = read(", durability: async", "data-dir: x");
+        assert_eq!(config.listeners[0].durability, Some(Durability::Async));
+        assert_eq!(config.durability, Durability::Sync);
+    }
+
+    #[test]
+    fn what_cannot_be_kept_is_refused() {
+        let file = |keys: &str| {
+            format!("listeners: {{default: {{bind: '127.0.0.1:1883'}}}}\n{OPEN}{keys}\n")
+        };
+        let want = "error 3: durability: nothing can be kept without a data directory";
+        assert_problems(&file("durability: sync"), &[want]);
+        let want = "error 3: durability: expected sync, async or none, found `disk`";
+        assert_problems(&file("durability: disk\ndata-dir: x"), &[want]);
+        let want = "error 3: data-dir: expected the path of a directory";
+        assert_problems(&file("data-dir: [x]"), &[want]);
+    }
+}

@@ -1,0 +1,144 @@
+//! `stormpetrel store`: looks at the log of a data directory, and copies what is whole of one.
+//!
+//! Never changes the directory that it looks at. What a log is, is in the library's `store/`.
+
+use std::fmt::Write as _;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use stormpetrel::store::{DamageKind, Files, Recovered, Settings, Visit, read, repair};
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// Reads all of it, and says what is damaged. Exit codes: 0 if nothing is, 1 if anything is,
+    /// or if it cannot be read.
+    Check(Directory),
+    /// Prints every record as a line of JSON, and what is missing, damaged or torn. Exit codes as
+    /// of `check`.
+    Dump(Directory),
+    /// Copies all that is whole into a new directory, which can take the place of the old one.
+    Repair(Repair),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Directory {
+    /// The data directory. No broker may be using it.
+    directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Repair {
+    /// The data directory. No broker may be using it.
+    directory: PathBuf,
+    /// The directory to make; it may be there, empty.
+    new: PathBuf,
+}
+
+/// Does it. Whether the log is whole, or could be repaired.
+pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
+    match action {
+        Action::Check(Directory { directory }) => check(directory),
+        Action::Dump(Directory { directory }) => dump(directory),
+        Action::Repair(Repair { directory, new }) => {
+            let id = getrandom::u64().context("the system gives no randomness")?;
+            let recovered = repair(directory, new, Settings::new(id))?;
+            tell(&recovered).context("the result cannot be written")?;
+            Ok(true)
+        }
+    }
+}
+
+fn check(directory: &Path) -> anyhow::Result<bool> {
+    let files = open(directory)?;
+    let mut told = Ok(());
+    let recovered = read(&files, &mut |visit| {
+        if let (Ok(()), Visit::Gap { after, before }) = (&told, visit) {
+            let (first, last) = (after.next(), before.previous());
+            told = writeln!(io::stdout(), "missing: records {first} to {last}");
+        }
+    })?;
+    told.and_then(|()| tell(&recovered)).context("the result cannot be written")?;
+    Ok(recovered.is_whole())
+}
+
+/// Says what there was, for people.
+fn tell(recovered: &Recovered) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    for damage in &recovered.damages {
+        writeln!(out, "damaged: {damage}")?;
+    }
+    if recovered.damages_more > 0 {
+        writeln!(out, "damaged: {} places more", recovered.damages_more)?;
+    }
+    if let Some((file, from, bytes)) = &recovered.torn {
+        writeln!(
+            out,
+            "torn: {file}: {bytes} bytes from {from} on, which were being written when the \
+             process or the power went; this is normal"
+        )?;
+    }
+    let Recovered { records, missing, last, bytes, segments, .. } = recovered;
+    writeln!(
+        out,
+        "{records} records, {missing} missing; the last is number {last}; {segments} segments, \
+         {bytes} bytes"
+    )
+}
+
+fn dump(directory: &Path) -> anyhow::Result<bool> {
+    let files = open(directory)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut told = Ok(());
+    let recovered = read(&files, &mut |visit| {
+        let line = match visit {
+            Visit::Record { lsn, content } => {
+                let (bytes, content) = (content.len(), describe(content));
+                format!(r#"{{"lsn":{lsn},"state":"ok","bytes":{bytes},"content":{content}}}"#)
+            }
+            Visit::Gap { after, before } => {
+                let (first, last) = (after.next(), before.previous());
+                format!(r#"{{"lsn":{first},"to":{last},"state":"missing"}}"#)
+            }
+            Visit::Progress { .. } => return,
+        };
+        if told.is_ok() {
+            told = writeln!(out, "{line}");
+        }
+    })?;
+    let places = recovered.damages.iter().map(|damage| {
+        let state = match damage.kind {
+            DamageKind::Changed => "changed",
+            DamageKind::Unreadable => "unreadable",
+            DamageKind::Header => "header",
+        };
+        (&damage.file, damage.from, damage.bytes, state)
+    });
+    let torn = recovered.torn.iter().map(|(file, from, bytes)| (file, *from, *bytes, "torn"));
+    for (file, from, bytes, state) in places.chain(torn) {
+        // Names of segments are digits: nothing in them needs escaping.
+        told = told.and_then(|()| {
+            writeln!(out, r#"{{"file":"{file}","from":{from},"bytes":{bytes},"state":"{state}"}}"#)
+        });
+    }
+    told.and_then(|()| out.flush()).context("the result cannot be written")?;
+    Ok(recovered.is_whole())
+}
+
+/// A record's content, as a value of JSON.
+fn describe(content: &[u8]) -> String {
+    let mut text = String::with_capacity(content.len() * 2 + 2);
+    text.push('"');
+    for byte in content {
+        // A string takes whatever is written to it.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text.push('"');
+    text
+}
+
+fn open(directory: &Path) -> anyhow::Result<Files> {
+    Files::open(directory).with_context(|| format!("{} cannot be opened", directory.display()))
+}
