@@ -10,6 +10,7 @@ use stormpetrel::mqtt::wire::{ConnAckProperties, Packet, Publish};
 
 use crate::access;
 use crate::history::History;
+use crate::survival;
 use crate::scenario::{Broker, ProtocolVersion, Qos};
 
 /// Everything is done in the smallest parts there are: nothing may depend on what is done at
@@ -35,11 +36,16 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
         retained_bytes: broker.retained_bytes.unwrap_or(defaults.retained_bytes),
         session_expiry_max: broker.session_expiry_max_s.unwrap_or(defaults.session_expiry_max),
     };
+    let durability = match broker.store.map(|store| store.durability) {
+        Some(survival::Durability::Sync) => Durability::Sync,
+        Some(survival::Durability::Async) => Durability::Async,
+        None => Durability::None,
+    };
     Settings {
         limits,
         listeners: vec![ListenerSettings {
             connections_max: usize::MAX,
-            durability: Durability::None,
+            durability,
         }],
         sys_interval: broker.sys_interval_s,
         session_expiry: broker.session_expiry_s,
@@ -51,8 +57,8 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
         },
         access: Access { is_judged: false, authorise: access::authoriser(broker, 0) },
         effort_max: EFFORT_MAX,
-        is_recording: false,
-        durability: Durability::None,
+        is_recording: broker.store.is_some(),
+        durability,
     }
 }
 
