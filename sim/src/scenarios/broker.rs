@@ -38,7 +38,7 @@ pub(super) fn crash(seed: u64) -> Scenario {
     let clients = crowd(&mut cast);
     for down_ms in [5, 4_000] {
         load(&mut cast, &clients);
-        cast.fault(FaultKind::Crash { down_ms }).after(50);
+        cast.fault(FaultKind::Crash { down_ms, kept: 0 }).after(50);
         // Too early for the longer one.
         cast.resume(clients[0]).after(down_ms);
         gather(&mut cast, &clients);
