@@ -28,10 +28,6 @@ use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
 
-/// Messages that nobody waits for any more are forgotten when there are so many of them, and
-/// twice as many as after the last time.
-const FORGOTTEN_MIN: usize = 65_536;
-
 /// What came out of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
@@ -52,8 +48,8 @@ pub struct Restorer {
     by_client: BTreeMap<Arc<str>, SessionUid>,
     messages: Map<Lsn, Arc<Message>>,
     retained: BTreeMap<TopicName, Retained>,
-    is_rewriting: bool,
-    forgotten_at: usize,
+    /// Where everything began to be written anew the last time.
+    rewritten_from: Lsn,
     last: Lsn,
 }
 
@@ -97,8 +93,7 @@ impl Default for Restorer {
             // Its keys are our own numbers.
             messages: Map::with_hasher(FixedState::with_seed(0)),
             retained: BTreeMap::new(),
-            is_rewriting: false,
-            forgotten_at: FORGOTTEN_MIN,
+            rewritten_from: Lsn::default(),
             last: Lsn::default(),
         }
     }
@@ -158,10 +153,9 @@ impl Restorer {
                     stored.state.unreleased.retain(|held| *held != id);
                 }
             }
-            Record::RewriteBegun => self.is_rewriting = true,
-            Record::RewriteEnded => self.is_rewriting = false,
+            Record::RewriteBegun => self.rewritten_from = lsn,
+            Record::RewriteEnded => self.forget_messages(),
         }
-        self.forget_messages();
     }
 
     /// Places up to this one are taken: the records there are lost.
@@ -286,14 +280,11 @@ impl Restorer {
         }
     }
 
-    /// Forgets messages that nobody waits for. Not while everything is written anew: a message
-    /// may be referred to by what is not written yet.
+    /// Everything was written anew: no record refers to what was recorded before that any more.
+    /// To what was recorded since, even a message that nobody waits for now, one still may.
     fn forget_messages(&mut self) {
-        if self.messages.len() < self.forgotten_at || self.is_rewriting {
-            return;
-        }
-        self.messages.retain(|_, message| Arc::strong_count(message) > 1);
-        self.forgotten_at = FORGOTTEN_MIN.max(2 * self.messages.len());
+        let from = self.rewritten_from;
+        self.messages.retain(|lsn, _| *lsn >= from);
     }
 
     /// The machine, with no connection yet, and what is in it. What the restart itself decides

@@ -1,0 +1,197 @@
+//! How many acknowledged messages a second a broker with a data directory takes, and what each
+//! costs it.
+//!
+//!     cargo build --release --package stormpetrel
+//!     cargo run --release --example durable -- target/release/stormpetrel DIR PUBLISHERS WINDOW [sync|async|none]
+//!
+//! Publishers at QoS 1 keep WINDOW messages of 64 bytes unacknowledged each, for four seconds; one
+//! session that stays, and whose client is away, has to get them all: each is kept. The broker is
+//! started anew with a directory below DIR. See `commit.rs` for what the disk alone does.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use anyhow::Context;
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const PAYLOAD: [u8; 64] = [b'x'; 64];
+const WARM: Duration = Duration::from_secs(1);
+const MEASURED: Duration = Duration::from_secs(4);
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [program, directory, publishers, window, rest @ ..] = &arguments[..] else {
+        anyhow::bail!("usage: durable BROKER DIR PUBLISHERS WINDOW [sync|async|none]");
+    };
+    let durability = rest.first().map_or("sync", String::as_str);
+    let (publishers, window): (usize, usize) = (publishers.parse()?, window.parse()?);
+    let broker = Broker::start(program, Path::new(directory), durability)?;
+    let mut keeper = broker.connect("keeper", false).await?;
+    keeper.write_all(&subscribe("t")).await?;
+    read_some(&mut keeper, &mut BytesMut::new()).await?;
+    drop(keeper);
+    let mut tasks = Vec::new();
+    let begin = now() + WARM;
+    for number in 0..publishers {
+        let stream = broker.connect(&format!("p{number}"), true).await?;
+        tasks.push(tokio::spawn(publish(stream, window, begin)));
+    }
+    tokio::time::sleep_until((now() + WARM).into()).await;
+    let before = broker.processor_time()?;
+    tokio::time::sleep(MEASURED).await;
+    let used = broker.processor_time()? - before;
+    let mut waits = Vec::new();
+    for task in tasks {
+        waits.extend(task.await??);
+    }
+    waits.sort_unstable();
+    let count = waits.len();
+    anyhow::ensure!(count > 0, "nothing was acknowledged");
+    let at = |share: usize| waits[(count - 1) * share / 100];
+    report(&format!(
+        "{durability}: {publishers} publishers, window {window}: {:.0} acknowledged a second, {:.2} \
+         us of processor time each; acknowledged after {:?} (median), {:?} (99 %)",
+        count as f64 / MEASURED.as_secs_f64(),
+        used.as_secs_f64() * 1e6 / count as f64,
+        at(50),
+        at(99)
+    ));
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result")]
+fn report(line: &str) {
+    println!("{line}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "it measures")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A broker in a process of its own. Killed when dropped.
+struct Broker {
+    child: Child,
+    directory: PathBuf,
+    address: String,
+}
+
+impl Broker {
+    fn start(program: &str, below: &Path, durability: &str) -> anyhow::Result<Broker> {
+        let directory = below.join(format!("durable-{}", std::process::id()));
+        fs::create_dir_all(&directory)?;
+        let free = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let address = free.local_addr()?.to_string();
+        drop(free);
+        let config = directory.join("broker.yaml");
+        let data = directory.join("data").display().to_string();
+        fs::write(
+            &config,
+            format!(
+                "listeners: {{default: {{bind: '{address}'}}}}\nauth: {{plugins: [auth_anonymous]}}\n\
+                 data-dir: {data}\ndurability: {durability}\nsys_interval: 0\n\
+                 limits: {{queue-messages: 0, queue-bytes: 0, total-bytes: 0, \
+            ),
+        )?;
+        let child = Command::new(program)
+            .arg("--config")
+            .arg(&config)
+            .stderr(Stdio::null())
+            .spawn()
+            .context("the broker does not start")?;
+        Ok(Broker { child, directory, address })
+    }
+
+    async fn connect(&self, client_id: &str, is_clean: bool) -> anyhow::Result<TcpStream> {
+        let deadline = now() + Duration::from_secs(10);
+        let mut stream = loop {
+            match TcpStream::connect(&self.address).await {
+                Ok(stream) => break stream,
+                Err(error) if now() > deadline => return Err(error).context("no broker"),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        };
+        stream.set_nodelay(true)?;
+        let mut packet = vec![0x10, 12 + client_id.len() as u8, 0, 4, b'M', b'Q', b'T', b'T', 4];
+        packet.extend([u8::from(is_clean) << 1, 0, 0, 0, client_id.len() as u8]);
+        packet.extend(client_id.as_bytes());
+        stream.write_all(&packet).await?;
+        read_some(&mut stream, &mut BytesMut::new()).await?;
+        Ok(stream)
+    }
+
+    /// Used so far, by all of its threads.
+    fn processor_time(&self) -> anyhow::Result<Duration> {
+        let mut nanos = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let stat = fs::read_to_string(task?.path().join("schedstat"))?;
+            nanos += stat.split(' ').next().unwrap_or("0").parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(nanos))
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Whatever fails here, the measurement is over.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn subscribe(filter: &str) -> Vec<u8> {
+    let length = filter.len() as u8;
+    let mut packet = vec![0x82, 5 + length, 0, 1, 0, length];
+    packet.extend(filter.as_bytes());
+    packet.push(1);
+    packet
+}
+
+async fn read_some(stream: &mut TcpStream, into: &mut BytesMut) -> io::Result<()> {
+    match stream.read_buf(into).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Publishes until the time is over. How long each acknowledgement took that came while it was
+/// measured.
+async fn publish(
+    mut stream: TcpStream,
+    window: usize,
+    begin: Instant,
+) -> anyhow::Result<Vec<Duration>> {
+    let (mut sent_at, mut waits) = (std::collections::VecDeque::new(), Vec::new());
+    let (mut id, mut came) = (0u16, BytesMut::new());
+    let (from, until) = (begin + WARM, begin + WARM + MEASURED);
+    loop {
+        let mut burst = Vec::new();
+        while sent_at.len() < window {
+            id = id.checked_add(1).unwrap_or(1);
+            burst.extend([0x32, 5 + PAYLOAD.len() as u8, 0, 1, b't']);
+            burst.extend(id.to_be_bytes());
+            burst.extend(PAYLOAD);
+            sent_at.push_back(now());
+        }
+        stream.write_all(&burst).await?;
+        read_some(&mut stream, &mut came).await?;
+        let at = now();
+        while came.len() >= 4 {
+            anyhow::ensure!(came[0] == 0x40, "PUBACK was to come, not {:#x}", came[0]);
+            came.advance(4);
+            let sent = sent_at.pop_front().context("nothing was to be acknowledged")?;
+            if (from..until).contains(&at) {
+                waits.push(at - sent);
+            }
+        }
+        if at >= until {
+            return Ok(waits);
+        }
+    }
+}
