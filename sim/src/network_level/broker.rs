@@ -143,7 +143,6 @@ fn config(scenario: &Scenario) -> Config {
             .map(|policy| Authorisation::Rules(rules(policy)))
             .into_iter()
             .collect(),
-        ..Config::default()
     }
 }
 
