@@ -7,9 +7,10 @@
 
 mod judging;
 mod lingering;
+mod timing;
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,11 +21,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use self::judging::{Held, Judging, enter, judge};
 use self::lingering::linger;
+use self::timing::{Timer, Until};
 use super::admission::Ticket;
 use super::closed::Closed;
 use super::input::{Decoded, Input};
@@ -40,10 +42,6 @@ use crate::mqtt::types::{Reason, Version};
 use crate::mqtt::wire::Packet;
 use crate::plant::{self, Plant};
 
-/// Time after which a peer that takes nothing is given up.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for the last bytes, once it is decided to close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reads in one turn; then the worker's other connections have theirs.
 const ROUNDS_PER_TURN: usize = 4;
 /// Packets taken from a peer that does not take what we owe it. Enough to see its
@@ -113,23 +111,6 @@ struct Postponed {
     packets: Vec<Packet>,
     bytes: Bytes,
     decoded: Decoded,
-}
-
-#[derive(Debug)]
-struct Timer {
-    until: Until,
-    sleep: Pin<Box<Sleep>>,
-}
-
-/// What a connection waits for, if it must not wait for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
-    /// The first packet has come.
-    Connected,
-    /// The stream has taken something.
-    Written,
-    /// The stream has taken everything, so that it can be closed.
-    Flushed,
 }
 
 /// What a connection's turn found to do.
@@ -515,49 +496,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         decoded
     }
 
-    /// Waits with a time limit for what must not take for ever.
-    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Event> {
-        self.set_timer();
-        while let Some(timer) = &mut self.timer {
-            if timer.sleep.as_mut().poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            match timer.until {
-                Until::Connected => {
-                    self.is_new = false;
-                    self.timer = None;
-                    self.judging = None;
-                    return Poll::Ready(Event::ConnectTimedOut);
-                }
-                Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {
-                    timer.sleep.as_mut().reset(self.progressed + WRITE_TIMEOUT);
-                }
-                Until::Flushed if plant::is_on(Plant::FlushTimeoutLost) => self.timer = None,
-                Until::Written | Until::Flushed => {
-                    self.cut(Closed::WriteTimedOut);
-                    return Poll::Ready(Event::Over);
-                }
-            }
-        }
-        Poll::Pending
-    }
-
-    /// Sets the timer for what is waited for now, and leaves it if that is the same as before.
-    fn set_timer(&mut self) {
-        let waits = if self.closed.is_some() {
-            Some((Until::Flushed, CLOSE_TIMEOUT))
-        } else if self.is_new {
-            return; // one deadline, set when the connection was accepted
-        } else if self.output.is_empty() {
-            None
-        } else {
-            Some((Until::Written, WRITE_TIMEOUT))
-        };
-        if self.timer.as_ref().map(|timer| timer.until) != waits.map(|(until, _)| until) {
-            self.timer = waits.map(|(until, timeout)| Timer::new(until, timeout));
-        }
-    }
-
     /// Closes the connection when all output is sent. The one place that decides why.
     fn close(&mut self, closed: Closed) {
         self.closed.get_or_insert(closed);
@@ -605,12 +543,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(client_id) => info!(?client_id, peer = %self.peer, %reason, "closed"),
             None => debug!(client_id = ?self.client_id, peer = %self.peer, %reason, "closed"),
         }
-    }
-}
-
-impl Timer {
-    fn new(until: Until, timeout: Duration) -> Timer {
-        Timer { until, sleep: Box::pin(tokio::time::sleep(timeout)) }
     }
 }
 
