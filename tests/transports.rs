@@ -708,3 +708,56 @@ async fn a_signal_changes_certificate_key_and_authority_and_ends_no_connection()
     until("the old certificate is back", async || enters(&old, &old).await).await;
     pings(&mut before).await;
 }
+
+/// A certificate proves who its bearer is, over TLS and over WebSocket in TLS; one of a stranger
+/// proves nothing on either. What the bearer may do, the rules say by that name.
+#[tokio::test]
+async fn a_certificate_says_which_user_a_client_is() {
+    let (authority, stranger) = (Authority::new("users"), Authority::new("pretenders"));
+    let files = authority.server();
+    let tls_keys = format!(
+        "bind: '127.0.0.1:0', ssl: on, certfile: '{}', keyfile: '{}', cafile: '{}'",
+        files.certfile.display(),
+        files.keyfile.display(),
+        authority.path("ca.pem").display()
+    );
+    let yaml = format!(
+        "listeners: {{default: {{{tls_keys}}}, web: {{type: ws}}}}\n\
+         auth: {{plugins: [auth_certificate], certificate: {{user: common-name}}}}\n\
+         rules: [{{allow: all, user: client, filters: '%u/#'}}]\n"
+    );
+    let config = Config::from_yaml(&yaml, "broker.yaml").unwrap().config;
+    let broker = Broker::new(config).start().await.unwrap();
+    let [plain, web] = *broker.addresses() else { panic!("two listeners") };
+    /// SUBSCRIBE to two filters, and that the first is granted.
+    const SUBSCRIBE: &[u8] = b"\x82\x16\x00\x01\x00\x08client/#\x00\x00\x05other\x00";
+    const SUBACK: &[u8] = b"\x90\x04\x00\x01\x00\x80";
+    const REFUSED: &[u8] = b"\x20\x02\x00\x05";
+
+    let with = |shows| authority.client(shows);
+    let mut stream = tls(plain, &with(Some(&authority))).await.unwrap();
+    for (asked, want) in [(CONNECT, CONNACK), (SUBSCRIBE, SUBACK)] {
+        stream.write_all(asked).await.unwrap();
+        let mut got = vec![0; want.len()];
+        timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
+        assert_eq!(got, want);
+    }
+    let mut stream = tls(plain, &with(None)).await.unwrap();
+    stream.write_all(CONNECT).await.unwrap();
+    let mut got = [0; 4];
+    timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
+    assert_eq!(got, REFUSED);
+    assert!(is_refused(tls(plain, &with(Some(&stranger))).await).await);
+
+    for (shows, want) in [(Some(&authority), CONNACK), (None, REFUSED)] {
+        let stream = tls(web, &with(shows)).await.unwrap();
+        let mut frames = upgrade(stream, Some("mqtt")).await.unwrap();
+        frames.send(binary(CONNECT)).await.unwrap();
+        assert_eq!(next(&mut frames).await, binary(want));
+    }
+    let is_let_in = match tls(web, &with(Some(&stranger))).await {
+        Ok(stream) => upgrade(stream, Some("mqtt")).await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!is_let_in, "nobody checked the certificate");
+}

@@ -234,7 +234,6 @@ fn attacks(level: Level, client: &str) -> Vec<Vec<u8>> {
         // The owner's, with something wrong behind the right password.
         will(b"a/#"),
         will(b""),
-        will(b"$SYS/broker/version"),
         will(b"\xFF"),
     ];
     // Flags that lie about what follows; the reserved flag; a password without its end.
@@ -264,7 +263,7 @@ fn a_will_to_the_brokers_own_topics_is_not_published() {
     let site = Site::start(Transport::Tcp);
     for level in BOTH {
         let mut watcher = site.client(level, "watcher");
-        assert!(watcher.subscribe("$SYS/#") < 0x80 && watcher.subscribe("seen") < 0x80);
+        assert!(watcher.subscribe("seen") < 0x80 && watcher.subscribe("$SYS/#") < 0x80);
         let mut connect = Connect { flags: 0x06, ..Connect::new(level, "forger") };
         connect.payload.extend(raw::properties(level, &[]));
         connect.payload.extend([data("$SYS/forged"), data("forged")].concat());
