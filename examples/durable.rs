@@ -8,6 +8,8 @@
 //! session that stays, and whose client is away, has to get them all: each is kept. The broker is
 //! started anew with a directory below DIR. See `commit.rs` for what the disk alone does.
 
+#![allow(clippy::print_stdout, clippy::disallowed_methods)]
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -64,12 +66,10 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the result")]
 fn report(line: &str) {
     println!("{line}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "it measures")]
 fn now() -> Instant {
     Instant::now()
 }
@@ -90,14 +90,12 @@ impl Broker {
         drop(free);
         let config = directory.join("broker.yaml");
         let data = directory.join("data").display().to_string();
-        fs::write(
-            &config,
-            format!(
-                "listeners: {{default: {{bind: '{address}'}}}}\nauth: {{plugins: [auth_anonymous]}}\n\
-                 data-dir: {data}\ndurability: {durability}\nsys_interval: 0\n\
-                 limits: {{queue-messages: 0, queue-bytes: 0, total-bytes: 0, \
-            ),
-        )?;
+        let text = format!(
+            "listeners: {{default: {{bind: '{address}'}}}}\nauth: {{plugins: [auth_anonymous]}}\n\
+             data-dir: {data}\ndurability: {durability}\nsys_interval: 0\n\
+             limits: {{queue-messages: 0, queue-bytes: 0, total-bytes: 0}}\n"
+        );
+        fs::write(&config, text)?;
         let child = Command::new(program)
             .arg("--config")
             .arg(&config)
