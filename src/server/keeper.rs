@@ -123,7 +123,8 @@ impl<D: Disk> Keeper<D> {
     pub async fn run<A>(self, shared: Arc<Shared<A>>) {
         let Some(inbox) = shared.inbox().cloned() else { return };
         let size = Size::of(self.log.bytes());
-        let mut reporter = Reporter { shared: &*shared, size: &size, is_failing: false };
+        let mut reporter =
+            Reporter { shared: &*shared, size: &size, is_failing: false, is_low: false };
         let encode = |record: &Record, out: &mut Vec<u8>| {
             let before = out.len();
             record.encode(out);
@@ -137,45 +138,33 @@ impl<D: Disk> Keeper<D> {
     }
 }
 
-/// How large the log is, and how much of it lives.
+/// How large the log is, and whether it is being written anew.
 #[derive(Debug)]
 struct Size {
     bytes: Cell<u64>,
-    /// After it was written anew the last time.
-    live: Cell<u64>,
-    /// Bytes when it began to be written anew, if it is.
-    rewritten_from: Cell<Option<u64>>,
+    is_rewritten: Cell<bool>,
 }
 
 impl Size {
     fn of(bytes: u64) -> Size {
-        // What was found is taken for alive: that is right, or soon found out.
-        let live = bytes / TIMES_MAX;
-        Size { bytes: Cell::new(bytes), live: Cell::new(live), rewritten_from: Cell::new(None) }
+        Size { bytes: Cell::new(bytes), is_rewritten: Cell::new(false) }
     }
 
     fn note(&self, record: &Record, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
-        match record {
-            Record::RewriteBegun => self.rewritten_from.set(Some(self.bytes.get())),
-            Record::RewriteEnded => {
-                if let Some(from) = self.rewritten_from.take() {
-                    self.live.set(self.bytes.get().saturating_sub(from));
-                }
-            }
-            _ => {}
+        if matches!(record, Record::RewriteEnded) {
+            self.is_rewritten.set(false);
         }
     }
 
-    /// Whether it is time to write it anew. True once.
-    fn is_due(&self, is_low: bool) -> bool {
-        let more = if is_low { 0 } else { BYTES_MORE_MAX };
-        let bytes_max = TIMES_MAX.saturating_mul(self.live.get()).saturating_add(more);
-        let is_due = self.rewritten_from.get().is_none() && self.bytes.get() > bytes_max;
-        if is_due {
-            self.rewritten_from.set(Some(self.bytes.get()));
-        }
-        is_due
+    /// Whether it is time to write it anew, if so many bytes of it live. True once. On a full disk
+    /// only what surely fits into the reserve may be written: what lives must have become little.
+    fn is_due(&self, live: u64, is_low: bool) -> bool {
+        let is_large = match is_low {
+            true => live < RESERVE_BYTES / 2 && self.bytes.get() > live + RESERVE_BYTES,
+            false => self.bytes.get() > TIMES_MAX.saturating_mul(live) + BYTES_MORE_MAX,
+        };
+        is_large && !self.is_rewritten.replace(is_large)
     }
 }
 
@@ -184,16 +173,15 @@ struct Reporter<'a, A> {
     shared: &'a Shared<A>,
     size: &'a Size,
     is_failing: bool,
+    is_low: bool,
 }
 
 impl<A> Reporter<'_, A> {
     fn take(&mut self, event: Event) {
         match event {
             Event::Durable(lsn) => {
-                self.hand_in(Input::Durable(Lsn(lsn.0)));
-                if self.size.is_due(false) {
-                    self.hand_in(Input::Rewrite);
-                }
+                let held = self.hand_in(Input::Durable(Lsn(lsn.0)));
+                self.rewrite_if_due(held);
             }
             Event::Failing { error, retry } => {
                 if !std::mem::replace(&mut self.is_failing, true) {
@@ -205,24 +193,20 @@ impl<A> Reporter<'_, A> {
                 } else {
                     warn!(%error, elapsed = ?retry, "the log still cannot be written");
                 }
-                self.hand_in(Input::Store(StoreHealth::Failing));
+                let _ = self.say_health();
             }
             Event::Working => {
                 self.is_failing = false;
                 warn!("the log can be written again");
-                self.hand_in(Input::Store(StoreHealth::Working));
+                let _ = self.say_health();
             }
-            Event::Room(Room::Low) => {
-                warn!("the disk of `data-dir` is full: nothing is taken that must survive");
-                self.hand_in(Input::Store(StoreHealth::Failing));
-                if self.size.is_due(true) {
-                    self.hand_in(Input::Rewrite);
+            Event::Room(room) => {
+                self.is_low = room == Room::Low;
+                if self.is_low {
+                    warn!("the disk of `data-dir` is full: nothing is taken that must survive");
                 }
-            }
-            Event::Room(Room::Plenty) => {
-                if !self.is_failing {
-                    self.hand_in(Input::Store(StoreHealth::Working));
-                }
+                let held = self.say_health();
+                self.rewrite_if_due(held);
             }
             Event::Dropped { freed, bytes } => {
                 info!(bytes = freed, "dead records are removed; the log has {bytes} bytes");
@@ -234,7 +218,28 @@ impl<A> Reporter<'_, A> {
         }
     }
 
-    fn hand_in(&self, input: Input<'_>) {
-        self.shared.visit_from_outside(|machine, now| machine.handle(input, now));
+    /// Nothing new is taken while nothing can be written, or only into the reserve. How many bytes
+    /// live.
+    fn say_health(&self) -> u64 {
+        let health = match self.is_failing || self.is_low {
+            true => StoreHealth::Failing,
+            false => StoreHealth::Working,
+        };
+        self.hand_in(Input::Store(health))
+    }
+
+    fn rewrite_if_due(&self, live: u64) {
+        if self.size.is_due(live, self.is_low) {
+            let _ = self.hand_in(Input::Rewrite);
+        }
+    }
+
+    /// Hands it to the machine. How many bytes live there.
+    fn hand_in(&self, input: Input<'_>) -> u64 {
+        let held = self.shared.visit_from_outside(|machine, now| {
+            machine.handle(input, now);
+            machine.ledger().held_bytes() as u64
+        });
+        held.unwrap_or_default()
     }
 }
