@@ -6,20 +6,23 @@
 //! does; a dead connection takes bytes until its window is full and says nothing; a reset is
 //! heard by both ends at once. `network.rs` makes links; faults reach them through [`Links`].
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod lane;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
+use self::lane::{Lane, remember};
 use crate::chaos::Arriving;
 use crate::dice::Dice;
 use crate::history::Digest;
@@ -72,24 +75,6 @@ pub(crate) struct Reach {
     pub(crate) plain: usize,
     /// Whether it has the last of them one by one; else all with the last byte.
     pub(crate) is_gradual: bool,
-}
-
-#[derive(Debug, Default)]
-struct Lane {
-    /// Written and not read.
-    bytes: usize,
-    /// What is left of each write.
-    segments: VecDeque<usize>,
-    /// Read since the beginning.
-    read: usize,
-    /// When so many bytes are read, the connection is reset.
-    torn_at: Option<usize>,
-    /// Nobody will read any more.
-    is_unread: bool,
-    /// What has come may not be read yet.
-    is_held: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
 }
 
 /// All connections of a run.
@@ -374,37 +359,6 @@ impl State {
     }
 }
 
-impl Lane {
-    fn wake(&mut self) {
-        let wakers = [self.reader.take(), self.writer.take()];
-        wakers.into_iter().flatten().for_each(Waker::wake);
-    }
-
-    /// So many bytes are read.
-    fn free(&mut self, mut bytes: usize) {
-        self.bytes = self.bytes.saturating_sub(bytes);
-        while let Some(first) = self.segments.front_mut() {
-            let part = bytes.min(*first);
-            *first -= part;
-            bytes -= part;
-            if *first > 0 {
-                break;
-            }
-            self.segments.pop_front();
-        }
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
-    }
-}
-
-fn remember(waker: &mut Option<Waker>, context: &Context<'_>) {
-    match waker {
-        Some(waker) => waker.clone_from(context.waker()),
-        None => *waker = Some(context.waker().clone()),
-    }
-}
-
 impl<S> Linked<S> {
     /// One end of the connection.
     pub(crate) fn new(stream: S, link: Link, end: End, links: Links) -> Linked<S> {
@@ -616,6 +570,7 @@ impl<S> Drop for Linked<S> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::task::Waker;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
