@@ -8,7 +8,7 @@
 
 mod lane;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::io;
