@@ -6,17 +6,23 @@
 //! does; a dead connection takes bytes until its window is full and says nothing; a reset is
 //! heard by both ends at once. `network.rs` makes links; faults reach them through [`Links`].
 
+mod lane;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
+use self::lane::{Lane, remember};
 use crate::chaos::Arriving;
 use crate::dice::Dice;
 use crate::history::Digest;
@@ -71,24 +77,6 @@ pub(crate) struct Reach {
     pub(crate) is_gradual: bool,
 }
 
-#[derive(Debug, Default)]
-struct Lane {
-    /// Written and not read.
-    bytes: usize,
-    /// What is left of each write.
-    segments: VecDeque<usize>,
-    /// Read since the beginning.
-    read: usize,
-    /// When so many bytes are read, the connection is reset.
-    torn_at: Option<usize>,
-    /// Nobody will read any more.
-    is_unread: bool,
-    /// What has come may not be read yet.
-    is_held: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
-}
-
 /// All connections of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Links(Arc<Mutex<Table>>);
@@ -127,6 +115,17 @@ pub(crate) enum Progress {
     Unread { connection: u64, bytes: usize },
 }
 
+/// How late a reader is: writers may be told first that the client has gone.
+#[derive(Debug)]
+enum Lateness {
+    Unknown,
+    Until(Pin<Box<Sleep>>),
+    Over,
+}
+
+/// Milliseconds that it is late at most.
+const LATE_MS_MAX: u64 = 200;
+
 /// A stream whose other end is known.
 #[derive(Debug)]
 pub struct Linked<S> {
@@ -136,6 +135,8 @@ pub struct Linked<S> {
     links: Links,
     /// What had come when a write was refused: it is read before what else comes.
     rest: BytesMut,
+    /// How late the broker hears of what came from a client that refuses what is sent to it.
+    lateness: Lateness,
 }
 
 impl Links {
@@ -358,41 +359,10 @@ impl State {
     }
 }
 
-impl Lane {
-    fn wake(&mut self) {
-        let wakers = [self.reader.take(), self.writer.take()];
-        wakers.into_iter().flatten().for_each(Waker::wake);
-    }
-
-    /// So many bytes are read.
-    fn free(&mut self, mut bytes: usize) {
-        self.bytes = self.bytes.saturating_sub(bytes);
-        while let Some(first) = self.segments.front_mut() {
-            let part = bytes.min(*first);
-            *first -= part;
-            bytes -= part;
-            if *first > 0 {
-                break;
-            }
-            self.segments.pop_front();
-        }
-        if let Some(writer) = self.writer.take() {
-            writer.wake();
-        }
-    }
-}
-
-fn remember(waker: &mut Option<Waker>, context: &Context<'_>) {
-    match waker {
-        Some(waker) => waker.clone_from(context.waker()),
-        None => *waker = Some(context.waker().clone()),
-    }
-}
-
 impl<S> Linked<S> {
     /// One end of the connection.
     pub(crate) fn new(stream: S, link: Link, end: End, links: Links) -> Linked<S> {
-        Linked { stream, link, end, links, rest: BytesMut::new() }
+        Linked { stream, link, end, links, rest: BytesMut::new(), lateness: Lateness::Unknown }
     }
 
     /// What it shares with the other end.
@@ -424,6 +394,20 @@ impl<S> Linked<S> {
             let bytes = state.lanes[self.end as usize].read + unread;
             self.links.table().progress.push(Progress::Unread { connection, bytes });
         }
+    }
+
+    /// Waits until a reader hears of what came, if nothing is written before.
+    fn poll_late(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Lateness::Unknown = self.lateness {
+            let late = self.links.table().dice.between(0, LATE_MS_MAX);
+            let sleep = tokio::time::sleep(Duration::from_millis(late));
+            self.lateness = Lateness::Until(Box::pin(sleep));
+        }
+        if let Lateness::Until(sleep) = &mut self.lateness {
+            ready!(sleep.as_mut().poll(context));
+            self.lateness = Lateness::Over;
+        }
+        Poll::Ready(())
     }
 
     /// The lane that the other end reads.
@@ -484,6 +468,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
         if state.is_dead || is_held {
             return Poll::Pending;
         }
+        if self.end == End::Broker && state.is_refused && self.poll_late(context).is_pending() {
+            return Poll::Pending;
+        }
         let polled = self.poll_bytes(&mut state, context, out);
         match (&polled, state.number) {
             (Poll::Ready(Ok(1..)), Some(connection)) if self.end == End::Broker => {
@@ -514,6 +501,7 @@ impl<S: AsyncWrite + Arriving + Unpin> AsyncWrite for Linked<S> {
             let (arrived, is_all) = this.stream.take_arrived(context);
             this.rest.extend_from_slice(&arrived);
             if is_all {
+                this.lateness = Lateness::Over;
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
             }
         }
@@ -582,6 +570,7 @@ impl<S> Drop for Linked<S> {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::task::Waker;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -745,6 +734,7 @@ mod tests {
             let (mut client, mut broker) = pair(&links);
             broker.link().number(7);
             client.write_all(b"three").await.expect("open");
+            assert!(poll_write(&mut broker, 1).is_ready());
             drop(client);
             assert!(matches!(poll_write(&mut broker, 1), Poll::Ready(Err(_))));
             if is_read {

@@ -59,11 +59,20 @@ fn is_kept_busy(case: &Case<'_>) -> bool {
     scenario.broker.sys_interval_s.is_some() && scenario.ops.iter().any(asks)
 }
 
-/// Whether sessions may fill the broker's memory that nobody can ever come back to.
+/// Whether the broker's memory may be full for good: of sessions that nobody can ever come back
+/// to, or of retained messages.
 fn may_stay_full(case: &Case<'_>) -> bool {
     let scenario = case.facts.scenario;
+    let Some(max) = scenario.broker.total_bytes else { return false };
     let is_nameless = |client: &Client| client.client_id.is_empty();
-    scenario.broker.total_bytes.is_some() && scenario.clients.iter().any(is_nameless)
+    let retained = case.messages.all.iter().filter(|message| message.retain);
+    let mut largest = vec![0; case.messages.topics.len()];
+    for message in retained {
+        let known = &mut largest[message.topic_place];
+        *known = message.bytes.max(*known);
+    }
+    // Of what is left for sessions and for what waits nobody knows how much it is.
+    scenario.clients.iter().any(is_nameless) || 2 * largest.iter().sum::<usize>() > max
 }
 
 /// The name of a request that must be answered.
