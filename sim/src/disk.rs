@@ -4,7 +4,7 @@
 //! operations that are not durable, in their order. All chance comes from a seed. Knows nothing
 //! of what the files mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use crate::dice::Dice;
 
 /// Bytes that a disk writes whole or not at all.
 const SECTOR: usize = 512;
+/// Bytes that cannot be read together.
+const BLOCK: u64 = 4_096;
 
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +78,8 @@ struct Platter {
     durable: BTreeMap<u64, Vec<u8>>,
     /// What is not durable, in its order.
     unsynced: Vec<Change>,
+    /// Files and offsets of blocks that cannot be read.
+    bad_blocks: BTreeSet<(u64, u64)>,
     files_made: u64,
     syncs: u64,
 }
@@ -105,6 +109,7 @@ impl SimDisk {
             live: BTreeMap::new(),
             durable: BTreeMap::new(),
             unsynced: Vec::new(),
+            bad_blocks: BTreeSet::new(),
             files_made: 0,
             syncs: 0,
         };
@@ -156,6 +161,7 @@ impl SimDisk {
             live: platter.live.clone(),
             durable: platter.durable.clone(),
             unsynced: platter.unsynced.clone(),
+            bad_blocks: platter.bad_blocks.clone(),
             ..*platter
         };
         SimDisk { platter: Arc::new(Mutex::new(copy)), boot: self.boot }
@@ -177,6 +183,14 @@ impl SimDisk {
         platter.durable_names.insert(name.to_owned(), file);
         platter.live.insert(file, bytes.clone());
         platter.durable.insert(file, bytes);
+    }
+
+    /// Makes the block of 4 KiB around an offset of a file unreadable.
+    pub fn spoil(&self, name: &str, offset: u64) {
+        let mut platter = self.lock_platter();
+        if let Some(file) = platter.names.get(name).copied() {
+            platter.bad_blocks.insert((file, offset / BLOCK));
+        }
     }
 
     fn lock_platter(&self) -> MutexGuard<'_, Platter> {
@@ -272,7 +286,9 @@ impl Disk for SimDisk {
     fn read(&self, file: &SimFile, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut platter = self.platter()?;
         let chance = platter.weather.bad_reads;
-        if platter.dice.chance(chance) {
+        let blocks = offset / BLOCK..=(offset + into.len() as u64).saturating_sub(1) / BLOCK;
+        let is_bad = platter.bad_blocks.range((file.0, *blocks.start())..=(file.0, *blocks.end()));
+        if is_bad.count() > 0 || platter.dice.chance(chance) {
             into.fill(0xAA);
             return Err(io::Error::other("a simulated failure of a read"));
         }

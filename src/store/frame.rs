@@ -122,3 +122,62 @@ impl Seal {
 pub(crate) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SEAL: Seal = Seal { mark: [1, 2, 3, 4], salt: 5 };
+
+    #[test]
+    fn a_frame_is_these_bytes_for_ever() {
+        let mut out = Vec::new();
+        SEAL.record(&mut out, Lsn(0x0102), Lsn(0x0100), |out| out.extend(b"abc"));
+        let head = [1, 2, 3, 4, 3, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0];
+        assert_eq!(out[..20], head);
+        assert_eq!(out[20..], [&[0x62, 0x1B, 0xA7, 0x2F], &b"abc"[..]].concat());
+    }
+
+    #[test]
+    fn a_note_says_what_is_durable() {
+        let mut out = Vec::new();
+        SEAL.note(&mut out, Lsn(9));
+        let head = Head { lsn: Lsn(9), durable: Lsn(8), is_note: true, bytes: 0 };
+        assert_eq!(SEAL.head(&out), Some(head));
+        assert!(SEAL.verifies(&out));
+    }
+
+    #[test]
+    fn a_mark_is_never_blank() {
+        assert_eq!(Seal::new(0xFFFF_FFFF_0000_0000).find(&[0; 100]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            lsn in 1..u64::MAX,
+            behind in 0..u64::from(u32::MAX),
+            content in prop::collection::vec(any::<u8>(), 0..300),
+            id in any::<u64>(),
+        ) {
+            let (seal, durable) = (Seal::new(id), Lsn(lsn.saturating_sub(behind)));
+            let mut out = Vec::new();
+            seal.record(&mut out, Lsn(lsn), durable, |out| out.extend_from_slice(&content));
+            let head = Head { lsn: Lsn(lsn), durable, is_note: false, bytes: content.len() };
+            prop_assert_eq!(seal.head(&out), Some(head));
+            prop_assert!(seal.verifies(&out));
+            prop_assert_eq!(&out[HEAD_BYTES..], &content[..]);
+            prop_assert!(!Seal::new(id ^ 1 << 40).verifies(&out));
+        }
+
+        #[test]
+        fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut marked = SEAL.mark.to_vec();
+            marked.extend(bytes);
+            let _ = SEAL.head(&marked);
+            prop_assert!(!SEAL.verifies(&marked) || marked.len() >= HEAD_BYTES);
+        }
+    }
+}

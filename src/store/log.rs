@@ -358,7 +358,8 @@ impl<D: Disk> Log<D> {
     }
 
     fn close_segment(&mut self) {
-        if let Some(open) = self.open.take() {
+        // One that has no name yet never counted, and the next one takes its place.
+        if let Some(open) = self.open.take().filter(|open| open.segment.name != NEXT) {
             self.closed.push(open.segment);
         }
     }

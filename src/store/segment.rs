@@ -113,3 +113,49 @@ pub(crate) fn parse_name(name: &str) -> Option<(u64, Lsn)> {
     };
     Some((number(sequence)?, Lsn(number(first)?)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: Header = Header { id: 7, sequence: 3, first: Lsn(50), oldest: Lsn(40) };
+
+    #[test]
+    fn a_name_orders_and_is_read_back() {
+        assert_eq!(name(3, Lsn(50)), "0000000003-00000000000000000050.log");
+        for (sequence, first) in [(3, 50), (u64::MAX, u64::MAX), (0, 0)] {
+            assert_eq!(parse_name(&name(sequence, Lsn(first))), Some((sequence, Lsn(first))));
+        }
+        for other in
+            ["next", "lock", "3-50", "3-50.log.damaged", "3.log", "-.log", "+3-50.log", "3--1.log"]
+        {
+            assert_eq!(parse_name(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn one_of_two_copies_is_enough() {
+        let good = HEADER.encode();
+        assert_eq!(good.len() as u64, BODY);
+        for bit in 0..HEADER_BYTES * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::decode(&bad), Opened::Known(HEADER), "bit {bit}");
+            bad[COPY + bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::decode(&bad), Opened::Unknown, "bit {bit}");
+        }
+        for length in 0..good.len() {
+            let is_known = length >= HEADER_BYTES;
+            assert_eq!(Header::decode(&good[..length]) == Opened::Known(HEADER), is_known);
+        }
+    }
+
+    #[test]
+    fn a_later_format_is_known_as_one() {
+        let mut later = HEADER.encode();
+        later[8] = 2;
+        let checksum = crc32fast::hash(&later[..48]).to_le_bytes();
+        later[48..52].copy_from_slice(&checksum);
+        assert_eq!(Header::decode(&later), Opened::Newer(2));
+    }
+}

@@ -1,28 +1,23 @@
 //! Damage: bits that flip, files that are cut.
 
+use stormpetrel::store::{DamageKind, Disk, Error, Log, Lsn, Settings};
 use stormpetrel_sim::SimDisk;
 
-use crate::life::{block_on, open, push};
+use crate::life::{block_on, content, keep, names, open, settings};
 
 /// A log of some segments that was closed, and how many records it has.
 fn closed_log() -> (SimDisk, u64) {
     let disk = SimDisk::new(7, Default::default());
     let (mut log, _, _) = open(disk.boot());
-    block_on(async {
-        for batch in [2, 3, 1, 4, 2] {
-            push(&mut log, batch);
-            log.write().await.expect("a disk that works");
-            log.sync().await.expect("a disk that works");
-        }
-        log.close().await.expect("a disk that works");
-    });
+    for batch in [2, 3, 1, 4, 2] {
+        keep(&mut log, batch);
+    }
+    block_on(log.close()).expect("a disk that works");
     (disk, log.last().0)
 }
 
 fn segments(disk: &SimDisk) -> Vec<String> {
-    use stormpetrel::store::Disk;
-    let names = disk.boot().list().expect("a disk that works").into_iter().map(|it| it.name);
-    names.filter(|name| name.ends_with(".log")).collect()
+    names(disk).into_iter().filter(|name| name.ends_with(".log")).collect()
 }
 
 #[test]
@@ -94,9 +89,118 @@ fn a_segment_that_is_gone_is_told() {
     let names = segments(&disk);
     for gone in &names[..names.len() - 1] {
         let copy = disk.copy();
-        stormpetrel::store::Disk::remove(&copy.boot(), gone).expect("it is there");
+        copy.boot().remove(gone).expect("it is there");
         let (_, recovered, seen) = open(copy.boot());
         assert!(recovered.missing > 0, "{gone}");
         assert_eq!(seen.accounted(), (1..=last).collect::<Vec<_>>(), "{gone}");
     }
+}
+
+#[test]
+fn both_copies_of_a_header_cost_nothing_if_another_segment_tells_whose_it_is() {
+    let (disk, last) = closed_log();
+    for name in segments(&disk) {
+        let copy = disk.copy();
+        let mut bytes = copy.contents(&name).expect("it is there");
+        bytes[..8_192].fill(0x55);
+        copy.put(&name, bytes);
+        let (_, recovered, seen) = open(copy.boot());
+        assert_eq!(seen.records, (1..=last).collect::<Vec<_>>(), "{name}");
+        assert_eq!(recovered.damages[0].kind, DamageKind::Header, "{name}");
+    }
+}
+
+#[test]
+fn a_log_of_which_nothing_verifies_opens_and_says_that_all_is_missing() {
+    let disk = SimDisk::new(7, Default::default());
+    let (mut log, _, _) = open(disk.boot());
+    keep(&mut log, 2);
+    drop(log);
+    let [name] = &segments(&disk)[..] else { panic!("one segment") };
+    let length = disk.contents(name).expect("it is there").len();
+    disk.put(name, vec![0x55; length]);
+    let (mut log, recovered, seen) = open(disk.boot());
+    assert!(seen.records.is_empty() && recovered.missing >= 2, "{recovered:?}");
+    assert_eq!(recovered.damages.len(), 2, "{recovered:?}");
+    // It goes on behind all that could have been there, and keeps the file.
+    keep(&mut log, 3);
+    drop(log);
+    assert_eq!(disk.contents(name), Some(vec![0x55; length]));
+    let (_, again, seen) = open(disk.boot());
+    assert_eq!(again.last.0, recovered.last.0 + 3);
+    assert_eq!(seen.records.len(), 3);
+    assert_eq!(again.missing, recovered.missing);
+}
+
+#[test]
+fn a_damaged_file_is_kept_when_its_records_are_dropped() {
+    let (disk, last) = closed_log();
+    let damaged = segments(&disk)[0].clone();
+    let mut bytes = disk.contents(&damaged).expect("it is there");
+    bytes[8_192 + 26] ^= 1;
+    disk.put(&damaged, bytes.clone());
+    let (mut log, recovered, seen) = open(disk.boot());
+    assert_eq!(seen.gaps.len(), 1, "{recovered:?}");
+    keep(&mut log, 4);
+    block_on(log.drop_before(Lsn(last + 1))).expect("a disk that works");
+    drop(log);
+    assert_eq!(disk.contents(&damaged), None);
+    assert_eq!(disk.contents(&format!("{damaged}.damaged")), Some(bytes));
+    let (_, recovered, seen) = open(disk.boot());
+    assert!(recovered.is_whole(), "{recovered:?}");
+    assert_eq!(seen.records, (last + 1..=last + 4).collect::<Vec<_>>());
+    let others = names(&disk).into_iter().filter(|name| name.ends_with(".damaged")).count();
+    assert_eq!(others, 1, "what is whole is removed");
+}
+
+#[test]
+fn a_block_that_cannot_be_read_costs_what_is_in_it() {
+    let disk = SimDisk::new(7, Default::default());
+    let large = Settings { segment_bytes: 1 << 20, ..settings() };
+    let (mut log, _) = Log::open(disk.boot(), large, &mut |_| {}).expect("it opens");
+    for _ in 0..100 {
+        keep(&mut log, 1);
+    }
+    block_on(log.close()).expect("a disk that works");
+    drop(log);
+    disk.spoil(&segments(&disk)[0], 8_192 + 5_000);
+    let (_, recovered, seen) = open(disk.boot());
+    assert_eq!(recovered.damages.len(), 1, "{recovered:?}");
+    assert_eq!(recovered.damages[0].kind, DamageKind::Unreadable);
+    let bytes = |records: &[u64]| records.iter().map(|lsn| content(*lsn).len() + 24).sum::<usize>();
+    let [(first, last)] = seen.gaps[..] else { panic!("one gap: {:?}", seen.gaps) };
+    let lost: Vec<u64> = (first..=last).collect();
+    assert!(bytes(&lost[1..lost.len() - 1]) <= 4_096, "{lost:?}");
+    assert_eq!(seen.accounted(), (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_read_that_fails_once_costs_nothing() {
+    let (disk, last) = closed_log();
+    for seed in 0..50 {
+        let disk = disk.copy();
+        disk.change_weather(|weather| weather.bad_reads = 5 + seed);
+        let (_, recovered, seen) = open(disk.boot());
+        assert!(recovered.is_whole(), "{recovered:?}");
+        assert_eq!(seen.records.len() as u64, last);
+    }
+}
+
+#[test]
+fn segments_of_two_logs_are_refused_and_stay_as_they_are() {
+    let (disk, _) = closed_log();
+    let other = SimDisk::new(8, Default::default());
+    let foreign = Settings { new_id: 99, ..settings() };
+    let (mut log, _) = Log::open(other.boot(), foreign, &mut |_| {}).expect("it opens");
+    keep(&mut log, 2);
+    drop(log);
+    let name = &segments(&other)[0];
+    let bytes = other.contents(name).expect("it is there");
+    disk.put("0000000099-00000000000000000099.log", bytes);
+    let before = names(&disk);
+    match Log::open(disk.boot(), settings(), &mut |_| {}) {
+        Err(Error::Foreign { file, .. }) => assert!(file.contains(".log"), "{file}"),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(names(&disk), before);
 }

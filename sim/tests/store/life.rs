@@ -1,6 +1,6 @@
 //! What the tests of the log share: opening one, what was in it, and what should have been.
 
-use stormpetrel::store::{Log, Lsn, Recovered, Settings, Visit};
+use stormpetrel::store::{Disk, Log, Lsn, Recovered, Settings, Visit};
 use stormpetrel_sim::SimDisk;
 
 /// Two or three records fill a segment.
@@ -64,6 +64,21 @@ pub(crate) fn open(disk: SimDisk) -> (Log<SimDisk>, Recovered, Seen) {
     assert_eq!(recovered.missing, seen.gaps.iter().map(|gap| gap.1 - gap.0 + 1).sum::<u64>());
     assert_eq!(recovered.last, Lsn(seen.last()).max(recovered.last));
     (log, recovered, seen)
+}
+
+/// Hands in so many more records, and makes them durable.
+pub(crate) fn keep(log: &mut Log<SimDisk>, count: u64) {
+    push(log, count);
+    block_on(async {
+        log.write().await.expect("a disk that works");
+        log.sync().await.expect("a disk that works");
+    });
+}
+
+/// The names of the files there are.
+pub(crate) fn names(disk: &SimDisk) -> Vec<String> {
+    let names = disk.boot().list().expect("a disk that works").into_iter();
+    names.map(|entry| entry.name).collect()
 }
 
 /// Hands in so many more records.
