@@ -152,7 +152,7 @@ impl<'a> Facts<'a> {
             has_arrivals: false,
             is_exact: history.is_exact(),
             lives: Vec::new(),
-            store: scenario.broker.store.filter(|_| history.is_exact()),
+            store: Facts::store(scenario, history),
             connections: Vec::with_capacity(32),
             liveness_from: NEVER,
             ended: None,

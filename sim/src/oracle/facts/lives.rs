@@ -5,12 +5,19 @@
 //! Connections end with each life, and whoever had one then is without one from when the broker
 //! is back.
 
-use super::{Facts, NEVER, Ordinal, Request, Wish};
-use crate::history::AckKind;
-use crate::scenario::Qos;
+use super::{Facts, NEVER, Ordinal, Request, SLACK_MS, Wish};
+use crate::history::{AckKind, History};
+use crate::scenario::{Qos, Scenario};
 use crate::survival::{Durability, Store};
 
 impl Facts<'_> {
+    /// What the broker keeps. One that does not wait for its disk does so only where every moment
+    /// is known.
+    pub(super) fn store(scenario: &Scenario, history: &History) -> Option<Store> {
+        let store = scenario.broker.store?;
+        (history.is_exact() || store.durability == Durability::Sync).then_some(store)
+    }
+
     /// Whether sessions and messages outlive the broker.
     pub(in crate::oracle) fn is_durable(&self) -> bool {
         self.store.is_some()
@@ -44,7 +51,9 @@ impl Facts<'_> {
         let store = self.store?;
         let life = self.lives.iter().rposition(|life| life.from <= at)?;
         let to = self.lives[life].to;
-        let is_kept = to == NEVER || self.ms(at) + Store::settled_ms(store) < self.ms(to);
+        let slack_ms = if self.is_exact { 0 } else { SLACK_MS };
+        let settled_ms = self.ms(at).saturating_add(store.settled_ms() + slack_ms);
+        let is_kept = to == NEVER || settled_ms < self.ms(to);
         let is_known = is_kept || (at < to && store.durability == Durability::Async);
         (!is_known).then_some(life + 1)
     }
