@@ -163,6 +163,15 @@ impl Disk for Files {
     }
 }
 
+impl Drop for Files {
+    /// Unlocks at once, also if a child that is just being started has the file open too.
+    fn drop(&mut self) {
+        if let Some(file) = self.lock.get_mut() {
+            let _ = file.unlock(); // closing does the same, if nobody else has it open
+        }
+    }
+}
+
 fn new_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
