@@ -61,7 +61,8 @@ pub struct Recovered {
     /// How many segments there are.
     pub segments: usize,
     /// The last segment's end that was being written when the process or the power went, and
-    /// that nobody was promised: its file, where it begins, and how many bytes it has.
+    /// that nobody was promised: its file, where it begins, and how many bytes it has, without
+    /// the zeros that were written ahead.
     pub torn: Option<(String, u64, u64)>,
     /// What is damaged: the first thousand.
     pub damages: Vec<Damage>,
@@ -276,6 +277,15 @@ struct Reading<'a, D> {
     passed: u64,
 }
 
+/// What is behind the first hole of the last segment.
+#[derive(Clone, Copy)]
+struct Testimony {
+    /// All up to this one were durable once, as the frames there say.
+    durable: Lsn,
+    /// Where the last byte is that is not zero.
+    end: u64,
+}
+
 /// Frames that may not be durable.
 #[derive(Default)]
 struct Tail {
@@ -347,7 +357,7 @@ impl<D: Disk> Reading<'_, D> {
         if let Some(limit) = limit.filter(|limit| *limit > self.next) {
             self.gap(limit);
         }
-        if let Some(durable) = testified.filter(|durable| *durable >= self.next) {
+        if let Some(Testimony { durable, .. }) = testified.filter(|it| it.durable >= self.next) {
             self.gap(durable.next());
         }
     }
@@ -383,25 +393,29 @@ impl<D: Disk> Reading<'_, D> {
         hole: Hole,
         seal: Seal,
         limit: Option<Lsn>,
-        testified: &mut Option<Lsn>,
+        testified: &mut Option<Testimony>,
     ) -> bool {
         if let Some(limit) = limit {
             return self.next >= limit;
         }
-        let durable = *testified.get_or_insert_with(|| {
+        let testimony = *testified.get_or_insert_with(|| {
             let mut rest = Scan::new(self.disk, &it.file, seal, hole.to, it.bytes);
-            let mut durable = Lsn(0);
+            let mut testimony = Testimony { durable: Lsn(0), end: hole.to };
             while let Some(item) = rest.next() {
-                if let Item::Frame { head, .. } = item {
-                    durable = durable.max(head.durable);
+                match item {
+                    Item::Frame { head, .. } => {
+                        testimony.durable = testimony.durable.max(head.durable);
+                        testimony.end = rest.at();
+                    }
+                    Item::Hole(hole) => testimony.end = hole.to,
                 }
             }
-            durable
+            testimony
         });
-        if durable >= self.next || hole.is_unreadable {
+        if testimony.durable >= self.next || hole.is_unreadable {
             return false;
         }
-        self.recovered.torn = Some((it.name.clone(), hole.from, it.bytes - hole.from));
+        self.recovered.torn = Some((it.name.clone(), hole.from, testimony.end - hole.from));
         true
     }
 

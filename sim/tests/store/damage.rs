@@ -204,3 +204,21 @@ fn segments_of_two_logs_are_refused_and_stay_as_they_are() {
     }
     assert_eq!(names(&disk), before);
 }
+
+#[test]
+fn a_torn_end_is_told_without_the_zeros_behind_it() {
+    let disk = SimDisk::new(7, Default::default());
+    let (mut log, _, _) = open(disk.boot());
+    keep(&mut log, 1);
+    keep(&mut log, 1);
+    drop(log);
+    let [name] = &segments(&disk)[..] else { panic!("one segment") };
+    let mut bytes = disk.contents(name).expect("it is there");
+    let (from, length) = (8_192 + 25, 224);
+    assert!(bytes.len() > from + length, "zeros are written ahead");
+    bytes[from + 100] ^= 1;
+    disk.put(name, bytes);
+    let (_, recovered, seen) = open(disk.boot());
+    assert_eq!(recovered.torn, Some((name.clone(), from as u64, length as u64)));
+    assert!(recovered.is_whole() && seen.records == [1], "{recovered:?}");
+}
