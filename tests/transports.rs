@@ -730,7 +730,7 @@ async fn a_certificate_says_which_user_a_client_is() {
     let broker = Broker::new(config).start().await.unwrap();
     let [plain, web] = *broker.addresses() else { panic!("two listeners") };
     /// SUBSCRIBE to two filters, and that the first is granted.
-    const SUBSCRIBE: &[u8] = b"\x82\x16\x00\x01\x00\x08client/#\x00\x00\x05other\x00";
+    const SUBSCRIBE: &[u8] = b"\x82\x15\x00\x01\x00\x08client/#\x00\x00\x05other\x00";
     const SUBACK: &[u8] = b"\x90\x04\x00\x01\x00\x80";
     const REFUSED: &[u8] = b"\x20\x02\x00\x05";
 
