@@ -13,6 +13,7 @@ use crate::scenario::{
     AckPolicy, Action, Breach, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
     MessageNumber, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Way, Will,
 };
+use crate::survival;
 use crate::transport;
 
 /// The numbers of messages that wills publish begin here, so that they are known by sight.
@@ -55,6 +56,9 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
+    if plan.broker.store.is_some() {
+        faults.extend(survival::faults(plan.seed, &ops, safety_ms));
+    }
     faults.sort_by_key(|fault| fault.at_ms);
     let topics = generator.topics.clone();
     let mut scenario = Scenario {
@@ -491,7 +495,7 @@ impl<'p> Generator<'p> {
         let for_ms = self.pick(&[10, 100, 1_000, long]);
         let weights = [kinds.crash, kinds.stop, kinds.hold, kinds.cut, kinds.partition];
         match self.weighted(&weights) {
-            0 => FaultKind::Crash { down_ms: for_ms },
+            0 => FaultKind::Crash { down_ms: for_ms, kept: 0 },
             1 => FaultKind::Stop { down_ms: for_ms },
             2 => {
                 let way = self.pick(&[Way::Both, Way::Both, Way::ToBroker, Way::ToClients]);

@@ -49,6 +49,7 @@ pub mod report;
 mod scenario;
 pub mod scenarios;
 pub mod shrink;
+mod survival;
 pub mod sweep;
 mod transport;
 mod verdict;

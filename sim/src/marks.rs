@@ -49,6 +49,7 @@ marks! {
     SharedDelivered "a message came through a shared subscription",
     SeveralIds "a message came with several subscription ids",
     Crashed "the broker crashed with clients connected",
+    CrashedUnsynced "the broker crashed with records on their way to the disk",
     Stopped "the broker stopped with clients connected",
     OutcomeUnknown "what became of a message is not known",
     PulledInParts "the broker had more to send than it was asked for",

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::scenario::{Broker, Qos, Scenario, Weather};
+use crate::survival;
 
 /// All knobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -176,7 +177,7 @@ impl Plan {
             policies: policies(seed),
             wrapped_clients: wrapped_clients(seed),
             fault_kinds: draw.fault_kinds(),
-            broker: draw.broker(clients),
+            broker: Broker { store: survival::drawn(seed), ..draw.broker(clients) },
             // By a few bytes at a time they would take for ever.
             huge_messages: match weather.pull_bytes_max {
                 Some(_) => 0,
@@ -313,6 +314,7 @@ impl Draw {
             sys_interval_s: self.limit(5, 20),
             policies: Vec::new(),
             opinions: Vec::new(),
+            store: None,
         };
         if self.0.chance(400) { Broker::default() } else { broker }
     }

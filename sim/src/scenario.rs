@@ -18,6 +18,7 @@ use stormpetrel::mqtt::types::Version;
 
 use crate::access::{Opinion, Policy};
 use crate::properties::Properties;
+use crate::survival::Store;
 use crate::transport::Transport;
 
 /// A client: its place in [`Scenario::clients`].
@@ -109,6 +110,9 @@ pub struct Broker {
     /// Who may connect. Nobody named: everybody, and nobody is asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub opinions: Vec<Opinion>,
+    /// What it keeps through its end. None: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
 }
 
 /// The network while nothing happens to it.
@@ -369,10 +373,15 @@ pub struct Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "fault")]
 pub enum FaultKind {
-    /// The broker's process is killed: its connections end, what it knew is gone.
+    /// The broker's process is killed: its connections end, and what it knew is gone but for
+    /// what its store kept.
     Crash {
         /// Milliseconds until it is started again.
         down_ms: u64,
+        /// Of a thousand records that were on their way to the disk, how many got there. Of a
+        /// broker that does not wait for the disk all of them do.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        kept: u16,
     },
     /// The broker is told to stop: it tells its clients, and what it knew is gone.
     Stop {
@@ -402,11 +411,17 @@ pub enum FaultKind {
         /// For so many milliseconds.
         for_ms: u64,
     },
+    /// The broker writes all that it keeps anew.
+    Rewrite,
     /// The broker loads other rules of what clients may do; they stay when it is started again.
     Reload {
         /// Which of its policies.
         policy: usize,
     },
+}
+
+fn is_zero(kept: &u16) -> bool {
+    *kept == 0
 }
 
 /// Ways between clients and the broker.
@@ -590,6 +605,7 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::survival::Durability;
 
     fn publish() -> Publish {
         Publish {
@@ -648,7 +664,9 @@ mod tests {
         };
         let op = |action| Op { at_ms: 12, client: 1, action };
         let faults = [
-            FaultKind::Crash { down_ms: 5 },
+            FaultKind::Crash { down_ms: 5, kept: 0 },
+            FaultKind::Crash { down_ms: 5, kept: 300 },
+            FaultKind::Rewrite,
             FaultKind::Stop { down_ms: 5 },
             FaultKind::Hold { zone: 0, for_ms: 9, way: Way::ToBroker },
             FaultKind::Cut { zone: 1 },
@@ -656,7 +674,11 @@ mod tests {
         ];
         let scenario = Scenario {
             seed: u64::MAX,
-            broker: Broker { max_qos: Some(Qos::AtLeastOnce), ..Broker::default() },
+            broker: Broker {
+                max_qos: Some(Qos::AtLeastOnce),
+                store: Some(Store { durability: Durability::Sync, sync_ms_max: 40 }),
+                ..Broker::default()
+            },
             clients: vec![client(ProtocolVersion::V31), client(ProtocolVersion::V5)],
             ops: actions().into_iter().map(op).collect(),
             faults: faults.into_iter().map(|kind| Fault { at_ms: 50, kind }).collect(),

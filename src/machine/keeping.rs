@@ -15,6 +15,7 @@ use crate::mqtt::message::Message;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::QoS;
 use crate::mqtt::wire::{Packet, SubscriptionId, SubscriptionOptions};
+use crate::plant::{self, Plant};
 
 /// What an acknowledgement means on a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,6 +71,14 @@ impl Machine {
         self.journal.is_on && self.durability(slot) == Durability::Sync
     }
 
+    /// Whether CONNACK has gone out, or may: nothing is sent before it.
+    pub(super) fn is_greeted(&mut self, slot: Slot) -> bool {
+        let is_held = self.is_held(slot);
+        let attachment =
+            self.connections.attachment(slot).map(|(_, attachment)| attachment.greeted);
+        !is_held || attachment.is_none_or(|greeted| self.journal.is_durable(greeted))
+    }
+
     /// Answers what came, once all that its session recorded is durable.
     pub(super) fn answer(&mut self, slot: Slot, packet: Packet) {
         let until = self.answer_waits_for(slot);
@@ -82,7 +91,7 @@ impl Machine {
     /// The record that an answer to what came has to wait for. Also what an earlier packet of the
     /// same session left, which may have come on another connection.
     pub(super) fn answer_waits_for(&mut self, slot: Slot) -> Option<Lsn> {
-        if !self.journal.is_on {
+        if !self.journal.is_on || plant::is_on(Plant::AckBeforeDurable) {
             return None;
         }
         let mut until = self.journal.since_mark();
@@ -92,6 +101,16 @@ impl Machine {
             until = Some(session.recorded);
         }
         until.filter(|lsn| self.is_held(slot) && !self.journal.is_durable(*lsn))
+    }
+
+    /// What a packet left, also one that is not done with yet, is waited for by every later answer
+    /// to its session.
+    pub(super) fn note_recorded(&mut self, slot: Slot) {
+        if let Some(recorded) = self.journal.since_mark()
+            && let Some((key, _)) = self.connections.attachment(slot)
+        {
+            self.clients.get_mut(key).recorded = recorded;
+        }
     }
 
     /// Wakes the connection when more is durable.
@@ -182,7 +201,7 @@ impl Machine {
     /// A session has ended: nothing of what is cleared away now is recorded.
     pub(super) fn record_ended(&mut self, key: SessionKey) {
         let kept = std::mem::take(&mut self.clients.get_mut(key).kept);
-        if let Some(session) = kept.uid() {
+        if let Some(session) = kept.uid().filter(|_| !plant::is_on(Plant::EndNotRecorded)) {
             self.journal.record(Record::Ended { session });
         }
     }
@@ -196,6 +215,9 @@ impl Machine {
         retained: Option<RetainedLeft>,
     ) {
         let Some(session) = self.clients.get(key).kept.whole() else { return };
+        if plant::is_on(Plant::SubscriptionNotRecorded) {
+            return;
+        }
         let filter = filter.clone();
         let subscribed = Subscribed { session, filter, options, id, retained };
         self.journal.record(Record::Subscribed(Box::new(subscribed)));
@@ -209,6 +231,7 @@ impl Machine {
                 let recorded = self.journal.record(Record::Received { session, id: ack.id });
                 self.clients.get_mut(key).outbound.hold_release(ack.id, recorded);
             }
+            _ if plant::is_on(Plant::FinishedNotRecorded) => {}
             Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack) => {
                 self.journal.record(Record::Finished { session, id: ack.id });
             }

@@ -376,7 +376,9 @@ impl Machine {
                         attachment.last_received = now;
                     }
                     let key = *key;
-                    if let Some(unfinished) = self.handle_packet(slot, key, packet, now) {
+                    let unfinished = self.handle_packet(slot, key, packet, now);
+                    self.note_recorded(slot);
+                    if let Some(unfinished) = unfinished {
                         packets[taken] = unfinished;
                         break;
                     }
@@ -411,7 +413,11 @@ impl Machine {
                 return self.handle_unsubscribe(slot, key, unsubscribe).map(Packet::Unsubscribe);
             }
             // Not held: a client must not think the broker dead because a disk is slow.
-            Packet::PingReq => self.connections.answer(slot, Packet::PingResp), // [MQTT-3.12.4-1]
+            // [MQTT-3.12.4-1]
+            Packet::PingReq if self.is_greeted(slot) => {
+                self.connections.answer(slot, Packet::PingResp);
+            }
+            Packet::PingReq => self.connections.answer_held(slot, Packet::PingResp, None),
             Packet::Disconnect(disconnect) => self.handle_disconnect(slot, key, &disconnect, now),
             // No authentication method is served, so there is nothing to go on with.
             // [MQTT-4.12.0-7]
@@ -465,7 +471,8 @@ impl Machine {
     fn handle_pubrel(&mut self, slot: Slot, key: SessionKey, id: PacketId) {
         let was_held = self.clients.get_mut(key).inbound.release(id);
         self.ledger.inflight_in -= u64::from(was_held);
-        if let (true, Some(session)) = (was_held, self.clients.get(key).kept.whole()) {
+        let is_recorded = was_held && !plant::is_on(Plant::ReleasedNotRecorded);
+        if let (true, Some(session)) = (is_recorded, self.clients.get(key).kept.whole()) {
             self.journal.record(Record::Released { session, id });
         }
         if !was_held && plant::is_on(Plant::LostPubComp) {

@@ -85,12 +85,14 @@ impl Machine {
         }
     }
 
-    /// The DISCONNECT that tells a client why: only an attached one of 5.0 can be told.
+    /// The DISCONNECT that tells a client why: only one of 5.0 that has its CONNACK can be told.
     /// [MQTT-3.14.0-1]
     pub(super) fn disconnect_packet(&mut self, slot: Slot, reason: Reason) -> Option<Packet> {
         let version = version_of(self.connections.get(slot)?)?;
+        let is_greeted = self.is_greeted(slot);
         let (_, attachment) = self.connections.attachment(slot)?;
         if !version.is_v5()
+            || !is_greeted
             || (reason == Reason::SessionTakenOver && plant::is_on(Plant::TakeoverSilent))
         {
             return None;

@@ -27,6 +27,7 @@ use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
+use crate::plant::{self, Plant};
 
 /// Messages that nobody waits for any more are forgotten when there are so many of them, and
 /// twice as many as after the last time.
@@ -52,6 +53,9 @@ pub struct Restorer {
     by_client: BTreeMap<Arc<str>, SessionUid>,
     messages: Map<Lsn, Arc<Message>>,
     retained: BTreeMap<TopicName, Retained>,
+    /// The highest number of a retained message that is known of, one that is gone too: a
+    /// subscription may still have to be sent what was retained up to it.
+    retained_newest: u64,
     is_rewriting: bool,
     forgotten_at: usize,
     last: Lsn,
@@ -97,6 +101,7 @@ impl Default for Restorer {
             // Its keys are our own numbers.
             messages: Map::with_hasher(FixedState::with_seed(0)),
             retained: BTreeMap::new(),
+            retained_newest: 0,
             is_rewriting: false,
             forgotten_at: FORGOTTEN_MIN,
             last: Lsn::default(),
@@ -218,6 +223,8 @@ impl Restorer {
         let Some(stored) = self.sessions.get_mut(&session) else { return };
         let text = filter.to_string().into_boxed_str();
         let earlier = stored.subscriptions.remove(&text);
+        let until = retained.as_ref().map_or(0, |left| left.until);
+        self.retained_newest = self.retained_newest.max(until);
         let retained = retained.or(earlier.and_then(|earlier| earlier.retained));
         stored.subscriptions.insert(text, Subscription { filter, options, id, retained });
     }
@@ -267,6 +274,7 @@ impl Restorer {
 
     fn retain(&mut self, message: &Arc<Message>, number: Option<u64>, at: Option<Timestamp>) {
         let Some(sequence) = number else { return };
+        self.retained_newest = self.retained_newest.max(sequence);
         if message.payload.is_empty() {
             self.retained.remove(&message.topic);
             return;
@@ -301,6 +309,7 @@ impl Restorer {
     pub fn finish(self, settings: Settings, seed: Seed, now: Timestamp) -> (Machine, Restored) {
         let mut machine = Machine::behind(self.last, settings, seed, now);
         let mut restored = Restored::default();
+        machine.retained.go_on_behind(self.retained_newest);
         for (topic, retained) in self.retained {
             if retained.expires_at.is_some_and(|at| at <= now) {
                 continue;
@@ -338,7 +347,8 @@ impl Machine {
             (Some(will), true) => Some(now.after_secs(will.delay.into())),
             _ => state.will_due,
         };
-        session.ends_at = if was_attached { expiry.due(now) } else { state.ends_at };
+        let is_anew = was_attached || plant::is_on(Plant::ExpiryRestarts);
+        session.ends_at = if is_anew { expiry.due(now) } else { state.ends_at };
         session.will = state.will.clone();
         let key = self.add_restored(session);
         for subscription in subscriptions.into_values() {
@@ -385,6 +395,7 @@ impl Machine {
     ) -> usize {
         let mut count = 0;
         let mut sent: Vec<(PacketId, Option<Delivery>)> = sent.into_iter().collect();
+        sent.retain(|_| !plant::is_on(Plant::InflightNotRestored));
         sent.sort_by_key(|(id, _)| std::cmp::Reverse(state.next_id.steps_from(*id)));
         let mut inflight = Vec::new();
         for (id, delivery) in sent {

@@ -172,6 +172,11 @@ impl Retained {
         is_found || rest.is_some()
     }
 
+    /// What is retained from now on is newer than that.
+    pub(super) fn go_on_behind(&mut self, sequence: u64) {
+        self.sequence = self.sequence.max(sequence);
+    }
+
     /// The sequence of the newest.
     pub(super) fn newest(&self) -> u64 {
         self.sequence

@@ -152,12 +152,18 @@ impl Machine {
         if message.retain {
             let has_changed = self.retained.keep(&message, expires_at, &mut self.ledger);
             let is_recorded = has_changed && self.journal.is_on && origin.session.is_some();
+            let is_recorded = is_recorded && !plant::is_on(Plant::RetainedNotRecorded);
             taken.retained = is_recorded.then(|| self.retained.newest());
         }
         if message.payload.is_empty() && message.retain && plant::is_on(Plant::EmptyNotForwarded) {
             return Ok(0);
         }
         let matched = self.route(&message, expires_at, origin.session, now);
+        if self.journal.is_on && plant::is_on(Plant::Qos2IdApart) {
+            let from = taken.from.take();
+            self.journal.record_message(&message, taken);
+            taken = Taken { from, ..Taken::of(None) };
+        }
         if self.journal.is_on {
             self.journal.record_message(&message, taken);
         }
@@ -389,6 +395,7 @@ impl Machine {
             holders: Holders::default(),
         };
         let will_of = self.clients.get(key).kept.uid();
+        let will_of = will_of.filter(|_| !plant::is_on(Plant::WillStaysRecorded));
         let origin = Origin { session: Some(key), from: None, will_of };
         let taken = match plant::is_on(Plant::WillNotJudged) {
             true => self.take(message.detached(), origin, now),

@@ -185,7 +185,8 @@ impl Machine {
             return if lies { Reason::Success } else { Reason::NoSubscriptionExisted };
         }
         self.ledger.release_bytes(subscription_bytes(&text));
-        if let Some(session) = session.kept.whole() {
+        let is_recorded = !plant::is_on(Plant::UnsubscribeNotRecorded);
+        if let Some(session) = session.kept.whole().filter(|_| is_recorded) {
             let filter = Box::new(filter.clone());
             self.journal.record(Record::Unsubscribed { session, filter });
         }

@@ -11,6 +11,7 @@ use stormpetrel::mqtt::wire::{ConnAckProperties, Packet, Publish};
 use crate::access;
 use crate::history::History;
 use crate::scenario::{Broker, ProtocolVersion, Qos};
+use crate::survival;
 
 /// Everything is done in the smallest parts there are: nothing may depend on what is done at
 /// once. The broker as a whole, at the other level, does as much at once as production.
@@ -35,12 +36,14 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
         retained_bytes: broker.retained_bytes.unwrap_or(defaults.retained_bytes),
         session_expiry_max: broker.session_expiry_max_s.unwrap_or(defaults.session_expiry_max),
     };
+    let durability = match broker.store.map(|store| store.durability) {
+        Some(survival::Durability::Sync) => Durability::Sync,
+        Some(survival::Durability::Async) => Durability::Async,
+        None => Durability::None,
+    };
     Settings {
         limits,
-        listeners: vec![ListenerSettings {
-            connections_max: usize::MAX,
-            durability: Durability::None,
-        }],
+        listeners: vec![ListenerSettings { connections_max: usize::MAX, durability }],
         sys_interval: broker.sys_interval_s,
         session_expiry: broker.session_expiry_s,
         disconnect_delay: None,
@@ -51,8 +54,8 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
         },
         access: Access { is_judged: false, authorise: access::authoriser(broker, 0) },
         effort_max: EFFORT_MAX,
-        is_recording: false,
-        durability: Durability::None,
+        is_recording: broker.store.is_some(),
+        durability,
     }
 }
 

@@ -13,7 +13,8 @@ impl Stage<'_> {
     pub(super) fn apply(&mut self, fault: Fault) {
         self.note(What::Fault { kind: fault.kind });
         match fault.kind {
-            FaultKind::Crash { down_ms } => self.crash(down_ms),
+            FaultKind::Crash { down_ms, kept } => self.crash(down_ms, kept),
+            FaultKind::Rewrite => self.tell(Input::Rewrite),
             FaultKind::Stop { down_ms } => self.stop(down_ms),
             FaultKind::Hold { zone, for_ms, way } if zone < self.zones.len() => {
                 let until = self.now + for_ms;
@@ -59,10 +60,11 @@ impl Stage<'_> {
         self.tell(Input::PolicyChanged(authorise));
     }
 
-    fn crash(&mut self, down_ms: u64) {
+    fn crash(&mut self, down_ms: u64, kept: u16) {
         if self.machine.take().is_none() {
             return;
         }
+        self.lose_records(kept);
         if self.links.iter().any(|link| link.is_open) {
             self.marks.hit(Mark::Crashed);
         }
@@ -86,7 +88,9 @@ impl Stage<'_> {
                 while self.pull_bytes(connection, usize::MAX) == Remaining::More {}
             }
         }
+        self.keep();
         self.machine = None;
+        self.lose_records(1_000);
         self.lose_broker(down_ms);
     }
 

@@ -9,6 +9,7 @@ mod broker;
 mod faults;
 mod links;
 mod liveness;
+mod log;
 mod queue;
 mod stage;
 

@@ -6,6 +6,7 @@ use stormpetrel::mqtt::wire::{self, DecodeError, Packet};
 
 use super::broker;
 use super::links::{Link, ToBroker, ToClient};
+use super::log::Log;
 use super::queue::Queue;
 use crate::client::{Client, Effect, Topics, World, packet_bytes};
 use crate::dice::Dice;
@@ -38,6 +39,8 @@ pub(super) enum Due {
     Client(ClientIndex),
     Machine,
     Restart,
+    /// A sync has ended, if the broker is still the one of that life.
+    Synced(u64),
     Heal(usize),
     Liveness,
     ComeBack(ClientIndex),
@@ -55,6 +58,8 @@ pub(super) struct Stage<'s> {
     topics: Topics,
     /// None while the broker is down.
     pub(super) machine: Option<Machine>,
+    /// None: it keeps nothing.
+    pub(super) log: Option<Log>,
     starts: u64,
     machine_due: Option<u64>,
     is_checked: bool,
@@ -99,6 +104,7 @@ impl<'s> Stage<'s> {
             marks: Marks::default(),
             topics: Topics::of(scenario),
             machine: None,
+            log: scenario.broker.store.map(Log::new),
             starts: 0,
             machine_due: None,
             is_checked: scenario.seed.is_multiple_of(CHECKED_RUNS),
@@ -193,6 +199,7 @@ impl<'s> Stage<'s> {
             }
             Due::Machine => self.handle_machine_due(),
             Due::Restart => self.start_broker(),
+            Due::Synced(life) => self.synced(life),
             Due::Heal(zone) => self.heal(zone),
             Due::Liveness => self.begin_liveness(),
             Due::ComeBack(client) => self.come_back(client),
@@ -208,14 +215,18 @@ impl<'s> Stage<'s> {
         self.history.note(self.now, None, what);
     }
 
-    /// A new broker, if there is none: it knows nothing.
+    /// A new broker, if there is none: it knows what was kept.
     pub(super) fn start_broker(&mut self) {
         if self.machine.is_some() {
             return;
         }
         let seed = Dice::new(self.scenario.seed, "machine", self.starts).seed();
         self.starts += 1;
-        self.machine = Some(Machine::new(self.settings.clone(), seed, self.timestamp()));
+        let (settings, now) = (self.settings.clone(), self.timestamp());
+        self.machine = Some(match &self.log {
+            Some(log) => log.restore(settings, seed, now),
+            None => Machine::new(settings, seed, now),
+        });
         self.machine_due = None;
         self.note(What::BrokerStarted);
         self.settle();
@@ -466,6 +477,7 @@ impl<'s> Stage<'s> {
             }
         }
         self.woken = woken;
+        self.keep();
         let due = self.machine.as_ref().and_then(Machine::poll_deadline);
         if let Some(at) = due.map(|due| due.0.saturating_sub(EPOCH_MS).max(self.now))
             && self.machine_due.is_none_or(|due| at < due)

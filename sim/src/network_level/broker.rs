@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use stormpetrel::config::{Admission, Authentication, Authorisation, Bind, Config, Listener};
-use stormpetrel::machine::{Limits, Seed, Timestamp};
+use stormpetrel::machine::{Durability, Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
 use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
 use turmoil::Sim;
@@ -17,8 +17,10 @@ use super::violation;
 use crate::access::{Judge, Policy, rules};
 use crate::cryptography;
 use crate::dice::Dice;
+use crate::disk::{DiskWeather, SimDisk, Survivors};
 use crate::network::{SimNetwork, unix_millis};
 use crate::scenario::{Broker, Qos, Scenario};
+use crate::survival::{self, Store};
 use crate::transport::Transport;
 use crate::verdict::{Promise, Violation};
 
@@ -35,6 +37,8 @@ pub(super) struct Brokers {
     started: Rc<RefCell<Vec<Weak<SimShared>>>>,
     /// The rules that were loaded last; none: those that the first was started with.
     policy: Rc<RefCell<Option<Policy>>>,
+    /// What they keep their records on, one after the other; none: they keep nothing.
+    disk: Rc<RefCell<Option<SimDisk>>>,
 }
 
 impl Brokers {
@@ -50,6 +54,29 @@ impl Brokers {
         if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
             shared.change_policy(Some(Arc::new(rules(policy))));
         }
+    }
+
+    /// The power of their disk goes, before they do: of a thousand operations that are not
+    /// durable so many survive. All of them: only the process dies. Whether there were any.
+    pub(super) fn cut_power(&self, kept: u16) -> bool {
+        let disk = self.disk.borrow();
+        let Some(disk) = &*disk else { return false };
+        let is_unsynced = disk.unsynced() > 0;
+        match kept {
+            1_000.. => {}
+            0 => disk.cut_power(Survivors::Nothing),
+            some if some % 2 == 0 => disk.cut_power(Survivors::Whole(some)),
+            some => disk.cut_power(Survivors::Torn(some)),
+        }
+        is_unsynced
+    }
+
+    /// The disk as a process that starts finds it.
+    fn boot(&self) -> Option<SimDisk> {
+        let mut disk = self.disk.borrow_mut();
+        let booted = disk.as_ref()?.boot();
+        *disk = Some(booted.clone());
+        Some(booted)
     }
 
     /// Whether all are gone, now that their tasks are.
@@ -75,6 +102,10 @@ pub(super) fn add(
     let (config, network, brokers) = (config(scenario), network.clone(), brokers.clone());
     let mut plugins = Plugins::default().with_cryptography(cryptography::simulated());
     plugins.register(JUDGE, Judge(scenario.broker.opinions.clone()));
+    *brokers.disk.borrow_mut() = kept(scenario).map(|store| {
+        let weather = DiskWeather { sync_ms: store.sync_ms_max, ..DiskWeather::default() };
+        SimDisk::new(seed, weather)
+    });
     let starts = Cell::new(0);
     sim.host(HOST, move || {
         let mut dice = Dice::new(seed, "machine", starts.get());
@@ -97,9 +128,27 @@ async fn serve(
         config.authorisation = vec![Authorisation::Rules(rules(policy))];
     }
     let clock = Clock::starting_at(Timestamp(unix_millis()));
-    let shared = server::shared_with(&config, &plugins, seed, clock, workers)?;
+    let Some(disk) = brokers.boot() else {
+        let shared = server::shared_with(&config, &plugins, seed, clock, workers)?;
+        brokers.started.borrow_mut().push(Arc::downgrade(&shared));
+        return Ok(server::run(network, &config, shared).await?);
+    };
+    let (shared, keeper) = server::shared_on_with(disk, &config, &plugins, seed, clock, workers)?;
     brokers.started.borrow_mut().push(Arc::downgrade(&shared));
-    Ok(server::run(network, &config, shared).await?)
+    let serving = async {
+        let served = server::run(network, &config, Arc::clone(&shared)).await;
+        shared.close_log();
+        served
+    };
+    let (served, ()) = tokio::join!(biased; serving, keeper.run(Arc::clone(&shared)));
+    Ok(served?)
+}
+
+/// What the broker keeps. One that does not wait for its disk keeps nothing here: how far behind
+/// that is only the machine level knows.
+pub(crate) fn kept(scenario: &Scenario) -> Option<Store> {
+    let is_synced = |store: &Store| store.durability == survival::Durability::Sync;
+    scenario.broker.store.filter(is_synced)
 }
 
 /// One for each transport that a client uses, and the plain one.
@@ -141,6 +190,10 @@ fn config(scenario: &Scenario) -> Config {
             .map(|policy| Authorisation::Rules(rules(policy)))
             .into_iter()
             .collect(),
+        durability: match kept(scenario) {
+            Some(_) => Durability::Sync,
+            None => Durability::None,
+        },
         ..Config::default()
     }
 }

@@ -22,7 +22,7 @@ impl Stage<'_> {
     pub(super) fn apply(&mut self, fault: Fault) {
         self.note(What::Fault { kind: fault.kind });
         match fault.kind {
-            FaultKind::Crash { down_ms } => self.crash(down_ms),
+            FaultKind::Crash { down_ms, kept } => self.crash(down_ms, kept),
             FaultKind::Stop { down_ms } => self.tell_to_stop(down_ms),
             FaultKind::Hold { zone, for_ms, way } if zone < self.zones.len() => {
                 self.hold(zone, way, self.now + for_ms);
@@ -34,7 +34,10 @@ impl Stage<'_> {
             }
             FaultKind::Reload { policy } => self.load_policy(policy),
             FaultKind::Cut { zone } if zone < self.zones.len() => self.cut_zone(zone),
-            FaultKind::Hold { .. } | FaultKind::Partition { .. } | FaultKind::Cut { .. } => {}
+            FaultKind::Hold { .. }
+            | FaultKind::Partition { .. }
+            | FaultKind::Cut { .. }
+            | FaultKind::Rewrite => {}
         }
     }
 
@@ -115,9 +118,12 @@ impl Stage<'_> {
         }
     }
 
-    fn crash(&mut self, down_ms: u64) {
+    fn crash(&mut self, down_ms: u64, kept: u16) {
         if !self.sim.is_host_running(broker::HOST) {
             return;
+        }
+        if self.brokers().cut_power(kept) {
+            self.marks.hit(Mark::CrashedUnsynced);
         }
         self.mark_connected(Mark::Crashed);
         self.note(What::BrokerCrashed);

@@ -59,6 +59,9 @@ impl Calm {
         let is_wrapped = |client: &Client| client.transport != Transport::Tcp;
         let shakes_hands = !facts.is_exact && scenario.clients.iter().any(is_wrapped);
         let handshake_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };
+        // The message, its packet id and each step of its receiver are synced, one after the other.
+        let synced_ms = scenario.broker.store.map_or(0, |store| 6 * store.settled_ms());
+        let in_parts_ms = in_parts_ms + synced_ms;
         Calm { clients, slowest_ms, in_parts_ms, handshake_ms }
     }
 

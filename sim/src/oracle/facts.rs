@@ -5,12 +5,14 @@
 //! says when it arrived at the broker, it took effect exactly then. Knows nothing of sessions
 //! (`sessions.rs`) or of what requests mean.
 
+mod lives;
 mod silence;
 
 use super::policy::Policies;
 pub(super) use super::wish::Wish;
 use crate::history::{AckKind, Asked, ClosedBy, Event, Granted, History, Saw, What};
 use crate::scenario::{Client, ClientIndex, Connect, ProtocolVersion, Scenario};
+use crate::survival::Store;
 
 /// The place of an event in its history.
 pub(super) type Ordinal = usize;
@@ -116,6 +118,8 @@ pub(super) struct Facts<'a> {
     /// Whether the broker is nowhere later than what is noted.
     pub(super) is_exact: bool,
     pub(super) lives: Vec<Life>,
+    /// What the broker keeps through its end.
+    store: Option<Store>,
     pub(super) connections: Vec<Connection<'a>>,
     pub(super) liveness_from: Ordinal,
     /// When the run ended, and whether all was quiet.
@@ -144,6 +148,7 @@ impl<'a> Facts<'a> {
             has_arrivals: false,
             is_exact: history.is_exact(),
             lives: Vec::new(),
+            store: Facts::store(scenario, history),
             connections: Vec::with_capacity(32),
             liveness_from: NEVER,
             ended: None,
@@ -286,7 +291,9 @@ impl<'a> Facts<'a> {
         let connection = &self.connections[place];
         let is_let_in = match connection.answer {
             Some(answer) => answer.reason == 0,
-            None => entry.is_some() && self.must_be_let_in(place),
+            None => {
+                entry.is_some_and(|entry| self.is_settled(entry.to)) && self.must_be_let_in(place)
+            }
         };
         self.connections[place].is_let_in = is_let_in;
         self.connections[place].entry = entry;
@@ -385,14 +392,17 @@ impl<'a> Facts<'a> {
         // What is answered later was handled later, so this was handled too.
         let mut answered = None;
         for request in requests.iter_mut().rev() {
-            if let Some((at, _)) = request.answer {
+            if let Some((at, _)) = request.answer.filter(|_| self.waits_its_turn(request)) {
                 answered = Some(answered.map_or(at, |later: Ordinal| later.min(at)));
             }
             request.arrived = Some(self.arrived[request.asked]).filter(|at| *at != NEVER);
-            let mut span = self.span(request.asked, answered, end.to);
+            let mut span = match self.waits_its_turn(request) {
+                true => self.span(request.asked, answered, end.to),
+                false => self.span(request.asked, request.answer.map(|(at, _)| at), end.to),
+            };
             if let (Some(span), true) = (&mut span, self.is_exact) {
                 // The broker was there to handle it, whoever heard of that.
-                span.is_sure |= span.to < end.from;
+                span.is_sure |= span.to < end.from && self.is_settled(span.to);
             }
             request.span = span.filter(|span| is_in && (span.from <= end.to));
         }

@@ -28,8 +28,10 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 }
 
 /// Whether a request has an answer that takes its turn among all others.
-fn is_answered_in_turn(request: &Request<'_>) -> bool {
+fn is_answered_in_turn(case: &Case<'_>, request: &Request<'_>) -> bool {
     match request.wish {
+        // A sign of life does not wait for the disk.
+        Wish::Ping if case.facts.is_durable() => false,
         Wish::Publish(publish) => publish.qos > Qos::AtMostOnce,
         Wish::Subscribe { .. } | Wish::Unsubscribe { .. } | Wish::Ping => true,
         Wish::Ack(ack) => ack.kind == AckKind::PubRel,
@@ -41,7 +43,7 @@ fn is_answered_in_turn(request: &Request<'_>) -> bool {
 fn check_answered(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
     let mut later: Option<Ordinal> = None;
-    let in_turn = connection.requests.iter().filter(|request| is_answered_in_turn(request));
+    let in_turn = connection.requests.iter().filter(|request| is_answered_in_turn(case, request));
     for request in in_turn.rev() {
         match (request.answer, later) {
             (Some((at, _)), _) => later = Some(at),

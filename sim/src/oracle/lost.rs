@@ -192,9 +192,9 @@ pub(super) fn smallest(case: &Case<'_>, session: usize) -> usize {
 /// Whether some connection of a session takes only small packets.
 pub(super) fn is_small(case: &Case<'_>, session: usize) -> bool {
     let session = &case.sessions.all[session];
-    let is_same = |identity, life| (identity, life) == (session.identity, session.life);
+    let is_same = |identity, memory| (identity, memory) == (session.identity, session.memory);
     // One that nobody saw answered may have had the session too.
-    let attempts = case.sessions.attempts.iter().filter(|it| is_same(it.identity, it.life));
+    let attempts = case.sessions.attempts.iter().filter(|it| is_same(it.identity, it.memory));
     attempts.flat_map(|it| &it.connections).any(|&on| {
         let connect = case.facts.connections[on].connect;
         connect.is_some_and(|connect| connect.packet_bytes_max.is_some())
@@ -395,6 +395,7 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
             // What the sessions that have ended did not take goes to those that go on; but not at
             // QoS 2, where it may have been on its way. [MQTT-4.8.2-5]
             let is_handed_on = case.facts.is_exact
+                && !case.facts.is_durable()
                 && message.qos == Qos::AtLeastOnce
                 && states(changes, since).flatten().all(|granted| granted.qos > Qos::AtMostOnce)
                 && session.begun.to < during.from

@@ -267,7 +267,7 @@ fn is_taken_back_for_sure(facts: &Facts<'_>, place: usize) -> bool {
     connection.requests.iter().any(|request| match (request.wish, request.arrived) {
         (Wish::Disconnect { reason: 0, expiry_s }, Some(at)) => {
             let is_wrong = asked_none && expiry_s.is_some_and(|secs| secs != 0);
-            !is_wrong && at <= connection.end.from
+            !is_wrong && at <= connection.end.from && facts.done_last(at) == at
         }
         _ => false,
     })
@@ -278,7 +278,7 @@ fn is_taken_back_for_sure(facts: &Facts<'_>, place: usize) -> bool {
 fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) -> Option<Span> {
     let delay_s = if facts.is_v5(place) { will.delay_s } else { 0 };
     let connection = &facts.connections[place];
-    let life = facts.lives[connection.life?];
+    let memory = facts.memory(connection.life?);
     let end = connection.end;
     if facts.is_exact && is_taken_back_for_sure(facts, place) {
         return None;
@@ -288,8 +288,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
         .attempts
         .iter()
         .find(|attempts| {
-            attempts.life == connection.life.unwrap_or(NEVER)
-                && attempts.identity == sessions.identities[place]
+            attempts.memory == memory && attempts.identity == sessions.identities[place]
         })?
         .connections
         .iter()
@@ -304,12 +303,14 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
     } else {
         facts.not_before(facts.ms(end.from).saturating_add(delay_min)).min(next_from)
     };
-    let mut to = life.to;
+    let memory_to = facts.memory_to(memory);
+    let mut to = memory_to;
+    let end_last = facts.done_last(end.to);
     let delay_max = u64::from(delay_s.min(if most == FOR_EVER { delay_s } else { most })) * 1_000;
-    if end.to != NEVER {
-        let slack = if delay_max == 0 { 0 } else { SLACK_MS };
-        let due = facts.ms(end.to) + delay_max + slack;
-        to = to.min(if delay_max == 0 { end.to } else { facts.first_at(due) });
+    if end_last != NEVER {
+        let is_at_once = delay_max == 0 && end_last == end.to;
+        let due = facts.ms(end_last) + delay_max + SLACK_MS;
+        to = to.min(if is_at_once { end.to } else { facts.done_last(facts.first_at(due)) });
     }
     if from > to || from == NEVER {
         return None;
@@ -327,7 +328,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
     if is_back_in_time {
         return None; // the session goes on, and the will is forgotten
     }
-    let is_ended = end.to != NEVER && to != NEVER && to != life.to;
+    let is_ended = end.to != NEVER && to != NEVER && to != memory_to;
     let is_resumed = next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
     let message = &will.message;
     let is_kept = message.retain && message.message != 0;

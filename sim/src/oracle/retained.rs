@@ -2,7 +2,7 @@
 //! and not one that was replaced, cleared or had expired.
 
 use super::deliveries::{Delivery, retained_ways};
-use super::facts::{Ordinal, SLACK_MS, Span, Wish};
+use super::facts::{NEVER, Ordinal, SLACK_MS, Span, Wish};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{Change, states};
@@ -182,12 +182,12 @@ pub(super) fn retained_at<'c, 'a>(
     then: Span,
     until: Ordinal,
 ) -> Option<Option<&'c Message<'a>>> {
-    let life = case.facts.lives.iter().rfind(|life| life.from <= then.from)?;
+    let memory_from = case.facts.memory_from(then.from)?;
     let mut last: Option<(&Message<'_>, Span)> = None;
     for message in retained_on(case, topic) {
         for effect in &message.effects {
             let during = effect.span;
-            if during.to < life.from || during.from > until {
+            if during.to < memory_from || during.from > until {
                 continue;
             }
             // Of what was sent more than once, the first may have been refused.
@@ -311,7 +311,7 @@ fn current<'c, 'a>(case: &'c Case<'a>, topic: usize, then: Span) -> Option<&'c M
         }
     }
     let (message, during) = last?;
-    let is_same_life = case.facts.lives.last().is_some_and(|life| life.from < during.from);
-    let is_kept = message.number != 0 && message.expiry_s.is_none() && is_same_life;
+    let is_known = case.facts.memory_from(NEVER).is_some_and(|from| from < during.from);
+    let is_kept = message.number != 0 && message.expiry_s.is_none() && is_known;
     is_kept.then_some(message)
 }

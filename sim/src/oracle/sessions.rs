@@ -18,7 +18,8 @@ pub(super) const FOR_EVER: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) identity: Identity,
-    pub(super) life: usize,
+    /// Which of the broker's memories has it.
+    pub(super) memory: usize,
     /// Its connections, in order.
     pub(super) connections: Vec<usize>,
     /// When its first CONNECT took effect.
@@ -33,11 +34,11 @@ pub(super) struct Session {
     pub(super) has_guessed: bool,
 }
 
-/// The connections of one client id to one broker, by the order in which they took effect.
+/// The connections of one client id to one memory of the broker's, by the order in which they took effect.
 #[derive(Clone, Debug)]
 pub(super) struct Attempts {
     pub(super) identity: Identity,
-    pub(super) life: usize,
+    pub(super) memory: usize,
     /// Those that are not known to be refused.
     pub(super) connections: Vec<usize>,
 }
@@ -80,7 +81,9 @@ impl Sessions {
         let known = &self.all[session];
         self.attempts
             .iter()
-            .filter(|attempts| (attempts.identity, attempts.life) == (known.identity, known.life))
+            .filter(|attempts| {
+                (attempts.identity, attempts.memory) == (known.identity, known.memory)
+            })
             .flat_map(|attempts| &attempts.connections)
             .filter(|&&on| self.of[on] != Some(session))
             .filter_map(|&on| facts.connections[on].entry)
@@ -94,21 +97,21 @@ impl Sessions {
             if let (Some(entry), Some(life), false) =
                 (connection.entry, connection.life, is_refused)
             {
-                all.push((self.identities[place], life, entry.from, place));
+                all.push((self.identities[place], facts.memory(life), entry.from, place));
             }
         }
         all.sort_unstable();
         for same in all.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
             self.attempts.push(Attempts {
                 identity: same[0].0,
-                life: same[0].1,
+                memory: same[0].1,
                 connections: same.iter().map(|(_, _, _, place)| *place).collect(),
             });
         }
     }
 
     fn find_sessions(&mut self, facts: &Facts<'_>, place: usize) {
-        let Attempts { identity, life, ref connections } = self.attempts[place];
+        let Attempts { identity, memory, ref connections } = self.attempts[place];
         let connections = connections.clone();
         let mut current: Option<usize> = None;
         let mut doubts: Vec<Span> = Vec::new();
@@ -144,7 +147,7 @@ impl Sessions {
                 None => {
                     self.all.push(Session {
                         identity,
-                        life,
+                        memory,
                         connections: Vec::new(),
                         begun: entry,
                         ended: Span { from: NEVER, to: NEVER, is_sure: false },
@@ -215,13 +218,14 @@ impl Sessions {
     ) {
         let Some(session) = session.map(|at| &mut self.all[at]) else { return };
         let Some(&last) = session.connections.last() else { return };
-        let life = facts.lives[session.life];
+        let memory_to = facts.memory_to(session.memory);
         let (least, most) = expiry_s(facts, last);
         let end = facts.connections[last].end;
-        let mut from = life.to.min(after(facts, end.from, least)).min(unseen);
-        let mut to = life.to;
-        if most != FOR_EVER && unseen == NEVER && end.to != NEVER {
-            let gone = facts.ms(end.to) + u64::from(most) * 1_000 + SLACK_MS;
+        let end_last = facts.done_last(end.to);
+        let mut from = memory_to.min(after(facts, end.from, least)).min(unseen);
+        let mut to = memory_to;
+        if most != FOR_EVER && unseen == NEVER && end_last != NEVER {
+            let gone = facts.ms(end_last) + u64::from(most) * 1_000 + SLACK_MS;
             to = to.min(facts.first_at(gone));
         }
         if let Some(replaced) = replaced {
@@ -297,7 +301,9 @@ pub(super) fn expiry_s(facts: &Facts<'_>, connection: usize) -> (u32, u32) {
             let other = other.min(max);
             let end = facts.connections[connection].end;
             match request.arrived {
-                Some(at) if facts.has_arrivals && at <= end.from => bounds = (other, other),
+                Some(at) if facts.has_arrivals && at <= end.from && facts.done_last(at) == at => {
+                    bounds = (other, other);
+                }
                 None if facts.is_exact => {}
                 _ => bounds = (bounds.0.min(other), bounds.1.max(other)),
             }
@@ -353,7 +359,8 @@ fn may_last(facts: &Facts<'_>, connections: impl Iterator<Item = usize>) -> bool
         let most = expiry_s(facts, on).1;
         let is_clean = connection.connect.is_none_or(|connect| connect.clean_start);
         if most != 0 && (until_ms.is_none() || (is_reached && !is_clean)) {
-            let lasts = lasts_ms(facts, connection.end.to, most).saturating_add(SLACK_MS);
+            let lasts =
+                lasts_ms(facts, facts.done_last(connection.end.to), most).saturating_add(SLACK_MS);
             until_ms = Some(until_ms.map_or(lasts, |until| until.max(lasts)));
         } else if until_ms.is_none() {
             return false;
@@ -365,7 +372,7 @@ fn may_last(facts: &Facts<'_>, connections: impl Iterator<Item = usize>) -> bool
 /// Whether the session of an earlier connection may still be there.
 fn may_last_until(facts: &Facts<'_>, earlier: usize, entry: Span) -> bool {
     let most = expiry_s(facts, earlier).1;
-    let perhaps = lasts_ms(facts, facts.connections[earlier].end.to, most);
+    let perhaps = lasts_ms(facts, facts.done_last(facts.connections[earlier].end.to), most);
     most != 0 && perhaps.saturating_add(SLACK_MS) > facts.ms(entry.from)
 }
 

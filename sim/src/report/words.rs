@@ -68,7 +68,7 @@ pub(super) fn what(what: &What) -> String {
 /// A fault in words.
 pub(super) fn fault(kind: &FaultKind) -> String {
     match kind {
-        FaultKind::Crash { down_ms } => format!("the broker is killed, for {down_ms} ms"),
+        FaultKind::Crash { down_ms, .. } => format!("the broker is killed, for {down_ms} ms"),
         FaultKind::Stop { down_ms } => format!("the broker is stopped, for {down_ms} ms"),
         FaultKind::Hold { zone, for_ms, way: Way::Both } => {
             format!("zone {zone} is held for {for_ms} ms")
@@ -80,6 +80,7 @@ pub(super) fn fault(kind: &FaultKind) -> String {
             format!("zone {zone} does not hear the broker for {for_ms} ms")
         }
         FaultKind::Cut { zone } => format!("the connections of zone {zone} are cut"),
+        FaultKind::Rewrite => "the broker writes anew what it keeps".to_owned(),
         FaultKind::Reload { policy } => format!("the broker takes up its rules {policy}"),
         FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),
     }

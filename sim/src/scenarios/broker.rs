@@ -2,6 +2,7 @@
 
 use super::cast::Cast;
 use crate::scenario::{Action, Connect, FaultKind, Qos, Scenario};
+use crate::survival::{Durability, Store};
 
 /// Clients that publish to each other.
 fn crowd(cast: &mut Cast) -> Vec<usize> {
@@ -38,7 +39,7 @@ pub(super) fn crash(seed: u64) -> Scenario {
     let clients = crowd(&mut cast);
     for down_ms in [5, 4_000] {
         load(&mut cast, &clients);
-        cast.fault(FaultKind::Crash { down_ms }).after(50);
+        cast.fault(FaultKind::Crash { down_ms, kept: 0 }).after(50);
         // Too early for the longer one.
         cast.resume(clients[0]).after(down_ms);
         gather(&mut cast, &clients);
@@ -46,6 +47,54 @@ pub(super) fn crash(seed: u64) -> Scenario {
     load(&mut cast, &clients);
     cast.after(500);
     cast.done()
+}
+
+/// One whose acknowledgements are on its disk.
+fn keeping(mut scenario: Scenario) -> Scenario {
+    scenario.broker.store = Some(Store { durability: Durability::Sync, sync_ms_max: 40 });
+    scenario
+}
+
+pub(super) fn kept(seed: u64) -> Scenario {
+    let mut cast = Cast::new(seed);
+    let clients = crowd(&mut cast);
+    let will = cast.will("news/will", Qos::AtLeastOnce, 1);
+    let fleeting = Connect { will, ..Connect::default() };
+    cast.act(clients[3], Action::Connect(fleeting)).after(200);
+    cast.retain(clients[0], "news/kept", Qos::AtLeastOnce).after(200);
+    for (down_ms, kept) in [(5, 0), (3_000, 500), (10, 1_000)] {
+        load(&mut cast, &clients);
+        // Nobody is asked to come back to what is not known to be there.
+        cast.fault(FaultKind::Crash { down_ms, kept }).after(down_ms + 50);
+        for &client in &clients[..3] {
+            cast.resume(client);
+        }
+        cast.after(400);
+    }
+    load(&mut cast, &clients);
+    cast.after(500);
+    keeping(cast.done())
+}
+
+pub(super) fn many_restarts(seed: u64) -> Scenario {
+    let mut cast = Cast::new(seed);
+    let clients = crowd(&mut cast);
+    for restart in 0..8 {
+        load(&mut cast, &clients);
+        let down_ms = 10;
+        cast.fault(match restart % 3 {
+            0 => FaultKind::Stop { down_ms },
+            1 => FaultKind::Crash { down_ms, kept: 0 },
+            _ => FaultKind::Crash { down_ms, kept: 1_000 },
+        });
+        // Now and then it is gone again before anybody is back.
+        cast.after(if restart % 4 == 3 { 20 } else { 300 });
+        for &client in &clients[..3] {
+            cast.resume(client);
+        }
+        cast.after(200);
+    }
+    keeping(cast.done())
 }
 
 pub(super) fn clean_stop(seed: u64) -> Scenario {

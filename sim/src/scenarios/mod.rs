@@ -104,6 +104,10 @@ named! {
         "Handshakes of TLS and WebSocket break off, come too late, or are followed by nothing.";
     "crash" broker::crash,
         "The broker crashes under load and comes back at once, then much later.";
+    "kept" broker::kept,
+        "The broker crashes under load, and what it acknowledged is on its disk.";
+    "many-restarts" broker::many_restarts,
+        "A broker that keeps what it acknowledged stops and crashes again and again.";
     "clean-stop" broker::clean_stop,
         "The broker is told to stop under load, and starts again.";
     "lost-network" broker::lost_network,

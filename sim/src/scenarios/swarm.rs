@@ -31,7 +31,7 @@ pub(super) fn swarm(seed: u64) -> Scenario {
         FaultKind::Hold { zone: 0, for_ms: 900, way: Way::Both },
         FaultKind::Cut { zone: 1 },
         FaultKind::Partition { zone: 2, for_ms: 1_200 },
-        FaultKind::Crash { down_ms: 300 },
+        FaultKind::Crash { down_ms: 300, kept: 0 },
         FaultKind::Cut { zone: 0 },
     ];
     for (number, fault) in (1..).zip(faults) {

@@ -52,7 +52,7 @@ pub(super) fn bad_network(seed: u64) -> Scenario {
     cast.after(1_500);
     gather(&mut cast, &clients);
     load(&mut cast, &clients);
-    cast.fault(FaultKind::Crash { down_ms: 300 }).after(600);
+    cast.fault(FaultKind::Crash { down_ms: 300, kept: 0 }).after(600);
     gather(&mut cast, &clients);
     load(&mut cast, &clients);
     cast.act(clients[0], Action::Garble).act(clients[1], Action::Garble);

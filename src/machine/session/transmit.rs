@@ -134,12 +134,19 @@ impl Outbound {
                 return Step::GoOn;
             }
         };
-        let is_sent = !queued.is_withdrawn
+        // It had an id, and was never on its way. [MQTT-3.3.2-5]
+        let is_late = !queued.is_sent
+            && queued.is_expired(pull.now)
+            && !plant::is_on(Plant::ExpiredDelivered);
+        let is_sent = !(queued.is_withdrawn || is_late)
             && (plant::is_on(Plant::NothingResent) || pull.deliver(queued, delivery)); // [MQTT-3.3.1-1]
         queued.is_sent |= is_sent;
         if !is_sent {
-            let reason =
-                if queued.is_withdrawn { DropReason::Forbidden } else { DropReason::TooLarge };
+            let reason = match (queued.is_withdrawn, is_late) {
+                (true, _) => DropReason::Forbidden,
+                (false, true) => DropReason::Expired,
+                (false, false) => DropReason::TooLarge,
+            };
             drop_waiting(queued, reason, pull.ledger, pull.drops);
             if let Some(session) = pull.recorded_as {
                 pull.journal.record(Record::Finished { session, id });
@@ -176,7 +183,9 @@ impl Outbound {
     /// an id has that id after a crash too.
     fn commit(&mut self, mut queued: Queued, session: SessionUid, pull: &mut Transmission<'_>) {
         let (number, id) = (queued.number, self.next_id);
-        queued.recorded = pull.journal.record(Record::Sent { session, number, id });
+        if queued.qos < QoS::ExactlyOnce || !plant::is_on(Plant::SentNotRecorded) {
+            queued.recorded = pull.journal.record(Record::Sent { session, number, id });
+        }
         pull.effort.spend(effort::DELIVERY);
         self.inflight.push_back(match queued.qos {
             QoS::ExactlyOnce => Inflight::AwaitPubRec(queued),

@@ -269,3 +269,70 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_goes_before_connack_is_durable_is_told_nothing_before_it() {
+    let mut broker = Broker::new(durable(settings()));
+    let first = broker.try_connect(stays("c"));
+    broker.send(first, Packet::PingReq);
+    assert_eq!(broker.see(first), "");
+    let second = broker.try_connect(stays("c"));
+    assert_eq!(broker.see(first), "close for SessionTakenOver");
+    broker.send(second, Packet::PingReq);
+    assert_eq!(broker.see(second), "");
+    sync(&mut broker);
+    assert_eq!(broker.see(second), "CONNACK session present; PINGRESP");
+}
+
+#[test]
+fn suback_waits_for_all_its_filters_though_they_are_seen_to_one_by_one() {
+    let mut settings = durable(settings());
+    settings.effort_max = 1;
+    let mut broker = Broker::new(settings);
+    let client = join(&mut broker, stays("c"));
+    let (Packet::Subscribe(mut two), Packet::Subscribe(wrong)) =
+        (subscribe("a", Q0), subscribe("$share/", Q0))
+    else {
+        panic!("they subscribe");
+    };
+    two.requests.extend(wrong.requests);
+    assert_eq!(broker.ask(client, Packet::Subscribe(two)), "");
+    sync(&mut broker);
+    assert!(broker.see(client).starts_with("SUBACK"));
+}
+
+#[test]
+fn what_expires_while_its_packet_id_is_not_durable_is_never_sent() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    broker.send(client, subscribe("a", Q1));
+    sync(&mut broker);
+    broker.see(client);
+    let other = broker.connect(v5("p"));
+    broker.send(other, expiring(qos1(1, "a", "1"), 5));
+    assert_eq!(broker.see(client), "");
+    broker.close(client);
+    broker.pass(6);
+    let client = join(&mut broker, stays("c"));
+    assert_eq!(broker.see(client), "");
+    assert_eq!(broker.dropped("c", DropReason::Expired), 1);
+}
+
+#[test]
+fn what_is_retained_after_a_restart_is_news_to_older_subscriptions() {
+    let settings = durable(settings());
+    let mut broker = Broker::new(settings.clone());
+    let mut log = Log::default();
+    let publisher = join(&mut broker, v5("p"));
+    broker.send(publisher, retained(qos0("a", "1")));
+    broker.send(publisher, retained(qos0("a", "")));
+    let client = broker.try_connect(stays("c"));
+    broker.send(client, subscribe("a", Q1));
+    log.take(&mut broker.machine); // and what is sent for it is not
+    broker.machine = log.restore(Lsn(0), settings, broker.now);
+    let publisher = broker.connect(v5("p"));
+    broker.send(publisher, retained(qos1(1, "a", "2")));
+    let client = join(&mut broker, stays("c"));
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "a=2 q1#1");
+}

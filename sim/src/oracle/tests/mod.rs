@@ -13,6 +13,7 @@ mod greeting;
 mod groups;
 mod invented;
 mod liveness;
+mod lives;
 mod lost;
 mod order;
 mod packet_ids;

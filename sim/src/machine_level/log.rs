@@ -1,0 +1,123 @@
+//! The broker's durable log: records become bytes, syncs take their time, and a crash leaves what
+//! was durable and as much more as the fault says.
+//!
+//! The store itself (`stormpetrel::store`) is not here: what it does to a disk is the network
+//! level's, and `sim/tests/store`.
+
+use bytes::Bytes;
+use stormpetrel::machine::record::{Lsn, Record};
+use stormpetrel::machine::{Input, Machine, Restorer, Seed, Settings, Timestamp};
+
+use super::stage::{Due, Stage};
+use crate::marks::Mark;
+use crate::survival::{Durability, Store};
+
+/// What the disk has, and what is on its way to it.
+#[derive(Debug)]
+pub(super) struct Log {
+    store: Store,
+    /// Behind the place of the record before them.
+    records: Vec<(Lsn, Bytes)>,
+    last: Lsn,
+    durable: Lsn,
+    /// How far the sync goes that is under way.
+    syncing: Option<Lsn>,
+    /// Syncs of earlier brokers end for nobody.
+    life: u64,
+    /// What is before the first goes when the second is durable.
+    droppable: Option<(Lsn, Lsn)>,
+    taken: Vec<Record>,
+}
+
+impl Log {
+    pub(super) fn new(store: Store) -> Log {
+        Log {
+            store,
+            records: Vec::new(),
+            last: Lsn(0),
+            durable: Lsn(0),
+            syncing: None,
+            life: 0,
+            droppable: None,
+            taken: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, machine: &mut Machine) {
+        let last = machine.poll_records(&mut self.taken);
+        let first = last.0 - self.taken.len() as u64;
+        for (record, lsn) in self.taken.drain(..).zip(first + 1..) {
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            self.records.push((Lsn(lsn), bytes.into()));
+        }
+        self.last = last;
+        if let Some(cut) = machine.poll_droppable() {
+            self.droppable = Some((cut, last));
+        }
+    }
+
+    /// The broker is gone, and all that it had not yet synced but so many of a thousand.
+    pub(super) fn lose(&mut self, kept: u16) {
+        let kept = match self.store.durability {
+            Durability::Async => 1_000,
+            Durability::Sync => u64::from(kept),
+        };
+        let last = Lsn(self.durable.0 + (self.last.0 - self.durable.0) * kept / 1_000);
+        self.records.retain(|(lsn, _)| *lsn <= last);
+        self.drop_old(last);
+        (self.last, self.durable, self.syncing, self.droppable) = (last, last, None, None);
+        self.life += 1;
+    }
+
+    fn drop_old(&mut self, durable: Lsn) {
+        if let Some((cut, _)) = self.droppable.take_if(|(_, until)| *until <= durable) {
+            self.records.retain(|(lsn, _)| *lsn >= cut);
+        }
+    }
+
+    /// The machine that the records make.
+    pub(super) fn restore(&self, settings: Settings, seed: Seed, now: Timestamp) -> Machine {
+        let mut restorer = Restorer::default();
+        for (lsn, bytes) in &self.records {
+            let record = Record::decode(bytes.clone());
+            restorer.apply(*lsn, record.expect("what was written is a record"));
+        }
+        restorer.skip_to(self.last);
+        let (machine, restored) = restorer.finish(settings, seed, now);
+        assert!(restored.sessions > 0 || restored.waiting == 0, "messages wait for no session");
+        machine
+    }
+}
+
+impl Stage<'_> {
+    /// Takes what the machine recorded, and begins to sync it.
+    pub(super) fn keep(&mut self) {
+        let (Some(log), Some(machine)) = (&mut self.log, &mut self.machine) else { return };
+        log.take(machine);
+        if log.syncing.is_none() && log.last > log.durable {
+            log.syncing = Some(log.last);
+            let (life, sync_ms_max) = (log.life, log.store.sync_ms_max);
+            let at = self.now + self.dice.below(sync_ms_max + 1);
+            self.queue_at(at, Due::Synced(life));
+        }
+    }
+
+    /// A sync has ended.
+    pub(super) fn synced(&mut self, life: u64) {
+        let Some(log) = self.log.as_mut().filter(|log| log.life == life) else { return };
+        let Some(lsn) = log.syncing.take() else { return };
+        log.durable = lsn;
+        log.drop_old(lsn);
+        self.tell(Input::Durable(lsn));
+    }
+
+    /// The broker is gone: what is left of its records.
+    pub(super) fn lose_records(&mut self, kept: u16) {
+        let Some(log) = &mut self.log else { return };
+        if log.last > log.durable {
+            self.marks.hit(Mark::CrashedUnsynced);
+        }
+        log.lose(kept);
+    }
+}

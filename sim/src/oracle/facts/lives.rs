@@ -1,0 +1,84 @@
+//! The broker's lives, and what survives from one to the next: nothing, or what it kept.
+//!
+//! A broker with a store has one memory through all its lives. What it acknowledged is there
+//! again; what it had handled a moment before its end and not acknowledged may be or not.
+//! Connections end with each life, and whoever had one then is without one from when the broker
+//! is back.
+
+use super::{Facts, NEVER, Ordinal, Request, SLACK_MS, Wish};
+use crate::history::{AckKind, History};
+use crate::scenario::{Qos, Scenario};
+use crate::survival::{Durability, Store};
+
+impl Facts<'_> {
+    /// What the broker keeps. One that does not wait for its disk does so only where every moment
+    /// is known.
+    pub(super) fn store(scenario: &Scenario, history: &History) -> Option<Store> {
+        let store = scenario.broker.store?;
+        (history.is_exact() || store.durability == Durability::Sync).then_some(store)
+    }
+
+    /// Whether sessions and messages outlive the broker.
+    pub(in crate::oracle) fn is_durable(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// The memory that a life has: lives with the same one know the same.
+    pub(in crate::oracle) fn memory(&self, life: usize) -> usize {
+        if self.is_durable() { 0 } else { life }
+    }
+
+    /// When a memory is gone.
+    pub(in crate::oracle) fn memory_to(&self, memory: usize) -> Ordinal {
+        if self.is_durable() { NEVER } else { self.lives[memory].to }
+    }
+
+    /// When the memory began that the broker has at that time.
+    pub(in crate::oracle) fn memory_from(&self, at: Ordinal) -> Option<Ordinal> {
+        match self.is_durable() {
+            true => self.lives.first().map(|life| life.from),
+            false => self.lives.iter().rfind(|life| life.from <= at).map(|life| life.from),
+        }
+    }
+
+    /// Whether what the broker did then surely outlives it.
+    pub(super) fn is_settled(&self, at: Ordinal) -> bool {
+        self.forgotten_by(at).is_none()
+    }
+
+    /// The broker that may not know what was done then, and by that was as before it.
+    fn forgotten_by(&self, at: Ordinal) -> Option<usize> {
+        let store = self.store?;
+        let life = self.lives.iter().rposition(|life| life.from <= at)?;
+        let to = self.lives[life].to;
+        let slack_ms = if self.is_exact { 0 } else { SLACK_MS };
+        let settled_ms = self.ms(at).saturating_add(store.settled_ms() + slack_ms);
+        let is_kept = to == NEVER || settled_ms < self.ms(to);
+        let is_known = is_kept || (at < to && store.durability == Durability::Async);
+        (!is_known).then_some(life + 1)
+    }
+
+    /// The last time at which something may have been done that was done first at that time, and
+    /// is done again by every broker that does not know of it.
+    pub(in crate::oracle) fn done_last(&self, at: Ordinal) -> Ordinal {
+        let mut last = at;
+        while last != NEVER
+            && let Some(life) = self.forgotten_by(last)
+        {
+            last = self.lives.get(life).map_or(NEVER, |life| life.from);
+        }
+        last
+    }
+
+    /// Whether the answer to a request says that all is kept that was asked for before: some
+    /// need nothing kept, and are answered at once.
+    pub(super) fn waits_its_turn(&self, request: &Request<'_>) -> bool {
+        !self.is_durable()
+            || match request.wish {
+                Wish::Publish(publish) => publish.qos > Qos::AtMostOnce,
+                Wish::Subscribe { .. } | Wish::Unsubscribe { .. } => true,
+                Wish::Ack(ack) => ack.kind == AckKind::PubRel,
+                _ => false,
+            }
+    }
+}
