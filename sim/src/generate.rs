@@ -57,7 +57,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
     if plan.broker.store.is_some() {
-        faults.extend(survival::faults(plan.seed, safety_ms));
+        faults.extend(survival::faults(plan.seed, &ops, safety_ms));
     }
     faults.sort_by_key(|fault| fault.at_ms);
     let topics = generator.topics.clone();

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
-use crate::scenario::{Fault, FaultKind};
+use crate::scenario::{Fault, FaultKind, Op};
 
 /// What the broker keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,16 +49,21 @@ pub(crate) fn drawn(seed: u64) -> Option<Store> {
 
 /// What goes wrong with a broker that has a store, beside all else: it dies, and its log is
 /// written anew.
-pub(crate) fn faults(seed: u64, safety_ms: u64) -> Vec<Fault> {
+///
+/// Mostly soon after somebody has done something: later all of it is on the disk.
+pub(crate) fn faults(seed: u64, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "store faults", 0);
-    let many = [0, 1, 1, 2, 4][usize::try_from(dice.below(5)).unwrap_or(0)];
+    let many = [0, 1, 2, 3, 6][usize::try_from(dice.below(5)).unwrap_or(0)];
     let mut faults: Vec<Fault> = Vec::new();
     for _ in 0..many {
-        let at_ms = dice.below(safety_ms);
+        let op = ops.get(usize::try_from(dice.below(ops.len() as u64)).unwrap_or(0));
+        let soon_ms = op.map_or(0, |op| op.at_ms) + dice.below(60);
+        let some_time_ms = dice.below(safety_ms);
+        let at_ms = if dice.chance(700) { soon_ms.min(safety_ms - 1) } else { some_time_ms };
         let long = dice.between(100, 8_000);
         let down_ms = [0, 10, 300, 1_000, long][usize::try_from(dice.below(5)).unwrap_or(0)];
         let some = u16::try_from(dice.below(1_001)).unwrap_or(0);
-        let kept = [0, 0, 1_000, some][usize::try_from(dice.below(4)).unwrap_or(0)];
+        let kept = [0, some, 1_000, some][usize::try_from(dice.below(4)).unwrap_or(0)];
         faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
         if dice.chance(400) {
             let at_ms = at_ms.saturating_sub(dice.below(300));
