@@ -319,7 +319,10 @@ impl Machine {
 
     fn begin_session(&mut self, client_id: Arc<str>, expiry: SessionExpiry) -> SessionKey {
         self.ledger.hold_bytes(Session::base_bytes(&client_id));
-        self.clients.insert(Session::new(client_id, expiry))
+        let mut session = Session::new(client_id, expiry);
+        // That the one before it has ended must be durable before its client hears of this one.
+        session.recorded = self.journal.waits_for_ends();
+        self.clients.insert(session)
     }
 
     /// A session comes back after a restart.

@@ -37,6 +37,8 @@ pub(super) struct Journal {
     pub(super) health: StoreHealth,
     /// The place of the last record.
     last: Lsn,
+    /// The last end of a session that was recorded.
+    ended: Lsn,
     /// Everything up to here is durable.
     durable: Lsn,
     /// What was recorded before this is to be written anew: a message that only such a record
@@ -63,6 +65,7 @@ impl Journal {
             is_on,
             health: StoreHealth::Working,
             last,
+            ended: Lsn(0),
             durable: last,
             cut: Lsn(0),
             droppable: None,
@@ -93,6 +96,18 @@ impl Journal {
         self.unwritten.push_back((self.last, bytes));
         self.records.push(record);
         self.last
+    }
+
+    /// Records that a session has ended.
+    pub(super) fn record_ended(&mut self, session: SessionUid) {
+        self.ended = self.record(Record::Ended { session });
+    }
+
+    /// The place of the last end of a session: whoever begins one waits for it, so that an older
+    /// one of the same client does not come back. Not while nothing can be kept: those who need
+    /// nothing kept are let in.
+    pub(super) fn waits_for_ends(&self) -> Lsn {
+        if self.health == StoreHealth::Failing { Lsn(0) } else { self.ended }
     }
 
     /// A packet comes in, or something else happens: what is recorded from now on is its doing.

@@ -203,7 +203,7 @@ impl Machine {
     pub(super) fn record_ended(&mut self, key: SessionKey) {
         let kept = std::mem::take(&mut self.clients.get_mut(key).kept);
         if let Some(session) = kept.uid().filter(|_| !plant::is_on(Plant::EndNotRecorded)) {
-            self.journal.record(Record::Ended { session });
+            self.journal.record_ended(session);
         }
     }
 

@@ -166,6 +166,7 @@ impl<'s> Stage<'s> {
         while let Some((at, due)) = self.queue.pop() {
             self.now = self.now.max(at);
             self.handle(due);
+            self.keep();
             if self.is_checked {
                 self.machine.iter().for_each(Machine::check);
             }
@@ -481,7 +482,6 @@ impl<'s> Stage<'s> {
             }
         }
         self.woken = woken;
-        self.keep();
         let due = self.machine.as_ref().and_then(Machine::poll_deadline);
         if let Some(at) = due.map(|due| due.0.saturating_sub(EPOCH_MS).max(self.now))
             && self.machine_due.is_none_or(|due| at < due)

@@ -81,21 +81,21 @@ fn check_session(case: &Case<'_>, copies: &[(usize, usize, usize)], wrong: &mut 
     let topic = message.topic_place;
     let last = &case.deliveries.all[copies[copies.len() - 1].2];
     let (mut own, mut by_groups) = (0, 0);
+    // What was sent below QoS 1 of a message that a crash undid may come once more.
+    let is_undone = case.facts.is_durable() && last.saw.qos == Qos::AtMostOnce;
+    let times = if is_undone { case.facts.lives.len() } else { 1 };
     for effect in message.effects.iter().filter(|effect| effect.span.from < last.at) {
         let since = Span { to: last.at, ..effect.span };
         let mut has_own = false;
         for (filter, changes) in case.subscriptions.matching(session, topic) {
             if filter.is_shared {
                 // What a member did not acknowledge may come to it by turns again.
-                by_groups += usize::from(may_be(changes, since));
+                by_groups += times * usize::from(may_be(changes, since));
             } else {
                 has_own |= may_be(changes, effect.span);
             }
         }
-        // What was sent below QoS 1 of a message that a crash undid may come once more.
-        let lives = case.facts.lives.len();
-        let is_undone = case.facts.is_durable() && last.saw.qos == Qos::AtMostOnce;
-        own += usize::from(has_own) * if is_undone { lives } else { 1 };
+        own += times * usize::from(has_own);
     }
     own += retained_copies(case, session, topic, message, last.at);
     let beyond_own = copies.len().saturating_sub(own);
@@ -164,7 +164,9 @@ fn check_groups(
     groups.sort_unstable();
     groups.dedup();
     let has_qos1 = copies.iter().any(|c| case.deliveries.all[c.2].saw.qos == Qos::AtLeastOnce);
-    let allowed = groups.len() * message.effects.len();
+    // Who keeps nothing may have got it in each life.
+    let times = if case.facts.is_durable() { case.facts.lives.len() } else { 1 };
+    let allowed = times * groups.len() * message.effects.len();
     if count <= allowed || (has_qos1 && may_redistribute) || groups.is_empty() {
         return;
     }

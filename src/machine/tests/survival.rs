@@ -336,3 +336,16 @@ fn what_is_retained_after_a_restart_is_news_to_older_subscriptions() {
     sync(&mut broker);
     assert_eq!(broker.see(client), "a=2 q1#1");
 }
+
+#[test]
+fn a_new_session_waits_until_the_end_of_the_one_before_it_is_durable() {
+    let mut broker = Broker::new(durable(settings()));
+    join(&mut broker, stays("c"));
+    let first = broker.try_connect(v5("c").clean());
+    assert_eq!(broker.see(first), "");
+    // It finds a session that leaves no record of its own.
+    let second = broker.try_connect(v5("c").clean());
+    assert_eq!(broker.see(second), "");
+    sync(&mut broker);
+    assert_eq!(broker.see(second), "CONNACK");
+}
