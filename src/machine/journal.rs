@@ -25,7 +25,10 @@ pub enum StoreHealth {
     /// It keeps what it is given.
     #[default]
     Working,
-    /// It cannot keep anything at the moment: the disk is full, or fails.
+    /// The disk is full, and a reserve is left: for acknowledgements, and for those who come back
+    /// and take what waits for them.
+    Low,
+    /// It cannot keep anything at the moment.
     Failing,
 }
 
@@ -122,7 +125,23 @@ impl Journal {
 
     /// Whether nothing may be taken at the moment that needs records to be kept.
     pub(super) fn is_full(&self) -> bool {
-        self.health == StoreHealth::Failing || self.unwritten_bytes > UNWRITTEN_BYTES_MAX
+        self.health != StoreHealth::Working || self.unwritten_bytes > UNWRITTEN_BYTES_MAX
+    }
+
+    /// What is said of it below `$SYS`, where anything is recorded.
+    pub(super) fn readings(&self) -> Vec<(&'static str, String)> {
+        if !self.is_on {
+            return Vec::new();
+        }
+        let health = match self.health {
+            StoreHealth::Working => "working",
+            StoreHealth::Low => "low",
+            StoreHealth::Failing => "failing",
+        };
+        vec![
+            ("store/health", health.to_owned()),
+            ("store/unwritten/bytes", self.unwritten_bytes.to_string()),
+        ]
     }
 
     /// Notes a delivery of the message in hand.

@@ -10,7 +10,7 @@ use super::connections::{Phase, Slot};
 use super::record::{Lsn, Record, RetainedLeft, SessionState, SessionUid, Subscribed};
 use super::route::Origin;
 use super::session::{Kept, SessionExpiry};
-use super::{ConnectionId, Machine, Timestamp};
+use super::{ConnectionId, Machine, StoreHealth, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::QoS;
@@ -243,10 +243,14 @@ impl Machine {
     /// Whether a client that connects needs records which cannot be kept now.
     pub(super) fn cannot_keep(&self, client_id: &str, expiry: SessionExpiry) -> bool {
         let known = self.clients.find(client_id).map(|key| self.clients.get(key));
-        self.journal.is_on
-            && self.journal.is_full()
-            && (expiry != SessionExpiry::AtDisconnect
-                || known.is_some_and(|session| session.kept.whole().is_some()))
+        let is_known = known.is_some_and(|session| session.kept.whole().is_some());
+        let lives_on = expiry != SessionExpiry::AtDisconnect;
+        match self.journal.health {
+            _ if !self.journal.is_on || !self.journal.is_full() => false,
+            StoreHealth::Failing => lives_on || is_known,
+            // Who comes back takes what waits, and frees room.
+            StoreHealth::Low | StoreHealth::Working => lives_on && !is_known,
+        }
     }
 
     /// Whether a message cannot be taken without records. A will is: there are only so many.

@@ -75,7 +75,8 @@ impl Machine {
 
     /// The interval is over: publishes everything and arms the next.
     pub(super) fn handle_sys_due(&mut self, now: Timestamp) {
-        for (topic, value) in self.sys_values(now) {
+        let of_store = self.journal.readings();
+        for (topic, value) in self.sys_values(now).into_iter().chain(of_store) {
             self.publish_sys(topic, value, false, now);
         }
         for reason in DropReason::ALL {

@@ -221,9 +221,10 @@ impl<A> Reporter<'_, A> {
     /// Nothing new is taken while nothing can be written, or only into the reserve. How many bytes
     /// live.
     fn say_health(&self) -> u64 {
-        let health = match self.is_failing || self.is_low {
-            true => StoreHealth::Failing,
-            false => StoreHealth::Working,
+        let health = match (self.is_failing, self.is_low) {
+            (true, _) => StoreHealth::Failing,
+            (false, true) => StoreHealth::Low,
+            (false, false) => StoreHealth::Working,
         };
         self.hand_in(Input::Store(health))
     }

@@ -151,6 +151,38 @@ fn a_log_that_cannot_keep_anything_refuses_what_must_be_kept_and_serves_the_rest
 }
 
 #[test]
+fn on_a_full_disk_who_comes_back_takes_what_waits_and_nobody_new_is_kept() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    broker.send(client, subscribe("a", Q1));
+    sync(&mut broker);
+    broker.close(client);
+    let other = broker.connect(v5("p"));
+    broker.send(other, qos1(1, "a", "1"));
+    sync(&mut broker);
+    broker.handle(Input::Store(StoreHealth::Low));
+    let refused = broker.try_connect(stays("new"));
+    assert_eq!(broker.see(refused), "CONNACK ServerUnavailable; close for ServerUnavailable");
+    let client = broker.try_connect(stays("c"));
+    sync(&mut broker);
+    broker.pull(client);
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "a=1 q1#1");
+}
+
+#[test]
+fn sys_says_how_the_log_does() {
+    let mut broker = Broker::new(durable(Settings { sys_interval: Some(1), ..settings() }));
+    let watcher = broker.connect(v5("w"));
+    broker.ask(watcher, subscribe("$SYS/broker/store/health", Q0));
+    for (health, want) in [(StoreHealth::Failing, "failing"), (StoreHealth::Working, "working")] {
+        broker.handle(Input::Store(health));
+        broker.pass(1);
+        assert_eq!(broker.see(watcher), format!("$SYS/broker/store/health={want}"));
+    }
+}
+
+#[test]
 fn what_was_sent_comes_again_under_its_id_after_a_restart() {
     let mut broker = Broker::new(durable(settings()));
     let mut log = Log::default();
