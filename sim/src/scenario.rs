@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Opinion, Policy};
 use crate::properties::Properties;
-use crate::survival::Store;
+use crate::survival::{self, Store};
 use crate::transport::Transport;
 
 pub use protocol::{NoQos, ProtocolVersion, Qos};
@@ -382,7 +382,7 @@ pub enum FaultKind {
         down_ms: u64,
         /// Of a thousand records that were on their way to the disk, how many got there. Of a
         /// broker that does not wait for the disk all of them do.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "survival::is_nothing")]
         kept: u16,
     },
     /// The broker is told to stop: it tells its clients, and what it knew is gone.
@@ -420,10 +420,6 @@ pub enum FaultKind {
         /// Which of its policies.
         policy: usize,
     },
-}
-
-fn is_zero(kept: &u16) -> bool {
-    *kept == 0
 }
 
 /// Ways between clients and the broker.

@@ -38,6 +38,10 @@ impl Store {
     }
 }
 
+pub(crate) fn is_nothing(kept: &u16) -> bool {
+    *kept == 0
+}
+
 /// The store of a plan: four of ten have one.
 pub(crate) fn drawn(seed: u64) -> Option<Store> {
     let mut dice = Dice::new(seed, "store", 0);

@@ -190,10 +190,11 @@ pub(super) fn retained_at<'c, 'a>(
             if during.to < memory_from || during.from > until {
                 continue;
             }
-            // Of what was sent more than once, the first may have been refused.
+            // Of what was sent more than once, the first may have been refused, or undone.
+            let is_kept = during.is_sure || !case.facts.is_durable();
             let is_certain = match message.times {
                 1 => is_taken(case, message),
-                _ => is_taken_for_sure(&case.facts, message),
+                _ => is_kept && is_taken_for_sure(&case.facts, message),
             };
             if during.to >= then.from || !is_certain {
                 return None;
