@@ -94,12 +94,11 @@ impl Machine {
         if !self.journal.is_on || plant::is_on(Plant::AckBeforeDurable) {
             return None;
         }
-        let mut until = self.journal.since_mark();
-        if let Some((key, _)) = self.connections.attachment(slot) {
-            let session = self.clients.get_mut(key);
-            session.recorded = until.unwrap_or(session.recorded);
-            until = Some(session.recorded);
-        }
+        self.note_recorded(slot);
+        let until = match self.connections.attachment(slot) {
+            Some((key, _)) => Some(self.clients.get(key).recorded),
+            None => self.journal.since_mark(),
+        };
         until.filter(|lsn| self.is_held(slot) && !self.journal.is_durable(*lsn))
     }
 

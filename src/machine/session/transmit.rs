@@ -336,9 +336,7 @@ impl Transmission<'_> {
 
     /// A retained message becomes a delivery of the new subscription.
     fn record_retained(&mut self, queued: &Queued, filter: &TopicFilter) {
-        let Some(session) = self.recorded_as.filter(|_| queued.qos > QoS::AtMostOnce) else {
-            return;
-        };
+        let Some((session, _)) = queued.recorded_as(self.recorded_as) else { return };
         self.journal.add_delivery(waiting(session, queued, None, None));
         let cursor = Some((session, filter.clone()));
         let taken = Taken { cursor, ..Taken::of(queued.expires_at) };
