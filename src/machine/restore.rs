@@ -181,7 +181,8 @@ impl Restorer {
         }
         match self.sessions.get_mut(&uid) {
             Some(stored) => {
-                stored.sent.retain(|id, entry| entry.is_some() || state.unfinished.contains(id));
+                stored.sent.retain(|_, entry| entry.is_some());
+                stored.sent.extend(state.unfinished.iter().map(|id| (*id, None)));
                 stored.state = state;
             }
             None => {
@@ -368,8 +369,8 @@ impl Machine {
         if let (Filter::Plain(filter), Some(left)) = (filter, retained) {
             session.outbound.enqueue_retained(RetainedCursor {
                 filter,
-                options,
-                subscription_id: id,
+                options: left.options,
+                subscription_id: left.id,
                 after: left.after,
                 until: left.until,
                 number: 0,
