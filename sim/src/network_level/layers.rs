@@ -30,6 +30,8 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
+/// Bytes that TLS puts into one record at most (RFC 8446, section 5.1).
+const RECORD_BYTES_MAX: usize = 1 << 14;
 
 /// The layers of one connection.
 pub(super) struct Layers {
@@ -219,7 +221,8 @@ impl Layers {
         };
         let mut sent = 0;
         while sent < frame.len() {
-            let left = frame.len() - sent;
+            // One record, because the broker has each with its last byte.
+            let left = (frame.len() - sent).min(RECORD_BYTES_MAX);
             let some = self.dice.between(1, left as u64) as usize;
             let count = if self.dice.chance(200) { some } else { left };
             tls.writer().write_all(&frame[sent..sent + count]).expect("memory takes all");

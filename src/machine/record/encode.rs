@@ -6,7 +6,7 @@
 
 use bytes::BufMut;
 
-use super::{Body, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting};
+use super::{Body, Record, SessionState, SessionUid, Subscribed, Taken, Waiting};
 use crate::access::{Action, Grants};
 use crate::machine::Timestamp;
 use crate::mqtt::message::{Message, MessageProperties};
