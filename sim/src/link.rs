@@ -331,10 +331,12 @@ impl Link {
     }
 
     /// From now on not every byte that its client sends is MQTT: [`Link::reach`] says which are.
-    pub(crate) fn wrap(&self) {
+    /// The first that is may come with the end of a handshake that the broker's end is not done
+    /// with, if `is_early`.
+    pub(crate) fn wrap(&self, is_early: bool) {
         let mut state = self.state();
         state.read = Some(Reach::default());
-        state.is_shaking = true;
+        state.is_shaking = is_early;
     }
 
     /// How much of MQTT is in what its client sends, up to there.
@@ -721,7 +723,7 @@ mod tests {
         let links = Links::new(1);
         let (mut client, mut broker) = pair(&links);
         client.link().number(3);
-        client.link().wrap();
+        client.link().wrap(true);
         // Ten bytes that are no MQTT, five with the last of twenty, and four of the last six.
         for (raw, plain, is_gradual) in [(10, 0, true), (30, 5, false), (36, 9, true)] {
             client.link().reach(Reach { raw, plain, is_gradual });

@@ -96,6 +96,11 @@ impl Layers {
         !is_shaking && self.websocket.as_ref().is_none_or(|websocket| websocket.is_upgraded)
     }
 
+    /// Whether MQTT comes at once behind the client's end of a handshake.
+    pub(super) fn is_early(&self) -> bool {
+        self.websocket.is_none()
+    }
+
     /// Whether nothing more comes.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
