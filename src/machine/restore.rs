@@ -290,10 +290,10 @@ impl Restorer {
     /// The machine, with no connection yet, and what is in it. What the restart itself decides
     /// is recorded.
     pub fn finish(self, settings: Settings, seed: Seed, now: Timestamp) -> (Machine, Restored) {
-        let mut machine = Machine::behind(self.last, settings, seed, now);
-        (machine.retained, machine.ledger) = (self.retained, self.ledger);
-        machine.retained.expire(usize::MAX, &mut machine.ledger, now);
-        let mut restored = Restored { retained: machine.retained.len(), ..Restored::default() };
+        let (mut retained, mut ledger) = (self.retained, self.ledger);
+        retained.expire(usize::MAX, &mut ledger, now);
+        let mut restored = Restored { retained: retained.len(), ..Restored::default() };
+        let mut machine = Machine::behind(self.last, (retained, ledger), settings, seed, now);
         for stored in self.sessions.into_values() {
             machine.restore_session(stored, &mut restored, now);
         }
