@@ -4,7 +4,7 @@
 //! waits for its place ([`Lsn`]). One record, or one sync, serves everybody who waits. Knows
 //! nothing of files: the shell takes the records away and says how far they are durable.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::ConnectionId;
@@ -40,8 +40,10 @@ pub(super) struct Journal {
     pub(super) health: StoreHealth,
     /// The place of the last record.
     last: Lsn,
-    /// The last end of a session that was recorded.
-    ended: Lsn,
+    /// The ends of sessions that are not durable yet, in their order, and the last one of each
+    /// client.
+    ended: VecDeque<(Lsn, Arc<str>)>,
+    last_ended: BTreeMap<Arc<str>, Lsn>,
     /// Everything up to here is durable.
     durable: Lsn,
     /// What was recorded before this is to be written anew: a message that only such a record
@@ -68,7 +70,8 @@ impl Journal {
             is_on,
             health: StoreHealth::Working,
             last,
-            ended: Lsn(0),
+            ended: VecDeque::new(),
+            last_ended: BTreeMap::new(),
             durable: last,
             cut: Lsn(0),
             droppable: None,
@@ -101,16 +104,17 @@ impl Journal {
         self.last
     }
 
-    /// Records that a session has ended.
-    pub(super) fn record_ended(&mut self, session: SessionUid) {
-        self.ended = self.record(Record::Ended { session });
+    /// Records that a session of this client has ended.
+    pub(super) fn record_ended(&mut self, session: SessionUid, client_id: &Arc<str>) {
+        let lsn = self.record(Record::Ended { session });
+        self.ended.push_back((lsn, Arc::clone(client_id)));
+        self.last_ended.insert(Arc::clone(client_id), lsn);
     }
 
-    /// The place of the last end of a session: whoever begins one waits for it, so that an older
-    /// one of the same client does not come back. Not while nothing can be kept: those who need
-    /// nothing kept are let in.
-    pub(super) fn waits_for_ends(&self) -> Lsn {
-        if self.health == StoreHealth::Failing { Lsn(0) } else { self.ended }
+    /// The place of the last end of a session of this client, if that is not durable: whoever
+    /// begins another waits for it, so that the older one does not come back.
+    pub(super) fn waits_for_end(&self, client_id: &str) -> Option<Lsn> {
+        self.last_ended.get(client_id).copied()
     }
 
     /// A packet comes in, or something else happens: what is recorded from now on is its doing.
@@ -202,6 +206,11 @@ impl Journal {
         {
             self.unwritten_bytes -= bytes;
             self.unwritten.pop_front();
+        }
+        while let Some((at, client_id)) = self.ended.pop_front_if(|(at, _)| *at <= lsn) {
+            if self.last_ended.get(&client_id) == Some(&at) {
+                self.last_ended.remove(&client_id);
+            }
         }
         std::mem::take(&mut self.waiting)
     }

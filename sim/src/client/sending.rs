@@ -23,6 +23,10 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    pub(super) fn id(&self) -> PacketId {
+        self.id
+    }
+
     /// Whether the broker has it.
     pub(super) fn is_taken(&self) -> bool {
         self.awaits == AckKind::PubComp
@@ -74,7 +78,7 @@ impl Client {
             Qos::ExactlyOnce => AckKind::PubRec,
             _ => AckKind::PubAck,
         };
-        let id = self.take_id();
+        let id = self.take_message_id();
         if !self.fits(&publish) {
             return false;
         }

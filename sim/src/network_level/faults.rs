@@ -37,6 +37,7 @@ impl Stage<'_> {
             FaultKind::Hold { .. }
             | FaultKind::Partition { .. }
             | FaultKind::Cut { .. }
+            | FaultKind::Disk { .. }
             | FaultKind::Rewrite => {}
         }
     }

@@ -82,7 +82,8 @@ fn check_session(case: &Case<'_>, copies: &[(usize, usize, usize)], wrong: &mut 
     let last = &case.deliveries.all[copies[copies.len() - 1].2];
     let (mut own, mut by_groups) = (0, 0);
     // What was sent below QoS 1 of a message that a crash undid may come once more.
-    let is_undone = case.facts.is_durable() && last.saw.qos == Qos::AtMostOnce;
+    let mut came = copies.iter().map(|copy| case.deliveries.all[copy.2].saw.qos);
+    let is_undone = case.facts.is_durable() && came.any(|qos| qos == Qos::AtMostOnce);
     let times = if is_undone { case.facts.lives.len() } else { 1 };
     for effect in message.effects.iter().filter(|effect| effect.span.from < last.at) {
         let since = Span { to: last.at, ..effect.span };

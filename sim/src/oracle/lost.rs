@@ -6,6 +6,7 @@
 //! the broker's own ledger counts those.
 
 use super::deliveries::Delivery;
+use super::disk::may_be_kept;
 use super::facts::{Connection, Ordinal, Span};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
@@ -170,6 +171,12 @@ pub(super) fn takes_at_once(case: &Case<'_>, on: usize) -> bool {
 
 /// Whether a connection lasts until all has been taken that waited at that time.
 pub(super) fn stays(case: &Case<'_>, on: usize, from: Ordinal) -> bool {
+    let (facts, from_ms) = (&case.facts, case.facts.ms(from));
+    is_there(case, on, from) && facts.is_disk_prompt(from_ms, from_ms + case.calm.at_once_ms())
+}
+
+/// The same where nothing waits for the disk.
+fn is_there(case: &Case<'_>, on: usize, from: Ordinal) -> bool {
     let facts = &case.facts;
     let connection = &facts.connections[on];
     let until = facts.first_at(facts.ms(from) + case.calm.at_once_ms());
@@ -341,6 +348,10 @@ impl Account<'_, '_> {
         let is_too_late = |secs: u32| {
             published_ms + u64::from(secs) * 1_000 <= facts.ms(from) + case.calm.at_once_ms()
         };
+        let greeted = facts.connections[on].answer.map_or(usize::MAX, |answer| answer.at);
+        let waits_for_disk =
+            qos > Qos::AtMostOnce || greeted > during.from || may_be_kept(case, on);
+        let stays = if waits_for_disk { stays } else { is_there };
         (stays(case, on, from) && !message.expiry_s.is_some_and(is_too_late)).then_some(on)
     }
 
