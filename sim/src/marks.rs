@@ -52,7 +52,6 @@ marks! {
     CrashedUnsynced "the broker crashed with records on their way to the disk",
     SyncFailed "a sync failed",
     SyncStalled "a sync did not end for a while",
-    RefusedInTrouble "something was refused because of the disk",
     Stopped "the broker stopped with clients connected",
     OutcomeUnknown "what became of a message is not known",
     PulledInParts "the broker had more to send than it was asked for",

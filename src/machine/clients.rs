@@ -320,7 +320,7 @@ impl Machine {
     fn begin_session(&mut self, client_id: Arc<str>, expiry: SessionExpiry) -> SessionKey {
         self.ledger.hold_bytes(Session::base_bytes(&client_id));
         // That the one before it has ended must be durable before its client hears of this one.
-        let recorded = self.journal.waits_for_end(&client_id).unwrap_or_default();
+        let recorded = self.journal.waits_for_end(&client_id);
         let mut session = Session::new(client_id, expiry);
         session.recorded = recorded;
         self.clients.insert(session)

@@ -144,10 +144,12 @@ impl Machine {
         }
         let durability = self.durability(slot);
         let uid = SessionUid(self.journal.next());
-        let may_begin = durability != Durability::None && !self.journal.is_full();
+        let is_full = self.journal.is_full();
         let session = self.clients.get_mut(key);
+        // Who was let in with a session that lives on can rely on that.
+        let lives_on = session.expiry != SessionExpiry::AtDisconnect;
+        let may_begin = durability != Durability::None && (lives_on || !is_full);
         if session.kept == Kept::Nothing && may_begin {
-            let lives_on = session.expiry != SessionExpiry::AtDisconnect;
             session.kept = match (lives_on, &session.will) {
                 (true, _) => Kept::Whole(uid),
                 (false, Some(_)) => Kept::Will(uid),
@@ -202,8 +204,8 @@ impl Machine {
     pub(super) fn record_ended(&mut self, key: SessionKey) {
         let ended = self.clients.get_mut(key);
         let kept = std::mem::take(&mut ended.kept);
-        if let Some(session) = kept.uid().filter(|_| !plant::is_on(Plant::EndNotRecorded)) {
-            self.journal.record_ended(session, &ended.client_id);
+        if !plant::is_on(Plant::EndNotRecorded) {
+            self.journal.record_ended(kept, &ended.client_id);
         }
     }
 
@@ -248,12 +250,16 @@ impl Machine {
         match self.journal.health {
             _ if !self.journal.is_on || !self.journal.is_full() => false,
             StoreHealth::Failing => {
-                let is_ending = self.journal.waits_for_end(&connect.client_id).is_some();
-                lives_on || known.is_some() || is_ending
+                lives_on || known.is_some() || self.journal.is_ending(&connect.client_id)
             }
             // Who comes back takes what waits, and frees room.
             StoreHealth::Low | StoreHealth::Working => {
-                let lives = |session: &Session| session.ends_at.is_none_or(|at| at > now);
+                // One whose client takes itself over may end with that.
+                let lives = |session: &Session| {
+                    session.ends_at.is_none_or(|at| at > now)
+                        && (session.connection.is_none()
+                            || session.expiry != SessionExpiry::AtDisconnect)
+                };
                 lives_on && (connect.clean_start || !known.is_some_and(lives))
             }
         }
@@ -268,7 +274,7 @@ impl Machine {
             return true;
         }
         if message.qos == QoS::AtMostOnce {
-            return false;
+            return plant::is_on(Plant::TroubleRefusesAll);
         }
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.collect(&message.topic, &mut matches);

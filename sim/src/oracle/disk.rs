@@ -39,7 +39,10 @@ fn check_let_in(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
     let (Some(answer), Some(entry)) = (connection.answer, connection.entry) else { return };
     let identity = case.sessions.identities[place];
-    let is_first = !case.sessions.identities[..place].contains(&identity);
+    let mut others = case.facts.connections.iter().zip(&case.sessions.identities);
+    let is_first = !others.any(|(other, of)| {
+        *of == identity && other.number != connection.number && other.opened < answer.at
+    });
     let must_refuse = match case.facts.known_health(Span { to: answer.at, ..entry }) {
         Some(Health::Failing) => true,
         Some(Health::Full) => is_first,
