@@ -60,6 +60,8 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         faults.extend(survival::faults(plan.seed, &ops, safety_ms));
         faults.extend(survival::troubles(plan.seed, &plan.broker, &ops, safety_ms));
     }
+    let last_ms = faults.iter().map(|fault| fault.at_ms).max().unwrap_or(0);
+    let safety_ms = safety_ms.max(last_ms + 1);
     faults.sort_by_key(|fault| fault.at_ms);
     let topics = generator.topics.clone();
     let mut scenario = Scenario {

@@ -131,7 +131,7 @@ pub(crate) fn let_reuse_ids(seed: u64, clients: &mut [Client], ops: &[Op]) {
     }
 }
 
-/// What is wrong with the disk meanwhile: in half of the plans with a store something is. Drawn by
+/// What is wrong with the disk meanwhile: in three of five plans with a store something is. Drawn by
 /// itself, too.
 ///
 /// Where nobody waits for the disk it is only ever full: else a crash may lose as much as was not
@@ -139,7 +139,7 @@ pub(crate) fn let_reuse_ids(seed: u64, clients: &mut [Client], ops: &[Op]) {
 pub(crate) fn troubles(seed: u64, broker: &Broker, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     let Some(store) = broker.store else { return Vec::new() };
     let mut dice = Dice::new(seed, "disk troubles", 0);
-    let many = [0, 0, 0, 1, 2, 4][usize::try_from(dice.below(6)).unwrap_or(0)];
+    let many = [0, 0, 1, 2, 4][usize::try_from(dice.below(5)).unwrap_or(0)];
     let mut faults = Vec::new();
     for _ in 0..many {
         let all = [Trouble::Full, Trouble::Failing, Trouble::Stalled];
@@ -160,8 +160,10 @@ pub(crate) fn troubles(seed: u64, broker: &Broker, ops: &[Op], safety_ms: u64) -
             1..5 => FaultKind::Crash { down_ms, kept },
             _ => continue,
         };
-        let at_ms = (at_ms + dice.below(for_ms + 100)).min(safety_ms - 1);
-        faults.push(Fault { at_ms, kind });
+        // Or soon after it: what it lost is only missed then.
+        let after_ms =
+            if dice.chance(300) { for_ms + dice.below(2_500) } else { dice.below(for_ms + 100) };
+        faults.push(Fault { at_ms: at_ms + after_ms, kind });
     }
     faults
 }

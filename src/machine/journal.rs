@@ -118,7 +118,7 @@ impl Journal {
         let Some(session) = kept.uid() else { return };
         let at = self.record(Record::Ended { session });
         self.ended.push_back((at, Arc::clone(client_id)));
-        let was_whole = kept.whole().is_some();
+        let was_whole = kept.whole().is_some() || self.is_ending(client_id);
         self.last_ended.insert(Arc::clone(client_id), Ended { at, was_whole });
     }
 

@@ -19,9 +19,9 @@ const FIRST_RETRY_MS: u64 = 2_500;
 pub(super) struct Troubles {
     /// What goes on, and until when.
     now: Vec<(Trouble, u64)>,
-    /// Milliseconds of trouble so far, and whether it was ever full.
+    /// Milliseconds of trouble so far, and whether it may have had no room to keep free.
     all_ms: u64,
-    was_full: bool,
+    may_lack_room: bool,
     /// The broker surely knows that it is full.
     is_known: bool,
 }
@@ -29,7 +29,7 @@ pub(super) struct Troubles {
 impl Troubles {
     /// Milliseconds that a broker may need after all trouble is over.
     pub(super) fn slack_ms(&self) -> u64 {
-        let room_ms = if self.was_full { ROOM_MS } else { 0 };
+        let room_ms = if self.may_lack_room { ROOM_MS } else { 0 };
         let retry_ms = self.all_ms.min(RETRY_MAX_MS) + FIRST_RETRY_MS;
         if self.all_ms > 0 { room_ms + retry_ms } else { 0 }
     }
@@ -41,7 +41,7 @@ impl Stage<'_> {
         let Some(disk) = self.brokers().disk() else { return };
         let until = self.now + for_ms;
         self.troubles.all_ms += for_ms;
-        self.troubles.was_full |= trouble == Trouble::Full;
+        self.troubles.may_lack_room |= trouble != Trouble::Stalled;
         self.troubles.now.push((trouble, until));
         let is_crowded = self.dice.chance(250);
         let bad = [(0, 1_000), (1_000, 0), (500, 500)][self.dice.below(3) as usize];

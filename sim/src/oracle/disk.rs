@@ -27,11 +27,20 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// Whether the session of a connection may be one that is kept whole.
+/// Whether the session of a connection may be one that is kept whole, as far as its client says.
 pub(super) fn may_be_kept(case: &Case<'_>, place: usize) -> bool {
     let identity = case.sessions.identities[place];
     let mut others = case.sessions.identities.iter().enumerate();
-    others.any(|(on, other)| *other == identity && expiry_s(&case.facts, on).1 > 0)
+    others.any(|(on, other)| *other == identity && asks_to_last(case, on))
+}
+
+/// Whether a connection asked for a session that outlives it.
+pub(super) fn asks_to_last(case: &Case<'_>, place: usize) -> bool {
+    let connect = case.facts.connections[place].connect;
+    connect.is_some_and(|connect| match case.facts.is_v5(place) {
+        true => connect.expiry_s.is_some_and(|secs| secs > 0),
+        false => !connect.clean_start,
+    })
 }
 
 /// A session that would outlive its connection does not begin.
@@ -55,7 +64,8 @@ fn check_let_in(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     }
 }
 
-/// What is retained cannot be taken, and what nobody keeps is.
+/// What is retained cannot be taken, nor can what is to come once from one whose session is kept;
+/// what nobody keeps is.
 fn check_publish(
     case: &Case<'_>,
     place: usize,
@@ -69,8 +79,9 @@ fn check_publish(
     let is_known = matches!(health, Some(Health::Full | Health::Failing));
     let client = case.facts.connections[place].client;
     let events = [request.asked, at];
-    if is_known && publish.retain && !publish.dup && reason < 0x80 {
-        let words = format!("'{}' was taken to be retained, and cannot be kept", publish.topic);
+    let is_from_kept = publish.qos == Qos::ExactlyOnce && expiry_s(&case.facts, place).0 > 0;
+    if is_known && (publish.retain || is_from_kept) && !publish.dup && reason < 0x80 {
+        let words = format!("a message on '{}' was taken that cannot be kept", publish.topic);
         wrong.add(Promise::C5, "taken-in-trouble", client, words, &events);
     }
     let scenario = case.facts.scenario;

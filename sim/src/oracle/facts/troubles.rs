@@ -83,8 +83,9 @@ impl Troubles {
             }
             window.to_ms += match (is_exact, window.trouble) {
                 (true, _) => EXACT_RETRY_MS,
-                (false, Trouble::Full) => ROOM_MS + failing_ms.min(RETRY_MAX_MS) + FIRST_RETRY_MS,
-                (false, _) => failing_ms.min(RETRY_MAX_MS) + FIRST_RETRY_MS,
+                (false, Trouble::Stalled) => failing_ms.min(RETRY_MAX_MS) + FIRST_RETRY_MS,
+                // One that starts on a disk that fails cannot keep anything free for a full one.
+                (false, _) => ROOM_MS + failing_ms.min(RETRY_MAX_MS) + FIRST_RETRY_MS,
             };
         }
     }
