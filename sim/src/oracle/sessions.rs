@@ -127,7 +127,8 @@ impl Sessions {
             let Some(is_present) = found else {
                 let may_be_over =
                     index == 0 || over_from(facts, connections[index - 1]) <= entry.to;
-                if connect.clean_start || is_tangled || may_be_over {
+                let may_be_undone = !facts.is_settled(entry.to);
+                if connect.clean_start || is_tangled || may_be_over || may_be_undone {
                     doubts.push(Span { is_sure: false, ..entry });
                 }
                 if !connect.clean_start {
@@ -189,8 +190,11 @@ impl Sessions {
             return Some(told);
         }
         let (connect, entry) = (connection.connect?, connection.entry?);
+        // What a crash may have undone may not have been.
+        let is_known = connection.answer.is_some() || facts.is_settled(entry.to);
+        let is_let_in = connection.is_let_in && is_known;
         if connect.clean_start {
-            return connection.is_let_in.then_some(false);
+            return is_let_in.then_some(false);
         }
         let was = was(facts, attempts, index);
         if connection.answer.is_some() {
@@ -200,7 +204,7 @@ impl Sessions {
             return Some(true);
         }
         match was {
-            _ if !connection.is_let_in => None,
+            _ if !is_let_in => None,
             Was::There(_) => Some(true),
             Was::Gone => Some(false),
             Was::Unknown => None,

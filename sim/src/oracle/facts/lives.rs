@@ -42,7 +42,7 @@ impl Facts<'_> {
     }
 
     /// Whether what the broker did then surely outlives it.
-    pub(super) fn is_settled(&self, at: Ordinal) -> bool {
+    pub(in crate::oracle) fn is_settled(&self, at: Ordinal) -> bool {
         self.forgotten_by(at).is_none()
     }
 
