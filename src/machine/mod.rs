@@ -220,6 +220,7 @@ impl Machine {
             Input::Measured(readings) => self.sys.readings = readings,
             Input::Deadline => self.handle_deadline(now),
             Input::Durable(lsn) => self.handle_durable(lsn),
+            Input::Store(StoreHealth::Working) if plant::is_on(Plant::TroubleForGood) => {}
             Input::Store(health) => self.journal.health = health,
             Input::Rewrite => self.begin_rewrite(),
             Input::ShutDown => self.handle_shut_down(now),
