@@ -545,7 +545,6 @@ mod tests {
                 content_type: Some(Arc::from("")),
                 response_topic: Some(Arc::from("c")),
                 correlation: Some(vec![0, 255]),
-                reuses_ids: false,
                 user: vec![(Arc::from("a"), Arc::from("")), (Arc::from("a"), Arc::from("1"))],
             })),
         }

@@ -3,12 +3,21 @@
 //! Drawn by itself, so that other knobs do not depend on it. The machine level plays it in
 //! `machine_level/log.rs`; what must have survived is judged by the oracle (`facts/lives.rs`).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use stormpetrel::machine::StoreHealth;
 
 use crate::dice::Dice;
-use crate::scenario::{Action, Broker, Client, Fault, FaultKind, Manners, Op};
+use crate::scenario::{
+    Action, Broker, Client, Connect, Fault, FaultKind, Manners, MessageNumber, Op, ProtocolVersion,
+    Publish, Qos, Scenario, Subscribe, Subscription,
+};
+use crate::transport::Transport;
+
+/// The numbers of bystanders' messages begin here, so that they are known by sight.
+const BYSTANDERS_FROM: MessageNumber = 900_000;
 
 /// What the broker keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -115,6 +124,53 @@ pub(crate) fn faults(seed: u64, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Two who need nothing kept, and talk to each other while the disk is in trouble: in most plans
+/// in which it ever is.
+pub(crate) fn add_bystanders(scenario: &mut Scenario) {
+    let is_trouble = |fault: &&Fault| matches!(fault.kind, FaultKind::Disk { .. });
+    let troubles: Vec<Fault> = scenario.faults.iter().filter(is_trouble).copied().collect();
+    let mut dice = Dice::new(scenario.seed, "bystanders", 0);
+    if troubles.is_empty() || !dice.chance(600) {
+        return;
+    }
+    let first = scenario.clients.len();
+    for (place, name) in ["speaker", "listener"].into_iter().enumerate() {
+        scenario.clients.push(Client {
+            client_id: Arc::from(name),
+            version: ProtocolVersion::V5,
+            zone: scenario.clients[0].zone,
+            manners: Manners::default(),
+            reuses_ids: false,
+            user: None,
+            transport: Transport::Tcp,
+        });
+        let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
+        let connect = Connect { keep_alive_s, ..Connect::default() };
+        scenario.ops.push(Op { at_ms: 0, client: first + place, action: Action::Connect(connect) });
+    }
+    let (topic, mut message) = (Arc::<str>::from("x"), BYSTANDERS_FROM);
+    let filter = Subscription {
+        filter: Arc::clone(&topic),
+        qos: Qos::AtMostOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: 0,
+    };
+    let subscribe = Subscribe { subscription_id: None, filters: vec![filter] };
+    let asks = Op { at_ms: 0, client: first + 1, action: Action::Subscribe(subscribe) };
+    for trouble in troubles {
+        let FaultKind::Disk { for_ms, .. } = trouble.kind else { continue };
+        scenario.ops.push(Op { at_ms: trouble.at_ms.saturating_sub(500), ..asks.clone() });
+        for at_ms in [0, for_ms / 4, for_ms / 2, for_ms + 2_000] {
+            message += 1;
+            let publish = Publish { message, topic: Arc::clone(&topic), ..Publish::default() };
+            let at_ms = trouble.at_ms + at_ms + dice.below(for_ms / 4 + 1);
+            scenario.ops.push(Op { at_ms, client: first, action: Action::Publish(publish) });
+        }
+    }
+    scenario.ops.sort_by_key(|op| op.at_ms);
 }
 
 /// Lets most clients give packet ids again at once: a broker that forgets over its end that one is

@@ -1,7 +1,5 @@
 //! A disk in trouble, under the real store: writes find no room or fail, syncs fail or do not end.
 
-use stormpetrel::store::Disk;
-
 use super::stage::Stage;
 use crate::history::What;
 use crate::marks::Mark;
@@ -81,7 +79,7 @@ impl Stage<'_> {
         let Some(disk) = self.brokers().disk() else { return };
         let (name, bytes) = RESERVE;
         let is_full = disk.room().is_some_and(|room| room < bytes);
-        self.troubles.is_known = is_full && disk.open(name).is_err();
+        self.troubles.is_known = is_full && disk.contents(name).is_none();
         if self.troubles.is_known {
             self.note(What::Health { health: Health::Full });
         }

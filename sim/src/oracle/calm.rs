@@ -76,9 +76,10 @@ impl Calm {
         20 * self.slowest_ms + self.in_parts_ms + self.synced_ms + SLACK_MS
     }
 
-    /// The same where nothing has to be acknowledged or kept.
-    pub(super) fn in_passing_ms(&self) -> u64 {
-        2 * self.slowest_ms + self.in_parts_ms + SLACK_MS
+    /// The same where nothing has to be acknowledged; perhaps something has to be kept.
+    pub(super) fn in_passing_ms(&self, waits_for_disk: bool) -> u64 {
+        let synced_ms = if waits_for_disk { self.synced_ms } else { 0 };
+        2 * self.slowest_ms + self.in_parts_ms + synced_ms + SLACK_MS
     }
 
     /// Milliseconds within which a client hears what a broker says that is never late.

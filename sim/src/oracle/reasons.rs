@@ -186,6 +186,7 @@ impl Case<'_> {
             let is_there = session.begun.to <= at.from
                 && at.to < session.ended.from
                 && session.may_be_over > at.to
+                && !session.may_be_over_during(at)
                 && session.doubts.iter().all(|doubt| doubt.from > at.to);
             let is_own = session.identity == message.publisher;
             for (filter, changes) in self.subscriptions.matching(place, topic) {

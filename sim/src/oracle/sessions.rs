@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) doubts: Vec<Span>,
     /// From when it may have been over, though one like it was there later.
     pub(super) may_be_over: Ordinal,
+    /// Between two of its connections: it may have been over then, if a crash undid that.
+    pub(super) gaps: Vec<Span>,
     /// Its client acknowledged packet ids by guess: it may have acknowledged what it never saw.
     pub(super) has_guessed: bool,
 }
@@ -52,6 +54,13 @@ pub(super) struct Sessions {
     pub(super) of: Vec<Option<usize>>,
     /// By connection.
     pub(super) identities: Vec<Identity>,
+}
+
+impl Session {
+    /// Whether it may have been over then, and a crash undid its end.
+    pub(super) fn may_be_over_during(&self, during: Span) -> bool {
+        self.gaps.iter().any(|gap| gap.from <= during.to && during.from <= gap.to)
+    }
 }
 
 impl Sessions {
@@ -154,6 +163,7 @@ impl Sessions {
                         ended: Span { from: NEVER, to: NEVER, is_sure: false },
                         doubts: Vec::new(),
                         may_be_over: NEVER,
+                        gaps: Vec::new(),
                         has_guessed: false,
                     });
                     self.all.len() - 1
@@ -167,6 +177,11 @@ impl Sessions {
                 let first = first_over(facts, &connections[..index], last);
                 let known = &mut self.all[session].may_be_over;
                 *known = (*known).min(first);
+            }
+            if let Some(last) = last.filter(|_| current == Some(session)) {
+                let from = over_from(facts, last);
+                let gap = (from <= entry.to).then_some(Span { from, ..entry });
+                self.all[session].gaps.extend(gap);
             }
             self.all[session].doubts.append(&mut doubts);
             self.all[session].connections.push(on);
