@@ -1,5 +1,7 @@
 //! Decoding: one packet at a time, of a client.
 
+use std::slice;
+
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
 use stormpetrel::mqtt::wire::{CONNECT_BYTES_MAX, Decoder, Packet, Sender};
@@ -11,7 +13,7 @@ pub(crate) fn run(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements(1));
     for sample in samples::all() {
-        let encoded = bytes(&[sample.packet.clone()], sample.version);
+        let encoded = bytes(slice::from_ref(&sample.packet), sample.version);
         let decoder = match sample.packet {
             Packet::Connect(_) => Decoder::new(Sender::Client, CONNECT_BYTES_MAX),
             _ => Decoder::with_version(Sender::Client, sample.version, CONNECT_BYTES_MAX),
