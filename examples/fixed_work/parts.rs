@@ -21,8 +21,10 @@ use crate::kit::packets::{
 /// A part, once.
 pub(crate) type Round = Box<dyn FnMut()>;
 
+pub(crate) type Prepare = fn() -> Round;
+
 /// Every part, by its name, and how it is prepared.
-pub(crate) const PARTS: &[(&str, fn() -> Round)] = &[
+pub(crate) const PARTS: &[(&str, Prepare)] = &[
     ("decode", decode),
     ("encode", encode_all),
     ("match", match_names),
