@@ -244,26 +244,24 @@ impl Machine {
             return true;
         }
         let (session, limits) = (self.clients.get_mut(key), &self.settings.limits);
-        if session.outbound.fits(&queued, limits).is_err() {
-            session.outbound.drop_expired(&mut self.ledger, &mut session.drops, now);
-        }
+        let (outbound, drops) = (&mut session.outbound, &mut session.drops);
+        let room = outbound.make_room(&queued, limits, &mut self.ledger, drops, now);
         queued.number = session.outbound.number();
         let noted = queued.recorded_as(session.kept.whole()).map(|(session, _)| {
             queued.recorded = self.journal.next();
             let share = queued.share.and_then(|group| self.subscriptions.name_of(group));
             waiting(session, &queued, share, None)
         });
-        let outcome =
-            match session.connection {
-                None if queued.qos == QoS::AtMostOnce => Err(DropReason::Offline),
-                None if plant::is_on(Plant::OfflineLost) => Err(DropReason::Offline),
-                _ => session.outbound.enqueue(queued, limits, &mut self.ledger).map_err(|full| {
-                    match full {
-                        Full::Messages => DropReason::QueueMessages,
-                        Full::Bytes => DropReason::QueueBytes,
-                    }
-                }),
-            };
+        let outcome = match (session.connection, room) {
+            (None, _) if queued.qos == QoS::AtMostOnce => Err(DropReason::Offline),
+            (None, _) if plant::is_on(Plant::OfflineLost) => Err(DropReason::Offline),
+            (_, Err(Full::Messages)) => Err(DropReason::QueueMessages),
+            (_, Err(Full::Bytes)) => Err(DropReason::QueueBytes),
+            (_, Ok(())) => {
+                session.outbound.enqueue(queued, &mut self.ledger);
+                Ok(())
+            }
+        };
         if let (Ok(()), Some(noted)) = (&outcome, noted) {
             self.journal.add_delivery(noted);
         }
