@@ -135,6 +135,9 @@ plants! {
     SubscriptionNotRecorded Machine "subscriptions are not recorded",
     UnsubscribeNotRecorded Machine "UNSUBSCRIBE is not recorded",
     Qos2IdApart Machine "a QoS 2 message and its packet id are two records",
+    TroubleForGood Machine "that the disk works again is not noticed",
+    TroubleIgnored Machine "what must be kept is taken though the disk is full or fails",
+    TroubleRefusesAll Machine "QoS 0 is refused too while the disk is full or fails",
     InflightNotRestored Machine "what was in flight is gone after a restart",
     ExpiryRestarts Machine "a restart begins the expiry of every session anew",
     RewriteForgetsQueue Machine "what waits is left out when the log is written anew",
@@ -178,6 +181,9 @@ plants! {
     TimerNotRearmed Server "the timer does not hear of an earlier deadline",
     MailMissed Server "a worker is not notified of those who are woken",
     StopNotTold Server "clients are not told that the broker stops",
+    SyncFailureIgnored Server "a sync that failed counts as one that succeeded",
+    SyncRepeated Server "a sync that failed is done again, in place of what it should have kept",
+    RoomForgotten Server "a broker that starts on a full disk does not say so",
     ConnectionKept Server "a connection that is gone stays in the table",
 }
 

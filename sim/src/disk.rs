@@ -18,6 +18,9 @@ const SECTOR: usize = 512;
 /// Bytes that cannot be read together.
 const BLOCK: u64 = 4_096;
 
+/// Milliseconds between two looks whether a stall is over.
+const STALL_LOOK_MS: u64 = 5;
+
 /// How a disk behaves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskWeather {
@@ -36,6 +39,13 @@ pub struct DiskWeather {
     pub stalls: u16,
     /// Bytes of all files together; none: without end.
     pub capacity: Option<u64>,
+    /// Bytes that may still be written, also over others: what is full has none. Those of files
+    /// that are removed are added, unless somebody else takes them.
+    pub room: Option<u64>,
+    /// Whether somebody does.
+    pub is_crowded: bool,
+    /// Syncs do not end.
+    pub is_stalled: bool,
     /// After so many more operations that change anything, its power goes.
     pub dies_after: Option<u64>,
 }
@@ -82,6 +92,8 @@ struct Platter {
     bad_blocks: BTreeSet<(u64, u64)>,
     files_made: u64,
     syncs: u64,
+    failed_syncs: u64,
+    stalled_syncs: u64,
 }
 
 /// Something that was done and is not durable.
@@ -112,6 +124,8 @@ impl SimDisk {
             bad_blocks: BTreeSet::new(),
             files_made: 0,
             syncs: 0,
+            failed_syncs: 0,
+            stalled_syncs: 0,
         };
         SimDisk { platter: Arc::new(Mutex::new(platter)), boot: 0 }
     }
@@ -147,6 +161,17 @@ impl SimDisk {
     /// How many syncs have succeeded.
     pub fn syncs(&self) -> u64 {
         self.lock_platter().syncs
+    }
+
+    /// How many syncs have failed, and how many did not end for a while.
+    pub fn bad_syncs(&self) -> (u64, u64) {
+        let platter = self.lock_platter();
+        (platter.failed_syncs, platter.stalled_syncs)
+    }
+
+    /// Bytes that may still be written, if that is limited.
+    pub fn room(&self) -> Option<u64> {
+        self.lock_platter().weather.room
     }
 
     /// Another disk with the same bytes on it and the same future.
@@ -222,6 +247,18 @@ impl SimDisk {
         }
     }
 
+    /// Waits until syncs end.
+    async fn wait_out_stall(&self) -> io::Result<()> {
+        let is_stalled = self.platter()?.weather.is_stalled;
+        if is_stalled {
+            self.platter()?.stalled_syncs += 1;
+        }
+        while self.platter()?.weather.is_stalled {
+            tokio::time::sleep(Duration::from_millis(STALL_LOOK_MS)).await;
+        }
+        Ok(())
+    }
+
     /// Waits as long as the operation takes.
     async fn take_time(&self, time_ms: impl FnOnce(&DiskWeather) -> u64) -> io::Result<()> {
         let delay = {
@@ -266,7 +303,7 @@ impl Disk for SimDisk {
         if platter.names.contains_key(name) {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        if platter.free() == 0 {
+        if platter.free() == 0 || platter.weather.room == Some(0) {
             return Err(ErrorKind::StorageFull.into());
         }
         platter.files_made += 1;
@@ -307,11 +344,13 @@ impl Disk for SimDisk {
 
     async fn sync(&self, file: &SimFile) -> io::Result<()> {
         self.take_time(|weather| weather.sync_ms).await?;
+        self.wait_out_stall().await?;
         self.changing()?.sync(|change| change.file() == Some(file.0))
     }
 
     async fn sync_directory(&self) -> io::Result<()> {
         self.take_time(|weather| weather.sync_ms).await?;
+        self.wait_out_stall().await?;
         self.changing()?.sync(|change| change.file().is_none())
     }
 
@@ -326,6 +365,11 @@ impl Disk for SimDisk {
         let mut platter = self.changing()?;
         if !platter.names.contains_key(name) {
             return Err(ErrorKind::NotFound.into());
+        }
+        let bytes =
+            platter.names.get(name).and_then(|file| platter.live.get(file)).map_or(0, Vec::len);
+        if let (Some(room), false) = (platter.weather.room, platter.weather.is_crowded) {
+            platter.weather.room = Some(room + bytes as u64);
         }
         platter.name(vec![(name.to_owned(), None)]);
         Ok(())
@@ -358,6 +402,13 @@ impl Platter {
             count = room.saturating_sub(offset);
             result = Err(ErrorKind::StorageFull.into());
         }
+        if let Some(room) = &mut self.weather.room {
+            if count as u64 > *room {
+                count = *room as usize;
+                result = Err(ErrorKind::StorageFull.into());
+            }
+            *room -= count as u64;
+        }
         let chance = self.weather.bad_writes;
         if self.dice.chance(chance) {
             count = self.dice.between(0, count as u64) as usize;
@@ -381,6 +432,7 @@ impl Platter {
         self.unsynced = others;
         let chance = self.weather.bad_syncs;
         if self.dice.chance(chance) {
+            self.failed_syncs += 1;
             let meant: Vec<Change> = meant;
             // The names come back at the next sync; what was written does not.
             self.unsynced.extend(meant.into_iter().filter(|change| change.file().is_none()));

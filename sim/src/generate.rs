@@ -58,7 +58,10 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
     if plan.broker.store.is_some() {
         faults.extend(survival::faults(plan.seed, &ops, safety_ms));
+        faults.extend(survival::troubles(plan.seed, &plan.broker, &ops, safety_ms));
     }
+    let last_ms = faults.iter().map(|fault| fault.at_ms).max().unwrap_or(0);
+    let safety_ms = safety_ms.max(last_ms + 1);
     faults.sort_by_key(|fault| fault.at_ms);
     let topics = generator.topics.clone();
     let mut scenario = Scenario {
@@ -71,6 +74,10 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         safety_ms,
         liveness_ms: 60_000,
     };
+    if plan.broker.store.is_some() {
+        survival::let_reuse_ids(plan.seed, &mut scenario.clients, &scenario.ops);
+        survival::add_bystanders(&mut scenario);
+    }
     if plan.policies > 0 {
         access::draw(&mut scenario, &topics, plan.seed, plan.policies);
     }
@@ -164,6 +171,7 @@ impl<'p> Generator<'p> {
                 version,
                 zone,
                 manners: self.manners(),
+                reuses_ids: false,
                 user: None,
                 transport: crate::Transport::Tcp,
             });

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::properties::Properties;
 use crate::scenario::{ClientIndex, Connect, FaultKind, MessageNumber, Qos, Subscription};
+use crate::survival::Health;
 
 /// What happened, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +108,12 @@ pub enum What {
     BrokerStopped,
     /// The broker runs; it knows nothing. The first start is at the beginning.
     BrokerStarted,
+    /// The broker was told by its disk how that does. Only where that is certain; it is over with
+    /// the broker.
+    Health {
+        /// What it knows from now on.
+        health: Health,
+    },
     /// The safety phase is over.
     LivenessBegan,
     /// The liveness phase is over: whether all was quiet in time.

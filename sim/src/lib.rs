@@ -72,5 +72,6 @@ pub use scenario::{
     MessageNumber, NoQos, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription,
     Way, Weather, Will,
 };
+pub use survival::{Durability, Health, Store, Trouble};
 pub use transport::Transport;
 pub use verdict::{Class, Promise, Run, Violation};

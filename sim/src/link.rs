@@ -57,6 +57,11 @@ struct State {
     reaches: VecDeque<Reach>,
     /// Of what the broker has read, none if every byte is MQTT: so many bytes are.
     read: Option<Reach>,
+    /// Until the broker reads on after it has read MQTT for the first time, it may still be
+    /// shaking hands, and has handed in nothing.
+    is_shaking: bool,
+    /// It has read MQTT, and not yet read on.
+    has_first: bool,
     /// The client closed with bytes unread: what is sent to it is refused, as soon as all that it
     /// sent itself has come.
     is_refused: bool,
@@ -169,6 +174,8 @@ impl Links {
             is_dead: table.cut_off.contains(&client.ip()),
             is_reset: false,
             reaches: VecDeque::new(),
+            is_shaking: false,
+            has_first: false,
             read: None,
             is_refused: false,
             stalled_since: None,
@@ -324,8 +331,12 @@ impl Link {
     }
 
     /// From now on not every byte that its client sends is MQTT: [`Link::reach`] says which are.
-    pub(crate) fn wrap(&self) {
-        self.state().read = Some(Reach::default());
+    /// The first that is may come with the end of a handshake that the broker's end is not done
+    /// with, if `is_early`.
+    pub(crate) fn wrap(&self, is_early: bool) {
+        let mut state = self.state();
+        state.read = Some(Reach::default());
+        state.is_shaking = is_early;
     }
 
     /// How much of MQTT is in what its client sends, up to there.
@@ -370,8 +381,27 @@ impl<S> Linked<S> {
         &self.link
     }
 
+    /// If this is the broker's end: what of MQTT it has read, and is done shaking hands with.
+    fn note_read(&self, state: &mut State) {
+        let Some(connection) = state.number.filter(|_| self.end == End::Broker) else { return };
+        let bytes = state.plain_read();
+        state.has_first = state.is_shaking && bytes > 0;
+        if !state.has_first {
+            self.links.table().progress.push(Progress::Read { connection, bytes });
+        }
+    }
+
+    /// The broker reads on, or will not any more: what it read for the first time is handed in.
+    fn note_first_read(&self, state: &mut State) {
+        if self.end == End::Broker && state.has_first {
+            state.is_shaking = false;
+            self.note_read(state);
+        }
+    }
+
     /// If this is the broker's end: the connection is over for it.
     fn note_end(&self, state: &mut State) {
+        self.note_first_read(state);
         if self.end == End::Broker && state.ended_at.is_none() {
             let mut table = self.links.table();
             state.ended_at = Some(table.now);
@@ -463,6 +493,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
     ) -> Poll<io::Result<()>> {
         let link = self.link.clone();
         let mut state = link.state();
+        self.note_first_read(&mut state);
         remember(&mut state.lanes[self.end as usize].reader, context);
         let is_held = state.lanes[self.end as usize].is_held && !state.is_reset;
         if state.is_dead || is_held {
@@ -472,13 +503,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
             return Poll::Pending;
         }
         let polled = self.poll_bytes(&mut state, context, out);
-        match (&polled, state.number) {
-            (Poll::Ready(Ok(1..)), Some(connection)) if self.end == End::Broker => {
-                let bytes = state.plain_read();
-                self.links.table().progress.push(Progress::Read { connection, bytes });
-            }
-            (Poll::Ready(Ok(0) | Err(_)), _) => self.note_end(&mut state),
-            _ => {}
+        match &polled {
+            Poll::Ready(Ok(1..)) => self.note_read(&mut state),
+            Poll::Ready(Ok(0) | Err(_)) => self.note_end(&mut state),
+            Poll::Pending => {}
         }
         polled.map_ok(drop)
     }
@@ -695,7 +723,7 @@ mod tests {
         let links = Links::new(1);
         let (mut client, mut broker) = pair(&links);
         client.link().number(3);
-        client.link().wrap();
+        client.link().wrap(true);
         // Ten bytes that are no MQTT, five with the last of twenty, and four of the last six.
         for (raw, plain, is_gradual) in [(10, 0, true), (30, 5, false), (36, 9, true)] {
             client.link().reach(Reach { raw, plain, is_gradual });
@@ -712,6 +740,7 @@ mod tests {
         };
         let plain: Vec<usize> = plain.iter().map(bytes).collect();
         assert_eq!(plain[..29], [0; 29]);
+        // The first of it is known when the broker reads on.
         assert_eq!(plain[29..], [5, 5, 5, 6, 7, 8, 9]);
     }
 

@@ -50,6 +50,8 @@ marks! {
     SeveralIds "a message came with several subscription ids",
     Crashed "the broker crashed with clients connected",
     CrashedUnsynced "the broker crashed with records on their way to the disk",
+    SyncFailed "a sync failed",
+    SyncStalled "a sync did not end for a while",
     Stopped "the broker stopped with clients connected",
     OutcomeUnknown "what became of a message is not known",
     PulledInParts "the broker had more to send than it was asked for",

@@ -136,12 +136,21 @@ pub struct FaultWeights {
     pub partition: u16,
 }
 
+/// What the broker hands over at once to clients that come through TLS, at least.
+const WRAPPED_PULL_BYTES: usize = 40;
+
 impl Plan {
     /// The plan of a seed.
     pub fn drawn(seed: u64) -> Plan {
         let mut draw = Draw(Dice::new(seed, "plan", 0));
         let clients = draw.number(1, 8);
-        let weather = draw.weather();
+        let mut weather = draw.weather();
+        let wrapped_clients = wrapped_clients(seed);
+        if wrapped_clients > 0 {
+            // Shaking hands by a byte at a time takes longer than anybody waits.
+            weather.pull_bytes_max =
+                weather.pull_bytes_max.map(|bytes| bytes.max(WRAPPED_PULL_BYTES));
+        }
         Plan {
             seed,
             clients,
@@ -175,7 +184,7 @@ impl Plan {
             actions: draw.actions(),
             faults: draw.one_of(&[0, 0, 1, 2, 5]),
             policies: policies(seed),
-            wrapped_clients: wrapped_clients(seed),
+            wrapped_clients,
             fault_kinds: draw.fault_kinds(),
             broker: Broker { store: survival::drawn(seed), ..draw.broker(clients) },
             // By a few bytes at a time they would take for ever.

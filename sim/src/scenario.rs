@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::access::{Opinion, Policy};
 use crate::properties::Properties;
-use crate::survival::{self, Store};
+use crate::survival::{self, Store, Trouble};
 use crate::transport::Transport;
 
 pub use protocol::{NoQos, ProtocolVersion, Qos};
@@ -150,6 +150,10 @@ pub struct Client {
     /// How it behaves, until told otherwise or until the liveness phase.
     #[serde(default)]
     pub manners: Manners,
+    /// Whether it gives packet ids again as soon as they are free, as many do; else only when all
+    /// have been used.
+    #[serde(default, skip_serializing_if = "survival::is_not")]
+    pub reuses_ids: bool,
     /// The user name that it gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
@@ -415,6 +419,13 @@ pub enum FaultKind {
     },
     /// The broker writes all that it keeps anew.
     Rewrite,
+    /// Its disk is in trouble. Only for one that has a store.
+    Disk {
+        /// Which.
+        trouble: Trouble,
+        /// For so many milliseconds.
+        for_ms: u64,
+    },
     /// The broker loads other rules of what clients may do; they stay when it is started again.
     Reload {
         /// Which of its policies.
@@ -573,6 +584,7 @@ mod tests {
             version,
             zone: 1,
             manners: Manners::default(),
+            reuses_ids: false,
             user: None,
             transport: Transport::Wss,
         };
@@ -581,6 +593,7 @@ mod tests {
             FaultKind::Crash { down_ms: 5, kept: 0 },
             FaultKind::Crash { down_ms: 5, kept: 300 },
             FaultKind::Rewrite,
+            FaultKind::Disk { trouble: Trouble::Failing, for_ms: 7 },
             FaultKind::Stop { down_ms: 5 },
             FaultKind::Hold { zone: 0, for_ms: 9, way: Way::ToBroker },
             FaultKind::Cut { zone: 1 },

@@ -3,10 +3,21 @@
 //! Drawn by itself, so that other knobs do not depend on it. The machine level plays it in
 //! `machine_level/log.rs`; what must have survived is judged by the oracle (`facts/lives.rs`).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use stormpetrel::machine::StoreHealth;
+
 use crate::dice::Dice;
-use crate::scenario::{Fault, FaultKind, Op};
+use crate::scenario::{
+    Action, Broker, Client, Connect, Fault, FaultKind, Manners, MessageNumber, Op, ProtocolVersion,
+    Publish, Qos, Scenario, Subscribe, Subscription,
+};
+use crate::transport::Transport;
+
+/// The numbers of bystanders' messages begin here, so that they are known by sight.
+const BYSTANDERS_FROM: MessageNumber = 900_000;
 
 /// What the broker keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,6 +38,40 @@ pub enum Durability {
     Sync,
 }
 
+/// What may be wrong with the disk while the broker runs. Several may be at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trouble {
+    /// It has no room, but for what was kept free for that.
+    Full,
+    /// What is written or synced fails.
+    Failing,
+    /// A sync does not end before the trouble does.
+    Stalled,
+}
+
+/// What the broker knows of its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Nothing is wrong.
+    Working,
+    /// It is full.
+    Full,
+    /// Nothing can be kept.
+    Failing,
+}
+
+impl From<StoreHealth> for Health {
+    fn from(health: StoreHealth) -> Health {
+        match health {
+            StoreHealth::Working => Health::Working,
+            StoreHealth::Low => Health::Full,
+            StoreHealth::Failing => Health::Failing,
+        }
+    }
+}
+
 impl Store {
     /// Milliseconds after which what the broker has handled surely survives its end, unless the
     /// disk fails: a sync may be under way that does not have it, and the next one does.
@@ -40,6 +85,10 @@ impl Store {
 
 pub(crate) fn is_nothing(kept: &u16) -> bool {
     *kept == 0
+}
+
+pub(crate) fn is_not(is: &bool) -> bool {
+    !is
 }
 
 /// The store of a plan: four of ten have one.
@@ -73,6 +122,104 @@ pub(crate) fn faults(seed: u64, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
             let at_ms = at_ms.saturating_sub(dice.below(300));
             faults.push(Fault { at_ms, kind: FaultKind::Rewrite });
         }
+    }
+    faults
+}
+
+/// Two who need nothing kept, and talk to each other while the disk is in trouble: in most plans
+/// in which it ever is.
+pub(crate) fn add_bystanders(scenario: &mut Scenario) {
+    let is_trouble = |fault: &&Fault| matches!(fault.kind, FaultKind::Disk { .. });
+    let troubles: Vec<Fault> = scenario.faults.iter().filter(is_trouble).copied().collect();
+    let mut dice = Dice::new(scenario.seed, "bystanders", 0);
+    if troubles.is_empty() || !dice.chance(600) {
+        return;
+    }
+    let first = scenario.clients.len();
+    for (place, name) in ["speaker", "listener"].into_iter().enumerate() {
+        scenario.clients.push(Client {
+            client_id: Arc::from(name),
+            version: ProtocolVersion::V5,
+            zone: scenario.clients[0].zone,
+            manners: Manners::default(),
+            reuses_ids: false,
+            user: None,
+            transport: Transport::Tcp,
+        });
+        let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
+        let connect = Connect { keep_alive_s, ..Connect::default() };
+        scenario.ops.push(Op { at_ms: 0, client: first + place, action: Action::Connect(connect) });
+    }
+    let (topic, mut message) = (Arc::<str>::from("x"), BYSTANDERS_FROM);
+    let filter = Subscription {
+        filter: Arc::clone(&topic),
+        qos: Qos::AtMostOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: 0,
+    };
+    let subscribe = Subscribe { subscription_id: None, filters: vec![filter] };
+    let asks = Op { at_ms: 0, client: first + 1, action: Action::Subscribe(subscribe) };
+    for trouble in troubles {
+        let FaultKind::Disk { for_ms, .. } = trouble.kind else { continue };
+        scenario.ops.push(Op { at_ms: trouble.at_ms.saturating_sub(500), ..asks.clone() });
+        for at_ms in [0, for_ms / 4, for_ms / 2, for_ms + 2_000] {
+            message += 1;
+            let publish = Publish { message, topic: Arc::clone(&topic), ..Publish::default() };
+            let at_ms = trouble.at_ms + at_ms + dice.below(for_ms / 4 + 1);
+            scenario.ops.push(Op { at_ms, client: first, action: Action::Publish(publish) });
+        }
+    }
+    scenario.ops.sort_by_key(|op| op.at_ms);
+}
+
+/// Lets most clients give packet ids again at once: a broker that forgets over its end that one is
+/// free is only met then. Not those for whom the answer to an older packet may come later.
+pub(crate) fn let_reuse_ids(seed: u64, clients: &mut [Client], ops: &[Op]) {
+    let mut dice = Dice::new(seed, "packet ids", 0);
+    let is_clear = |manners: &Manners| manners.resends && !manners.duplicates;
+    for (index, client) in clients.iter_mut().enumerate() {
+        let stays_clear = ops.iter().filter(|op| op.client == index).all(|op| match &op.action {
+            Action::Behave(manners) => is_clear(manners),
+            _ => true,
+        });
+        client.reuses_ids = dice.chance(600) && is_clear(&client.manners) && stays_clear;
+    }
+}
+
+/// What is wrong with the disk meanwhile: in three of five plans with a store something is. Drawn by
+/// itself, too.
+///
+/// Where nobody waits for the disk it is only ever full: else a crash may lose as much as was not
+/// written, and nobody knows how much that is.
+pub(crate) fn troubles(seed: u64, broker: &Broker, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
+    let Some(store) = broker.store else { return Vec::new() };
+    let mut dice = Dice::new(seed, "disk troubles", 0);
+    let many = [0, 0, 1, 2, 4][usize::try_from(dice.below(5)).unwrap_or(0)];
+    let mut faults = Vec::new();
+    for _ in 0..many {
+        let all = [Trouble::Full, Trouble::Failing, Trouble::Stalled];
+        let trouble = match store.durability {
+            Durability::Async => Trouble::Full,
+            Durability::Sync => all[usize::try_from(dice.below(3)).unwrap_or(0)],
+        };
+        let long = dice.between(100, 15_000);
+        let some = dice.between(100, 2_000);
+        let for_ms = [20, some, some, long][usize::try_from(dice.below(4)).unwrap_or(0)];
+        let op = ops.get(usize::try_from(dice.below(ops.len() as u64)).unwrap_or(0));
+        let at_ms = op.map_or(0, |op| op.at_ms).saturating_sub(dice.below(30)).min(safety_ms - 1);
+        faults.push(Fault { at_ms, kind: FaultKind::Disk { trouble, for_ms } });
+        // Half of them are met by a broker that dies in the midst of it, or is told to stop.
+        let (down_ms, kept) = (dice.below(600), u16::try_from(dice.below(1_001)).unwrap_or(0));
+        let kind = match dice.below(10) {
+            0 => FaultKind::Stop { down_ms },
+            1..5 => FaultKind::Crash { down_ms, kept },
+            _ => continue,
+        };
+        // Or soon after it: what it lost is only missed then.
+        let after_ms =
+            if dice.chance(300) { for_ms + dice.below(2_500) } else { dice.below(for_ms + 100) };
+        faults.push(Fault { at_ms: at_ms + after_ms, kind });
     }
     faults
 }

@@ -66,6 +66,7 @@ fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
         version: ProtocolVersion::V5,
         zone,
         manners: Manners::default(),
+        reuses_ids: false,
         user: None,
         transport: Transport::Tcp,
     };

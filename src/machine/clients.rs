@@ -226,7 +226,7 @@ impl Machine {
         if let Some(will) = &connect.will {
             self.may_leave_will(will)?;
         }
-        if self.cannot_keep(&connect.client_id, self.expiry_of(connect)) {
+        if self.cannot_keep(connect, now) {
             return Err(Reason::ServerUnavailable);
         }
         let known = self.clients.find(&connect.client_id).map(|key| self.clients.get(key));
@@ -279,7 +279,7 @@ impl Machine {
         connect.keep_alive
     }
 
-    fn expiry_of(&self, connect: &Connect) -> SessionExpiry {
+    pub(super) fn expiry_of(&self, connect: &Connect) -> SessionExpiry {
         let asked = match (connect.version, connect.clean_start) {
             (Version::V5, _) => connect.properties.session_expiry.unwrap_or(0),
             (Version::V31 | Version::V311, true) => 0,
@@ -319,9 +319,10 @@ impl Machine {
 
     fn begin_session(&mut self, client_id: Arc<str>, expiry: SessionExpiry) -> SessionKey {
         self.ledger.hold_bytes(Session::base_bytes(&client_id));
-        let mut session = Session::new(client_id, expiry);
         // That the one before it has ended must be durable before its client hears of this one.
-        session.recorded = self.journal.waits_for_ends();
+        let recorded = self.journal.waits_for_end(&client_id);
+        let mut session = Session::new(client_id, expiry);
+        session.recorded = recorded;
         self.clients.insert(session)
     }
 

@@ -4,16 +4,17 @@
 //! waits for its place ([`Lsn`]). One record, or one sync, serves everybody who waits. Knows
 //! nothing of files: the shell takes the records away and says how far they are durable.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::ConnectionId;
 use super::connections::Slot;
 use super::record::{Body, Lsn, Record, SessionUid, Taken, Waiting};
-use super::session::Queued;
+use super::session::{Kept, Queued};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::PacketId;
+use crate::plant::{self, Plant};
 
 /// Bytes of records that are not durable yet. Above this nothing new is taken that would need
 /// more of them: the disk is slower than the clients.
@@ -32,6 +33,14 @@ pub enum StoreHealth {
     Failing,
 }
 
+/// The end of a session.
+#[derive(Clone, Copy, Debug)]
+struct Ended {
+    at: Lsn,
+    /// More was kept of it than a will.
+    was_whole: bool,
+}
+
 /// The journal of one machine.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -40,8 +49,10 @@ pub(super) struct Journal {
     pub(super) health: StoreHealth,
     /// The place of the last record.
     last: Lsn,
-    /// The last end of a session that was recorded.
-    ended: Lsn,
+    /// The ends of sessions that are not durable yet, in their order, and the last one of each
+    /// client.
+    ended: VecDeque<(Lsn, Arc<str>)>,
+    last_ended: BTreeMap<Arc<str>, Ended>,
     /// Everything up to here is durable.
     durable: Lsn,
     /// What was recorded before this is to be written anew: a message that only such a record
@@ -68,7 +79,8 @@ impl Journal {
             is_on,
             health: StoreHealth::Working,
             last,
-            ended: Lsn(0),
+            ended: VecDeque::new(),
+            last_ended: BTreeMap::new(),
             durable: last,
             cut: Lsn(0),
             droppable: None,
@@ -101,16 +113,28 @@ impl Journal {
         self.last
     }
 
-    /// Records that a session has ended.
-    pub(super) fn record_ended(&mut self, session: SessionUid) {
-        self.ended = self.record(Record::Ended { session });
+    /// Records that a session of this client has ended.
+    pub(super) fn record_ended(&mut self, kept: Kept, client_id: &Arc<str>) {
+        let Some(session) = kept.uid() else { return };
+        let at = self.record(Record::Ended { session });
+        self.ended.push_back((at, Arc::clone(client_id)));
+        let was_whole = kept.whole().is_some() || self.is_ending(client_id);
+        self.last_ended.insert(Arc::clone(client_id), Ended { at, was_whole });
     }
 
-    /// The place of the last end of a session: whoever begins one waits for it, so that an older
-    /// one of the same client does not come back. Not while nothing can be kept: those who need
-    /// nothing kept are let in.
-    pub(super) fn waits_for_ends(&self) -> Lsn {
-        if self.health == StoreHealth::Failing { Lsn(0) } else { self.ended }
+    /// The place of the last end of a session of this client: whoever begins another waits for
+    /// it, so that the older one does not come back. Not while nothing can be kept: those who
+    /// need nothing kept are let in, unless [`Journal::is_ending`].
+    pub(super) fn waits_for_end(&self, client_id: &str) -> Lsn {
+        match (self.health, self.last_ended.get(client_id)) {
+            (StoreHealth::Failing, _) | (_, None) => Lsn(0),
+            (_, Some(ended)) => ended.at,
+        }
+    }
+
+    /// Whether a session of this client has ended, and would be back after a crash.
+    pub(super) fn is_ending(&self, client_id: &str) -> bool {
+        self.last_ended.get(client_id).is_some_and(|ended| ended.was_whole)
     }
 
     /// A packet comes in, or something else happens: what is recorded from now on is its doing.
@@ -125,7 +149,8 @@ impl Journal {
 
     /// Whether nothing may be taken at the moment that needs records to be kept.
     pub(super) fn is_full(&self) -> bool {
-        self.health != StoreHealth::Working || self.unwritten_bytes > UNWRITTEN_BYTES_MAX
+        (self.health != StoreHealth::Working && !plant::is_on(Plant::TroubleIgnored))
+            || self.unwritten_bytes > UNWRITTEN_BYTES_MAX
     }
 
     /// What is said of it below `$SYS`, where anything is recorded.
@@ -202,6 +227,11 @@ impl Journal {
         {
             self.unwritten_bytes -= bytes;
             self.unwritten.pop_front();
+        }
+        while let Some((at, client_id)) = self.ended.pop_front_if(|(at, _)| *at <= lsn) {
+            if self.last_ended.get(&client_id).is_some_and(|ended| ended.at == at) {
+                self.last_ended.remove(&client_id);
+            }
         }
         std::mem::take(&mut self.waiting)
     }

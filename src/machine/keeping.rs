@@ -9,12 +9,12 @@ use super::clients::SessionKey;
 use super::connections::{Phase, Slot};
 use super::record::{Lsn, Record, RetainedLeft, SessionState, SessionUid, Subscribed};
 use super::route::Origin;
-use super::session::{Kept, SessionExpiry};
+use super::session::{Kept, Session, SessionExpiry};
 use super::{ConnectionId, Machine, StoreHealth, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::QoS;
-use crate::mqtt::wire::{Packet, SubscriptionId, SubscriptionOptions};
+use crate::mqtt::wire::{Connect, Packet, SubscriptionId, SubscriptionOptions};
 use crate::plant::{self, Plant};
 
 /// What an acknowledgement means on a listener.
@@ -144,10 +144,12 @@ impl Machine {
         }
         let durability = self.durability(slot);
         let uid = SessionUid(self.journal.next());
-        let may_begin = durability != Durability::None && !self.journal.is_full();
+        let is_full = self.journal.is_full();
         let session = self.clients.get_mut(key);
+        // Who was let in with a session that lives on can rely on that.
+        let lives_on = session.expiry != SessionExpiry::AtDisconnect;
+        let may_begin = durability != Durability::None && (lives_on || !is_full);
         if session.kept == Kept::Nothing && may_begin {
-            let lives_on = session.expiry != SessionExpiry::AtDisconnect;
             session.kept = match (lives_on, &session.will) {
                 (true, _) => Kept::Whole(uid),
                 (false, Some(_)) => Kept::Will(uid),
@@ -200,9 +202,10 @@ impl Machine {
 
     /// A session has ended: nothing of what is cleared away now is recorded.
     pub(super) fn record_ended(&mut self, key: SessionKey) {
-        let kept = std::mem::take(&mut self.clients.get_mut(key).kept);
-        if let Some(session) = kept.uid().filter(|_| !plant::is_on(Plant::EndNotRecorded)) {
-            self.journal.record_ended(session);
+        let ended = self.clients.get_mut(key);
+        let kept = std::mem::take(&mut ended.kept);
+        if !plant::is_on(Plant::EndNotRecorded) {
+            self.journal.record_ended(kept, &ended.client_id);
         }
     }
 
@@ -240,15 +243,25 @@ impl Machine {
     }
 
     /// Whether a client that connects needs records which cannot be kept now.
-    pub(super) fn cannot_keep(&self, client_id: &str, expiry: SessionExpiry) -> bool {
-        let known = self.clients.find(client_id).map(|key| self.clients.get(key));
-        let is_known = known.is_some_and(|session| session.kept.whole().is_some());
-        let lives_on = expiry != SessionExpiry::AtDisconnect;
+    pub(super) fn cannot_keep(&self, connect: &Connect, now: Timestamp) -> bool {
+        let known = self.clients.find(&connect.client_id).map(|key| self.clients.get(key));
+        let known = known.filter(|session| session.kept.whole().is_some());
+        let lives_on = self.expiry_of(connect) != SessionExpiry::AtDisconnect;
         match self.journal.health {
             _ if !self.journal.is_on || !self.journal.is_full() => false,
-            StoreHealth::Failing => lives_on || is_known,
+            StoreHealth::Failing => {
+                lives_on || known.is_some() || self.journal.is_ending(&connect.client_id)
+            }
             // Who comes back takes what waits, and frees room.
-            StoreHealth::Low | StoreHealth::Working => lives_on && !is_known,
+            StoreHealth::Low | StoreHealth::Working => {
+                // One whose client takes itself over may end with that.
+                let lives = |session: &Session| {
+                    session.ends_at.is_none_or(|at| at > now)
+                        && (session.connection.is_none()
+                            || session.expiry != SessionExpiry::AtDisconnect)
+                };
+                lives_on && (connect.clean_start || !known.is_some_and(lives))
+            }
         }
     }
 
@@ -261,13 +274,16 @@ impl Machine {
             return true;
         }
         if message.qos == QoS::AtMostOnce {
-            return false;
+            return plant::is_on(Plant::TroubleRefusesAll);
         }
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.collect(&message.topic, &mut matches);
         let is_kept = |key| self.clients.get(key).kept.whole().is_some();
         let must_be = !matches.groups.is_empty()
-            || matches.own.iter().any(|s| s.qos > QoS::AtMostOnce && is_kept(s.session));
+            || matches.own.iter().any(|s| {
+                let is_own = s.no_local && origin.session == Some(s.session);
+                s.qos > QoS::AtMostOnce && is_kept(s.session) && !is_own
+            });
         self.matches = matches;
         must_be
     }

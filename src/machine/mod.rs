@@ -154,11 +154,18 @@ pub struct Machine {
 impl Machine {
     /// A machine without clients. All its randomness comes from `seed`.
     pub fn new(settings: Settings, seed: Seed, now: Timestamp) -> Machine {
-        Machine::behind(Lsn::default(), settings, seed, now)
+        let retained = (Retained::new(), Ledger::default());
+        Machine::behind(Lsn::default(), retained, settings, seed, now)
     }
 
-    /// A machine whose records go on behind `last`.
-    fn behind(last: Lsn, settings: Settings, seed: Seed, now: Timestamp) -> Machine {
+    /// A machine whose records go on behind `last`, with what is retained and the account of it.
+    fn behind(
+        last: Lsn,
+        (retained, ledger): (Retained, Ledger),
+        settings: Settings,
+        seed: Seed,
+        now: Timestamp,
+    ) -> Machine {
         let mut random = ChaCha8Rng::from_seed(seed);
         let mut hasher = || FixedState::with_seed(random.next_u64());
         let (connections, clients, subscriptions) = (hasher(), hasher(), hasher());
@@ -172,9 +179,9 @@ impl Machine {
             rewrite: None,
             settings,
             random,
-            retained: Retained::new(),
+            retained,
             deadlines: Deadlines::default(),
-            ledger: Ledger::default(),
+            ledger,
             sys: Sys::new(now),
             is_shutting_down: false,
             effort: Effort::default(),
@@ -213,6 +220,7 @@ impl Machine {
             Input::Measured(readings) => self.sys.readings = readings,
             Input::Deadline => self.handle_deadline(now),
             Input::Durable(lsn) => self.handle_durable(lsn),
+            Input::Store(StoreHealth::Working) if plant::is_on(Plant::TroubleForGood) => {}
             Input::Store(health) => self.journal.health = health,
             Input::Rewrite => self.begin_rewrite(),
             Input::ShutDown => self.handle_shut_down(now),

@@ -6,14 +6,17 @@
 //! whose time is over, and connections, of which a restart leaves none.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 
 use super::connections::Map;
+use super::ledger::{DropReason, Ledger};
 use super::record::{
     Body, Lsn, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting,
 };
+use super::retained::Retained;
 use super::session::{
     Inbound, Inflight, Kept, Outbound, Queued, RetainedCursor, Session, SessionExpiry,
     start_waiting,
@@ -22,9 +25,8 @@ use super::subscribe::subscription_bytes;
 use super::subscriptions::Subscriber;
 use super::{Machine, Seed, Settings, Timestamp};
 use crate::access::{Action, Identity};
-use crate::machine::ledger::DropReason;
 use crate::mqtt::message::Message;
-use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
+use crate::mqtt::topic::{Filter, TopicFilter};
 use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
 use crate::plant::{self, Plant};
@@ -43,25 +45,17 @@ pub struct Restored {
 }
 
 /// The state that records come to.
-#[derive(Debug)]
 pub struct Restorer {
     sessions: BTreeMap<SessionUid, Stored>,
     by_client: BTreeMap<Arc<str>, SessionUid>,
     messages: Map<Lsn, Arc<Message>>,
-    retained: BTreeMap<TopicName, Retained>,
+    /// With all of these that expire meanwhile.
+    retained: Retained,
+    /// Of what is retained.
+    ledger: Ledger,
     /// Where everything began to be written anew the last time.
     rewritten_from: Lsn,
-    /// The highest number of a retained message that is known of, one that is gone too: a
-    /// subscription may still have to be sent what was retained up to it.
-    retained_newest: u64,
     last: Lsn,
-}
-
-#[derive(Debug)]
-struct Retained {
-    message: Arc<Message>,
-    sequence: u64,
-    expires_at: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -89,6 +83,12 @@ struct Delivery {
     waiting: Waiting,
 }
 
+impl fmt::Debug for Restorer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Restorer").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
 impl Default for Restorer {
     fn default() -> Restorer {
         Restorer {
@@ -96,9 +96,9 @@ impl Default for Restorer {
             by_client: BTreeMap::new(),
             // Its keys are our own numbers.
             messages: Map::with_hasher(FixedState::with_seed(0)),
-            retained: BTreeMap::new(),
+            retained: Retained::new(),
+            ledger: Ledger::default(),
             rewritten_from: Lsn::default(),
-            retained_newest: 0,
             last: Lsn::default(),
         }
     }
@@ -181,7 +181,8 @@ impl Restorer {
         }
         match self.sessions.get_mut(&uid) {
             Some(stored) => {
-                stored.sent.retain(|id, entry| entry.is_some() || state.unfinished.contains(id));
+                stored.sent.retain(|_, entry| entry.is_some());
+                stored.sent.extend(state.unfinished.iter().map(|id| (*id, None)));
                 stored.state = state;
             }
             None => {
@@ -218,7 +219,7 @@ impl Restorer {
         let text = filter.to_string().into_boxed_str();
         let earlier = stored.subscriptions.remove(&text);
         let until = retained.as_ref().map_or(0, |left| left.until);
-        self.retained_newest = self.retained_newest.max(until);
+        self.retained.go_on_behind(until); // it may still have to be sent what is gone by now
         let retained = retained.or(earlier.and_then(|earlier| earlier.retained));
         stored.subscriptions.insert(text, Subscription { filter, options, id, retained });
     }
@@ -260,21 +261,12 @@ impl Restorer {
         {
             left.after = Some(message.topic.clone());
         }
-        self.retain(&message, taken.retained, taken.expires_at);
+        if let Some(sequence) = taken.retained {
+            self.retained.restore(&message, sequence, taken.expires_at, &mut self.ledger);
+        }
         for waiting in taken.deliveries {
             self.deliver(&message, taken.expires_at, waiting);
         }
-    }
-
-    fn retain(&mut self, message: &Arc<Message>, number: Option<u64>, at: Option<Timestamp>) {
-        let Some(sequence) = number else { return };
-        self.retained_newest = self.retained_newest.max(sequence);
-        if message.payload.is_empty() {
-            self.retained.remove(&message.topic);
-            return;
-        }
-        let retained = Retained { message: Arc::clone(message), sequence, expires_at: at };
-        self.retained.insert(message.topic.clone(), retained);
     }
 
     fn deliver(&mut self, message: &Arc<Message>, at: Option<Timestamp>, waiting: Waiting) {
@@ -298,18 +290,10 @@ impl Restorer {
     /// The machine, with no connection yet, and what is in it. What the restart itself decides
     /// is recorded.
     pub fn finish(self, settings: Settings, seed: Seed, now: Timestamp) -> (Machine, Restored) {
-        let mut machine = Machine::behind(self.last, settings, seed, now);
-        let mut restored = Restored::default();
-        machine.retained.go_on_behind(self.retained_newest);
-        for (topic, retained) in self.retained {
-            if retained.expires_at.is_some_and(|at| at <= now) {
-                continue;
-            }
-            debug_assert_eq!(topic, retained.message.topic, "kept under its topic");
-            let Retained { message, sequence, expires_at } = &retained;
-            machine.retained.restore(message, *sequence, *expires_at, &mut machine.ledger);
-            restored.retained += 1;
-        }
+        let (mut retained, mut ledger) = (self.retained, self.ledger);
+        retained.expire(usize::MAX, &mut ledger, now);
+        let mut restored = Restored { retained: retained.len(), ..Restored::default() };
+        let mut machine = Machine::behind(self.last, (retained, ledger), settings, seed, now);
         for stored in self.sessions.into_values() {
             machine.restore_session(stored, &mut restored, now);
         }
@@ -368,8 +352,8 @@ impl Machine {
         if let (Filter::Plain(filter), Some(left)) = (filter, retained) {
             session.outbound.enqueue_retained(RetainedCursor {
                 filter,
-                options,
-                subscription_id: id,
+                options: left.options,
+                subscription_id: left.id,
                 after: left.after,
                 until: left.until,
                 number: 0,

@@ -83,8 +83,8 @@ impl Retained {
         true
     }
 
-    /// Keeps a message with the number that it had before a restart. There is none with its
-    /// topic.
+    /// Keeps a message with the number that it had before a restart; an empty one only removes
+    /// what was retained there.
     pub(super) fn restore(
         &mut self,
         message: &Arc<Message>,
@@ -92,7 +92,11 @@ impl Retained {
         expires_at: Option<Timestamp>,
         ledger: &mut Ledger,
     ) {
-        self.insert(message, sequence, expires_at, ledger);
+        self.go_on_behind(sequence);
+        self.remove(&message.topic, ledger);
+        if !message.payload.is_empty() {
+            self.insert(message, sequence, expires_at, ledger);
+        }
     }
 
     fn insert(

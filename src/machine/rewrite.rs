@@ -26,6 +26,9 @@ pub(super) enum Rewrite {
     Subscriptions(SessionKey, Option<Box<str>>),
     /// Its deliveries that wait behind a number.
     Deliveries(SessionKey, u64),
+    /// What it was sent and has not acknowledged. Behind what waits: a delivery that gets its
+    /// packet id meanwhile is either here, or was recorded as waiting before.
+    Sent(SessionKey),
     /// What is retained behind a topic.
     Retained(Option<TopicName>),
 }
@@ -47,6 +50,7 @@ impl Machine {
                 Rewrite::Session(place) => Some(self.rewrite_session(place)),
                 Rewrite::Subscriptions(key, after) => Some(self.rewrite_subscription(key, after)),
                 Rewrite::Deliveries(key, after) => Some(self.rewrite_delivery(key, after)),
+                Rewrite::Sent(key) => Some(self.rewrite_sent(key)),
                 Rewrite::Retained(after) => self.rewrite_retained(after),
             };
             if self.rewrite.is_none() {
@@ -58,22 +62,16 @@ impl Machine {
         }
     }
 
-    /// A session's state and what was sent and is not acknowledged: bounded by a window.
+    /// A session's state: what is said of it from now on is about a session that is known.
     fn rewrite_session(&mut self, place: usize) -> Rewrite {
         self.effort.spend(effort::FILTER);
         let Some(key) = self.clients.kept_from(place) else { return Rewrite::Retained(None) };
         let state = self.state_of(key);
         self.journal.record(Record::Session(Box::new(state)));
-        let session = self.clients.get(key);
-        if session.kept.whole().is_none() {
-            return Rewrite::Session(key.0 as usize + 1);
+        match self.whole(key) {
+            Some(_) => Rewrite::Subscriptions(key, None),
+            None => Rewrite::Session(key.0 as usize + 1),
         }
-        let sent: Vec<(Queued, PacketId)> = session.outbound.sent().collect();
-        for (queued, id) in &sent {
-            self.effort.spend(effort::DELIVERY);
-            self.rewrite_waiting(key, queued, Some(*id));
-        }
-        Rewrite::Subscriptions(key, None)
     }
 
     fn rewrite_subscription(&mut self, key: SessionKey, after: Option<Box<str>>) -> Rewrite {
@@ -99,8 +97,12 @@ impl Machine {
             retain_as_published: found.retain_as_published,
             retain_handling: RetainHandling::Send,
         };
-        let retained =
-            cursor.map(|cursor| RetainedLeft { after: cursor.after.clone(), until: cursor.until });
+        let retained = cursor.map(|cursor| RetainedLeft {
+            after: cursor.after.clone(),
+            until: cursor.until,
+            options: cursor.options,
+            id: cursor.subscription_id,
+        });
         let subscribed = Subscribed { session: uid, filter, options, id: found.id, retained };
         self.journal.record(Record::Subscribed(Box::new(subscribed)));
         next
@@ -112,12 +114,28 @@ impl Machine {
             return Rewrite::Session(key.0 as usize);
         }
         let Some(queued) = self.clients.get(key).outbound.waiting_after(after).cloned() else {
-            return Rewrite::Session(key.0 as usize + 1);
+            return Rewrite::Sent(key);
         };
         if queued.qos > QoS::AtMostOnce {
             self.rewrite_waiting(key, &queued, None);
         }
         Rewrite::Deliveries(key, queued.number)
+    }
+
+    /// All at once: bounded by a window. With the state anew, which says what of it only waits
+    /// for PUBCOMP, and which packet id comes next.
+    fn rewrite_sent(&mut self, key: SessionKey) -> Rewrite {
+        if self.whole(key).is_none() {
+            return Rewrite::Session(key.0 as usize);
+        }
+        let state = self.state_of(key);
+        self.journal.record(Record::Session(Box::new(state)));
+        let sent: Vec<(Queued, PacketId)> = self.clients.get(key).outbound.sent().collect();
+        for (queued, id) in &sent {
+            self.effort.spend(effort::DELIVERY);
+            self.rewrite_waiting(key, queued, Some(*id));
+        }
+        Rewrite::Session(key.0 as usize + 1)
     }
 
     fn rewrite_retained(&mut self, after: Option<TopicName>) -> Option<Rewrite> {

@@ -127,14 +127,18 @@ impl Machine {
             RetainHandling::DoNotSend => false, // [MQTT-3.3.1-11]
         };
         let until = self.retained.newest();
-        let left = wants_retained.then_some(RetainedLeft { after: None, until });
+        let is_retained = match &filter {
+            Filter::Plain(filter) => wants_retained && self.retained.may_match(filter),
+            Filter::Shared(_) => false,
+        };
+        let left = is_retained.then_some(RetainedLeft { after: None, until, options, id });
         self.record_subscribed(key, &filter, options, id, left);
         if let (true, Filter::Plain(filter)) = (wants_retained, filter) {
             let outbound = &mut self.clients.get_mut(key).outbound;
             if !is_new {
                 outbound.forget_retained(&filter); // they come again from the first one on
             }
-            if self.retained.may_match(&filter) {
+            if is_retained {
                 outbound.enqueue_retained(RetainedCursor {
                     filter,
                     options,

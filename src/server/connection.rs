@@ -34,6 +34,7 @@ use super::load::Load;
 use super::network::Network;
 use super::output::{Encoded, Output};
 use super::peer::Peer;
+use super::shared::Watch;
 use super::transport::Transport;
 use super::worker::Worker;
 use crate::access::{Judgement, PeerCertificate};
@@ -130,21 +131,24 @@ enum Event {
     Over,
 }
 
-/// Drives a connection from its first byte to its last.
+/// Drives a connection from its first byte to its last. The broker does not survive its panic.
 pub(crate) async fn drive<N: Network>(
     worker: Rc<Worker<N>>,
     connection: Rc<RefCell<Connection<Transport<N::Stream>>>>,
 ) {
+    let _watch = Watch::new(worker.shared());
     let (id, listener) = (connection.borrow().id, connection.borrow().listener);
-    let opened = machine::Input::Opened { connection: id, listener: Some(listener) };
-    worker.exchange(None, |machine, now| machine.handle(opened, now));
+    worker.exchange(None, |machine, now| {
+        machine.handle(machine::Input::Opened { connection: id, listener: Some(listener) }, now);
+    });
 
     // Turns are bounded here; tokio's own bound would end a write to another connection.
     unconstrained(poll_fn(|context| turn(&worker, &connection, context))).await;
 
-    let closed = machine::Input::Closed { connection: id };
     if !plant::is_on(Plant::EndNotTold) {
-        worker.exchange(None, |machine, now| machine.handle(closed, now));
+        worker.exchange(None, |machine, now| {
+            machine.handle(machine::Input::Closed { connection: id }, now);
+        });
     }
     connection.borrow().log_end();
     if connection.borrow().may_linger() {

@@ -269,7 +269,8 @@ impl<N: Network> Worker<N> {
         let connection = connection.with_ticket(ticket).behind_door(self.shared.door().is_some());
         let connection = Rc::new(RefCell::new(connection));
         self.table.borrow_mut().insert(id, connection.clone());
-        self.spawn(drive(self.clone(), connection));
+        // Watches itself: a future in a future takes twice the memory, of each connection.
+        self.network.spawn(drive(self.clone(), connection));
     }
 
     /// A connection is gone.

@@ -8,13 +8,14 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::Lsn;
 use super::disk::Disk;
 use super::inbox::{Inbox, Mail};
 use super::log::Log;
 use super::reserve::Room;
+use crate::plant::{self, Plant};
 
 /// Bytes of frames that are written and synced as one batch.
 const BATCH_BYTES: usize = 8 << 20;
@@ -146,7 +147,9 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         // Without room it is low.
         let _ = self.log.take_reserve().await;
         self.room = self.log.room();
-        (self.report)(Event::Room(self.room));
+        if !plant::is_on(Plant::RoomForgotten) {
+            (self.report)(Event::Room(self.room));
+        }
         let written = self.log.write().await;
         self.mend(written).await?;
         self.sync().await?;
@@ -214,7 +217,7 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         let (mut retry, mut last_tries) = (Duration::ZERO, 0);
         loop {
             (self.report)(Event::Failing { error, retry });
-            sleep(retry).await;
+            self.rest(retry).await;
             let reopened = self.log.reopen().await;
             self.say_room();
             match reopened {
@@ -232,6 +235,17 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         (self.report)(Event::Working);
         self.publish(self.log.durable());
         Ok(())
+    }
+
+    /// Waits for so long; if the inbox is closed, not for much longer.
+    async fn rest(&self, retry: Duration) {
+        let until = Instant::now() + if self.inbox.is_closed() { retry.min(RETRY) } else { retry };
+        loop {
+            sleep_until(until.min(Instant::now() + RETRY)).await;
+            if Instant::now() >= until || self.inbox.is_closed() {
+                return;
+            }
+        }
     }
 
     fn lost(&self, error: io::Error) -> Lost {

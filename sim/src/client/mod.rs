@@ -39,6 +39,8 @@ pub struct Client {
     /// What it asked for when it connected last.
     connect: Arc<Connect>,
     next_id: PacketId,
+    /// The first packet id of messages, if each is given again as soon as it is free.
+    reused_from: Option<u16>,
     /// What is published above QoS 0 and not finished, in order.
     flights: VecDeque<Flight>,
     /// What is still to be published.
@@ -137,6 +139,7 @@ impl Client {
             link: None,
             connect: Arc::new(Connect::default()),
             next_id: first,
+            reused_from: client.reuses_ids.then_some(first.get() + IDS_EACH / 2),
             flights: VecDeque::new(),
             pending: VecDeque::new(),
             taken: Vec::new(),
@@ -403,6 +406,14 @@ impl Client {
         let id = self.next_id;
         self.next_id = id.next();
         id
+    }
+
+    /// A packet id for a message.
+    fn take_message_id(&mut self) -> PacketId {
+        let is_free = |id: &PacketId| self.flights.iter().all(|flight| flight.id() != *id);
+        let reused = self.reused_from.map(|from| from..);
+        let free = reused.and_then(|mut ids| ids.find_map(|id| PacketId::new(id).filter(is_free)));
+        free.unwrap_or_else(|| self.take_id())
     }
 
     fn ask_ack(&mut self, packet: Packet, world: &mut World<'_>) {

@@ -23,6 +23,10 @@ pub(super) struct Flight {
 }
 
 impl Flight {
+    pub(super) fn id(&self) -> PacketId {
+        self.id
+    }
+
     /// Whether the broker has it.
     pub(super) fn is_taken(&self) -> bool {
         self.awaits == AckKind::PubComp
@@ -74,7 +78,7 @@ impl Client {
             Qos::ExactlyOnce => AckKind::PubRec,
             _ => AckKind::PubAck,
         };
-        let id = self.take_id();
+        let id = self.take_message_id();
         if !self.fits(&publish) {
             return false;
         }
@@ -194,7 +198,13 @@ impl Client {
         for flight in std::mem::take(&mut self.flights) {
             if !is_lost(&flight) {
                 self.flights.push_back(flight);
-            } else if !flight.is_taken() {
+                continue;
+            }
+            // The broker may never hear that they are over: their packet ids are not free.
+            if let Some(from) = &mut self.reused_from {
+                *from = (*from).max(flight.id.get() + 1);
+            }
+            if !flight.is_taken() {
                 Client::hit(Mark::OutcomeUnknown, world);
                 self.know(flight.publish.message, Outcome::Unknown, world);
             }

@@ -28,6 +28,7 @@ impl Bench {
             version,
             zone: 0,
             manners,
+            reuses_ids: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

@@ -14,6 +14,7 @@ impl Stage<'_> {
         self.note(What::Fault { kind: fault.kind });
         match fault.kind {
             FaultKind::Crash { down_ms, kept } => self.crash(down_ms, kept),
+            FaultKind::Disk { trouble, for_ms } => self.trouble(trouble, for_ms),
             FaultKind::Rewrite => self.tell(Input::Rewrite),
             FaultKind::Stop { down_ms } => self.stop(down_ms),
             FaultKind::Hold { zone, for_ms, way } if zone < self.zones.len() => {
@@ -90,7 +91,8 @@ impl Stage<'_> {
         }
         self.keep();
         self.machine = None;
-        self.lose_records(1_000);
+        let kept = if self.is_disk_prompt() { 1_000 } else { self.dice.below(1_001) as u16 };
+        self.lose_records(kept);
         self.lose_broker(down_ms);
     }
 

@@ -56,6 +56,7 @@ impl Stage<'_> {
         for zone in &mut self.zones {
             *zone = super::stage::Zone::default();
         }
+        self.end_troubles();
         self.start_broker();
         self.bury_the_dead();
         for index in 0..self.clients.len() {

@@ -6,11 +6,15 @@
 
 use bytes::Bytes;
 use stormpetrel::machine::record::{Lsn, Record};
-use stormpetrel::machine::{Input, Machine, Restorer, Seed, Settings, Timestamp};
+use stormpetrel::machine::{Input, Machine, Restorer, Seed, Settings, StoreHealth, Timestamp};
 
 use super::stage::{Due, Stage};
+use crate::history::What;
 use crate::marks::Mark;
-use crate::survival::{Durability, Store};
+use crate::survival::{Durability, Store, Trouble};
+
+/// Milliseconds until whoever writes to a disk has found out that it works again, at most.
+const RETRY_MS: u64 = 1_000;
 
 /// What the disk has, and what is on its way to it.
 #[derive(Debug)]
@@ -27,6 +31,14 @@ pub(super) struct Log {
     /// What is before the first goes when the second is durable.
     droppable: Option<(Lsn, Lsn)>,
     taken: Vec<Record>,
+    /// The disk is in trouble until then, each kind for itself.
+    full_until: u64,
+    failing_until: u64,
+    stalled_until: u64,
+    /// How far the sync should have gone that failed: nothing is synced before that is.
+    failed: Option<Lsn>,
+    /// What this broker was told.
+    health: StoreHealth,
 }
 
 impl Log {
@@ -40,6 +52,20 @@ impl Log {
             life: 0,
             droppable: None,
             taken: Vec::new(),
+            full_until: 0,
+            failing_until: 0,
+            stalled_until: 0,
+            failed: None,
+            health: StoreHealth::Working,
+        }
+    }
+
+    /// How the log does, as its keeper knows it.
+    fn health(&self, now: u64) -> StoreHealth {
+        match (self.failed, now < self.full_until) {
+            (Some(_), _) => StoreHealth::Failing,
+            (None, true) => StoreHealth::Low,
+            (None, false) => StoreHealth::Working,
         }
     }
 
@@ -67,6 +93,7 @@ impl Log {
         self.records.retain(|(lsn, _)| *lsn <= last);
         self.drop_old(last);
         (self.last, self.durable, self.syncing, self.droppable) = (last, last, None, None);
+        (self.failed, self.health) = (None, StoreHealth::Working);
         self.life += 1;
     }
 
@@ -95,7 +122,7 @@ impl Stage<'_> {
     pub(super) fn keep(&mut self) {
         let (Some(log), Some(machine)) = (&mut self.log, &mut self.machine) else { return };
         log.take(machine);
-        if log.syncing.is_none() && log.last > log.durable {
+        if log.syncing.is_none() && log.failed.is_none() && log.last > log.durable {
             log.syncing = Some(log.last);
             let (life, sync_ms_max) = (log.life, log.store.sync_ms_max);
             let at = self.now + self.dice.below(sync_ms_max + 1);
@@ -103,13 +130,94 @@ impl Stage<'_> {
         }
     }
 
-    /// A sync has ended.
+    /// A sync has ended, unless the disk is in trouble.
     pub(super) fn synced(&mut self, life: u64) {
         let Some(log) = self.log.as_mut().filter(|log| log.life == life) else { return };
+        if self.now < log.stalled_until {
+            self.marks.hit(Mark::SyncStalled);
+            let until = log.stalled_until;
+            return self.queue_at(until, Due::Synced(life));
+        }
         let Some(lsn) = log.syncing.take() else { return };
+        if self.now < log.failing_until {
+            self.marks.hit(Mark::SyncFailed);
+            log.failed = Some(lsn);
+            let until = log.failing_until;
+            self.tell_health();
+            return self.retry_at(until, life);
+        }
         log.durable = lsn;
         log.drop_old(lsn);
         self.tell(Input::Durable(lsn));
+    }
+
+    fn retry_at(&mut self, until: u64, life: u64) {
+        let at = until + self.dice.below(RETRY_MS + 1);
+        self.queue_at(at, Due::Retry(life));
+    }
+
+    /// What failed is tried again, somewhere else on the disk.
+    pub(super) fn retry(&mut self, life: u64) {
+        let Some(log) = self.log.as_mut().filter(|log| log.life == life) else { return };
+        if self.now < log.failing_until.max(log.stalled_until) {
+            let until = log.failing_until.max(log.stalled_until);
+            return self.retry_at(until, life);
+        }
+        let Some(lsn) = log.failed.take() else { return };
+        log.durable = lsn;
+        log.drop_old(lsn);
+        self.tell_health();
+        self.tell(Input::Durable(lsn));
+    }
+
+    /// The disk is in trouble from now on.
+    pub(super) fn trouble(&mut self, trouble: Trouble, for_ms: u64) {
+        let now = self.now;
+        let Some(log) = &mut self.log else { return };
+        let until = match trouble {
+            Trouble::Full => &mut log.full_until,
+            Trouble::Failing => &mut log.failing_until,
+            Trouble::Stalled => &mut log.stalled_until,
+        };
+        *until = (*until).max(now + for_ms);
+        if trouble == Trouble::Full {
+            let until = log.full_until;
+            self.tell_health();
+            let at = until + self.dice.below(RETRY_MS + 1);
+            self.queue_at(at, Due::Room);
+        }
+    }
+
+    /// No trouble goes on any more. It may take a moment until the broker knows.
+    pub(super) fn end_troubles(&mut self) {
+        let now = self.now;
+        let Some(log) = &mut self.log else { return };
+        let life = log.life;
+        let is_stalled = now < log.stalled_until;
+        for until in [&mut log.full_until, &mut log.failing_until, &mut log.stalled_until] {
+            *until = (*until).min(now);
+        }
+        self.queue_at(now, Due::Room);
+        self.queue_at(now, Due::Retry(life));
+        if is_stalled {
+            self.queue_at(now, Due::Synced(life));
+        }
+    }
+
+    /// Whether all that is recorded is soon on the disk.
+    pub(super) fn is_disk_prompt(&self) -> bool {
+        self.log.as_ref().is_none_or(|log| log.failed.is_none() && log.stalled_until <= self.now)
+    }
+
+    /// Tells the broker how its log does, if that has changed.
+    pub(super) fn tell_health(&mut self) {
+        let now = self.now;
+        let Some(log) = self.log.as_mut().filter(|_| self.machine.is_some()) else { return };
+        let health = log.health(now);
+        if std::mem::replace(&mut log.health, health) != health {
+            self.note(What::Health { health: health.into() });
+            self.tell(Input::Store(health));
+        }
     }
 
     /// The broker is gone: what is left of its records.

@@ -41,6 +41,10 @@ pub(super) enum Due {
     Restart,
     /// A sync has ended, if the broker is still the one of that life.
     Synced(u64),
+    /// What failed is tried again, by the broker of that life.
+    Retry(u64),
+    /// There may be room on the disk again.
+    Room,
     Heal(usize),
     Liveness,
     ComeBack(ClientIndex),
@@ -201,6 +205,8 @@ impl<'s> Stage<'s> {
             Due::Machine => self.handle_machine_due(),
             Due::Restart => self.start_broker(),
             Due::Synced(life) => self.synced(life),
+            Due::Retry(life) => self.retry(life),
+            Due::Room => self.tell_health(),
             Due::Heal(zone) => self.heal(zone),
             Due::Liveness => self.begin_liveness(),
             Due::ComeBack(client) => self.come_back(client),
@@ -231,6 +237,8 @@ impl<'s> Stage<'s> {
         self.machine_due = None;
         self.note(What::BrokerStarted);
         self.settle();
+        // The first thing that the keeper of its log does.
+        self.tell_health();
     }
 
     pub(super) fn timestamp(&self) -> Timestamp {

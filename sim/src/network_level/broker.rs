@@ -71,6 +71,11 @@ impl Brokers {
         is_unsynced
     }
 
+    /// What the last one keeps its records on.
+    pub(super) fn disk(&self) -> Option<SimDisk> {
+        self.disk.borrow().clone()
+    }
+
     /// The disk as a process that starts finds it.
     fn boot(&self) -> Option<SimDisk> {
         let mut disk = self.disk.borrow_mut();

@@ -33,6 +33,7 @@ impl Stage<'_> {
                 zone.partitioned_until = zone.partitioned_until.max(Some(self.now + for_ms));
             }
             FaultKind::Reload { policy } => self.load_policy(policy),
+            FaultKind::Disk { trouble, for_ms } => self.trouble(trouble, for_ms),
             FaultKind::Cut { zone } if zone < self.zones.len() => self.cut_zone(zone),
             FaultKind::Hold { .. }
             | FaultKind::Partition { .. }
@@ -43,6 +44,7 @@ impl Stage<'_> {
 
     /// Ends what is over by now, or everything.
     pub(super) fn heal(&mut self, is_all: bool) {
+        self.end_troubles(is_all);
         for number in 0..self.zones.len() {
             let zone = &mut self.zones[number];
             let is_over = |until: &mut u64| is_all || *until <= self.now;
@@ -161,5 +163,6 @@ impl Stage<'_> {
         self.sim.bounce(broker::HOST);
         self.broker = Broker::Up;
         self.note(What::BrokerStarted);
+        self.note_full();
     }
 }

@@ -30,6 +30,8 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
+/// Bytes that TLS puts into one record at most (RFC 8446, section 5.1).
+const RECORD_BYTES_MAX: usize = 1 << 14;
 
 /// The layers of one connection.
 pub(super) struct Layers {
@@ -92,6 +94,11 @@ impl Layers {
         let is_shaking = self.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
         let is_shaking = is_shaking || self.begins.is_some();
         !is_shaking && self.websocket.as_ref().is_none_or(|websocket| websocket.is_upgraded)
+    }
+
+    /// Whether MQTT comes at once behind the client's end of a handshake.
+    pub(super) fn is_early(&self) -> bool {
+        self.websocket.is_none()
     }
 
     /// Whether nothing more comes.
@@ -219,7 +226,8 @@ impl Layers {
         };
         let mut sent = 0;
         while sent < frame.len() {
-            let left = frame.len() - sent;
+            // One record, because the broker has each with its last byte.
+            let left = (frame.len() - sent).min(RECORD_BYTES_MAX);
             let some = self.dice.between(1, left as u64) as usize;
             let count = if self.dice.chance(200) { some } else { left };
             tls.writer().write_all(&frame[sent..sent + count]).expect("memory takes all");

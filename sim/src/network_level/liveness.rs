@@ -121,7 +121,8 @@ impl Stage<'_> {
 
     /// Whether all is quiet. If some still wait, one that is done makes room.
     fn is_over(&mut self) -> bool {
-        let is_quiet = self.now >= self.liveness.last_activity + QUIET_MS;
+        let is_quiet = self.now >= self.liveness.last_activity + QUIET_MS
+            && self.now >= self.scenario.safety_ms + self.troubles.slack_ms();
         let turns = self.liveness.turns.iter().zip(&self.clients);
         let waits = turns.clone().any(|(turn, client)| !turn.is_done && !client.is_accepted());
         let is_finished = turns.clone().all(|(turn, client)| turn.is_done || client.is_finished());

@@ -4,7 +4,7 @@
 //! The same scenarios, the same clients and the same history as at the machine level; here they
 //! also meet framing, back pressure, half-open connections, timeouts, start and stop. One host
 //! is the broker, a few others ("zones") have the clients' connections. `stage.rs` is the loop
-//! around turmoil, `broker.rs` the host of the broker, `faults.rs` what goes wrong, `liveness.rs`
+//! around turmoil, `broker.rs` the host of the broker, `faults.rs` and `trouble.rs` what goes wrong, `liveness.rs`
 //! the phase after, `wire.rs` one connection as its client's host has it, `layers.rs` what its MQTT travels in, `arrivals.rs` when
 //! requests reach the broker.
 
@@ -14,6 +14,7 @@ mod faults;
 mod layers;
 mod liveness;
 mod stage;
+mod trouble;
 mod wire;
 
 use std::borrow::Cow;

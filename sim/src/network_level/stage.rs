@@ -81,6 +81,7 @@ pub(super) struct Stage<'s> {
     pub(super) links: Links,
     brokers: Brokers,
     pub(super) broker: faults::Broker,
+    pub(super) troubles: super::trouble::Troubles,
     pub(super) liveness: Liveness,
     pub(super) dice: Dice,
 }
@@ -136,6 +137,7 @@ impl<'s> Stage<'s> {
             links: network.links().clone(),
             brokers,
             broker: faults::Broker::Up,
+            troubles: super::trouble::Troubles::default(),
             liveness: Liveness::of(scenario),
             dice: Dice::new(scenario.seed, "network", 0),
         }
@@ -161,6 +163,7 @@ impl<'s> Stage<'s> {
             self.with_client(index, Client::finish);
         }
         self.note(What::Ended { is_quiet });
+        self.mark_troubles();
         self.stop()
     }
 

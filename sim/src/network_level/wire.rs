@@ -326,8 +326,8 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
         }
     };
     stream.link().number(shared.borrow().number);
-    if shared.borrow().layers.is_some() {
-        stream.link().wrap();
+    if let Some(layers) = &shared.borrow().layers {
+        stream.link().wrap(layers.is_early());
     }
     shared.borrow_mut().is_open = true;
     if let Some(tear) = shared.borrow().tear {

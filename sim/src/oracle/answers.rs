@@ -2,7 +2,8 @@
 //! that was asked for as far as the broker goes; refusals have a reason; and there are never more
 //! connections than allowed.
 
-use super::facts::{Connection, Ordinal, Request, Wish};
+use super::disk::may_be_kept;
+use super::facts::{Connection, Ordinal, Request, Span, Wish};
 use super::greeting::{is_kept_out, may_be_a_strangers, must_refuse};
 use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
 use super::{Case, Wrong, topic};
@@ -70,8 +71,11 @@ fn check_grants(
             wrong.add(Promise::C10, "forbidden-filter-granted", client, words, &events);
             continue;
         }
+        let is_in_trouble = request.span.is_some_and(|span| case.facts.is_in_trouble(span))
+            && may_be_kept(case, place);
         let may_be_forbidden = !case.facts.policies.is_none() && verdict != Some(true);
         let is_right = match reason {
+            0x80.. if is_in_trouble && is_filter && reason == full => true,
             0x80.. if may_be_forbidden && is_filter => reason == if is_v5 { 0x87 } else { 0x80 },
             0x80.. => (!is_filter && reason == invalid) || (is_limited && reason == full),
             reason => is_filter && reason == granted,
@@ -105,11 +109,13 @@ fn check_taken(
     if publish.dup && publish.qos == Qos::ExactlyOnce && !case.facts.policies.is_none() {
         return; // taken before, perhaps, and the exchange only goes on
     }
+    let is_in_trouble = request.span.is_some_and(|span| case.facts.is_in_trouble(span));
     let rule = match refusal(&case.facts, topic, is_kept, bytes) {
         Refusal::Never | Refusal::Perhaps if verdict == Some(false) && reason < 0x80 => {
             "forbidden-publish-granted"
         }
         Refusal::Never | Refusal::Perhaps if verdict != Some(true) && reason == 0x87 => return,
+        Refusal::Never if is_in_trouble && reason == QUOTA_EXCEEDED => return,
         Refusal::Never if reason >= 0x80 => "refused-for-no-reason",
         Refusal::Perhaps if reason >= 0x80 && reason != QUOTA_EXCEEDED => {
             "refused-for-other-reason"
@@ -133,10 +139,14 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
     let is_stopping = connection.life.is_some_and(|life| case.facts.lives[life].is_stopped);
     let is_against_rules =
         connect.is_some_and(|connect| must_refuse(case, place, connect).is_some());
+    let came = connection.entry.map_or(connection.opened, |entry| entry.from);
+    let is_in_trouble =
+        case.facts.is_in_trouble(Span { from: came, to: answer.at, is_sure: false });
     let is_small = connect.is_some_and(|connect| connect.packet_bytes_max.is_some());
     let is_right = match answer.reason {
         CLIENT_ID_NOT_VALID => !is_v5 && is_against_rules,
         TOPIC_NAME_INVALID => is_v5 && is_against_rules,
+        SERVER_UNAVAILABLE if is_in_trouble && may_be_kept(case, place) => true,
         SERVER_UNAVAILABLE => is_stopping || (!is_v5 && is_full),
         QUOTA_EXCEEDED => is_v5 && is_full,
         PACKET_TOO_LARGE => is_v5 && (is_small || broker.packet_bytes.is_some()),

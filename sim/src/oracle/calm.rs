@@ -19,6 +19,8 @@ pub(super) struct Calm {
     pub(super) slowest_ms: u64,
     /// Milliseconds that it takes to hand over by a few bytes all that waits.
     in_parts_ms: u64,
+    /// Milliseconds that it takes to have on the disk what that depends on.
+    synced_ms: u64,
     /// Milliseconds that a connection may take until what was asked on it passes.
     handshake_ms: u64,
 }
@@ -61,8 +63,7 @@ impl Calm {
         let handshake_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };
         // The message, its packet id and each step of its receiver are synced, one after the other.
         let synced_ms = scenario.broker.store.map_or(0, |store| 6 * store.settled_ms());
-        let in_parts_ms = in_parts_ms + synced_ms;
-        Calm { clients, slowest_ms, in_parts_ms, handshake_ms }
+        Calm { clients, slowest_ms, in_parts_ms, synced_ms, handshake_ms }
     }
 
     /// Whether nothing keeps packets from this client.
@@ -72,7 +73,13 @@ impl Calm {
 
     /// Milliseconds within which a client that takes all of it has taken all that waits for it.
     pub(super) fn at_once_ms(&self) -> u64 {
-        20 * self.slowest_ms + self.in_parts_ms + SLACK_MS
+        20 * self.slowest_ms + self.in_parts_ms + self.synced_ms + SLACK_MS
+    }
+
+    /// The same where nothing has to be acknowledged; perhaps something has to be kept.
+    pub(super) fn in_passing_ms(&self, waits_for_disk: bool) -> u64 {
+        let synced_ms = if waits_for_disk { self.synced_ms } else { 0 };
+        2 * self.slowest_ms + self.in_parts_ms + synced_ms + SLACK_MS
     }
 
     /// Milliseconds within which a client hears what a broker says that is never late.

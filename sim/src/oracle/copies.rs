@@ -81,21 +81,26 @@ fn check_session(case: &Case<'_>, copies: &[(usize, usize, usize)], wrong: &mut 
     let topic = message.topic_place;
     let last = &case.deliveries.all[copies[copies.len() - 1].2];
     let (mut own, mut by_groups) = (0, 0);
-    // What was sent below QoS 1 of a message that a crash undid may come once more.
-    let is_undone = case.facts.is_durable() && last.saw.qos == Qos::AtMostOnce;
-    let times = if is_undone { case.facts.lives.len() } else { 1 };
     for effect in message.effects.iter().filter(|effect| effect.span.from < last.at) {
         let since = Span { to: last.at, ..effect.span };
         let mut has_own = false;
         for (filter, changes) in case.subscriptions.matching(session, topic) {
             if filter.is_shared {
                 // What a member did not acknowledge may come to it by turns again.
-                by_groups += times * usize::from(may_be(changes, since));
+                by_groups += usize::from(may_be(changes, since));
             } else {
                 has_own |= may_be(changes, effect.span);
             }
         }
-        own += times * usize::from(has_own);
+        own += usize::from(has_own);
+    }
+    let is_at_qos0 =
+        |copy: &(usize, usize, usize)| case.deliveries.all[copy.2].saw.qos == Qos::AtMostOnce;
+    if case.facts.is_durable() && copies.iter().any(is_at_qos0) {
+        // What was sent at QoS 0 of a message that a crash undid may come once more.
+        let undone = case.facts.lives.len() - 1;
+        let may_come = undone * (own + by_groups);
+        own += may_come.min(copies.iter().filter(|copy| is_at_qos0(copy)).count());
     }
     own += retained_copies(case, session, topic, message, last.at);
     let beyond_own = copies.len().saturating_sub(own);

@@ -7,6 +7,7 @@
 
 mod lives;
 mod silence;
+mod troubles;
 
 use super::policy::Policies;
 pub(super) use super::wish::Wish;
@@ -120,6 +121,7 @@ pub(super) struct Facts<'a> {
     pub(super) lives: Vec<Life>,
     /// What the broker keeps through its end.
     store: Option<Store>,
+    troubles: troubles::Troubles,
     pub(super) connections: Vec<Connection<'a>>,
     pub(super) liveness_from: Ordinal,
     /// When the run ended, and whether all was quiet.
@@ -153,6 +155,10 @@ impl<'a> Facts<'a> {
             is_exact: history.is_exact(),
             lives: Vec::new(),
             store: Facts::store(scenario, history),
+            troubles: match Facts::store(scenario, history) {
+                Some(_) => troubles::Troubles::of(events, history.is_exact()),
+                None => troubles::Troubles::default(),
+            },
             connections: Vec::with_capacity(32),
             liveness_from: NEVER,
             ended: None,
@@ -300,7 +306,8 @@ impl<'a> Facts<'a> {
         let is_let_in = match connection.answer {
             Some(answer) => answer.reason == 0,
             None => {
-                entry.is_some_and(|entry| self.is_settled(entry.to)) && self.must_be_let_in(place)
+                entry.is_some_and(|entry| self.is_settled(entry.to) && !self.is_in_trouble(entry))
+                    && self.must_be_let_in(place)
             }
         };
         self.connections[place].is_let_in = is_let_in;
@@ -376,6 +383,9 @@ impl<'a> Facts<'a> {
         let is_by_broker = matches!(connection.ending, Some((_, Ending::By(ClosedBy::Broker))));
         let may_be_limit =
             super::limits_bite(self.scenario) || self.scenario.broker.inflight.is_some();
+        // Before 5.0 it ends a connection rather than to refuse a message.
+        let may_be_limit =
+            may_be_limit || (!self.is_v5(place) && self.is_troubled_after(connection.opened));
         let is_known = match connection.sent_away {
             Some((_, reason)) => is_told(reason),
             None => !is_by_broker && !may_be_limit,
@@ -414,7 +424,8 @@ impl<'a> Facts<'a> {
             };
             if let (Some(span), true) = (&mut span, self.is_exact) {
                 // The broker was there to handle it, whoever heard of that.
-                span.is_sure |= span.to < end.from && self.is_settled(span.to);
+                let may_be_refused = request.wish.may_need_disk() && self.is_in_trouble(*span);
+                span.is_sure |= span.to < end.from && self.is_settled(span.to) && !may_be_refused;
             }
             request.span = span.filter(|span| is_in && (span.from <= end.to));
         }

@@ -4,7 +4,7 @@
 use super::facts::Facts;
 use super::messages::Message;
 use super::topic;
-use crate::scenario::{Action, Broker, Scenario};
+use crate::scenario::{Action, Broker, Qos, Scenario};
 
 const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
@@ -49,8 +49,16 @@ pub(super) fn refusal(
 pub(super) fn is_taken_for_sure(facts: &Facts<'_>, message: &Message<'_>) -> bool {
     let packet_bytes = message.will_of.is_none().then_some(message.packet_bytes);
     let is_kept = message.retain && message.number != 0;
+    let is_in_trouble = needs_disk(message)
+        && message.effects.iter().any(|effect| facts.is_in_trouble(effect.span));
     !message.may_be_forbidden
+        && !is_in_trouble
         && refusal(facts, message.topic, is_kept, packet_bytes) == Refusal::Never
+}
+
+/// Whether a message may be one that is kept, and not taken if it cannot be. A will always is.
+fn needs_disk(message: &Message<'_>) -> bool {
+    message.will_of.is_none() && (message.qos > Qos::AtMostOnce || message.retain)
 }
 
 /// Whether a name or a filter is longer than the broker takes.

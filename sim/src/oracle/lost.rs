@@ -6,6 +6,7 @@
 //! the broker's own ledger counts those.
 
 use super::deliveries::Delivery;
+use super::disk::asks_to_last;
 use super::facts::{Connection, Ordinal, Span};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
@@ -170,9 +171,16 @@ pub(super) fn takes_at_once(case: &Case<'_>, on: usize) -> bool {
 
 /// Whether a connection lasts until all has been taken that waited at that time.
 pub(super) fn stays(case: &Case<'_>, on: usize, from: Ordinal) -> bool {
+    let (facts, from_ms) = (&case.facts, case.facts.ms(from));
+    let for_ms = case.calm.at_once_ms();
+    is_there(case, on, from, for_ms) && facts.is_disk_prompt(from_ms, from_ms + for_ms)
+}
+
+/// Whether it lasts for so many milliseconds.
+fn is_there(case: &Case<'_>, on: usize, from: Ordinal, for_ms: u64) -> bool {
     let facts = &case.facts;
     let connection = &facts.connections[on];
-    let until = facts.first_at(facts.ms(from) + case.calm.at_once_ms());
+    let until = facts.first_at(facts.ms(from) + for_ms);
     until < connection.end.from.min(facts.events.len())
         && connection.ending.is_none_or(|(at, _)| at > until)
 }
@@ -254,7 +262,9 @@ impl Account<'_, '_> {
             || (message.is_sure() && is_taken_for_sure(&self.case.facts, message));
         // What replaced the session has none of what waited for it.
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
-        let is_there = session.begun.to <= during.from && during.to < session.ended.from;
+        let is_there = session.begun.to <= during.from
+            && during.to < session.ended.from
+            && !session.may_be_over_during(during);
         let is_room = message.effects.iter().all(|effect| self.room.has_for(effect.span));
         if !is_certain || may_be_replaced || !is_there || !is_room {
             return None;
@@ -341,7 +351,20 @@ impl Account<'_, '_> {
         let is_too_late = |secs: u32| {
             published_ms + u64::from(secs) * 1_000 <= facts.ms(from) + case.calm.at_once_ms()
         };
-        (stays(case, on, from) && !message.expiry_s.is_some_and(is_too_late)).then_some(on)
+        // At QoS 0 nothing is waited for but what is ahead of it, if that is kept.
+        let is_kept = session.connections.iter().any(|on| asks_to_last(case, *on));
+        let greeted = facts.connections[on].answer.map_or(usize::MAX, |answer| answer.at);
+        let waits_for_disk = is_kept || greeted > during.from;
+        let for_ms = case.calm.in_passing_ms(waits_for_disk);
+        let stays = match qos {
+            Qos::AtMostOnce => {
+                let from_ms = facts.ms(from);
+                let is_prompt = facts.is_disk_prompt(from_ms, from_ms + for_ms);
+                is_there(case, on, from, for_ms) && (!waits_for_disk || is_prompt)
+            }
+            _ => stays(case, on, from),
+        };
+        (stays && !message.expiry_s.is_some_and(is_too_late)).then_some(on)
     }
 
     /// A message that came though it was published after this one: the two must come in order.

@@ -130,7 +130,12 @@ impl<'a> Messages<'a> {
                 facts.may(place, access::Wish::Publish, &publish.topic, span)
             });
             let span = request.span.filter(|_| !is_denied && verdict != Some(false));
-            let is_known = is_known && verdict == Some(true);
+            let is_kept = publish.retain && publish.message != 0;
+            let bytes = Some(publish.packet_bytes);
+            // Refused, and the refusal lost.
+            let may_be_refused = request.answer.is_none()
+                && refusal(facts, &publish.topic, is_kept, bytes) != Refusal::Never;
+            let is_known = is_known && verdict == Some(true) && !may_be_refused;
             let span = span.map(|span| Span { is_sure: span.is_sure && is_known, ..span });
             let session = sessions.of[place].map(|session| {
                 let doubts = sessions.all[session].doubts.iter();
@@ -337,6 +342,8 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
     let is_kept = message.retain && message.message != 0;
     let is_limited = refusal(facts, &message.topic, is_kept, None) != Refusal::Never;
     let is_ours = connection.is_let_in;
+    // What a session of little leaves is not kept if it began while nothing could be.
+    let is_limited = is_limited || connection.entry.is_some_and(|entry| facts.is_in_trouble(entry));
     let is_known = !matches!(connection.ending, Some((_, Ending::By(ClosedBy::Unreachable))));
     let is_sure = is_ended && !is_taken_back && !is_resumed && !is_limited && is_ours && is_known;
     Some(Span { from, to, is_sure })

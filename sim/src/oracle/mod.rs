@@ -35,6 +35,7 @@
 //! | `liveness.rs` | C13 |
 //! | `policy.rs` | C10 |
 //! | `gone.rs` | I16, I17 |
+//! | `disk.rs` | C5, C11 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
 //! messages that nobody was there to miss.
@@ -43,6 +44,7 @@ mod answers;
 mod calm;
 mod copies;
 mod deliveries;
+mod disk;
 mod endings;
 mod expiry;
 mod facts;
@@ -95,7 +97,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 22] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 23] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -118,6 +120,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 22] = [
     liveness::check,
     policy::check,
     gone::check,
+    disk::check,
 ];
 
 /// What the checkers judge.

@@ -101,6 +101,7 @@ mod tests {
             version: ProtocolVersion::V5,
             zone: 0,
             manners: Manners::default(),
+            reuses_ids: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

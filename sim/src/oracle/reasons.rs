@@ -127,6 +127,9 @@ impl Asked<'_, '_> {
                 most += usize::from(state != Some(false));
             }
             let is_refused = *reason == QUOTA_EXCEEDED;
+            if is_refused && self.case.facts.is_in_trouble(self.span) {
+                continue;
+            }
             let is_wrong = match is_refused {
                 true => most < max || own == Some(true),
                 false => *reason < 0x80 && least >= max && own == Some(false),
@@ -169,7 +172,11 @@ impl Asked<'_, '_> {
 
 impl Case<'_> {
     /// Whether a message surely had a subscriber at that time, and whether it may have had one.
-    fn has_subscribers(&self, message: &super::messages::Message<'_>, at: Span) -> (bool, bool) {
+    pub(super) fn has_subscribers(
+        &self,
+        message: &super::messages::Message<'_>,
+        at: Span,
+    ) -> (bool, bool) {
         let topic = message.topic_place;
         let mut may_be = false;
         for (place, session) in self.sessions.all.iter().enumerate() {
@@ -179,6 +186,7 @@ impl Case<'_> {
             let is_there = session.begun.to <= at.from
                 && at.to < session.ended.from
                 && session.may_be_over > at.to
+                && !session.may_be_over_during(at)
                 && session.doubts.iter().all(|doubt| doubt.from > at.to);
             let is_own = session.identity == message.publisher;
             for (filter, changes) in self.subscriptions.matching(place, topic) {
@@ -225,6 +233,7 @@ fn check_releases(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
                     let may = case.facts.may(on, access::Wish::Publish, &publish.topic, span);
                     let is_taken = match request.answer {
                         Some((_, reason)) if case.facts.is_v5(on) => Some(reason < 0x80),
+                        _ if case.facts.is_in_trouble(span) => None,
                         _ if span.is_sure && refusal == Refusal::Never && may == Some(true) => {
                             Some(true)
                         }

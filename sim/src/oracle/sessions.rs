@@ -30,6 +30,8 @@ pub(super) struct Session {
     pub(super) doubts: Vec<Span>,
     /// From when it may have been over, though one like it was there later.
     pub(super) may_be_over: Ordinal,
+    /// Between two of its connections: it may have been over then, if a crash undid that.
+    pub(super) gaps: Vec<Span>,
     /// Its client acknowledged packet ids by guess: it may have acknowledged what it never saw.
     pub(super) has_guessed: bool,
 }
@@ -52,6 +54,13 @@ pub(super) struct Sessions {
     pub(super) of: Vec<Option<usize>>,
     /// By connection.
     pub(super) identities: Vec<Identity>,
+}
+
+impl Session {
+    /// Whether it may have been over then, and a crash undid its end.
+    pub(super) fn may_be_over_during(&self, during: Span) -> bool {
+        self.gaps.iter().any(|gap| gap.from <= during.to && during.from <= gap.to)
+    }
 }
 
 impl Sessions {
@@ -127,7 +136,8 @@ impl Sessions {
             let Some(is_present) = found else {
                 let may_be_over =
                     index == 0 || over_from(facts, connections[index - 1]) <= entry.to;
-                if connect.clean_start || is_tangled || may_be_over {
+                let may_be_undone = !facts.is_settled(entry.to);
+                if connect.clean_start || is_tangled || may_be_over || may_be_undone {
                     doubts.push(Span { is_sure: false, ..entry });
                 }
                 if !connect.clean_start {
@@ -153,6 +163,7 @@ impl Sessions {
                         ended: Span { from: NEVER, to: NEVER, is_sure: false },
                         doubts: Vec::new(),
                         may_be_over: NEVER,
+                        gaps: Vec::new(),
                         has_guessed: false,
                     });
                     self.all.len() - 1
@@ -166,6 +177,11 @@ impl Sessions {
                 let first = first_over(facts, &connections[..index], last);
                 let known = &mut self.all[session].may_be_over;
                 *known = (*known).min(first);
+            }
+            if let Some(last) = last.filter(|_| current == Some(session)) {
+                let from = over_from(facts, last);
+                let gap = (from <= entry.to).then_some(Span { from, ..entry });
+                self.all[session].gaps.extend(gap);
             }
             self.all[session].doubts.append(&mut doubts);
             self.all[session].connections.push(on);
@@ -189,8 +205,11 @@ impl Sessions {
             return Some(told);
         }
         let (connect, entry) = (connection.connect?, connection.entry?);
+        // What a crash may have undone may not have been.
+        let is_known = connection.answer.is_some() || facts.is_settled(entry.to);
+        let is_let_in = connection.is_let_in && is_known;
         if connect.clean_start {
-            return connection.is_let_in.then_some(false);
+            return is_let_in.then_some(false);
         }
         let was = was(facts, attempts, index);
         if connection.answer.is_some() {
@@ -200,7 +219,7 @@ impl Sessions {
             return Some(true);
         }
         match was {
-            _ if !connection.is_let_in => None,
+            _ if !is_let_in => None,
             Was::There(_) => Some(true),
             Was::Gone => Some(false),
             Was::Unknown => None,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::history::{Ack, AckKind, PublishAsked};
-use crate::scenario::Subscription;
+use crate::scenario::{Qos, Subscription};
 
 /// What a client asked, beyond CONNECT.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,15 @@ pub(super) enum Wish<'a> {
 }
 
 impl Wish<'_> {
+    /// Whether it may be one that cannot be granted without keeping something.
+    pub(super) fn may_need_disk(&self) -> bool {
+        match self {
+            Wish::Publish(publish) => publish.qos > Qos::AtMostOnce || publish.retain,
+            Wish::Subscribe { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Whether this is the answer to it.
     pub(super) fn is_answered_by(&self, answer: Ack) -> bool {
         use crate::scenario::Qos::{AtLeastOnce, ExactlyOnce};

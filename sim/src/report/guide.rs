@@ -87,6 +87,12 @@ const GUIDES: &[Guide] = &[
         files: &[CLIENTS, CONNECTIONS, DEADLINES],
     },
     Guide {
+        rules: &["let-in-in-trouble", "refused-though-nothing-to-keep", "taken-in-trouble"],
+        expected: "while the disk is full or fails, what must be kept is refused, and nothing else",
+        standard: "README, \"What survives\"",
+        files: &["src/machine/keeping.rs", "src/store/writer.rs", "src/server/keeper.rs"],
+    },
+    Guide {
         rules: &["nonsense"],
         expected: "the broker sends only what a broker may send, in packets that can be read",
         standard: "section 3 of MQTT 5.0; [MQTT-3.1.2-29] of reasons in words",

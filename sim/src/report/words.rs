@@ -13,6 +13,7 @@ use crate::properties::Properties;
 use crate::scenario::{
     ClientIndex, Connect, FaultKind, ProtocolVersion, Publish, Scenario, Subscription, Way,
 };
+use crate::survival::{Health, Trouble};
 
 /// An event as a line of a trace.
 pub(super) fn line(scenario: &Scenario, event: &Event) -> String {
@@ -59,6 +60,11 @@ pub(super) fn what(what: &What) -> String {
         }
         What::Fault { kind } => format!("fault: {}", fault(kind)),
         What::Healed { zone } => format!("zone {zone} is healed"),
+        What::Health { health: Health::Working } => "the broker's disk works".to_owned(),
+        What::Health { health: Health::Full } => {
+            "the broker knows that its disk is full".to_owned()
+        }
+        What::Health { health: Health::Failing } => "the broker cannot keep anything".to_owned(),
         What::BrokerCrashed => "the broker crashed".to_owned(),
         What::BrokerStopped => "the broker is told to stop".to_owned(),
         What::BrokerStarted => "the broker starts".to_owned(),
@@ -83,6 +89,14 @@ pub(super) fn fault(kind: &FaultKind) -> String {
             format!("zone {zone} does not hear the broker for {for_ms} ms")
         }
         FaultKind::Cut { zone } => format!("the connections of zone {zone} are cut"),
+        FaultKind::Disk { trouble, for_ms } => {
+            let how = match trouble {
+                Trouble::Full => "is full",
+                Trouble::Failing => "fails",
+                Trouble::Stalled => "does not end a sync",
+            };
+            format!("the broker's disk {how} for {for_ms} ms")
+        }
         FaultKind::Rewrite => "the broker writes anew what it keeps".to_owned(),
         FaultKind::Reload { policy } => format!("the broker takes up its rules {policy}"),
         FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),

@@ -46,6 +46,7 @@ impl Cast {
             version,
             zone: index % 3,
             manners,
+            reuses_ids: false,
             user: None,
             transport: crate::Transport::Tcp,
         });

@@ -7,6 +7,7 @@ mod access;
 mod broker;
 mod cast;
 mod delivery;
+mod disk;
 mod limits;
 mod retained;
 mod sessions;
@@ -110,6 +111,12 @@ named! {
         "A broker that keeps what it acknowledged stops and crashes again and again.";
     "clean-stop" broker::clean_stop,
         "The broker is told to stop under load, and starts again.";
+    "full-disk" disk::full,
+        "The disk is full: who needs nothing kept is served, the others are refused until there is room.";
+    "failing-sync" disk::failing,
+        "Syncs fail: what was not acknowledged comes again, and nothing that was is lost.";
+    "slow-disk" disk::slow,
+        "A sync does not end for three seconds: answers wait for it, and nothing is refused.";
     "lost-network" broker::lost_network,
         "A part of the network is lost and every connection in it is dead.";
     "swarm" swarm::swarm,

@@ -167,6 +167,7 @@ mod tests {
             version: ProtocolVersion::V5,
             zone: index % 2,
             manners: Manners { aliases: true, ..Manners::default() },
+            reuses_ids: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

@@ -81,6 +81,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.broker.sys_interval_s = None,
     |s| s.clients.iter_mut().for_each(|client| client.manners = Manners::default()),
     |s| s.clients.iter_mut().for_each(|client| client.zone = 0),
+    |s| s.clients.iter_mut().for_each(|client| client.reuses_ids = false),
     |s| s.clients.iter_mut().for_each(|client| client.transport = Transport::Tcp),
     |s| s.safety_ms = s.safety_ms.min(last_ms(s) + 1_000),
     |s| s.safety_ms = (s.safety_ms / 2).max(last_ms(s) + 1),
@@ -100,13 +101,16 @@ const CLIENT: &[fn(&mut Client)] = &[
     |c| c.manners.aliases = false,
     |c| c.version = ProtocolVersion::V5,
     |c| c.zone = 0,
+    |c| c.reuses_ids = false,
     |c| c.user = None,
     |c| c.transport = Transport::Tcp,
 ];
 
 const FAULT: &[fn(&mut Fault)] = &[|fault| match &mut fault.kind {
     FaultKind::Crash { down_ms, .. } | FaultKind::Stop { down_ms } => *down_ms /= 2,
-    FaultKind::Hold { for_ms, .. } | FaultKind::Partition { for_ms, .. } => *for_ms /= 2,
+    FaultKind::Hold { for_ms, .. }
+    | FaultKind::Partition { for_ms, .. }
+    | FaultKind::Disk { for_ms, .. } => *for_ms /= 2,
     FaultKind::Cut { .. } | FaultKind::Rewrite | FaultKind::Reload { .. } => {}
 }];
 

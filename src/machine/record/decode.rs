@@ -130,19 +130,23 @@ impl Fields {
     }
 
     fn subscription(&mut self) -> Result<Subscribed, RecordError> {
-        Ok(Subscribed {
-            session: self.uid()?,
-            filter: self.filter()?,
-            options: self.options()?,
-            id: match self.u32()? {
-                0 => None,
-                number => Some(subscription_id(number)?),
-            },
-            retained: self.option(|fields| {
-                let after = fields.option(Fields::topic)?;
-                Ok(RetainedLeft { after, until: fields.u64()? })
-            })?,
-        })
+        let (session, filter) = (self.uid()?, self.filter()?);
+        let (options, id) = self.terms()?;
+        let retained = self.option(|fields| {
+            let (after, until) = (fields.option(Fields::topic)?, fields.u64()?);
+            let (options, id) = fields.terms()?;
+            Ok(RetainedLeft { after, until, options, id })
+        })?;
+        Ok(Subscribed { session, filter, options, id, retained })
+    }
+
+    fn terms(&mut self) -> Result<(SubscriptionOptions, Option<SubscriptionId>), RecordError> {
+        let options = self.options()?;
+        let id = match self.u32()? {
+            0 => None,
+            number => Some(subscription_id(number)?),
+        };
+        Ok((options, id))
     }
 
     fn options(&mut self) -> Result<SubscriptionOptions, RecordError> {

@@ -6,11 +6,11 @@
 
 use bytes::BufMut;
 
-use super::{Body, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting};
+use super::{Body, Record, SessionState, SessionUid, Subscribed, Taken, Waiting};
 use crate::access::{Action, Grants};
 use crate::machine::Timestamp;
 use crate::mqtt::message::{Message, MessageProperties};
-use crate::mqtt::wire::{RetainHandling, SubscriptionOptions, Will};
+use crate::mqtt::wire::{RetainHandling, SubscriptionId, SubscriptionOptions, Will};
 
 /// The first byte of each kind of record.
 pub(super) mod tag {
@@ -160,13 +160,17 @@ fn will(will: &Will, out: &mut Vec<u8>) {
 
 fn subscription(subscribed: &Subscribed, out: &mut Vec<u8>) {
     data(subscribed.filter.to_string().as_bytes(), out);
-    out.put_u8(options(subscribed.options));
-    out.put_u32_le(subscribed.id.map_or(0, |id| id.get()));
+    terms(subscribed.options, subscribed.id, out);
     option(subscribed.retained.as_ref(), out, |left, out| {
-        let RetainedLeft { after, until } = left;
-        option(after.as_ref(), out, |after, out| data(after.as_bytes(), out));
-        out.put_u64_le(*until);
+        option(left.after.as_ref(), out, |after, out| data(after.as_bytes(), out));
+        out.put_u64_le(left.until);
+        terms(left.options, left.id, out);
     });
+}
+
+fn terms(granted: SubscriptionOptions, id: Option<SubscriptionId>, out: &mut Vec<u8>) {
+    out.put_u8(options(granted));
+    out.put_u32_le(id.map_or(0, |id| id.get()));
 }
 
 /// Subscription options, as SUBSCRIBE has them (MQTT 5.0, section 3.8.3.1).

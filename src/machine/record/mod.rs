@@ -189,6 +189,11 @@ pub struct RetainedLeft {
     pub after: Option<TopicName>,
     /// What was retained later than this is no concern of it.
     pub until: u64,
+    /// As what was retained is to be sent: a later subscription to the same filter may have
+    /// other options, and ask for nothing that is retained.
+    pub options: SubscriptionOptions,
+    /// Sent along with it.
+    pub id: Option<SubscriptionId>,
 }
 
 /// A message and who is to get it.

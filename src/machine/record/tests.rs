@@ -113,7 +113,12 @@ fn samples() -> Vec<Record> {
             retain_handling: RetainHandling::DoNotSend,
         },
         id: SubscriptionId::new(268_435_455),
-        retained: Some(RetainedLeft { after: Some(topic("a/b")), until: 5 }),
+        retained: Some(RetainedLeft {
+            after: Some(topic("a/b")),
+            until: 5,
+            options: SubscriptionOptions::default(),
+            id: None,
+        }),
     };
     let poor = SessionState { user: None, will: None, ends_at: None, will_due: None, ..state() };
     vec![

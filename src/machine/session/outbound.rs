@@ -52,7 +52,8 @@ pub(in super::super) struct RetainedCursor {
     pub(in super::super) until: u64,
     /// Given when it is queued: a cursor with another number than its filter's is stale.
     pub(in super::super) number: u64,
-    /// Its place among the numbers of the deliveries in the queue.
+    /// Its place among the numbers of the deliveries in the queue; before all of them, if it is
+    /// restored.
     pub(in super::super) place: u64,
     /// It comes from before a restart: what is at QoS 0 may have been sent, and is not again.
     pub(in super::super) is_restored: bool,
@@ -282,7 +283,9 @@ impl Outbound {
         self.forget_retained(&cursor.filter);
         self.next_cursor += 1;
         cursor.number = self.next_cursor;
-        cursor.place = self.number();
+        if !cursor.is_restored {
+            cursor.place = self.number();
+        }
         self.cursors.insert(cursor.filter.clone(), cursor.number);
         self.queue.push_back(Item::Retained(Box::new(cursor)));
     }

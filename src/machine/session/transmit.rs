@@ -74,10 +74,14 @@ impl Outbound {
     /// in the original order, then what waits. [MQTT-4.4.0-1], [MQTT-4.6.0-6]
     pub(in super::super) fn transmit(&mut self, pull: &mut Transmission<'_>) -> Remaining {
         while pull.budget > 0 {
-            let step = if self.resent < self.inflight.len() && !pull.is_waiting {
+            let step = if self.has_committed(pull) {
                 self.resend_next(pull)
             } else {
-                self.send_next(pull)
+                match self.send_next(pull) {
+                    // A retained message got its id before the next one found no room.
+                    Step::Rest if self.has_committed(pull) => Step::GoOn,
+                    step => step,
+                }
             };
             match step {
                 Step::GoOn => {}
@@ -92,6 +96,11 @@ impl Outbound {
             }
         }
         Remaining::More
+    }
+
+    /// Whether something has a packet id and is to be sent under it, as far as this pull knows.
+    fn has_committed(&self, pull: &Transmission<'_>) -> bool {
+        self.resent < self.inflight.len() && !pull.is_waiting
     }
 
     fn has_window(&self, attachment: &Attachment) -> bool {

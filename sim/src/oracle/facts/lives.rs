@@ -42,7 +42,7 @@ impl Facts<'_> {
     }
 
     /// Whether what the broker did then surely outlives it.
-    pub(super) fn is_settled(&self, at: Ordinal) -> bool {
+    pub(in crate::oracle) fn is_settled(&self, at: Ordinal) -> bool {
         self.forgotten_by(at).is_none()
     }
 
@@ -52,7 +52,7 @@ impl Facts<'_> {
         let life = self.lives.iter().rposition(|life| life.from <= at)?;
         let to = self.lives[life].to;
         let slack_ms = if self.is_exact { 0 } else { SLACK_MS };
-        let settled_ms = self.ms(at).saturating_add(store.settled_ms() + slack_ms);
+        let settled_ms = self.synced_by(self.ms(at), store.settled_ms()).saturating_add(slack_ms);
         let is_kept = to == NEVER || settled_ms < self.ms(to);
         let is_known = is_kept || (at < to && store.durability == Durability::Async);
         (!is_known).then_some(life + 1)

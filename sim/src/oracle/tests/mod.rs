@@ -6,6 +6,7 @@
 
 mod answers;
 mod copies;
+mod disk;
 mod endings;
 mod expiry;
 mod finished;

@@ -49,6 +49,7 @@ impl Tale {
             version: ProtocolVersion::V5,
             zone: 0,
             manners: Manners::default(),
+            reuses_ids: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

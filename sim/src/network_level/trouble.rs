@@ -1,0 +1,99 @@
+//! A disk in trouble, under the real store: writes find no room or fail, syncs fail or do not end.
+
+use super::stage::Stage;
+use crate::history::What;
+use crate::marks::Mark;
+use crate::survival::{Health, Trouble};
+
+/// The name and the size of what the store keeps free for a full disk.
+const RESERVE: (&str, u64) = ("reserve", 1 << 20);
+/// Milliseconds until a broker has found out that its disk works again: `oracle/facts/troubles.rs`.
+const ROOM_MS: u64 = 12_000;
+const RETRY_MAX_MS: u64 = 30_000;
+const FIRST_RETRY_MS: u64 = 2_500;
+
+/// What is wrong with the disk.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
+    /// What goes on, and until when.
+    now: Vec<(Trouble, u64)>,
+    /// Milliseconds of trouble so far, and whether it may have had no room to keep free.
+    all_ms: u64,
+    may_lack_room: bool,
+    /// The broker surely knows that it is full.
+    is_known: bool,
+}
+
+impl Troubles {
+    /// Milliseconds that a broker may need after all trouble is over.
+    pub(super) fn slack_ms(&self) -> u64 {
+        let room_ms = if self.may_lack_room { ROOM_MS } else { 0 };
+        let retry_ms = self.all_ms.min(RETRY_MAX_MS) + FIRST_RETRY_MS;
+        if self.all_ms > 0 { room_ms + retry_ms } else { 0 }
+    }
+}
+
+impl Stage<'_> {
+    /// The disk is in trouble from now on.
+    pub(super) fn trouble(&mut self, trouble: Trouble, for_ms: u64) {
+        let Some(disk) = self.brokers().disk() else { return };
+        let until = self.now + for_ms;
+        self.troubles.all_ms += for_ms;
+        self.troubles.may_lack_room |= trouble != Trouble::Stalled;
+        self.troubles.now.push((trouble, until));
+        let bad = [(0, 1_000), (1_000, 0), (500, 500)][self.dice.below(3) as usize];
+        let is_crowded = self.dice.chance(250);
+        disk.change_weather(|weather| match trouble {
+            Trouble::Full => {
+                weather.room.get_or_insert(0);
+                weather.is_crowded = is_crowded;
+            }
+            Trouble::Failing => (weather.bad_writes, weather.bad_syncs) = bad,
+            Trouble::Stalled => weather.is_stalled = true,
+        });
+    }
+
+    /// Ends what is over by now, or all of it.
+    pub(super) fn end_troubles(&mut self, is_all: bool) {
+        let now = self.now;
+        let ended = self.troubles.now.extract_if(.., |(_, until)| is_all || *until <= now);
+        let ended: Vec<Trouble> = ended.map(|(trouble, _)| trouble).collect();
+        let Some(disk) = self.brokers().disk() else { return };
+        for trouble in ended {
+            if self.troubles.now.iter().any(|(other, _)| *other == trouble) {
+                continue;
+            }
+            disk.change_weather(|weather| match trouble {
+                Trouble::Full => weather.room = None,
+                Trouble::Failing => (weather.bad_writes, weather.bad_syncs) = (0, 0),
+                Trouble::Stalled => weather.is_stalled = false,
+            });
+            if trouble == Trouble::Full && std::mem::take(&mut self.troubles.is_known) {
+                self.note(What::Health { health: Health::Working });
+            }
+        }
+    }
+
+    /// A broker that starts without its reserve looks for room first.
+    pub(super) fn note_full(&mut self) {
+        let Some(disk) = self.brokers().disk() else { return };
+        let (name, bytes) = RESERVE;
+        let is_full = disk.room().is_some_and(|room| room < bytes);
+        self.troubles.is_known = is_full && disk.contents(name).is_none();
+        if self.troubles.is_known {
+            self.note(What::Health { health: Health::Full });
+        }
+    }
+
+    /// What the disk has done to brokers.
+    pub(super) fn mark_troubles(&mut self) {
+        let Some(disk) = self.brokers().disk() else { return };
+        let (failed, stalled) = disk.bad_syncs();
+        if failed > 0 {
+            self.marks.hit(Mark::SyncFailed);
+        }
+        if stalled > 0 {
+            self.marks.hit(Mark::SyncStalled);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! C5, C11: a broker whose disk is full or fails takes nothing that it would have to keep, and
+//! says so; and it refuses nothing else.
+//!
+//! That it does refuse is judged only where it surely knows of the trouble. Its answers at any
+//! other time are `answers.rs`'s.
+
+use super::facts::{Request, Span, Wish};
+use super::limits::QUOTA_EXCEEDED;
+use super::sessions::expiry_s;
+use super::{Case, Wrong};
+use crate::history::PublishAsked;
+use crate::scenario::Qos;
+use crate::survival::Health;
+use crate::verdict::Promise;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    if !case.facts.is_durable() {
+        return;
+    }
+    for (place, connection) in case.facts.connections.iter().enumerate() {
+        check_let_in(case, place, wrong);
+        for request in connection.requests.iter().filter(|_| case.facts.is_v5(place)) {
+            if let (Wish::Publish(publish), Some(span)) = (request.wish, request.span) {
+                check_publish(case, place, request, publish, span, wrong);
+            }
+        }
+    }
+}
+
+/// Whether the session of a connection may be one that is kept whole, as far as its client says.
+pub(super) fn may_be_kept(case: &Case<'_>, place: usize) -> bool {
+    let identity = case.sessions.identities[place];
+    let mut others = case.sessions.identities.iter().enumerate();
+    others.any(|(on, other)| *other == identity && asks_to_last(case, on))
+}
+
+/// Whether a connection asked for a session that outlives it.
+pub(super) fn asks_to_last(case: &Case<'_>, place: usize) -> bool {
+    let connect = case.facts.connections[place].connect;
+    connect.is_some_and(|connect| match case.facts.is_v5(place) {
+        true => connect.expiry_s.is_some_and(|secs| secs > 0),
+        false => !connect.clean_start,
+    })
+}
+
+/// A session that would outlive its connection does not begin.
+fn check_let_in(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    let (Some(answer), Some(entry)) = (connection.answer, connection.entry) else { return };
+    let identity = case.sessions.identities[place];
+    let mut others = case.facts.connections.iter().zip(&case.sessions.identities);
+    let is_first = !others.any(|(other, of)| {
+        *of == identity && other.number != connection.number && other.opened < answer.at
+    });
+    let must_refuse = match case.facts.known_health(Span { to: answer.at, ..entry }) {
+        Some(Health::Failing) => true,
+        Some(Health::Full) => is_first,
+        Some(Health::Working) | None => false,
+    };
+    if must_refuse && answer.reason == 0 && expiry_s(&case.facts, place).0 > 0 {
+        let words = "was let in with a session that cannot be kept".to_owned();
+        let events = [connection.opened, answer.at];
+        wrong.add(Promise::C5, "let-in-in-trouble", connection.client, words, &events);
+    }
+}
+
+/// What is retained cannot be taken, nor can what is to come once from one whose session is kept;
+/// what nobody keeps is.
+fn check_publish(
+    case: &Case<'_>,
+    place: usize,
+    request: &Request<'_>,
+    publish: &PublishAsked,
+    span: Span,
+    wrong: &mut Wrong,
+) {
+    let Some((at, reason)) = request.answer else { return };
+    let health = case.facts.known_health(Span { to: at, ..span });
+    let is_known = matches!(health, Some(Health::Full | Health::Failing));
+    let client = case.facts.connections[place].client;
+    let events = [request.asked, at];
+    let is_from_kept = publish.qos == Qos::ExactlyOnce && expiry_s(&case.facts, place).0 > 0;
+    if is_known && (publish.retain || is_from_kept) && !publish.dup && reason < 0x80 {
+        let words = format!("a message on '{}' was taken that cannot be kept", publish.topic);
+        wrong.add(Promise::C5, "taken-in-trouble", client, words, &events);
+    }
+    let scenario = case.facts.scenario;
+    let is_for_nobody = case.facts.is_exact
+        && publish.qos == Qos::AtLeastOnce
+        && !publish.retain
+        && scenario.broker.total_bytes.is_none()
+        && case
+            .messages
+            .find(publish.message)
+            .is_some_and(|message| !case.has_subscribers(&case.messages.all[message], span).1);
+    if is_for_nobody && reason == QUOTA_EXCEEDED {
+        let words = format!("'{}' was refused, though nobody would keep it", publish.topic);
+        wrong.add(Promise::C11, "refused-though-nothing-to-keep", client, words, &events);
+    }
+}
