@@ -4,6 +4,7 @@
 //! Read it from the top. Who matches is `subscriptions.rs`; what happens to a delivery then is
 //! `session/outbound.rs`.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::clients::{SessionKey, details};
@@ -43,7 +44,7 @@ impl Machine {
         now: Timestamp,
     ) {
         let delivery = publish.delivery;
-        let topic = match self.resolve_topic(slot, &publish) {
+        let topic = match self.resolve_topic(slot, publish.topic, publish.topic_alias) {
             Ok(topic) => topic,
             Err(reason) => return self.violate(slot, reason, now),
         };
@@ -87,25 +88,28 @@ impl Machine {
     }
 
     /// The topic of a PUBLISH, by name or by alias.
-    fn resolve_topic(&mut self, slot: Slot, publish: &Publish) -> Result<TopicName, Reason> {
-        let Some(alias) = publish.topic_alias else {
-            return publish.topic.clone().ok_or(Reason::ProtocolError);
-        };
+    fn resolve_topic(
+        &mut self,
+        slot: Slot,
+        topic: Option<TopicName>,
+        alias: Option<NonZeroU16>,
+    ) -> Result<TopicName, Reason> {
+        let Some(alias) = alias else { return topic.ok_or(Reason::ProtocolError) };
         let Some((_, attachment)) = self.connections.attachment(slot) else {
             return Err(Reason::ProtocolError);
         };
         let aliases = &mut attachment.aliases_in;
-        match &publish.topic {
+        match topic {
             Some(topic) => {
-                let (old, new) = (aliases.bytes_of(alias), alias_bytes(topic));
+                let (old, new) = (aliases.bytes_of(alias), alias_bytes(&topic));
                 let held = self.ledger.held_bytes() - old + new;
                 if new > old && held > self.settings.limits.total_bytes {
                     return Err(Reason::QuotaExceeded); // the client would use it all the same
                 }
-                aliases.set(alias, topic).map_err(|_| Reason::TopicAliasInvalid)?; // [MQTT-3.3.2-9]
+                aliases.set(alias, &topic).map_err(|_| Reason::TopicAliasInvalid)?; // [MQTT-3.3.2-9]
                 self.ledger.release_bytes(old);
                 self.ledger.hold_bytes(aliases.bytes_of(alias));
-                Ok(topic.clone())
+                Ok(topic)
             }
             None => match aliases.get(alias) {
                 Ok(known) => known.cloned().ok_or(Reason::ProtocolError),
@@ -244,26 +248,24 @@ impl Machine {
             return true;
         }
         let (session, limits) = (self.clients.get_mut(key), &self.settings.limits);
-        if session.outbound.fits(&queued, limits).is_err() {
-            session.outbound.drop_expired(&mut self.ledger, &mut session.drops, now);
-        }
+        let (outbound, drops) = (&mut session.outbound, &mut session.drops);
+        let room = outbound.make_room(&queued, limits, &mut self.ledger, drops, now);
         queued.number = session.outbound.number();
         let noted = queued.recorded_as(session.kept.whole()).map(|(session, _)| {
             queued.recorded = self.journal.next();
             let share = queued.share.and_then(|group| self.subscriptions.name_of(group));
             waiting(session, &queued, share, None)
         });
-        let outcome =
-            match session.connection {
-                None if queued.qos == QoS::AtMostOnce => Err(DropReason::Offline),
-                None if plant::is_on(Plant::OfflineLost) => Err(DropReason::Offline),
-                _ => session.outbound.enqueue(queued, limits, &mut self.ledger).map_err(|full| {
-                    match full {
-                        Full::Messages => DropReason::QueueMessages,
-                        Full::Bytes => DropReason::QueueBytes,
-                    }
-                }),
-            };
+        let outcome = match (session.connection, room) {
+            (None, _) if queued.qos == QoS::AtMostOnce => Err(DropReason::Offline),
+            (None, _) if plant::is_on(Plant::OfflineLost) => Err(DropReason::Offline),
+            (_, Err(Full::Messages)) => Err(DropReason::QueueMessages),
+            (_, Err(Full::Bytes)) => Err(DropReason::QueueBytes),
+            (_, Ok(())) => {
+                session.outbound.enqueue(queued, &mut self.ledger);
+                Ok(())
+            }
+        };
         if let (Ok(()), Some(noted)) = (&outcome, noted) {
             self.journal.add_delivery(noted);
         }

@@ -208,13 +208,10 @@ impl Subscriptions {
     /// Removes a session's subscription. Whether there was one. [MQTT-3.10.4-1]
     pub(super) fn remove(&mut self, filter: &Filter, session: SessionKey) -> bool {
         let existed = match filter {
-            Filter::Plain(filter) => {
-                self.tree.get_mut(filter).is_some_and(|found| found.own.remove(session))
-            }
+            Filter::Plain(filter) => self.take_out(filter, |found| found.own.remove(session)),
             Filter::Shared(shared) => self.leave(shared, session),
         };
         self.count -= usize::from(existed);
-        self.prune(filter.topic_filter());
         existed
     }
 
@@ -269,20 +266,28 @@ impl Subscriptions {
     }
 
     fn disband(&mut self, filter: &TopicFilter, id: GroupId) {
-        let Some(subscribers) = self.tree.get_mut(filter) else { return };
-        if let Some(groups) = &mut subscribers.groups {
-            groups.swap_remove(&id);
+        self.take_out(filter, |found| {
+            let Some(groups) = &mut found.groups else { return false };
+            let existed = groups.swap_remove(&id);
             if groups.is_empty() {
-                subscribers.groups = None;
+                found.groups = None;
             }
-        }
+            existed
+        });
     }
 
-    fn prune(&mut self, filter: &TopicFilter) {
-        let is_unused = |found: &Subscribers| found.own.is_empty() && found.groups.is_none();
-        if self.tree.get(filter).is_some_and(is_unused) {
+    /// Takes something out of what a filter leads to; the filter goes with the last of it.
+    fn take_out(
+        &mut self,
+        filter: &TopicFilter,
+        take: impl FnOnce(&mut Subscribers) -> bool,
+    ) -> bool {
+        let Some(found) = self.tree.get_mut(filter) else { return false };
+        let existed = take(found);
+        if found.own.is_empty() && found.groups.is_none() {
             self.tree.remove(filter);
         }
+        existed
     }
 
     /// Collects everything that a topic matches, in place of what `matches` held.

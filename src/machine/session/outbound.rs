@@ -184,25 +184,17 @@ impl Queued {
 }
 
 impl Outbound {
-    /// Queues a message, if there is room.
-    pub(in super::super) fn enqueue(
-        &mut self,
-        queued: Queued,
-        limits: &Limits,
-        ledger: &mut Ledger,
-    ) -> Result<(), Full> {
-        self.fits(&queued, limits)?;
+    /// Queues a message that has found room.
+    pub(in super::super) fn enqueue(&mut self, queued: Queued, ledger: &mut Ledger) {
         start_waiting(&queued, ledger);
         self.queue_bytes += queued.bytes();
         if let Some(at) = queued.expires_at {
             self.next_expiry = self.next_expiry.min(at);
         }
         if plant::is_on(Plant::QueueBackwards) {
-            self.queue.push_front(Item::Message(queued));
-            return Ok(());
+            return self.queue.push_front(Item::Message(queued));
         }
         self.queue.push_back(Item::Message(queued));
-        Ok(())
     }
 
     /// Queues what waited before a restart: it had its room then.
@@ -238,6 +230,21 @@ impl Outbound {
         self.queue.len()
     }
 
+    /// Whether this message finds room, if need be in place of what has expired.
+    pub(in super::super) fn make_room(
+        &mut self,
+        queued: &Queued,
+        limits: &Limits,
+        ledger: &mut Ledger,
+        drops: &mut Drops,
+        now: Timestamp,
+    ) -> Result<(), Full> {
+        self.fits(queued, limits).or_else(|_| {
+            self.drop_expired(ledger, drops, now);
+            self.fits(queued, limits)
+        })
+    }
+
     /// Whether this message finds room.
     pub(in super::super) fn fits(&self, queued: &Queued, limits: &Limits) -> Result<(), Full> {
         if self.messages() >= limits.queue_messages && !plant::is_on(Plant::QueueUnbounded) {
@@ -257,12 +264,7 @@ impl Outbound {
     /// Drops queued messages that have expired, so that they keep no room. The longer the queue,
     /// the more seldom: a full one in which something expires all the time would otherwise be
     /// looked through for each message that is published.
-    pub(in super::super) fn drop_expired(
-        &mut self,
-        ledger: &mut Ledger,
-        drops: &mut Drops,
-        now: Timestamp,
-    ) {
+    fn drop_expired(&mut self, ledger: &mut Ledger, drops: &mut Drops, now: Timestamp) {
         if self.next_expiry > now || self.next_sweep > now {
             return;
         }

@@ -6,7 +6,8 @@ use bytes::BytesMut;
 
 use crate::mqtt::types::Version;
 use crate::mqtt::wire::error::Fault;
-use crate::mqtt::wire::{read, write};
+use crate::mqtt::wire::read;
+use crate::mqtt::wire::write::Sink;
 use crate::plant::{self, Plant};
 
 /// The most bytes that a packet has after its fixed header.
@@ -170,7 +171,6 @@ pub(super) fn extent(
 
 /// Writes the fixed header.
 pub(super) fn write_header(first: u8, remaining: usize, out: &mut BytesMut) {
-    let (length, length_bytes) = write::varint(remaining);
-    let header = [first, length[0], length[1], length[2], length[3]];
-    out.extend_from_slice(&header[..1 + length_bytes]);
+    out.u8(first);
+    out.varint(remaining);
 }

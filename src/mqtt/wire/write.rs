@@ -58,6 +58,9 @@ pub(super) trait Sink {
 
     /// A variable byte integer.
     fn varint(&mut self, number: usize) {
+        if number < 0x80 {
+            return self.u8(number as u8); // nearly always, and the sooner
+        }
         let (bytes, count) = varint(number);
         self.put(&bytes[..count]);
     }
