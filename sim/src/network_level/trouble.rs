@@ -41,8 +41,8 @@ impl Stage<'_> {
         self.troubles.all_ms += for_ms;
         self.troubles.may_lack_room |= trouble != Trouble::Stalled;
         self.troubles.now.push((trouble, until));
-        let is_crowded = self.dice.chance(250);
         let bad = [(0, 1_000), (1_000, 0), (500, 500)][self.dice.below(3) as usize];
+        let is_crowded = self.dice.chance(250);
         disk.change_weather(|weather| match trouble {
             Trouble::Full => {
                 weather.room.get_or_insert(0);
