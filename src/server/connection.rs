@@ -138,15 +138,17 @@ pub(crate) async fn drive<N: Network>(
 ) {
     let _watch = Watch::new(worker.shared());
     let (id, listener) = (connection.borrow().id, connection.borrow().listener);
-    let opened = machine::Input::Opened { connection: id, listener: Some(listener) };
-    worker.exchange(None, |machine, now| machine.handle(opened, now));
+    worker.exchange(None, |machine, now| {
+        machine.handle(machine::Input::Opened { connection: id, listener: Some(listener) }, now);
+    });
 
     // Turns are bounded here; tokio's own bound would end a write to another connection.
     unconstrained(poll_fn(|context| turn(&worker, &connection, context))).await;
 
-    let closed = machine::Input::Closed { connection: id };
     if !plant::is_on(Plant::EndNotTold) {
-        worker.exchange(None, |machine, now| machine.handle(closed, now));
+        worker.exchange(None, |machine, now| {
+            machine.handle(machine::Input::Closed { connection: id }, now);
+        });
     }
     connection.borrow().log_end();
     if connection.borrow().may_linger() {

@@ -130,7 +130,12 @@ impl<'a> Messages<'a> {
                 facts.may(place, access::Wish::Publish, &publish.topic, span)
             });
             let span = request.span.filter(|_| !is_denied && verdict != Some(false));
-            let is_known = is_known && verdict == Some(true);
+            let is_kept = publish.retain && publish.message != 0;
+            let bytes = Some(publish.packet_bytes);
+            // Refused, and the refusal lost.
+            let may_be_refused = request.answer.is_none()
+                && refusal(facts, &publish.topic, is_kept, bytes) != Refusal::Never;
+            let is_known = is_known && verdict == Some(true) && !may_be_refused;
             let span = span.map(|span| Span { is_sure: span.is_sure && is_known, ..span });
             let session = sessions.of[place].map(|session| {
                 let doubts = sessions.all[session].doubts.iter();

@@ -4,6 +4,7 @@
 //! Messages that came through a group, or because they were retained, have no order.
 
 use super::deliveries::Delivery;
+use super::messages::Message;
 use super::{Case, Wrong, topic};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
@@ -47,12 +48,22 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         };
         if message.asked_last < known.1 {
             let earlier = &case.deliveries.all[known.2];
-            report(case, delivery, earlier, wrong);
+            if !may_have_been_too_large(case, message, earlier) {
+                report(case, delivery, earlier, wrong);
+            }
         } else if message.asked > known.1 {
             (known.1, known.2) = (message.asked, place);
         }
     }
     check_resent(case, wrong);
+}
+
+/// Whether the message may have been dropped on the connection on which a later one came, and that
+/// forgotten by a crash.
+fn may_have_been_too_large(case: &Case<'_>, message: &Message<'_>, later: &Delivery<'_>) -> bool {
+    let connect = case.facts.connections[later.connection].connect;
+    let max = connect.and_then(|connect| connect.packet_bytes_max);
+    case.facts.is_durable() && max.is_some_and(|max| message.packet_bytes_max() > max as usize)
 }
 
 fn report(case: &Case<'_>, late: &Delivery<'_>, early: &Delivery<'_>, wrong: &mut Wrong) {

@@ -54,7 +54,7 @@ fn weather(dice: &mut Dice) -> DiskWeather {
             0 => None,
             _ => Some(maybe(1_000, 60_000) + 30_000),
         },
-        dies_after: None,
+        ..DiskWeather::default()
     }
 }
 
