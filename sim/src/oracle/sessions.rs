@@ -178,11 +178,8 @@ impl Sessions {
                 let known = &mut self.all[session].may_be_over;
                 *known = (*known).min(first);
             }
-            if let Some(last) = last.filter(|_| current == Some(session)) {
-                let from = over_from(facts, last);
-                let gap = (from <= entry.to).then_some(Span { from, ..entry });
-                self.all[session].gaps.extend(gap);
-            }
+            let last = last.filter(|_| current == Some(session));
+            self.all[session].gaps.extend(last.and_then(|last| gap(facts, last, entry)));
             self.all[session].doubts.append(&mut doubts);
             self.all[session].connections.push(on);
             self.all[session].has_guessed |= connection.has_guessed();
@@ -268,6 +265,12 @@ fn first_over(facts: &Facts<'_>, attempts: &[usize], last: Option<usize>) -> Ord
 /// From when the session of a connection may have been over.
 fn over_from(facts: &Facts<'_>, on: usize) -> Ordinal {
     after(facts, facts.connections[on].end.from, expiry_s(facts, on).0)
+}
+
+/// When a session may have been over that goes on with this CONNECT.
+fn gap(facts: &Facts<'_>, last: usize, entry: Span) -> Option<Span> {
+    let from = over_from(facts, last);
+    (from <= entry.to).then_some(Span { from, ..entry })
 }
 
 /// The first event so many seconds after the earliest end of a connection.

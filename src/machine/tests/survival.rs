@@ -171,6 +171,44 @@ fn on_a_full_disk_who_comes_back_takes_what_waits_and_nobody_new_is_kept() {
 }
 
 #[test]
+fn on_a_full_disk_a_session_that_lives_on_does_not_begin_in_the_place_of_another() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    broker.handle(Input::Store(StoreHealth::Low));
+    let refused = "CONNACK ServerUnavailable; close for ServerUnavailable";
+    let clean = broker.try_connect(stays("c").clean());
+    assert_eq!(broker.see(clean), refused);
+    // It would end with the takeover, and another begin.
+    let fleeting = broker.try_connect(v5("c"));
+    sync(&mut broker);
+    broker.see(fleeting);
+    let again = broker.try_connect(stays("c"));
+    assert_eq!(broker.see(again), refused);
+    assert_eq!(broker.see(client), "DISCONNECT SessionTakenOver; close for SessionTakenOver");
+}
+
+#[test]
+fn who_begins_a_session_waits_for_the_end_of_the_own_one_only() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    let other = join(&mut broker, stays("o"));
+    broker.send(client, leave_with_expiry(0));
+    broker.send(other, leave_with_expiry(0));
+    let stranger = broker.try_connect(v5("s"));
+    assert_eq!(broker.see(stranger), "CONNACK");
+    let same = broker.try_connect(v5("c"));
+    assert_eq!(broker.see(same), "");
+    // Whose older session would be back after a crash is not let in, if that cannot be kept.
+    broker.handle(Input::Store(StoreHealth::Failing));
+    let refused = broker.try_connect(v5("o"));
+    let text = broker.see(refused);
+    assert_eq!(text, "CONNACK ServerUnavailable; close for ServerUnavailable");
+    broker.handle(Input::Store(StoreHealth::Working));
+    sync(&mut broker);
+    assert_eq!(broker.see(same), "CONNACK");
+}
+
+#[test]
 fn sys_says_how_the_log_does() {
     let mut broker = Broker::new(durable(Settings { sys_interval: Some(1), ..settings() }));
     let watcher = broker.connect(v5("w"));
