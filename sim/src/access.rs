@@ -142,7 +142,7 @@ struct Draw<'t> {
 
 impl Draw<'_> {
     fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.dice.below(choices.len() as u64)).expect("few")].clone()
+        self.dice.one_of(choices)
     }
 
     /// Few, so that rules meet them; one that looks like a wildcard, and one like a topic.

@@ -34,6 +34,11 @@ impl Dice {
         low + self.below((high - low).saturating_add(1))
     }
 
+    /// One of these, of which there is one at least.
+    pub fn one_of<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len() as u64) as usize].clone()
+    }
+
     /// A seed for somebody else's generator.
     pub fn seed(&mut self) -> [u8; 32] {
         let mut seed = [0; 32];

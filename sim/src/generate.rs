@@ -134,7 +134,7 @@ impl<'p> Generator<'p> {
     }
 
     fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.index(choices.len())]
+        self.dice.one_of(choices)
     }
 
     fn index(&mut self, end: usize) -> usize {

@@ -223,7 +223,7 @@ impl Draw {
     }
 
     fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.number(0, choices.len() as u64 - 1)]
+        self.0.one_of(choices)
     }
 
     /// That rate in two of five plans, a tenth of it in one, and nothing in the rest.

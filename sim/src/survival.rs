@@ -19,6 +19,15 @@ use crate::transport::Transport;
 /// The numbers of bystanders' messages begin here, so that they are known by sight.
 const BYSTANDERS_FROM: MessageNumber = 900_000;
 
+/// Milliseconds until a broker has found out that there is room again: it looks every 10 s.
+pub(crate) const ROOM_MS: u64 = 12_000;
+/// Milliseconds between two attempts of a broker to write on a disk that fails, at most.
+pub(crate) const RETRY_MAX_MS: u64 = 30_000;
+/// Milliseconds of the first attempt, and to write what waits.
+pub(crate) const FIRST_RETRY_MS: u64 = 2_500;
+/// Milliseconds until it has found out at the machine level that its disk works again, at most.
+pub(crate) const EXACT_RETRY_MS: u64 = 1_000;
+
 /// What the broker keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Store {
@@ -96,8 +105,14 @@ pub(crate) fn drawn(seed: u64) -> Option<Store> {
     let mut dice = Dice::new(seed, "store", 0);
     let is_kept = dice.chance(400);
     let durability = if dice.chance(800) { Durability::Sync } else { Durability::Async };
-    let sync_ms_max = [0, 5, 20, 40, 40][usize::try_from(dice.below(5)).unwrap_or(0)];
+    let sync_ms_max = dice.one_of(&[0, 5, 20, 40, 40]);
     is_kept.then_some(Store { durability, sync_ms_max })
+}
+
+/// When somebody does something.
+fn some_deed_ms(ops: &[Op], dice: &mut Dice) -> u64 {
+    let place = dice.below(ops.len() as u64) as usize;
+    ops.get(place).map_or(0, |op| op.at_ms)
 }
 
 /// What goes wrong with a broker that has a store, beside all else: it dies, and its log is
@@ -106,17 +121,16 @@ pub(crate) fn drawn(seed: u64) -> Option<Store> {
 /// Mostly soon after somebody has done something: later all of it is on the disk.
 pub(crate) fn faults(seed: u64, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "store faults", 0);
-    let many = [0, 1, 2, 3, 6][usize::try_from(dice.below(5)).unwrap_or(0)];
+    let many = dice.one_of(&[0, 1, 2, 3, 6]);
     let mut faults: Vec<Fault> = Vec::new();
     for _ in 0..many {
-        let op = ops.get(usize::try_from(dice.below(ops.len() as u64)).unwrap_or(0));
-        let soon_ms = op.map_or(0, |op| op.at_ms) + dice.below(60);
+        let soon_ms = some_deed_ms(ops, &mut dice) + dice.below(60);
         let some_time_ms = dice.below(safety_ms);
         let at_ms = if dice.chance(700) { soon_ms.min(safety_ms - 1) } else { some_time_ms };
         let long = dice.between(100, 8_000);
-        let down_ms = [0, 10, 300, 1_000, long][usize::try_from(dice.below(5)).unwrap_or(0)];
+        let down_ms = dice.one_of(&[0, 10, 300, 1_000, long]);
         let some = u16::try_from(dice.below(1_001)).unwrap_or(0);
-        let kept = [0, some, 1_000, some][usize::try_from(dice.below(4)).unwrap_or(0)];
+        let kept = dice.one_of(&[0, some, 1_000, some]);
         faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
         if dice.chance(400) {
             let at_ms = at_ms.saturating_sub(dice.below(300));
@@ -195,19 +209,19 @@ pub(crate) fn let_reuse_ids(seed: u64, clients: &mut [Client], ops: &[Op]) {
 pub(crate) fn troubles(seed: u64, broker: &Broker, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     let Some(store) = broker.store else { return Vec::new() };
     let mut dice = Dice::new(seed, "disk troubles", 0);
-    let many = [0, 0, 1, 2, 4][usize::try_from(dice.below(5)).unwrap_or(0)];
+    let many = dice.one_of(&[0, 0, 1, 2, 4]);
     let mut faults = Vec::new();
     for _ in 0..many {
         let all = [Trouble::Full, Trouble::Failing, Trouble::Stalled];
         let trouble = match store.durability {
             Durability::Async => Trouble::Full,
-            Durability::Sync => all[usize::try_from(dice.below(3)).unwrap_or(0)],
+            Durability::Sync => dice.one_of(&all),
         };
         let long = dice.between(100, 15_000);
         let some = dice.between(100, 2_000);
-        let for_ms = [20, some, some, long][usize::try_from(dice.below(4)).unwrap_or(0)];
-        let op = ops.get(usize::try_from(dice.below(ops.len() as u64)).unwrap_or(0));
-        let at_ms = op.map_or(0, |op| op.at_ms).saturating_sub(dice.below(30)).min(safety_ms - 1);
+        let for_ms = dice.one_of(&[20, some, some, long]);
+        let deed_ms = some_deed_ms(ops, &mut dice);
+        let at_ms = deed_ms.saturating_sub(dice.below(30)).min(safety_ms - 1);
         faults.push(Fault { at_ms, kind: FaultKind::Disk { trouble, for_ms } });
         // Half of them are met by a broker that dies in the midst of it, or is told to stop.
         let (down_ms, kept) = (dice.below(600), u16::try_from(dice.below(1_001)).unwrap_or(0));

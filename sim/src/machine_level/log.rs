@@ -11,10 +11,7 @@ use stormpetrel::machine::{Input, Machine, Restorer, Seed, Settings, StoreHealth
 use super::stage::{Due, Stage};
 use crate::history::What;
 use crate::marks::Mark;
-use crate::survival::{Durability, Store, Trouble};
-
-/// Milliseconds until whoever writes to a disk has found out that it works again, at most.
-const RETRY_MS: u64 = 1_000;
+use crate::survival::{Durability, EXACT_RETRY_MS, Store, Trouble};
 
 /// What the disk has, and what is on its way to it.
 #[derive(Debug)]
@@ -152,7 +149,7 @@ impl Stage<'_> {
     }
 
     fn retry_at(&mut self, until: u64, life: u64) {
-        let at = until + self.dice.below(RETRY_MS + 1);
+        let at = until + self.dice.below(EXACT_RETRY_MS + 1);
         self.queue_at(at, Due::Retry(life));
     }
 
@@ -183,7 +180,7 @@ impl Stage<'_> {
         if trouble == Trouble::Full {
             let until = log.full_until;
             self.tell_health();
-            let at = until + self.dice.below(RETRY_MS + 1);
+            let at = until + self.dice.below(EXACT_RETRY_MS + 1);
             self.queue_at(at, Due::Room);
         }
     }

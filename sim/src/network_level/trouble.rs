@@ -3,14 +3,10 @@
 use super::stage::Stage;
 use crate::history::What;
 use crate::marks::Mark;
-use crate::survival::{Health, Trouble};
+use crate::survival::{FIRST_RETRY_MS, Health, RETRY_MAX_MS, ROOM_MS, Trouble};
 
 /// The name and the size of what the store keeps free for a full disk.
 const RESERVE: (&str, u64) = ("reserve", 1 << 20);
-/// Milliseconds until a broker has found out that its disk works again: `oracle/facts/troubles.rs`.
-const ROOM_MS: u64 = 12_000;
-const RETRY_MAX_MS: u64 = 30_000;
-const FIRST_RETRY_MS: u64 = 2_500;
 
 /// What is wrong with the disk.
 #[derive(Debug, Default)]
@@ -41,7 +37,7 @@ impl Stage<'_> {
         self.troubles.all_ms += for_ms;
         self.troubles.may_lack_room |= trouble != Trouble::Stalled;
         self.troubles.now.push((trouble, until));
-        let bad = [(0, 1_000), (1_000, 0), (500, 500)][self.dice.below(3) as usize];
+        let bad = self.dice.one_of(&[(0, 1_000), (1_000, 0), (500, 500)]);
         let is_crowded = self.dice.chance(250);
         disk.change_weather(|weather| match trouble {
             Trouble::Full => {

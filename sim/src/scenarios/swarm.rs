@@ -23,7 +23,7 @@ pub(super) fn swarm(seed: u64) -> Scenario {
     }
     cast.after(200);
     for _ in 0..300 {
-        let client = clients[dice.below(12) as usize];
+        let client = dice.one_of(&clients);
         let action = drawn(&mut cast, &mut dice);
         cast.act(client, action).after(dice.below(60));
     }
@@ -41,14 +41,14 @@ pub(super) fn swarm(seed: u64) -> Scenario {
 }
 
 fn drawn(cast: &mut Cast, dice: &mut Dice) -> Action {
-    let qos = Qos::ALL[dice.below(3) as usize];
+    let qos = dice.one_of(&Qos::ALL);
     match dice.below(100) {
         0..50 => {
-            let mut publish = cast.message(TOPICS[dice.below(5) as usize], qos);
+            let mut publish = cast.message(dice.one_of(&TOPICS), qos);
             publish.retain = dice.chance(150);
             Action::Publish(publish)
         }
-        50..65 => super::cast::subscribe(FILTERS[dice.below(7) as usize], qos),
+        50..65 => super::cast::subscribe(dice.one_of(&FILTERS), qos),
         65..85 => {
             let will = if dice.chance(200) { cast.will("a/b", qos, 0) } else { None };
             let clean_start = dice.chance(150);

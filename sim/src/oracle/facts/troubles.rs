@@ -5,16 +5,7 @@
 use super::{Facts, NEVER, Ordinal, Span};
 use crate::history::{Event, What};
 use crate::scenario::FaultKind;
-use crate::survival::{Health, Trouble};
-
-/// Milliseconds until a broker has found out that there is room again: it looks every 10 s.
-const ROOM_MS: u64 = 12_000;
-/// Milliseconds between two attempts of a broker, at most: at first far fewer.
-const RETRY_MAX_MS: u64 = 30_000;
-/// Milliseconds of the first attempt, and to write what waits.
-const FIRST_RETRY_MS: u64 = 2_500;
-/// The same where all of it is known.
-const EXACT_RETRY_MS: u64 = 1_000;
+use crate::survival::{EXACT_RETRY_MS, FIRST_RETRY_MS, Health, RETRY_MAX_MS, ROOM_MS, Trouble};
 
 /// A trouble, and the time after it until the broker knows that it is over.
 #[derive(Clone, Copy, Debug)]

@@ -3,19 +3,14 @@ use super::judge;
 use super::tale::{A, B, FOR_EVER, Q0, Q1, Q2, Tale};
 use crate::history::{Ack, AckKind, Asked, ClosedBy, Saw, What};
 use crate::scenario::FaultKind;
-use crate::survival::{Durability, Health, Store, Trouble};
+use crate::survival::{Health, Trouble};
 
 fn fine(tell: impl Fn(Tale) -> Tale) {
-    judge(&[], &[true], |tale| tell(with_store(tale)));
+    judge(&[], &[true], |tale| tell(tale.with_store()));
 }
 
 fn planted(class: &str, tell: impl Fn(Tale) -> Tale) {
-    judge(&[class], &[true], |tale| tell(with_store(tale)));
-}
-
-fn with_store(tale: Tale) -> Tale {
-    let store = Store { durability: Durability::Sync, sync_ms_max: 40 };
-    tale.exactly().given(|scenario| scenario.broker.store = Some(store))
+    judge(&[class], &[true], |tale| tell(tale.with_store()));
 }
 
 /// The broker knows at once.

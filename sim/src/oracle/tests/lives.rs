@@ -3,19 +3,13 @@
 use super::judge;
 use super::tale::{A, B, Q1, Q2, Tale, ack, will};
 use crate::history::{AckKind, What};
-use crate::survival::{Durability, Store};
 
 fn kept(tell: impl Fn(Tale) -> Tale) {
-    judge(&[], &[true], |tale| tell(with_store(tale)));
+    judge(&[], &[true], |tale| tell(tale.with_store()));
 }
 
 fn planted(class: &str, tell: impl Fn(Tale) -> Tale) {
-    judge(&[class], &[true], |tale| tell(with_store(tale)));
-}
-
-fn with_store(tale: Tale) -> Tale {
-    let store = Store { durability: Durability::Sync, sync_ms_max: 40 };
-    tale.exactly().given(|scenario| scenario.broker.store = Some(store))
+    judge(&[class], &[true], |tale| tell(tale.with_store()));
 }
 
 /// Whoever is connected loses that, and the broker is back after a while.

@@ -12,6 +12,7 @@ use crate::history::{
 };
 use crate::scenario::{Client, ClientIndex, Connect, Manners, ProtocolVersion, Qos, Scenario};
 use crate::scenario::{MessageNumber, Publish, Subscription, Will};
+use crate::survival::{Durability, Store};
 use crate::verdict::Violation;
 
 pub(super) const A: ClientIndex = 0;
@@ -77,6 +78,12 @@ impl Tale {
             self.history = self.history.exact();
         }
         self
+    }
+
+    /// Of a broker that keeps what it acknowledges, told exactly.
+    pub(super) fn with_store(self) -> Tale {
+        let store = Store { durability: Durability::Sync, sync_ms_max: 40 };
+        self.exactly().given(|scenario| scenario.broker.store = Some(store))
     }
 
     /// What the oracle says, each as its promise and its rule, once.
