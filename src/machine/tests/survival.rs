@@ -402,6 +402,44 @@ fn what_is_retained_after_a_restart_is_news_to_older_subscriptions() {
 }
 
 #[test]
+fn a_retained_message_that_has_its_packet_id_is_sent_though_the_next_finds_no_room() {
+    let mut broker = Broker::new(durable(settings()));
+    let publisher = join(&mut broker, v5("p"));
+    for name in ["a", "b", "c"] {
+        broker.send(publisher, retained(qos1(1, name, "1")));
+    }
+    let client = join(&mut broker, stays("c").receive_maximum(1));
+    broker.send(client, subscribe("+", Q1));
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "SUBACK 9 GrantedQoS1");
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "a=1 q1#1 retain");
+    assert_eq!(broker.ask(client, puback(1)), "");
+    broker.machine.poll_woken(&mut Vec::new());
+    sync(&mut broker);
+    let mut woken = Vec::new();
+    broker.machine.poll_woken(&mut woken);
+    assert_eq!(woken, [client]);
+    assert_eq!(broker.see(client), "b=1 q1#2 retain");
+}
+
+#[test]
+fn what_is_retained_comes_after_a_restart_as_it_was_asked_for() {
+    let mut broker = Broker::new(durable(settings()));
+    let mut log = Log::default();
+    let publisher = join_into(&mut broker, &mut log, v5("p"));
+    broker.send(publisher, retained(qos2(1, "a", "1")));
+    let client = join_into(&mut broker, &mut log, stays("c"));
+    broker.send(client, subscribe_with("a", options(Q1), Some(5)));
+    broker.send(client, subscribe_with("a", live_only(Q2), None));
+    sync_into(&mut broker, &mut log);
+    broker.machine = log.restore(Lsn(0), durable(settings()), broker.now);
+    let client = join(&mut broker, stays("c"));
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "a=1 q1#1 retain id:5");
+}
+
+#[test]
 fn a_new_session_waits_until_the_end_of_the_one_before_it_is_durable() {
     let mut broker = Broker::new(durable(settings()));
     join(&mut broker, stays("c"));
