@@ -8,12 +8,13 @@
 use std::sync::Arc;
 
 use super::clients::SessionKey;
+use super::groups::GroupId;
 use super::ledger::{DropReason, Ledger};
 use super::record::Record;
 use super::session::{Queued, Session};
 use super::{Machine, Timestamp, effort};
 use crate::access::{Action, Authorise, Identity, Question};
-use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
+use crate::mqtt::topic::{Filter, TopicFilter};
 use crate::plant::{self, Plant};
 
 /// Something that a client was not allowed to do, for the operator.
@@ -168,7 +169,7 @@ impl Machine {
         };
         let is_forbidden = |queued: &Queued| {
             let topic = &queued.message.topic;
-            judged.has_lost(topic) || !policy.would_permit(&asking, Action::Receive, topic)
+            judged.has_lost(queued) || !policy.would_permit(&asking, Action::Receive, topic)
         };
         let withdrawn = session.outbound.withdraw(is_forbidden, &mut self.ledger);
         let kept = session.kept.whole();
@@ -204,9 +205,13 @@ impl Machine {
             if let (true, Filter::Plain(filter)) = (is_suspended, &filter) {
                 session.outbound.forget_retained(filter);
             }
-            match is_suspended {
-                true => judged.suspended.push(topic_filter.clone()),
-                false => judged.standing.push(topic_filter.clone()),
+            match (&filter, is_suspended) {
+                (Filter::Plain(filter), true) => judged.suspended.push(filter.clone()),
+                (Filter::Plain(filter), false) => judged.standing.push(filter.clone()),
+                (Filter::Shared(filter), true) => {
+                    judged.groups.extend(self.subscriptions.group_of(filter));
+                }
+                (Filter::Shared(_), false) => {}
             }
         }
         judged
@@ -218,12 +223,20 @@ impl Machine {
 struct Judged {
     suspended: Vec<TopicFilter>,
     standing: Vec<TopicFilter>,
+    /// Those in which it is suspended.
+    groups: Vec<GroupId>,
 }
 
 impl Judged {
     /// Whether the session was subscribed to this and may not be any more.
-    fn has_lost(&self, topic: &TopicName) -> bool {
-        self.suspended.iter().any(|filter| filter.matches(topic))
-            && !self.standing.iter().any(|filter| filter.matches(topic))
+    fn has_lost(&self, queued: &Queued) -> bool {
+        let topic = &queued.message.topic;
+        match queued.share {
+            Some(group) => self.groups.contains(&group),
+            None => {
+                self.suspended.iter().any(|filter| filter.matches(topic))
+                    && !self.standing.iter().any(|filter| filter.matches(topic))
+            }
+        }
     }
 }

@@ -274,7 +274,7 @@ impl Account<'_, '_> {
             |wish, topic: &str| self.case.facts.goes_on_to_be_allowed(on, wish, topic, during.from);
         let matching = || self.case.subscriptions.matching(self.session, topic);
         let may_be_suspended =
-            || matching().any(|(filter, _)| !goes_on(Wish::Subscribe, filter.text));
+            || matching().any(|(f, _)| !f.is_shared && !goes_on(Wish::Subscribe, f.text));
         let mut least: Option<(Qos, Ordinal)> = None;
         for (filter, changes) in matching().filter(|(filter, _)| !filter.is_shared) {
             if !is_sure(changes, during) || !goes_on(Wish::Subscribe, filter.text) {
