@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 use crate::plant::{self, Plant};
 
@@ -16,6 +17,7 @@ use super::super::closed::Closed;
 use super::super::network::Network;
 use super::super::transport::Transport;
 use super::super::worker::Worker;
+use super::timing::CLOSE_TIMEOUT;
 use super::{Connection, ROUNDS_PER_TURN};
 
 /// Time for the peer to close too, so that it reads our last bytes and not a reset.
@@ -27,13 +29,15 @@ pub(super) async fn linger<N: Network>(
     worker: &Worker<N>,
     connection: &RefCell<Connection<Transport<N::Stream>>>,
 ) {
-    let ended = async {
-        poll_fn(|context| connection.borrow_mut().poll_shutdown(context)).await;
-        let buffer = || worker.read_buffer();
-        poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context)).await;
-    };
+    // What TLS and WebSocket have taken, the peer may still have to take.
+    let shut_down = poll_fn(|context| connection.borrow_mut().poll_shutdown(context));
+    if timeout(CLOSE_TIMEOUT, shut_down).await.is_err() {
+        return;
+    }
+    let buffer = || worker.read_buffer();
+    let ended = poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context));
     // Late or not, there is nothing more to do.
-    let _ = tokio::time::timeout(LINGER_TIMEOUT, ended).await;
+    let _ = timeout(LINGER_TIMEOUT, ended).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {

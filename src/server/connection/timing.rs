@@ -18,7 +18,7 @@ use crate::plant::{self, Plant};
 /// Time after which a peer that takes nothing is given up.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the last bytes, once it is decided to close.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Timer {
