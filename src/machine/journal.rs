@@ -53,6 +53,9 @@ pub(super) struct Journal {
     /// client.
     ended: VecDeque<(Lsn, Arc<str>)>,
     last_ended: BTreeMap<Arc<str>, Ended>,
+    /// The last record that took a retained message away: whoever finds none there waits for it,
+    /// so that it does not come back.
+    pub(super) cleared: Lsn,
     /// Everything up to here is durable.
     durable: Lsn,
     /// What was recorded before this is to be written anew: a message that only such a record
@@ -81,6 +84,7 @@ impl Journal {
             last,
             ended: VecDeque::new(),
             last_ended: BTreeMap::new(),
+            cleared: Lsn(0),
             durable: last,
             cut: Lsn(0),
             droppable: None,

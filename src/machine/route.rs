@@ -158,6 +158,13 @@ impl Machine {
             let is_recorded = has_changed && self.journal.is_on && origin.session.is_some();
             let is_recorded = is_recorded && !plant::is_on(Plant::RetainedNotRecorded);
             taken.retained = is_recorded.then(|| self.retained.newest());
+            if is_recorded && message.payload.is_empty() {
+                self.journal.cleared = self.journal.next();
+            }
+            if !has_changed && let Some(key) = origin.session {
+                let session = self.clients.get_mut(key);
+                session.recorded = session.recorded.max(self.journal.cleared);
+            }
         }
         if message.payload.is_empty() && message.retain && plant::is_on(Plant::EmptyNotForwarded) {
             return Ok(0);

@@ -451,3 +451,19 @@ fn a_new_session_waits_until_the_end_of_the_one_before_it_is_durable() {
     sync(&mut broker);
     assert_eq!(broker.see(second), "CONNACK");
 }
+
+#[test]
+fn who_removes_a_retained_message_that_another_just_removed_waits_for_that() {
+    let mut broker = Broker::new(durable(settings()));
+    let first = join(&mut broker, v5("c"));
+    let second = join(&mut broker, v5("d"));
+    broker.send(first, retained(qos0("a", "1")));
+    sync(&mut broker);
+    broker.send(first, retained(qos0("a", "")));
+    broker.send(second, retained(qos1(1, "a", "")));
+    assert_eq!(broker.see(second), "");
+    sync(&mut broker);
+    assert_eq!(broker.see(second), "PUBACK 1 NoMatchingSubscribers");
+    broker.send(second, retained(qos1(2, "a", "")));
+    assert_eq!(broker.see(second), "PUBACK 2 NoMatchingSubscribers");
+}
