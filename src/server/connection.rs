@@ -138,7 +138,7 @@ pub(crate) async fn drive<N: Network>(
 ) {
     let _watch = Watch::new(worker.shared());
     let (id, listener) = (connection.borrow().id, connection.borrow().listener);
-    worker.exchange(None, |machine, now| {
+    worker.exchange(|machine, now| {
         machine.handle(machine::Input::Opened { connection: id, listener: Some(listener) }, now);
     });
 
@@ -146,7 +146,7 @@ pub(crate) async fn drive<N: Network>(
     unconstrained(poll_fn(|context| turn(&worker, &connection, context))).await;
 
     if !plant::is_on(Plant::EndNotTold) {
-        worker.exchange(None, |machine, now| {
+        worker.exchange(|machine, now| {
             machine.handle(machine::Input::Closed { connection: id }, now);
         });
     }
@@ -180,13 +180,16 @@ fn turn<N: Network>(
             Poll::Ready(Event::Judged(held, judgement)) => {
                 enter(worker, connection, id, (held, judgement));
             }
-            Poll::Ready(Event::Writable) => worker.exchange(Some(id), |_, _| {}),
+            Poll::Ready(Event::Writable) => {
+                worker.gather(id);
+                return Poll::Pending; // the flush wakes it
+            }
             Poll::Ready(Event::ConnectTimedOut) => {
                 let input = machine::Input::ConnectTimedOut { connection: id };
                 if plant::is_on(Plant::ConnectTimeoutLost) {
                     continue;
                 }
-                worker.exchange(None, |machine, now| machine.handle(input, now));
+                worker.exchange(|machine, now| machine.handle(input, now));
             }
             Poll::Ready(Event::Over) => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
@@ -262,9 +265,11 @@ fn hand_in<N: Network>(
     if plant::is_on(Plant::LostBeforeMalformed) && matches!(decoded, Decoded::Undecodable(_)) {
         packets.clear();
     }
-    let more = connection.borrow().has_more.then_some(id);
+    if connection.borrow().has_more {
+        worker.gather(id);
+    }
     let mut is_owed_much = false;
-    worker.exchange(more, |machine, now| {
+    worker.exchange(|machine, now| {
         if !packets.is_empty() {
             machine.handle(machine::Input::Received { connection: id, packets }, now);
             is_owed_much = machine.owes_much(id);

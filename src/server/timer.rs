@@ -30,7 +30,7 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>) {
                     measured = Some(Instant::now());
                     measure(&worker);
                 }
-                worker.exchange(None, |machine, now| machine.handle(Input::Deadline, now));
+                worker.exchange(|machine, now| machine.handle(Input::Deadline, now));
                 // More may be due at once: others have their turn first.
                 worker.shared().let_others_visit();
                 tokio::task::yield_now().await;

@@ -1,8 +1,9 @@
 //! A worker: one thread's connections, and what they share.
 //!
-//! [`run`] is its life; [`Worker::exchange`] is the heart of the shell: visit the machine once,
-//! pull what the woken connections of this worker have to send, and write it at once. Everything
-//! here stays on one thread. The threads themselves are in `threads.rs`; one connection's own
+//! [`run`] is its life. The heart of the shell are [`Worker::exchange`], a visit to the machine
+//! that gathers the connections it woke, and [`Worker::flush`], which pulls what those of this
+//! worker have to send and writes it. In between, others that are ready have their turn, so that
+//! what many publishers have for one subscriber is one write. Everything here stays on one thread. The threads themselves are in `threads.rs`; one connection's own
 //! doings, in `connection.rs`.
 
 use std::cell::{RefCell, RefMut};
@@ -34,8 +35,11 @@ const READ_BYTES: usize = 64 * 1024;
 /// Connections served in one visit to the machine, and packets pulled: then others may visit.
 const PULLS_MAX: usize = 256;
 const OUTGOING_MAX: usize = 1_024;
-/// Visits in one exchange: then the worker's other tasks have their turn.
+/// Visits in one flush: then the worker's other tasks have their turn.
 const VISITS_MAX: usize = 8;
+/// Steps of the machine between two flushes. More would not make writes much larger, but what
+/// waits in the machine, and how long.
+const GATHERED_MAX: u64 = 2_000;
 /// Time that connections have to end when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -55,13 +59,17 @@ pub(crate) struct Worker<N: Network> {
     buffer: RefCell<Box<[u8]>>,
     packets: RefCell<Vec<Packet>>,
     batch: RefCell<Batch<N>>,
+    /// Connections wait to be flushed.
+    gathered: Notify,
     /// The last connection is gone.
     emptied: Notify,
     finished: Signal,
 }
 
-/// What one visit to the machine brings back. Reused.
+/// What visits to the machine bring back. Reused.
 struct Batch<N: Network> {
+    /// What the machine has done since the last flush, in its steps.
+    effort: u64,
     /// Woken connections, and how many of them were seen to.
     ids: Vec<ConnectionId>,
     seen: usize,
@@ -76,6 +84,7 @@ struct Batch<N: Network> {
 
 /// Runs a worker until the broker has stopped. The first worker also accepts and keeps time.
 pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listener<N>>) {
+    worker.spawn(flush_gathered(worker.clone()));
     if worker.number == 0 {
         worker.spawn(timer::run(worker.clone()));
     }
@@ -91,7 +100,7 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
         }
     }
     if worker.number == 0 && !plant::is_on(Plant::StopNotTold) {
-        worker.exchange(None, |machine, now| machine.handle(machine::Input::ShutDown, now));
+        worker.exchange(|machine, now| machine.handle(machine::Input::ShutDown, now));
     }
     let is_drained = !worker.shared.has_failed()
         && tokio::time::timeout(STOP_TIMEOUT, worker.drain(&mut mail)).await.is_ok();
@@ -101,9 +110,29 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
     worker.finished.raise();
 }
 
+/// Flushes what is gathered until the worker has ended.
+async fn flush_gathered<N: Network>(worker: Rc<Worker<N>>) {
+    let mut finished = std::pin::pin!(worker.finished());
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut finished => return,
+            () = worker.gathered.notified() => worker.flush(),
+        }
+    }
+}
+
+impl<N: Network> Batch<N> {
+    fn forget(&mut self) {
+        self.ids.clear();
+        self.seen = 0;
+    }
+}
+
 impl<N: Network> Worker<N> {
     pub(crate) fn new(number: u16, network: N, shared: Arc<Shared<N::Accepted>>) -> Rc<Worker<N>> {
         let batch = Batch {
+            effort: 0,
             ids: Vec::new(),
             seen: 0,
             elsewhere: shared.nobody(),
@@ -121,6 +150,7 @@ impl<N: Network> Worker<N> {
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             packets: RefCell::default(),
             batch: RefCell::new(batch),
+            gathered: Notify::new(),
             emptied: Notify::new(),
             finished: Signal::default(),
         })
@@ -163,40 +193,62 @@ impl<N: Network> Worker<N> {
         self.finished.wait().await;
     }
 
-    /// Visits the machine with `work`, and then sends what came of it: what `own` still has to
-    /// send and what the woken connections of this worker have, at once; the others are woken.
-    /// No connection may be borrowed meanwhile.
-    pub(crate) fn exchange(
-        &self,
-        own: Option<ConnectionId>,
-        work: impl FnOnce(&mut Machine, Timestamp),
-    ) {
+    /// Visits the machine with `work`, and gathers whom it wakes. They are flushed when the tasks
+    /// that are ready now had their turn, or at once if that is much already. No connection may
+    /// be borrowed meanwhile.
+    pub(crate) fn exchange(&self, work: impl FnOnce(&mut Machine, Timestamp)) {
         let batch = &mut *self.batch.borrow_mut();
-        batch.ids.extend(own);
         let visited = self.shared.visit(|machine, now| {
-            let effort_max = machine.effort() + EFFORT_MAX;
+            let before = machine.effort();
             work(machine, now);
             machine.poll_woken(&mut batch.ids);
-            self.pull(machine, batch, effort_max, now);
+            batch.effort += machine.effort() - before;
+            if batch.effort >= GATHERED_MAX {
+                self.pull(machine, batch, before + EFFORT_MAX, now);
+            }
         });
         if visited.is_none() {
-            return batch.ids.clear(); // the broker stops
+            return batch.forget(); // the broker stops
         }
-        self.send(batch);
-        for _ in 1..VISITS_MAX {
-            if batch.seen < batch.ids.len() {
-                self.shared.visit(|machine, now| {
-                    let effort_max = machine.effort() + EFFORT_MAX;
-                    self.pull(machine, batch, effort_max, now);
-                });
-                self.send(batch);
+        if batch.effort >= GATHERED_MAX {
+            self.send(batch);
+            self.finish_flush(batch);
+        } else if !batch.ids.is_empty() {
+            self.gathered.notify_one();
+        }
+    }
+
+    /// Has the connection flushed with those that wait for it: it has more to send.
+    pub(crate) fn gather(&self, id: ConnectionId) {
+        self.batch.borrow_mut().ids.push(id);
+        self.gathered.notify_one();
+    }
+
+    /// Sends what the gathered connections of this worker have, and wakes the others. No
+    /// connection may be borrowed meanwhile.
+    fn flush(&self) {
+        self.finish_flush(&mut self.batch.borrow_mut());
+    }
+
+    fn finish_flush(&self, batch: &mut Batch<N>) {
+        for _ in 0..VISITS_MAX {
+            if batch.seen == batch.ids.len() {
+                break;
             }
+            let visited = self.shared.visit(|machine, now| {
+                let effort_max = machine.effort() + EFFORT_MAX;
+                self.pull(machine, batch, effort_max, now);
+            });
+            if visited.is_none() {
+                return batch.forget(); // the broker stops
+            }
+            self.send(batch);
         }
         batch.ids.drain(..batch.seen);
         batch.seen = 0;
+        batch.effort = 0;
         if !batch.ids.is_empty() {
-            // Other tasks have their turn first.
-            self.shared.mailbox(self.number).wake(&mut batch.ids);
+            self.gathered.notify_one(); // other tasks have their turn first
         }
     }
 
@@ -247,7 +299,7 @@ impl<N: Network> Worker<N> {
         }
         if !mail.woken.is_empty() {
             self.batch.borrow_mut().ids.append(&mut mail.woken);
-            self.exchange(None, |_, _| {});
+            self.flush();
         }
     }
 

@@ -100,7 +100,7 @@ pub(super) fn enter<N: Network>(
 ) {
     let connect = held.connect;
     let input = machine::Input::Connecting { connection: id, connect, judgement };
-    worker.exchange(None, |machine, now| machine.handle(input, now));
+    worker.exchange(|machine, now| machine.handle(input, now));
     resume(worker, connection, id, held.rest);
 }
 
