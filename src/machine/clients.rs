@@ -31,7 +31,8 @@ pub(super) struct SessionKey(pub(super) u32);
 /// All sessions, with and without a connection.
 #[derive(Debug)]
 pub(super) struct Clients {
-    sessions: Slab<Session>,
+    /// Each in its own allocation: the table of a million must grow without a pause.
+    sessions: Slab<Box<Session>>,
     by_id: Map<Arc<str>, SessionKey>,
     /// How many of them have ended and are not cleared away yet.
     ended: usize,
@@ -65,7 +66,7 @@ impl Clients {
 
     /// The session at this place, if there is one that has not ended.
     pub(super) fn find_at(&self, key: SessionKey) -> Option<&Session> {
-        self.sessions.get(key.0 as usize).filter(|session| !session.has_ended)
+        self.sessions.get(key.0 as usize).map(|session| &**session).filter(|s| !s.has_ended)
     }
 
     /// The first session of which something is recorded, at this place or behind it.
@@ -81,7 +82,7 @@ impl Clients {
 
     fn insert(&mut self, session: Session) -> SessionKey {
         let client_id = Arc::clone(&session.client_id);
-        let index = self.sessions.insert(session);
+        let index = self.sessions.insert(Box::new(session));
         let key = SessionKey(u32::try_from(index).expect("fewer than four billion sessions"));
         self.by_id.insert(client_id, key);
         key
@@ -100,7 +101,7 @@ impl Clients {
     /// Removes a session that is retired.
     pub(super) fn remove(&mut self, key: SessionKey) -> Session {
         self.ended -= 1;
-        self.sessions.remove(key.0 as usize)
+        *self.sessions.remove(key.0 as usize)
     }
 
     /// How many sessions there are.
@@ -116,7 +117,7 @@ impl Clients {
 
     /// All sessions, those that have ended and are not cleared away yet too.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.iter().map(|(_, session)| session)
+        self.sessions.iter().map(|(_, session)| &**session)
     }
 }
 

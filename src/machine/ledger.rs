@@ -59,23 +59,23 @@ impl DropReason {
     }
 }
 
-/// How many messages were dropped, for each reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drops([u64; DropReason::ALL.len()]);
+/// How many messages were dropped, for each reason. Takes no memory before the first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drops(Option<Box<[u64; DropReason::ALL.len()]>>);
 
 impl Drops {
     pub(super) fn count(&mut self, reason: DropReason) {
-        self.0[reason as usize] += 1;
+        self.0.get_or_insert_default()[reason as usize] += 1;
     }
 
     /// How many for this reason.
     pub fn get(&self, reason: DropReason) -> u64 {
-        self.0[reason as usize]
+        self.0.as_ref().map_or(0, |counts| counts[reason as usize])
     }
 
     /// How many in all.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.as_ref().map_or(0, |counts| counts.iter().sum())
     }
 }
 

@@ -312,7 +312,7 @@ impl Machine {
 
     /// What a client's session did not get, and why. None if there is no such session.
     pub fn drops_of(&self, client_id: &str) -> Option<&Drops> {
-        self.clients.find(client_id).map(|key| &*self.clients.get(key).drops)
+        self.clients.find(client_id).map(|key| &self.clients.get(key).drops)
     }
 
     /// Whether packets that come on a connection are still taken: not once it is to be closed.

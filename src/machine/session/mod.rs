@@ -170,7 +170,7 @@ pub(super) struct Session {
     /// Whether its client was denied something that an operator was told of.
     pub(super) was_denied: bool,
     /// What it did not get.
-    pub(super) drops: Box<Drops>,
+    pub(super) drops: Drops,
     /// What of it is recorded.
     pub(super) kept: Kept,
     /// The last record that its client's doing left: answers to it wait for that.
@@ -225,7 +225,7 @@ impl Session {
             has_ended: false,
             is_inside: false,
             was_denied: false,
-            drops: Box::default(),
+            drops: Drops::default(),
             kept: Kept::Nothing,
             recorded: Lsn::default(),
         }
