@@ -23,6 +23,11 @@ use tracing::{error, info, warn};
 
 use crate::command::{Arguments, Command};
 
+/// Messages are freed on other threads than they were allocated on, which the system's allocator
+/// does badly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The configuration cannot be used.
 const EXIT_CONFIG: u8 = 2;
 
