@@ -107,13 +107,23 @@ impl SubscribeError {
     }
 }
 
+/// How many threads serve connections where nothing is said. Not one for each core: the kernel, the
+/// log and what else runs there need some too, and a message that has to change threads costs more
+/// than one that does not.
+fn workers() -> NonZeroU16 {
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    u16::try_from(cores - 1).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
+}
+
 impl Broker {
     /// A broker that will do what `config` says.
     #[expect(clippy::new_ret_no_self, reason = "there is no broker until it is started")]
     pub fn new(config: Config) -> Builder {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let workers = u16::try_from(cores).ok().and_then(NonZeroU16::new);
-        Builder { config, workers: workers.unwrap_or(NonZeroU16::MIN), plugins: Plugins::default() }
+        Builder {
+            workers: config.threads.unwrap_or_else(workers),
+            config,
+            plugins: Plugins::default(),
+        }
     }
 
     /// A broker that will do what the YAML says: see [`Config::from_yaml`]. Warnings are logged.
@@ -223,7 +233,7 @@ impl Drop for Broker {
 }
 
 impl Builder {
-    /// With that many threads; one for each core if nothing is said.
+    /// With that many threads that serve connections, whatever the configuration says.
     #[must_use]
     pub fn workers(mut self, workers: NonZeroU16) -> Builder {
         self.workers = workers;

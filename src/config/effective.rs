@@ -4,6 +4,7 @@
 //! and what stands in their place is refused.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -31,6 +32,8 @@ struct File {
     data_dir: Option<PathBuf>,
     #[serde(skip_serializing_if = "Option::is_none")]
     durability: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threads: Option<NonZeroU16>,
     auth: Auth,
     #[serde(rename = "topic-check", skip_serializing_if = "Option::is_none")]
     topic_check: Option<TopicCheck>,
@@ -171,6 +174,7 @@ pub(super) fn to_yaml(config: &Config) -> String {
         max_qos: config.max_qos.number(),
         data_dir: config.data_dir.clone(),
         durability: config.data_dir.as_ref().map(|_| durability::word(config.durability)),
+        threads: config.threads,
         auth: auth_keys(&config.authentication),
         topic_check: topic_check(&config.authorisation),
         rules: rules(&config.authorisation),

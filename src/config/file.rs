@@ -3,6 +3,8 @@
 //! The sections are read by `listeners.rs`, `limits.rs`, `access.rs` and `plugins.rs`; what comes
 //! out is a [`Config`], with everything that is wrong in the report.
 
+use std::num::NonZeroU16;
+
 use super::plugins::Plugins;
 use super::problem::Report;
 use super::section::{Entry, Section};
@@ -12,6 +14,9 @@ use super::{
     rules,
 };
 use crate::mqtt::types::QoS;
+
+/// Threads that serve connections: more than any machine has cores.
+const THREADS_MAX: i64 = 1_024;
 
 /// Keys that no release of amqtt obeyed.
 const IDLE: &[&str] = &["persistence", "publish-retry-delay", "bind-address", "bind-port"];
@@ -33,6 +38,7 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
         max_qos: max_qos(&mut top, report),
         data_dir,
         durability,
+        threads: threads(&mut top, report),
         limits,
         admission,
         authentication: auth.plugins,
@@ -115,6 +121,11 @@ fn max_qos(top: &mut Section<'_>, report: &mut Report) -> QoS {
         .unwrap_or(QoS::ExactlyOnce)
 }
 
+fn threads(top: &mut Section<'_>, report: &mut Report) -> Option<NonZeroU16> {
+    let threads = top.value("threads", report)?.integer(1..=THREADS_MAX, report)?;
+    u16::try_from(threads).ok().and_then(NonZeroU16::new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +148,8 @@ mod tests {
         assert_eq!(read("session-expiry-interval: 0x3c").session_expiry, Some(60));
         assert_eq!(read("session-expiry-interval: ~").session_expiry, None);
         assert_eq!(read("max-qos: 1").max_qos, QoS::AtLeastOnce);
+        assert_eq!(read("threads: 3").threads, NonZeroU16::new(3));
+        assert_eq!(read("").threads, None);
         assert_eq!(read("max_qos: 0").max_qos, QoS::AtMostOnce);
         assert_eq!(read("").max_qos, QoS::ExactlyOnce);
     }

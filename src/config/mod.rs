@@ -31,6 +31,7 @@ mod yaml;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use crate::access::{
@@ -71,6 +72,8 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// What an acknowledgement means, where a listener does not say something else.
     pub durability: Durability,
+    /// Threads that serve connections; none: one fewer than there are cores, but at least one.
+    pub threads: Option<NonZeroU16>,
     /// How much of everything.
     pub limits: Limits,
     /// How much of what comes from one address, and of what has not authenticated.
@@ -179,7 +182,7 @@ impl Config {
         let rest = |config: &Config| {
             (
                 (config.sys_interval, config.session_expiry, config.disconnect_delay),
-                (config.max_qos, config.data_dir.clone(), config.durability),
+                (config.max_qos, config.data_dir.clone(), config.durability, config.threads),
             )
         };
         [
@@ -276,6 +279,7 @@ impl Default for Config {
             max_qos: QoS::ExactlyOnce,
             data_dir: None,
             durability: Durability::None,
+            threads: None,
             limits: Limits::default(),
             admission: Admission::default(),
             authentication: vec![Authentication::Anonymous { is_allowed: true }],
@@ -448,6 +452,7 @@ mod tests {
                 disconnect_delay: top.2,
                 data_dir: None,
                 durability: Durability::None,
+                threads: NonZeroU16::new(numbers.1 % 1_025),
                 max_qos: QoS::from_number(top.3).expect("0 to 2"),
                 limits: Limits {
                     connections: sizes.0,

@@ -178,6 +178,7 @@ fn config(scenario: &Scenario) -> Config {
         session_expiry: broker.session_expiry_s,
         disconnect_delay: None,
         data_dir: None,
+        threads: None,
         max_qos: match broker.max_qos {
             Some(Qos::AtMostOnce) => QoS::AtMostOnce,
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
