@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use rumqttc::v5;
@@ -236,7 +237,9 @@ fn text(bytes: &[u8]) -> String {
 
 async fn start() -> (Broker, SocketAddr) {
     let listener = Listener::tcp("test", Bind { host: Some("127.0.0.1".to_owned()), port: 0 });
-    let config = Config { listeners: vec![listener], ..Config::default() };
+    // Two threads, so that clients meet on different ones.
+    let threads = NonZeroU16::new(2);
+    let config = Config { listeners: vec![listener], threads, ..Config::default() };
     let broker = Broker::new(config).start().await.unwrap();
     let address = broker.addresses()[0];
     (broker, address)

@@ -3,8 +3,9 @@
 //! [`run`] is its life. The heart of the shell are [`Worker::exchange`], a visit to the machine
 //! that gathers the connections it woke, and [`Worker::flush`], which pulls what those of this
 //! worker have to send and writes it. In between, others that are ready have their turn, so that
-//! what many publishers have for one subscriber is one write. Everything here stays on one thread. The threads themselves are in `threads.rs`; one connection's own
-//! doings, in `connection.rs`.
+//! what many publishers have for one subscriber is one write. Everything here stays on one
+//! thread. The threads themselves are in `threads.rs`; one connection's own doings, in
+//! `connection.rs`.
 
 use std::cell::{RefCell, RefMut};
 use std::future::Future;

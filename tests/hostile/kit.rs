@@ -3,6 +3,7 @@
 //! Every read has a deadline; nothing waits by sleeping.
 
 use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -56,7 +57,9 @@ impl Site {
         Site::run(Transport::Tcp, config_of(access))
     }
 
+    /// On two threads, so that clients meet on different ones.
     fn run(via: Transport, config: Config) -> Site {
+        let config = Config { threads: NonZeroU16::new(2), ..config };
         let broker = runtime().block_on(Broker::new(config).start()).unwrap();
         Site { address: broker.addresses()[0], via, broker: Some(broker) }
     }

@@ -52,7 +52,7 @@ is_listening() {
 
 start_broker() {
     port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-    printf 'listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:%s\nsys_interval: 0\n' "$port" >"$work/config.yaml"
+    printf 'listeners:\n  default:\n    type: tcp\n    bind: 127.0.0.1:%s\nsys_interval: 0\nthreads: 2\n' "$port" >"$work/config.yaml"
     "$broker" --config "$work/config.yaml" >"$work/broker.log" 2>&1 &
     broker_pid=$!
     if ! until_true 10 is_listening; then
