@@ -406,6 +406,13 @@ async fn taken(local: &mut Local, id: PacketId) -> Result<(), PublishError> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
     use crate::machine::Limits;
 
@@ -417,7 +424,7 @@ mod tests {
     }
 
     fn block_on<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime").block_on(future)
     }
 
@@ -440,8 +447,13 @@ mod tests {
         let mut subscription = block_on(broker.subscribe("t", QoS::AtLeastOnce)).expect("room");
         block_on(broker.publish("t", "m", QoS::AtLeastOnce, false)).expect("it runs");
         assert!(block_on(subscription.recv()).is_some());
-        broker.shared.stop();
-        assert!(block_on(subscription.recv()).is_none());
+        let told = block_on(async {
+            let mut next = pin!(subscription.recv());
+            assert!(poll_fn(|context| Poll::Ready(next.as_mut().poll(context).is_pending())).await);
+            broker.shared.stop(); // while it waits
+            timeout(Duration::from_secs(20), next).await
+        });
+        assert!(told.expect("it is woken").is_none());
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
             let published = block_on(broker.publish("t", "m", qos, false));
             assert_eq!(published, Err(PublishError::Stopped));

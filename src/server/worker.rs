@@ -108,6 +108,8 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
     if !is_drained {
         worker.table.borrow().values().for_each(|connection| connection.borrow_mut().abandon());
     }
+    // No task has its turn any more, and connections of others may have been woken last.
+    worker.flush();
     worker.finished.raise();
 }
 
