@@ -202,11 +202,11 @@ impl Machine {
             let asking = session.asking();
             let is_suspended = !self.policy.would_permit(&asking, Action::Subscribe, topic_filter);
             self.subscriptions.suspend(&filter, key, is_suspended);
-            if let (true, Filter::Plain(filter)) = (is_suspended, &filter) {
-                session.outbound.forget_retained(filter);
-            }
             match (&filter, is_suspended) {
-                (Filter::Plain(filter), true) => judged.suspended.push(filter.clone()),
+                (Filter::Plain(filter), true) => {
+                    session.outbound.forget_retained(filter);
+                    judged.suspended.push(filter.clone());
+                }
                 (Filter::Plain(filter), false) => judged.standing.push(filter.clone()),
                 (Filter::Shared(filter), true) => {
                     judged.groups.extend(self.subscriptions.group_of(filter));

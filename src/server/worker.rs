@@ -206,16 +206,12 @@ impl<N: Network> Worker<N> {
             work(machine, now);
             machine.poll_woken(&mut batch.ids);
             batch.effort += machine.effort() - before;
-            if batch.effort >= GATHERED_MAX {
-                self.pull(machine, batch, before + EFFORT_MAX, now);
-            }
         });
         if visited.is_none() {
             return batch.forget(); // the broker stops
         }
         if batch.effort >= GATHERED_MAX {
-            self.send(batch);
-            self.finish_flush(batch);
+            self.flush_batch(batch);
         } else if !batch.ids.is_empty() {
             self.gathered.notify_one();
         }
@@ -230,10 +226,10 @@ impl<N: Network> Worker<N> {
     /// Sends what the gathered connections of this worker have, and wakes the others. No
     /// connection may be borrowed meanwhile.
     fn flush(&self) {
-        self.finish_flush(&mut self.batch.borrow_mut());
+        self.flush_batch(&mut self.batch.borrow_mut());
     }
 
-    fn finish_flush(&self, batch: &mut Batch<N>) {
+    fn flush_batch(&self, batch: &mut Batch<N>) {
         for _ in 0..VISITS_MAX {
             if batch.seen == batch.ids.len() {
                 break;
