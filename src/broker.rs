@@ -110,7 +110,7 @@ impl SubscribeError {
 /// How many threads serve connections where nothing is said. Not one for each core: the kernel, the
 /// log and what else runs there need some too, and a message that has to change threads costs more
 /// than one that does not.
-fn workers() -> NonZeroU16 {
+fn default_workers() -> NonZeroU16 {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     u16::try_from(cores - 1).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN)
 }
@@ -120,7 +120,7 @@ impl Broker {
     #[expect(clippy::new_ret_no_self, reason = "there is no broker until it is started")]
     pub fn new(config: Config) -> Builder {
         Builder {
-            workers: config.threads.unwrap_or_else(workers),
+            workers: config.threads.unwrap_or_else(default_workers),
             config,
             plugins: Plugins::default(),
         }
@@ -426,6 +426,15 @@ mod tests {
     fn block_on<T>(future: impl Future<Output = T>) -> T {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         runtime.expect("a runtime").block_on(future)
+    }
+
+    #[test]
+    fn a_broker_has_as_many_threads_as_its_configuration_says() {
+        let three = NonZeroU16::new(3);
+        let config = Config { threads: three, listeners: Vec::new(), ..Config::default() };
+        let broker = block_on(Broker::new(config).start()).expect("nothing is bound");
+        assert_eq!(Some(broker.shared.workers()), three.map(NonZeroU16::get));
+        broker.shut_down();
     }
 
     #[test]

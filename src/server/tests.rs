@@ -177,15 +177,7 @@ impl Client {
     }
 
     async fn subscribe(&mut self, filter: &str) {
-        let filter = Filter::new(text(filter)).expect("a filter");
-        let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
-        let subscribe = Subscribe {
-            id: PacketId::FIRST,
-            subscription_id: None,
-            user_properties: Vec::new(),
-            requests: vec![SubscriptionRequest { filter: Ok(filter), options }],
-        };
-        self.send(&Packet::Subscribe(Box::new(subscribe))).await;
+        self.send(&subscribe(filter)).await;
         assert!(matches!(self.recv().await, Some(Packet::SubAck(_))));
     }
 
@@ -229,6 +221,17 @@ fn connect(client_id: &str) -> Connect {
         password: None,
         properties: ConnectProperties::default(),
     }
+}
+
+fn subscribe(filter: &str) -> Packet {
+    let filter = Filter::new(text(filter)).expect("a filter");
+    let options = SubscriptionOptions { qos: QoS::AtLeastOnce, ..Default::default() };
+    Packet::Subscribe(Box::new(Subscribe {
+        id: PacketId::FIRST,
+        subscription_id: None,
+        user_properties: Vec::new(),
+        requests: vec![SubscriptionRequest { filter: Ok(filter), options }],
+    }))
 }
 
 fn publish(topic: &str, payload: impl Into<Bytes>) -> Packet {
@@ -538,6 +541,33 @@ fn others_are_served_while_a_very_large_subscribe_is_seen_to() {
         let answer = greedy.recv().await;
         assert!(matches!(&answer, Some(Packet::SubAck(a)) if a.reasons.len() == 20_000));
         assert_eq!(greedy.recv().await, Some(Packet::PingResp));
+    });
+}
+
+#[test]
+fn more_than_one_flush_takes_is_sent_all_the_same() {
+    with_broker(|world| async move {
+        let mut publisher = world.connect("publisher", 64 * 1024).await;
+        for number in 0..900 {
+            let mut message = publish(&format!("t/{number}"), "m");
+            if let Packet::Publish(publish) = &mut message {
+                publish.retain = true;
+            }
+            publisher.send(&message).await;
+        }
+        let mut clients = Vec::new();
+        for number in 0..40 {
+            clients.push(world.connect(&format!("client-{number}"), 64 * 1024).await);
+        }
+        for client in &mut clients {
+            client.send(&subscribe("t/#")).await;
+        }
+        for client in &mut clients {
+            for _ in 0..900 {
+                let message = timeout(Duration::from_secs(1), client.message()).await;
+                assert!(message.expect("in time").is_some());
+            }
+        }
     });
 }
 
