@@ -200,10 +200,12 @@ impl Machine {
         });
     }
 
-    /// A session has ended: nothing of what is cleared away now is recorded.
+    /// A session has ended: of what is cleared away now, only what its groups had given to it is
+    /// recorded.
     pub(super) fn record_ended(&mut self, key: SessionKey) {
         let ended = self.clients.get_mut(key);
-        let kept = std::mem::take(&mut ended.kept);
+        let over = ended.kept.whole().map_or(Kept::Nothing, Kept::Over);
+        let kept = std::mem::replace(&mut ended.kept, over);
         if !plant::is_on(Plant::EndNotRecorded) {
             self.journal.record_ended(kept, &ended.client_id);
         }

@@ -10,7 +10,8 @@ use super::clients::{SessionKey, details};
 use super::connections::{Phase, Slot, version_of};
 use super::deadlines::Due;
 use super::ledger::DropReason;
-use super::session::{Attachment, Session, SessionExpiry};
+use super::record::{Lsn, Record, SessionUid};
+use super::session::{Attachment, Queued, Session, SessionExpiry};
 use super::{Closing, Machine, Timestamp, effort};
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::Reason;
@@ -26,15 +27,28 @@ pub(super) enum Parting {
     Ungraceful,
 }
 
-/// Sessions that have ended while more was left of them than is cleared away at once. Their
-/// clients may be back with new ones.
+/// Sessions that have ended while more was left of them than is cleared away at once, in the order
+/// in which they did. Their clients may be back with new ones.
 #[derive(Debug, Default)]
-pub(super) struct Remains(VecDeque<(Timestamp, SessionKey)>);
+pub(super) struct Remains(VecDeque<Remain>);
+
+#[derive(Debug)]
+struct Remain {
+    session: SessionKey,
+    ended: Timestamp,
+    /// The end was recorded before this.
+    recorded: Lsn,
+}
 
 impl Remains {
     /// When to go on clearing away.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        self.0.front().map(|(ended, _)| *ended)
+        self.0.front().map(|remain| remain.ended)
+    }
+
+    /// Whether something is left of a session whose end was recorded before this.
+    pub(super) fn has_before(&self, lsn: Lsn) -> bool {
+        self.0.front().is_some_and(|remain| remain.recorded <= lsn)
     }
 }
 
@@ -183,28 +197,35 @@ impl Machine {
         session.will_due = None;
         self.ledger.inflight_in -= std::mem::take(&mut session.inbound).len() as u64;
         self.arm_session(key);
-        self.clear(key, now);
+        let recorded = self.journal.next();
+        if !self.clear(key, now) {
+            self.remains.0.push_back(Remain { session: key, ended: now, recorded });
+        }
     }
 
     /// Goes on with what is left of a session that ended.
     pub(super) fn clear_remains(&mut self, now: Timestamp) {
-        if let Some((_, key)) = self.remains.0.pop_front() {
-            self.clear(key, now);
+        let Some(remain) = self.remains.0.front() else { return };
+        if self.clear(remain.session, now) {
+            self.remains.0.pop_front();
+            self.end_rewrite();
         }
     }
 
     /// Clears away what is left of a session that ended, as much as may be done at once: its
     /// subscriptions, then what it had not acknowledged, which may go to another member of a
-    /// group. Takes half of what a visit may cost, so that other deadlines are kept.
-    fn clear(&mut self, key: SessionKey, now: Timestamp) {
+    /// group. Takes half of what a visit may cost, so that other deadlines are kept. Whether
+    /// nothing is left.
+    fn clear(&mut self, key: SessionKey, now: Timestamp) -> bool {
         let effort_max = self.effort.spent() + self.settings.effort_max / 2;
         while self.clear_subscription(key) || self.clear_message(key, now) {
             if self.effort.spent() >= effort_max {
-                return self.remains.0.push_back((now, key));
+                return false;
             }
         }
         let session = self.clients.remove(key);
         self.ledger.release_bytes(Session::base_bytes(&session.client_id));
+        true
     }
 
     fn clear_subscription(&mut self, key: SessionKey) -> bool {
@@ -218,13 +239,32 @@ impl Machine {
     }
 
     fn clear_message(&mut self, key: SessionKey, now: Timestamp) -> bool {
-        let left = self.clients.get_mut(key).outbound.take_first(&mut self.ledger);
-        let Some((queued, is_unsent)) = left else { return false };
+        let session = self.clients.get_mut(key);
+        let Some((queued, is_unsent)) = session.outbound.take_first(&mut self.ledger) else {
+            return false;
+        };
         self.effort.spend(effort::DELIVERY);
-        if !self.pass_on(queued, is_unsent, None, now) {
-            self.ledger.drops.count(DropReason::SessionEnded);
-        }
+        let was = queued.recorded_as(session.kept.over());
+        self.pass_on_or_drop(queued, is_unsent, was, now);
         true
+    }
+
+    /// Gives what a session had that ended to another member of its group, or drops it.
+    pub(super) fn pass_on_or_drop(
+        &mut self,
+        queued: Queued,
+        is_unsent: bool,
+        was: Option<(SessionUid, u64)>,
+        now: Timestamp,
+    ) {
+        let may_pass = queued.may_pass_on(is_unsent);
+        if self.pass_on(queued, is_unsent, was, now) {
+            return;
+        }
+        self.ledger.drops.count(DropReason::SessionEnded);
+        if let Some((session, number)) = was.filter(|_| may_pass) {
+            self.journal.record(Record::Dropped { session, number });
+        }
     }
 
     pub(super) fn publish_will(&mut self, key: SessionKey, now: Timestamp) {

@@ -48,6 +48,9 @@ pub struct Restored {
 pub struct Restorer {
     sessions: BTreeMap<SessionUid, Stored>,
     by_client: BTreeMap<Arc<str>, SessionUid>,
+    /// What groups had given to sessions that have ended, and nobody else has yet: by the number
+    /// it had there.
+    left: BTreeMap<SessionUid, BTreeMap<u64, Delivery>>,
     messages: Map<Lsn, Arc<Message>>,
     /// With all of these that expire meanwhile.
     retained: Retained,
@@ -94,6 +97,7 @@ impl Default for Restorer {
         Restorer {
             sessions: BTreeMap::new(),
             by_client: BTreeMap::new(),
+            left: BTreeMap::new(),
             // Its keys are our own numbers.
             messages: Map::with_hasher(FixedState::with_seed(0)),
             retained: Retained::new(),
@@ -177,7 +181,7 @@ impl Restorer {
         let uid = state.session;
         let earlier = self.by_client.insert(state.client_id.clone(), uid);
         if let Some(earlier) = earlier.filter(|earlier| *earlier != uid) {
-            self.sessions.remove(&earlier);
+            self.end(earlier);
         }
         match self.sessions.get_mut(&uid) {
             Some(stored) => {
@@ -198,6 +202,14 @@ impl Restorer {
         if self.by_client.get(&stored.state.client_id) == Some(&session) {
             self.by_client.remove(&stored.state.client_id);
         }
+        let sent = stored.sent.into_values().flatten();
+        let sent = sent.filter(|delivery| delivery.waiting.qos < QoS::ExactlyOnce);
+        let left = stored.queue.into_values().chain(sent);
+        let left = left.filter(|delivery| delivery.waiting.share.is_some());
+        let left: BTreeMap<u64, Delivery> = left.map(|it| (it.waiting.number, it)).collect();
+        if !left.is_empty() {
+            self.left.insert(session, left);
+        }
     }
 
     fn drop_will(&mut self, session: SessionUid) {
@@ -210,6 +222,11 @@ impl Restorer {
     fn drop_delivery(&mut self, session: SessionUid, number: u64) {
         if let Some(stored) = self.sessions.get_mut(&session) {
             stored.queue.remove(&number);
+        } else if let Some(left) = self.left.get_mut(&session) {
+            left.remove(&number);
+            if left.is_empty() {
+                self.left.remove(&session);
+            }
         }
     }
 
@@ -298,6 +315,9 @@ impl Restorer {
             machine.restore_session(stored, &mut restored, now);
         }
         machine.judge_restored(now);
+        for (session, left) in self.left {
+            left.into_iter().for_each(|(number, it)| machine.restore_left(session, number, it, now));
+        }
         (machine, restored)
     }
 }
@@ -383,7 +403,7 @@ impl Machine {
                 Some(delivery) => {
                     count += 1;
                     let is_exact = delivery.waiting.qos == QoS::ExactlyOnce;
-                    let queued = self.queued_again(delivery, true);
+                    let queued = self.waits_again(delivery, true);
                     if is_exact {
                         Inflight::AwaitPubRec(queued)
                     } else {
@@ -401,7 +421,7 @@ impl Machine {
                 continue;
             }
             count += 1;
-            waiting.push(self.queued_again(delivery, false));
+            waiting.push(self.waits_again(delivery, false));
         }
         self.ledger.inflight_out += inflight.len() as u64;
         let outbound = &mut self.clients.get_mut(key).outbound;
@@ -409,13 +429,33 @@ impl Machine {
         count
     }
 
-    fn queued_again(&mut self, delivery: Delivery, is_sent: bool) -> Queued {
+    /// What a group had given to a session that has ended goes to another member.
+    fn restore_left(
+        &mut self,
+        session: SessionUid,
+        number: u64,
+        delivery: Delivery,
+        now: Timestamp,
+    ) {
+        self.ledger.matched += 1;
+        let queued = self.queued_again(delivery, false);
+        self.pass_on_or_drop(queued, true, Some((session, number)), now);
+    }
+
+    fn waits_again(&mut self, delivery: Delivery, is_sent: bool) -> Queued {
+        let queued = self.queued_again(delivery, is_sent);
+        self.ledger.matched += 1;
+        start_waiting(&queued, &mut self.ledger);
+        queued
+    }
+
+    fn queued_again(&self, delivery: Delivery, is_sent: bool) -> Queued {
         let Delivery { message, expires_at, waiting } = delivery;
         let share = match waiting.share.as_deref() {
             Some(Filter::Shared(shared)) => self.subscriptions.group_of(shared),
             _ => None,
         };
-        let queued = Queued {
+        Queued {
             message,
             qos: waiting.qos,
             retain: waiting.retain,
@@ -426,10 +466,7 @@ impl Machine {
             is_sent,
             number: waiting.number,
             recorded: Lsn::default(),
-        };
-        self.ledger.matched += 1;
-        start_waiting(&queued, &mut self.ledger);
-        queued
+        }
     }
 
     /// The rules may have changed while the broker was down.

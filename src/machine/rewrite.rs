@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::clients::SessionKey;
 use super::journal::waiting;
-use super::record::{Record, RetainedLeft, Subscribed, Taken};
+use super::record::{Lsn, Record, RetainedLeft, Subscribed, Taken};
 use super::session::{Inflight, Item, Queued};
 use super::{Machine, effort};
 use crate::mqtt::message::Message;
@@ -31,6 +31,9 @@ pub(super) enum Rewrite {
     Sent(SessionKey),
     /// What is retained behind a topic.
     Retained(Option<TopicName>),
+    /// That nothing is left of the sessions that had ended by then: what their groups had given to
+    /// them is not written anew, but goes to others.
+    Remains(Lsn),
 }
 
 impl Machine {
@@ -51,14 +54,26 @@ impl Machine {
                 Rewrite::Subscriptions(key, after) => Some(self.rewrite_subscription(key, after)),
                 Rewrite::Deliveries(key, after) => Some(self.rewrite_delivery(key, after)),
                 Rewrite::Sent(key) => Some(self.rewrite_sent(key)),
-                Rewrite::Retained(after) => self.rewrite_retained(after),
+                Rewrite::Retained(after) => Some(self.rewrite_retained(after)),
+                Rewrite::Remains(_) => Some(next),
             };
-            if self.rewrite.is_none() {
-                self.journal.record(Record::RewriteEnded);
-                self.journal.droppable = Some(self.journal.cut);
-            } else if self.effort.spent() >= effort_max && self.journal.has_records() {
+            if let Some(Rewrite::Remains(_)) = self.rewrite {
+                return self.end_rewrite();
+            }
+            if self.effort.spent() >= effort_max && self.journal.has_records() {
                 return; // the next part comes when these are durable
             }
+        }
+    }
+
+    /// Ends it, if all was recorded that is to be.
+    pub(super) fn end_rewrite(&mut self) {
+        if let Some(Rewrite::Remains(until)) = self.rewrite
+            && !self.remains.has_before(until)
+        {
+            self.rewrite = None;
+            self.journal.record(Record::RewriteEnded);
+            self.journal.droppable = Some(self.journal.cut);
         }
     }
 
@@ -138,10 +153,12 @@ impl Machine {
         Rewrite::Session(key.0 as usize + 1)
     }
 
-    fn rewrite_retained(&mut self, after: Option<TopicName>) -> Option<Rewrite> {
+    fn rewrite_retained(&mut self, after: Option<TopicName>) -> Rewrite {
         self.effort.spend(effort::DELIVERY);
-        let (topic, entry) = self.retained.first_after(after.as_deref())?;
-        let next = Some(Rewrite::Retained(Some(topic.clone())));
+        let Some((topic, entry)) = self.retained.first_after(after.as_deref()) else {
+            return Rewrite::Remains(self.journal.next());
+        };
+        let next = Rewrite::Retained(Some(topic.clone()));
         if topic.starts_with("$SYS/") {
             return next; // published anew with each start
         }

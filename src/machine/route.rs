@@ -325,9 +325,8 @@ impl Machine {
         }
     }
 
-    /// A member of a group has ended: gives what it had not acknowledged to another, but a QoS 2
-    /// message only if it was never sent. Whether it went to another. [MQTT-4.8.2-5]
-    /// What the records call it there is `instead_of`.
+    /// A member of a group has ended, or may not have this any more: gives it to another, if it may
+    /// go to one. Whether it did. What the records call it there is `instead_of`.
     pub(super) fn pass_on(
         &mut self,
         queued: Queued,
@@ -335,10 +334,9 @@ impl Machine {
         instead_of: Option<(SessionUid, u64)>,
         now: Timestamp,
     ) -> bool {
-        let Some(group) = queued.share else { return false };
-        if !is_unsent && queued.qos == QoS::ExactlyOnce {
+        let Some(group) = queued.share.filter(|_| queued.may_pass_on(is_unsent)) else {
             return false;
-        }
+        };
         let topic = queued.message.topic.clone();
         let Some(member) = self.choose_member(group, &topic) else { return false };
         self.deliver_shared(queued, group, member, instead_of, now);

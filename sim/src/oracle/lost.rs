@@ -416,9 +416,11 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
                 .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));
             is_owed |= is_sure(changes, during) && session.begun.to <= during.from;
             // What the sessions that have ended did not take goes to those that go on; but not at
-            // QoS 2, where it may have been on its way. [MQTT-4.8.2-5]
+            // QoS 2, where it may have been on its way. [MQTT-4.8.2-5] And what one did not take
+            // that is not kept goes down with the broker.
             let is_handed_on = case.facts.is_exact
-                && !case.facts.is_durable()
+                && (!case.facts.is_durable()
+                    || session.connections.iter().all(|on| asks_to_last(case, *on)))
                 && message.qos == Qos::AtLeastOnce
                 && states(changes, since).flatten().all(|granted| granted.qos > Qos::AtMostOnce)
                 && session.begun.to < during.from

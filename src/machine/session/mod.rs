@@ -187,6 +187,9 @@ pub(super) enum Kept {
     Will(SessionUid),
     /// All of it.
     Whole(SessionUid),
+    /// That it has ended. What a group gave to it goes to others, and is recorded as gone from
+    /// here.
+    Over(SessionUid),
 }
 
 impl Kept {
@@ -194,15 +197,23 @@ impl Kept {
     pub(super) fn whole(self) -> Option<SessionUid> {
         match self {
             Kept::Whole(uid) => Some(uid),
-            Kept::Will(_) | Kept::Nothing => None,
+            Kept::Will(_) | Kept::Over(_) | Kept::Nothing => None,
         }
     }
 
-    /// As what it is recorded.
+    /// As what it is recorded, while it goes on.
     pub(super) fn uid(self) -> Option<SessionUid> {
         match self {
             Kept::Whole(uid) | Kept::Will(uid) => Some(uid),
-            Kept::Nothing => None,
+            Kept::Over(_) | Kept::Nothing => None,
+        }
+    }
+
+    /// As what its deliveries were recorded, if it has ended.
+    pub(super) fn over(self) -> Option<SessionUid> {
+        match self {
+            Kept::Over(uid) => Some(uid),
+            Kept::Whole(_) | Kept::Will(_) | Kept::Nothing => None,
         }
     }
 }

@@ -178,6 +178,12 @@ impl Queued {
         session.filter(|_| self.qos > QoS::AtMostOnce).map(|session| (session, self.number))
     }
 
+    /// Whether it may go to another member of its group when its session ends: not if it may have
+    /// been sent at QoS 2. [MQTT-4.8.2-5]
+    pub(in super::super) fn may_pass_on(&self, is_unsent: bool) -> bool {
+        self.share.is_some() && (is_unsent || self.qos < QoS::ExactlyOnce)
+    }
+
     pub(in super::super) fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }

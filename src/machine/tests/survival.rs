@@ -1,5 +1,7 @@
 //! What survives: what waits until records are durable, and that records come to the same state.
 
+use std::ops::RangeInclusive;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -42,8 +44,18 @@ impl Log {
 
     /// What a restart makes of the records from `from` on.
     fn restore(&self, from: Lsn, settings: Settings, now: Timestamp) -> Machine {
+        self.restore_part(from..=Lsn(u64::MAX), settings, now)
+    }
+
+    /// And of those up to some place only.
+    fn restore_part(
+        &self,
+        part: RangeInclusive<Lsn>,
+        settings: Settings,
+        now: Timestamp,
+    ) -> Machine {
         let mut restorer = Restorer::default();
-        for (lsn, bytes) in self.records.iter().filter(|(lsn, _)| *lsn >= from) {
+        for (lsn, bytes) in self.records.iter().filter(|(lsn, _)| part.contains(lsn)) {
             let record = Record::decode(bytes.clone()).expect("what was written is a record");
             restorer.apply(*lsn, record);
         }
@@ -323,6 +335,10 @@ proptest! {
             from = world.broker.machine.poll_droppable().unwrap_or(from);
             world.broker.handle(Input::Durable(last));
         }
+        // What is left of sessions that have ended goes to others, by and by.
+        while world.broker.machine.remains.next().is_some() {
+            world.broker.handle(Input::Deadline);
+        }
         log.take(&mut world.broker.machine);
         from = world.broker.machine.poll_droppable().unwrap_or(from);
         let now = world.broker.now;
@@ -332,6 +348,82 @@ proptest! {
             prop_assert_eq!(&picture(&restored, now), &want, "from {}", from);
         }
     }
+}
+
+/// Wherever the log is cut, and with a part of it written anew.
+#[test]
+fn what_a_group_gave_to_a_session_that_ended_goes_to_others_through_a_crash() {
+    let settings = durable(Settings { effort_max: 1, ..settings() });
+    let mut broker = Broker::new(settings.clone());
+    let mut log = Log::default();
+    let member = |name: &str| stays(name).receive_maximum(1);
+    let [first, second] = ["m1", "m2"].map(|name| {
+        let connection = join_into(&mut broker, &mut log, member(name));
+        broker.send(connection, subscribe("$share/g/t", Q2));
+        connection
+    });
+    broker.close(second);
+    let publisher = join_into(&mut broker, &mut log, v5("p"));
+    for number in 1..=4 {
+        broker.send(publisher, qos1(number, "t", &number.to_string()));
+    }
+    sync_into(&mut broker, &mut log);
+    broker.pull(first);
+    sync_into(&mut broker, &mut log);
+    assert_eq!(broker.see(first), "t=1 q1#1");
+    broker.send(first, leave_with_expiry(0));
+    broker.handle(Input::Rewrite);
+    let mut from = Lsn(0);
+    let mut cuts = Vec::new();
+    for step in 0..60 {
+        let last = log.take(&mut broker.machine);
+        cuts.push((from, last));
+        from = broker.machine.poll_droppable().unwrap_or(from);
+        broker.handle(Input::Durable(last));
+        // What is left is cleared away slower than all is written anew.
+        if step > 30 {
+            broker.handle(Input::Deadline);
+        }
+    }
+    assert!(from > Lsn(0), "it was written anew");
+    cuts.push((from, log.take(&mut broker.machine)));
+    for part in cuts.into_iter().map(|(from, last)| from..=last) {
+        let mut after = Broker::new(settings.clone());
+        after.machine = log.restore_part(part.clone(), settings.clone(), broker.now);
+        let client = join(&mut after, member("m2"));
+        let mut seen = Vec::new();
+        for number in 1..=5 {
+            after.pull(client);
+            sync(&mut after);
+            seen.push(after.see(client));
+            after.send(client, puback(number));
+        }
+        seen.sort();
+        let expected = (1..=4).map(|number| format!("t={number} q1#"));
+        assert_eq!(seen.len(), 5, "{part:?}");
+        for (seen, expected) in seen[1..].iter().zip(expected) {
+            assert!(seen.starts_with(&expected), "{seen} is not {expected}: {part:?}");
+        }
+    }
+}
+
+#[test]
+fn what_nobody_in_a_group_took_does_not_come_back_for_a_later_member() {
+    let mut broker = Broker::new(durable(settings()));
+    let mut log = Log::default();
+    let first = join_into(&mut broker, &mut log, stays("m1"));
+    broker.send(first, subscribe("$share/g/t", Q1));
+    let publisher = join_into(&mut broker, &mut log, v5("p"));
+    broker.send(publisher, qos1(1, "t", "1"));
+    broker.send(first, leave_with_expiry(0));
+    assert_eq!(broker.machine.ledger().drops.get(DropReason::SessionEnded), 1);
+    let second = join_into(&mut broker, &mut log, stays("m2"));
+    broker.send(second, subscribe("$share/g/t", Q1));
+    sync_into(&mut broker, &mut log);
+    broker.machine = log.restore(Lsn(0), durable(settings()), broker.now);
+    let second = join(&mut broker, stays("m2"));
+    sync(&mut broker);
+    assert_eq!(broker.see(second), "");
 }
 
 #[test]
