@@ -322,7 +322,7 @@ impl<'p> Generator<'p> {
         let (receive_maximum, aliases) = (small(&mut self.dice, 4), small(&mut self.dice, 4));
         let packet_bytes_max = u32::try_from(self.dice.between(20, 150)).ok();
         let keep_alive_s = match self.dice.chance(plan.keep_alives) {
-            true => small(&mut self.dice, 6).unwrap_or(0),
+            true => small(&mut self.dice, 6).unwrap_or(0).max(plan.keep_alive_min_s()),
             false => 0,
         };
         // A client of 3.1.1 cannot be given another keep alive: it is refused.

@@ -138,6 +138,8 @@ pub struct FaultWeights {
 
 /// What the broker hands over at once to clients that come through TLS, at least.
 const WRAPPED_PULL_BYTES: usize = 40;
+/// What comes late comes so many times as late as the slowest else.
+pub(crate) const LATE_TIMES: u64 = 10;
 
 impl Plan {
     /// The plan of a seed.
@@ -151,7 +153,7 @@ impl Plan {
             weather.pull_bytes_max =
                 weather.pull_bytes_max.map(|bytes| bytes.max(WRAPPED_PULL_BYTES));
         }
-        Plan {
+        let mut plan = Plan {
             seed,
             clients,
             zones: draw.number(1, 3),
@@ -193,7 +195,20 @@ impl Plan {
                 None => draw.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 200]),
             },
             weather,
+        };
+        let least = plan.keep_alive_min_s();
+        plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));
+        plan
+    }
+
+    /// The shortest keep alive, in seconds, that clients can have through TLS in this weather: a
+    /// shorter one ends their connections again and again though nothing goes wrong.
+    pub(crate) fn keep_alive_min_s(&self) -> u16 {
+        if self.wrapped_clients == 0 || self.weather.spikes == 0 {
+            return 1;
         }
+        let spike_ms = LATE_TIMES * self.weather.latency_max_ms;
+        u16::try_from(1 + 2 * spike_ms.div_ceil(1_000)).unwrap_or(u16::MAX)
     }
 
     /// The scenario of this plan: a pure function.

@@ -12,6 +12,7 @@ use crate::client::{Client, Effect, Topics, World, packet_bytes};
 use crate::dice::Dice;
 use crate::history::{ClosedBy, History, What};
 use crate::marks::{Mark, Marks};
+use crate::plan::LATE_TIMES;
 use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
 
 /// Simulated time at the beginning of every run, in milliseconds since the Unix epoch.
@@ -250,7 +251,7 @@ impl<'s> Stage<'s> {
         let weather = &self.scenario.weather;
         let latency = self.dice.between(weather.latency_min_ms, weather.latency_max_ms);
         if weather.spikes > 0 && self.dice.chance(weather.spikes) {
-            return latency * self.dice.between(2, 10);
+            return latency * self.dice.between(2, LATE_TIMES);
         }
         latency
     }

@@ -35,6 +35,7 @@ use crate::link::Links;
 use crate::marks::{Mark, Marks};
 use crate::network::SimNetwork;
 use crate::panics::Watch;
+use crate::plan::LATE_TIMES;
 use crate::scenario::{ClientIndex, Fault, Op, Scenario};
 use crate::verdict::{Promise, Run, Violation};
 
@@ -391,7 +392,7 @@ fn chaos(scenario: &Scenario) -> Chaos {
         short_writes: rate,
         pending: rate.min(300),
         spikes: weather.spikes,
-        spike_ms: 10 * weather.latency_max_ms,
+        spike_ms: LATE_TIMES * weather.latency_max_ms,
     }
 }
 

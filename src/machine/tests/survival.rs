@@ -559,3 +559,71 @@ fn who_removes_a_retained_message_that_another_just_removed_waits_for_that() {
     broker.send(second, retained(qos1(2, "a", "")));
     assert_eq!(broker.see(second), "PUBACK 2 NoMatchingSubscribers");
 }
+
+/// A broker whose listeners mean different things by an acknowledgement, and a client on each.
+fn on_listeners(names: [&str; 3]) -> (Broker, [ConnectionId; 3]) {
+    let mut settings = durable(settings());
+    let each = [Durability::Sync, Durability::Async, Durability::None];
+    settings.listeners = each
+        .map(|durability| ListenerSettings { connections_max: 10, durability })
+        .to_vec();
+    let mut broker = Broker::new(settings);
+    let mut at = |listener: usize| {
+        let connection = broker.open_at(Some(listener));
+        broker.send(connection, stays(names[listener]).packet());
+        connection
+    };
+    let connections = [at(0), at(1), at(2)];
+    (broker, connections)
+}
+
+#[test]
+fn each_listener_has_its_own_durability() {
+    let (mut broker, [synced, written, fleeting]) = on_listeners(["s", "a", "n"]);
+    assert_eq!(broker.see(synced), "");
+    assert_eq!(broker.see(written), "CONNACK");
+    assert_eq!(broker.see(fleeting), "CONNACK");
+    sync(&mut broker);
+    assert_eq!(broker.see(synced), "CONNACK");
+    for client in [synced, written, fleeting] {
+        broker.send(client, subscribe("a", Q1));
+    }
+    assert_eq!(broker.see(synced), "");
+    assert_eq!(broker.see(written), "SUBACK 9 GrantedQoS1");
+    assert_eq!(broker.see(fleeting), "SUBACK 9 GrantedQoS1");
+    sync(&mut broker);
+    assert_eq!(broker.see(synced), "SUBACK 9 GrantedQoS1");
+    // Whoever asks is answered as his own listener says, and so is whoever is sent something.
+    assert_eq!(broker.ask(fleeting, qos1(7, "a", "1")), "PUBACK 7; a=1 q1#1");
+    assert_eq!(broker.see(written), "a=1 q1#1");
+    assert_eq!(broker.see(synced), "");
+    assert_eq!(broker.ask(synced, qos1(8, "a", "2")), "");
+    sync(&mut broker);
+    assert_eq!(broker.see(synced), "PUBACK 8; a=1 q1#1; a=2 q1#2");
+}
+
+#[test]
+fn what_survives_is_what_began_where_something_is_kept() {
+    let (mut broker, clients) = on_listeners(["s", "a", "n"]);
+    let mut log = Log::default();
+    sync_into(&mut broker, &mut log);
+    for client in clients {
+        broker.send(client, subscribe("a", Q1));
+    }
+    // A session that is kept stays so on a listener that would not have begun one.
+    broker.close(clients[0]);
+    let moved = broker.open_at(Some(2));
+    broker.send(moved, stays("s").packet());
+    assert_eq!(broker.ask(moved, qos1(7, "a", "1")), "CONNACK session present; PUBACK 7; a=1 q1#1");
+    sync_into(&mut broker, &mut log);
+    broker.machine = log.restore(Lsn(0), broker.machine.settings.clone(), broker.now);
+    let present = ["s", "a", "n"].map(|name| {
+        let client = broker.try_connect(stays(name));
+        sync(&mut broker);
+        let seen = broker.see(client);
+        sync(&mut broker);
+        format!("{seen}; {}", broker.see(client))
+    });
+    let kept = |seen: &str| format!("CONNACK session present; {seen}");
+    assert_eq!(present, [kept("a=1 q1#1 dup; "), kept("a=1 q1#1"), "CONNACK; ".to_owned()]);
+}
