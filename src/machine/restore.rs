@@ -316,7 +316,8 @@ impl Restorer {
         }
         machine.judge_restored(now);
         for (session, left) in self.left {
-            left.into_iter().for_each(|(number, it)| machine.restore_left(session, number, it, now));
+            left.into_iter()
+                .for_each(|(number, it)| machine.restore_left(session, number, it, now));
         }
         (machine, restored)
     }

@@ -36,6 +36,8 @@ pub(crate) struct Encoded {
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pending: VecDeque<Bytes>,
+    /// The stream took everything, and still has some of it itself: TLS and WebSocket do.
+    is_unflushed: bool,
 }
 
 impl Encoded {
@@ -94,14 +96,14 @@ fn push_copy(bytes: &[u8], pending: &mut VecDeque<Bytes>) {
 }
 
 impl Output {
-    /// Whether the stream took everything.
+    /// Whether the stream took everything, and handed it on.
     pub(crate) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.pending.is_empty() && !self.is_unflushed
     }
 
     /// Forgets what was not sent.
     pub(crate) fn clear(&mut self) {
-        self.pending = VecDeque::new();
+        *self = Output::default();
     }
 
     /// Writes what is encoded, behind what is pending, and empties it. Returns the bytes that the
@@ -131,6 +133,7 @@ impl Output {
                 encoded.clear();
             }
             encoded.move_to(written.min(encoded.copied.len()), &mut self.pending);
+            self.hand_on(stream, context)?;
             return Ok(written);
         }
         encoded.move_to(written, &mut self.pending);
@@ -159,7 +162,27 @@ impl Output {
                 Poll::Pending => break,
             }
         }
+        self.hand_on(stream, context)?;
         Ok(written)
+    }
+
+    /// Has the stream hand on what it took, once it took everything.
+    fn hand_on(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        context: &mut Context<'_>,
+    ) -> io::Result<()> {
+        self.is_unflushed = false;
+        if !self.pending.is_empty() {
+            return Ok(());
+        }
+        match Pin::new(stream).poll_flush(context) {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                self.is_unflushed = true;
+                Ok(())
+            }
+        }
     }
 
     fn advance(&mut self, mut bytes: usize) {
@@ -173,7 +196,7 @@ impl Output {
             bytes -= first.len();
             self.pending.pop_front();
         }
-        self.clear();
+        self.pending = VecDeque::new();
     }
 }
 
@@ -192,9 +215,12 @@ mod tests {
     use super::*;
 
     /// A stream that takes so many bytes in each call; 0: not now.
+    #[derive(Default)]
     struct Takes {
         script: VecDeque<usize>,
         taken: Vec<u8>,
+        /// It has something itself that it cannot hand on.
+        is_full: bool,
     }
 
     impl AsyncWrite for Takes {
@@ -223,7 +249,7 @@ mod tests {
         }
 
         fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
+            if self.is_full { Poll::Pending } else { Poll::Ready(Ok(())) }
         }
 
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -272,7 +298,7 @@ mod tests {
         let scripts: [&[usize]; 5] =
             [&[], &[0], &[1, 0, 9, 0, 1], &[10, 1, 0, 16_384, 0, 12, 0], &[25, 0, 0, 39_999, 2, 0]];
         for (sizes, script) in batches.iter().flat_map(|sizes| scripts.map(|s| (sizes, s))) {
-            let mut stream = Takes { script: script.iter().copied().collect(), taken: Vec::new() };
+            let mut stream = Takes { script: script.iter().copied().collect(), ..Takes::default() };
             let context = &mut Context::from_waker(Waker::noop());
             let (mut first, mut want) = encoded(sizes);
             let (mut second, more) = encoded(&[3, 17_000]);
@@ -308,16 +334,31 @@ mod tests {
             let (mut encoded, _) = encoded(sizes);
             let mut failed = Output::default();
             assert!(failed.send(&mut encoded, &mut Fails, context).is_err());
-            let mut other = Takes { script: VecDeque::new(), taken: Vec::new() };
+            let mut other = Takes::default();
             let taken = Output::default().send(&mut encoded, &mut other, context);
             assert_eq!(taken.expect("open"), 0, "{:?}", other.taken);
         }
     }
 
     #[test]
+    fn what_the_stream_took_and_has_not_handed_on_is_not_sent_yet() {
+        let context = &mut Context::from_waker(Waker::noop());
+        let (mut encoded, _) = encoded(&[5]);
+        let mut stream = Takes { is_full: true, ..Takes::default() };
+        let mut output = Output::default();
+        output.send(&mut encoded, &mut stream, context).expect("open");
+        assert!(!output.is_empty());
+        output.flush(&mut stream, context).expect("open");
+        assert!(!output.is_empty());
+        stream.is_full = false;
+        output.flush(&mut stream, context).expect("open");
+        assert!(output.is_empty());
+    }
+
+    #[test]
     fn a_stream_that_takes_nothing_without_an_error_has_failed() {
-        let mut stream = Takes { script: VecDeque::new(), taken: Vec::new() };
-        let mut output = Output { pending: VecDeque::from([Bytes::new()]) };
+        let mut stream = Takes::default();
+        let mut output = Output { pending: VecDeque::from([Bytes::new()]), is_unflushed: false };
         let context = &mut Context::from_waker(Waker::noop());
         let error = output.flush(&mut stream, context).expect_err("nothing is taken");
         assert_eq!(error.kind(), io::ErrorKind::WriteZero);

@@ -1,6 +1,7 @@
 //! A disk in trouble, under the real store: writes find no room or fail, syncs fail or do not end.
 
 use super::stage::Stage;
+use crate::disk::SimDisk;
 use crate::history::What;
 use crate::marks::Mark;
 use crate::survival::{FIRST_RETRY_MS, Health, RETRY_MAX_MS, ROOM_MS, Trouble};
@@ -54,6 +55,7 @@ impl Stage<'_> {
         let now = self.now;
         let ended = self.troubles.now.extract_if(.., |(_, until)| is_all || *until <= now);
         let ended: Vec<Trouble> = ended.map(|(trouble, _)| trouble).collect();
+        self.forget_full();
         let Some(disk) = self.brokers().disk() else { return };
         for trouble in ended {
             if self.troubles.now.iter().any(|(other, _)| *other == trouble) {
@@ -73,11 +75,17 @@ impl Stage<'_> {
     /// A broker that starts without its reserve looks for room first.
     pub(super) fn note_full(&mut self) {
         let Some(disk) = self.brokers().disk() else { return };
-        let (name, bytes) = RESERVE;
-        let is_full = disk.room().is_some_and(|room| room < bytes);
-        self.troubles.is_known = is_full && disk.contents(name).is_none();
+        self.troubles.is_known = lacks_room(&disk) && disk.contents(RESERVE.0).is_none();
         if self.troubles.is_known {
             self.note(What::Health { health: Health::Full });
+        }
+    }
+
+    /// Files that the broker has removed may have left room for its reserve: it may know that.
+    fn forget_full(&mut self) {
+        if self.troubles.is_known && self.brokers().disk().is_some_and(|disk| !lacks_room(&disk)) {
+            self.troubles.is_known = false;
+            self.note(What::Health { health: Health::Working });
         }
     }
 
@@ -92,4 +100,8 @@ impl Stage<'_> {
             self.marks.hit(Mark::SyncStalled);
         }
     }
+}
+
+fn lacks_room(disk: &SimDisk) -> bool {
+    disk.room().is_some_and(|room| room < RESERVE.1)
 }

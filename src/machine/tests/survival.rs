@@ -564,9 +564,8 @@ fn who_removes_a_retained_message_that_another_just_removed_waits_for_that() {
 fn on_listeners(names: [&str; 3]) -> (Broker, [ConnectionId; 3]) {
     let mut settings = durable(settings());
     let each = [Durability::Sync, Durability::Async, Durability::None];
-    settings.listeners = each
-        .map(|durability| ListenerSettings { connections_max: 10, durability })
-        .to_vec();
+    settings.listeners =
+        each.map(|durability| ListenerSettings { connections_max: 10, durability }).to_vec();
     let mut broker = Broker::new(settings);
     let mut at = |listener: usize| {
         let connection = broker.open_at(Some(listener));
