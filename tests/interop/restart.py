@@ -116,6 +116,12 @@ def start(program, directory, port):
             time.sleep(0.01)
 
 
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def memory(process):
     with open(f"/proc/{process.pid}/status") as status:
         sizes = dict(line.split(":", 1) for line in status)
@@ -132,9 +138,7 @@ def processor_seconds(process):
 def main():
     program = sys.argv[1]
     count = int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory(prefix="stormpetrel-restart-") as directory:
         process, _ = start(program, directory, port)
         try:
