@@ -57,7 +57,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
     if plan.broker.store.is_some() {
-        faults.extend(survival::faults(plan.seed, &ops, safety_ms));
+        faults.extend(survival::faults(plan.seed, &plan.weather, &ops, safety_ms));
         faults.extend(survival::troubles(plan.seed, &plan.broker, &ops, safety_ms));
     }
     let last_ms = faults.iter().map(|fault| fault.at_ms).max().unwrap_or(0);

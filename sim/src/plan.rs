@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::scenario::{Broker, Qos, Scenario, Weather};
-use crate::survival;
+use crate::survival::{self, Store};
 
 /// All knobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -196,9 +196,36 @@ impl Plan {
             },
             weather,
         };
+        if plan.broker.store.is_some() && Dice::new(seed, "exacting", 0).chance(150) {
+            plan.exact();
+        }
         let least = plan.keep_alive_min_s();
         plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));
         plan
+    }
+
+    /// Draws everything towards messages that must survive, and come once: lasting sessions that
+    /// all have to do with one topic, at QoS 2 mostly, and nothing that would keep them apart.
+    fn exact(&mut self) {
+        self.qos = [0, 1, 5];
+        self.topics = 1;
+        self.wildcards = 0;
+        self.shared_filters = 0;
+        self.dollar_topics = 0;
+        self.sys_topics = 0;
+        self.sys_filters = 0;
+        self.invalid_filters = 0;
+        self.expiring_messages = 0;
+        self.clean_starts = 0;
+        self.clumsy_clients = 0;
+        self.client_limits = 0;
+        self.policies = 0;
+        self.actions =
+            Actions { connect: 3, subscribe: 6, publish: 20, cut: 1, ..Actions::default() };
+        let store = self.broker.store.map(|store| Store { sync_ms_max: 40, ..store });
+        self.broker = Broker { store, ..Broker::default() };
+        self.weather.latency_max_ms = self.weather.latency_min_ms + 5;
+        self.weather.spikes = 0;
     }
 
     /// The shortest keep alive, in seconds, that clients can have through TLS in this weather: a

@@ -12,12 +12,15 @@ use stormpetrel::machine::StoreHealth;
 use crate::dice::Dice;
 use crate::scenario::{
     Action, Broker, Client, Connect, Fault, FaultKind, Manners, MessageNumber, Op, ProtocolVersion,
-    Publish, Qos, Scenario, Subscribe, Subscription,
+    Publish, Qos, Scenario, Subscribe, Subscription, Weather,
 };
 use crate::transport::Transport;
 
 /// The numbers of bystanders' messages begin here, so that they are known by sight.
 const BYSTANDERS_FROM: MessageNumber = 900_000;
+
+/// Of a thousand records, so many that the last one is lost, of however few.
+const ALL_BUT_ONE: u16 = 999;
 
 /// Milliseconds until a broker has found out that there is room again: it looks every 10 s.
 pub(crate) const ROOM_MS: u64 = 12_000;
@@ -115,22 +118,44 @@ fn some_deed_ms(ops: &[Op], dice: &mut Dice) -> u64 {
     ops.get(place).map_or(0, |op| op.at_ms)
 }
 
+/// When somebody publishes at QoS 2, if anybody does: of nothing else does so much have to survive
+/// at once.
+fn some_exact_publish_ms(ops: &[Op], dice: &mut Dice) -> Option<u64> {
+    let is_exact = |op: &&Op| match &op.action {
+        Action::Publish(publish) => publish.qos == Qos::ExactlyOnce,
+        _ => false,
+    };
+    let count = ops.iter().filter(is_exact).count() as u64;
+    let place = dice.below(count.max(1)) as usize;
+    ops.iter().filter(is_exact).nth(place).map(|op| op.at_ms)
+}
+
 /// What goes wrong with a broker that has a store, beside all else: it dies, and its log is
 /// written anew.
 ///
-/// Mostly soon after somebody has done something: later all of it is on the disk.
-pub(crate) fn faults(seed: u64, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
+/// Mostly soon after something that somebody did has come to it: later all of it is on the disk.
+pub(crate) fn faults(seed: u64, weather: &Weather, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "store faults", 0);
-    let many = dice.one_of(&[0, 1, 2, 3, 6]);
+    let many = dice.one_of(&[1, 2, 4, 6]);
     let mut faults: Vec<Fault> = Vec::new();
     for _ in 0..many {
-        let soon_ms = some_deed_ms(ops, &mut dice) + dice.below(60);
+        let deed_ms = some_deed_ms(ops, &mut dice);
+        let exact_ms = some_exact_publish_ms(ops, &mut dice).filter(|_| dice.chance(500));
+        let travel_ms = dice.between(weather.latency_min_ms, weather.latency_max_ms);
         let some_time_ms = dice.below(safety_ms);
-        let at_ms = if dice.chance(700) { soon_ms.min(safety_ms - 1) } else { some_time_ms };
+        let at_ms = match exact_ms {
+            Some(at_ms) => at_ms + travel_ms + dice.below(5),
+            None if dice.chance(700) => deed_ms + travel_ms + dice.below(40),
+            None => some_time_ms,
+        };
+        let at_ms = at_ms.min(safety_ms - 1);
         let long = dice.between(100, 8_000);
         let down_ms = dice.one_of(&[0, 10, 300, 1_000, long]);
         let some = u16::try_from(dice.below(1_001)).unwrap_or(0);
-        let kept = dice.one_of(&[0, some, 1_000, some]);
+        let kept = match exact_ms {
+            Some(_) => dice.one_of(&[ALL_BUT_ONE, ALL_BUT_ONE, some]),
+            None => dice.one_of(&[0, some, 1_000, some]),
+        };
         faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
         if dice.chance(400) {
             let at_ms = at_ms.saturating_sub(dice.below(300));
@@ -209,10 +234,10 @@ pub(crate) fn let_reuse_ids(seed: u64, clients: &mut [Client], ops: &[Op]) {
 pub(crate) fn troubles(seed: u64, broker: &Broker, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     let Some(store) = broker.store else { return Vec::new() };
     let mut dice = Dice::new(seed, "disk troubles", 0);
-    let many = dice.one_of(&[0, 0, 1, 2, 4]);
+    let many = dice.one_of(&[0, 1, 2, 4]);
     let mut faults = Vec::new();
     for _ in 0..many {
-        let all = [Trouble::Full, Trouble::Failing, Trouble::Stalled];
+        let all = [Trouble::Full, Trouble::Failing, Trouble::Failing, Trouble::Stalled];
         let trouble = match store.durability {
             Durability::Async => Trouble::Full,
             Durability::Sync => dice.one_of(&all),
@@ -223,16 +248,16 @@ pub(crate) fn troubles(seed: u64, broker: &Broker, ops: &[Op], safety_ms: u64) -
         let deed_ms = some_deed_ms(ops, &mut dice);
         let at_ms = deed_ms.saturating_sub(dice.below(30)).min(safety_ms - 1);
         faults.push(Fault { at_ms, kind: FaultKind::Disk { trouble, for_ms } });
-        // Half of them are met by a broker that dies in the midst of it, or is told to stop.
+        // Most of them are met by a broker that dies in the midst of it, or is told to stop.
         let (down_ms, kept) = (dice.below(600), u16::try_from(dice.below(1_001)).unwrap_or(0));
         let kind = match dice.below(10) {
             0 => FaultKind::Stop { down_ms },
-            1..5 => FaultKind::Crash { down_ms, kept },
+            1..8 => FaultKind::Crash { down_ms, kept },
             _ => continue,
         };
         // Or soon after it: what it lost is only missed then.
         let after_ms =
-            if dice.chance(300) { for_ms + dice.below(2_500) } else { dice.below(for_ms + 100) };
+            if dice.chance(500) { for_ms + dice.below(5_000) } else { dice.below(for_ms + 100) };
         faults.push(Fault { at_ms: at_ms + after_ms, kind });
     }
     faults
