@@ -45,7 +45,9 @@ fn is_away(case: &Case<'_>, session: usize, at: Span) -> bool {
 /// Whether a session surely had one connection all that time, or may have lost one.
 fn presence(case: &Case<'_>, session: usize, from: Ordinal, to: Ordinal) -> (bool, bool) {
     let facts = &case.sessions.all[session];
-    let (mut is_there, mut may_have_gone) = (false, !facts.doubts.is_empty());
+    // A connection that nobody saw let in may have been given it, and gone.
+    let has_unseen = case.sessions.has_unseen(&case.facts, session, facts.begun.from, to);
+    let (mut is_there, mut may_have_gone) = (false, !facts.doubts.is_empty() || has_unseen);
     for &on in &facts.connections {
         let connection = &case.facts.connections[on];
         let Some(entry) = connection.entry else { continue };

@@ -134,8 +134,10 @@ impl Sessions {
             let is_tangled = index > 0 && overlaps(facts, connections[index - 1], on);
             let found = self.found(facts, &connections, index, &mut doubts);
             let Some(is_present) = found else {
-                let may_be_over =
-                    index == 0 || over_from(facts, connections[index - 1]) <= entry.to;
+                // Those before it that nobody saw answered may have been turned away.
+                let last = current.and_then(|at| self.all[at].connections.last().copied());
+                let over = first_over(facts, &connections[..index], last);
+                let may_be_over = index == 0 || over <= entry.to;
                 let may_be_undone = !facts.is_settled(entry.to);
                 if connect.clean_start || is_tangled || may_be_over || may_be_undone {
                     doubts.push(Span { is_sure: false, ..entry });
