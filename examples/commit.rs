@@ -1,9 +1,9 @@
 //! Measures the bare log: groups of records of 200 bytes, one sync for each group, beside the cost
 //! of writing and syncing the same bytes without any log. Then how long recovery takes.
 //!
-//!     cargo run --release --example commit -- DIRECTORY
+//!     cargo run --release --example commit -- DIRECTORY [GROUP...]
 //!
-//! The directory is made, and must not be there: its file system is what is measured. CPU time is
+//! GROUP: how many records, in place of 1, 16, 256 and 1,024. The directory is made, and must not be there: its file system is what is measured. CPU time is
 //! that of the process, user and system, as Linux counts it, in steps of 10 ms.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
@@ -23,12 +23,15 @@ const FRAME_BYTES: usize = RECORD_BYTES + 24;
 const SECONDS: u64 = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let directory = std::env::args_os().nth(1).ok_or("which directory?")?;
+    let mut arguments = std::env::args().skip(1);
+    let directory = arguments.next().ok_or("which directory?")?;
     let directory = Path::new(&directory);
+    let groups: Vec<u64> = arguments.map(|group| group.parse()).collect::<Result<_, _>>()?;
+    let groups = if groups.is_empty() { GROUPS.to_vec() } else { groups };
     fs::create_dir(directory)?;
     println!("records of {RECORD_BYTES} bytes; {SECONDS} s each");
     println!("what            group  commits/s   records/s  CPU/record");
-    for group in GROUPS {
+    for group in groups {
         report("grown file", group, || bare(directory, group, false))?;
         report("zeroed file", group, || bare(directory, group, true))?;
         report("the log", group, || log(directory, group))?;

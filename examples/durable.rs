@@ -45,9 +45,10 @@ async fn main() -> anyhow::Result<()> {
         tasks.push(tokio::spawn(publish(stream, window, begin)));
     }
     tokio::time::sleep_until((now() + WARM).into()).await;
-    let before = broker.processor_time()?;
+    let (before, written_before) = (broker.processor_time()?, broker.writes()?);
     tokio::time::sleep(MEASURED).await;
     let used = broker.processor_time()? - before;
+    let groups = broker.writes()? - written_before;
     let mut waits = Vec::new();
     for task in tasks {
         waits.extend(task.await??);
@@ -65,11 +66,13 @@ async fn main() -> anyhow::Result<()> {
     };
     report(&format!(
         "{durability}: {publishers} publishers, window {window}: {:.0} acknowledged a second, {:.2} \
-         us of processor time each; acknowledged after {:?} (median), {:?} (99 %)",
+         us of processor time each; acknowledged after {:?} (median), {:?} (99 %); written in \
+         groups of {:.0}",
         count as f64 / MEASURED.as_secs_f64(),
         used.as_secs_f64() * 1e6 / count as f64,
         at(50),
-        at(99)
+        at(99),
+        count as f64 / groups.max(1) as f64,
     ));
     Ok(())
 }
@@ -129,6 +132,20 @@ impl Broker {
         stream.write_all(&packet).await?;
         read_some(&mut stream, &mut BytesMut::new()).await?;
         Ok(stream)
+    }
+
+    /// How often the thread that keeps the log has written so far: once for each group of records.
+    fn writes(&self) -> anyhow::Result<u64> {
+        let mut count = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let task = task?.path();
+            if fs::read_to_string(task.join("comm"))?.trim() == "log" {
+                let io = fs::read_to_string(task.join("io"))?;
+                let writes = io.lines().find_map(|line| line.strip_prefix("syscw: "));
+                count += writes.unwrap_or("0").parse::<u64>()?;
+            }
+        }
+        Ok(count)
     }
 
     /// Used so far, by all of its threads.

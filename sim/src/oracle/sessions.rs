@@ -132,10 +132,10 @@ impl Sessions {
                 continue;
             };
             let is_tangled = index > 0 && overlaps(facts, connections[index - 1], on);
+            let last = current.and_then(|at| self.all[at].connections.last().copied());
             let found = self.found(facts, &connections, index, &mut doubts);
             let Some(is_present) = found else {
                 // Those before it that nobody saw answered may have been turned away.
-                let last = current.and_then(|at| self.all[at].connections.last().copied());
                 let over = first_over(facts, &connections[..index], last);
                 let may_be_over = index == 0 || over <= entry.to;
                 let may_be_undone = !facts.is_settled(entry.to);
@@ -151,7 +151,6 @@ impl Sessions {
                 doubts.push(Span { is_sure: false, ..entry });
             }
             // If that of before cannot have lasted, it is one that began without an answer.
-            let last = current.and_then(|at| self.all[at].connections.last().copied());
             let since = connections[..=index].iter().skip_while(|&&on| last != Some(on));
             let may_be_current = is_present && may_last(facts, since.copied());
             let session = match current.filter(|_| may_be_current) {
