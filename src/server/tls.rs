@@ -200,7 +200,9 @@ fn folder(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     Ok(found)
 }
 
-/// A stream under TLS, which hands on by itself what the stream below did not take at once.
+/// A stream under TLS. Whoever writes flushes, so that the stream below is handed what it did not
+/// take at once; what nobody flushed (the end of the handshake, WebSocket's own frames) is when
+/// something is read.
 pub(super) struct Tls<S> {
     stream: TlsStream<S>,
     is_unflushed: bool,
@@ -209,31 +211,6 @@ pub(super) struct Tls<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Tls<S> {
     pub(super) fn new(stream: TlsStream<S>) -> Tls<S> {
         Tls { stream, is_unflushed: true }
-    }
-
-    /// Hands on what is encrypted and was not taken; whether what went wrong was that.
-    fn flush(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match Pin::new(&mut self.stream).poll_flush(context) {
-            Poll::Ready(result) => {
-                self.is_unflushed = false;
-                result
-            }
-            Poll::Pending => {
-                self.is_unflushed = true;
-                Ok(())
-            }
-        }
-    }
-
-    fn flushed(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(_)) = written {
-            self.flush(context)?;
-        }
-        written
     }
 }
 
@@ -245,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Tls<S> {
     ) -> Poll<io::Result<()>> {
         if self.is_unflushed {
             // Whoever takes nothing any more may still have sent something.
-            let _ = self.flush(context);
+            let _ = self.as_mut().poll_flush(context);
         }
         ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
         // The stream gives one record at a time; what else has come is decrypted already.
@@ -268,8 +245,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tls<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.flushed(written, context)
+        self.is_unflushed = true;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -277,8 +254,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tls<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.flushed(written, context)
+        self.is_unflushed = true;
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -286,7 +263,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Tls<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.is_unflushed = flushed.is_pending();
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
