@@ -42,6 +42,14 @@ impl Log {
         last
     }
 
+    /// Whether the records up to there say that a session has ended.
+    fn has_ended_by(&self, last: Lsn) -> bool {
+        self.records
+            .iter()
+            .take_while(|(lsn, _)| *lsn <= last)
+            .any(|(_, bytes)| matches!(Record::decode(bytes.clone()), Ok(Record::Ended { .. })))
+    }
+
     /// What a restart makes of the records from `from` on.
     fn restore(&self, from: Lsn, settings: Settings, now: Timestamp) -> Machine {
         self.restore_part(from..=Lsn(u64::MAX), settings, now)
@@ -261,8 +269,15 @@ fn what_was_sent_comes_again_under_its_id_after_a_restart() {
 }
 
 fn sync_into(broker: &mut Broker, log: &mut Log) {
+    let _ = sync_all(broker, log);
+}
+
+/// And from where on the log is needed then, if that is new.
+fn sync_all(broker: &mut Broker, log: &mut Log) -> Option<Lsn> {
     let last = log.take(&mut broker.machine);
+    let droppable = broker.machine.poll_droppable();
     broker.handle(Input::Durable(last));
+    droppable
 }
 
 #[test]
@@ -331,9 +346,7 @@ proptest! {
             }
             world.take(step);
             // A part of it with each sync: what happens meanwhile is between the parts.
-            let last = log.take(&mut world.broker.machine);
-            from = world.broker.machine.poll_droppable().unwrap_or(from);
-            world.broker.handle(Input::Durable(last));
+            from = sync_all(&mut world.broker, &mut log).unwrap_or(from);
         }
         // What is left of sessions that have ended goes to others, by and by.
         while world.broker.machine.remains.next().is_some() {
@@ -350,18 +363,27 @@ proptest! {
     }
 }
 
-/// Wherever the log is cut, and with a part of it written anew.
+/// Whichever of the two joined first, however much was written anew before the end, and wherever
+/// the log is cut behind it.
 #[test]
 fn what_a_group_gave_to_a_session_that_ended_goes_to_others_through_a_crash() {
+    for names in [["m1", "m2"], ["m2", "m1"]] {
+        (0..20).for_each(|parts_before| check_passed_on(names, parts_before));
+    }
+}
+
+/// `m1` has four messages of the group when it ends, and `m2` is away.
+fn check_passed_on(names: [&str; 2], parts_before: usize) {
     let settings = durable(Settings { effort_max: 1, ..settings() });
-    let mut broker = Broker::new(settings.clone());
-    let mut log = Log::default();
+    let (mut broker, mut log) = (Broker::new(settings.clone()), Log::default());
     let member = |name: &str| stays(name).receive_maximum(1);
-    let [first, second] = ["m1", "m2"].map(|name| {
+    let mut members = names.map(|name| {
         let connection = join_into(&mut broker, &mut log, member(name));
         broker.send(connection, subscribe("$share/g/t", Q2));
-        connection
+        (name, connection)
     });
+    members.sort_unstable();
+    let [(_, first), (_, second)] = members;
     broker.close(second);
     let publisher = join_into(&mut broker, &mut log, v5("p"));
     for number in 1..=4 {
@@ -371,40 +393,51 @@ fn what_a_group_gave_to_a_session_that_ended_goes_to_others_through_a_crash() {
     broker.pull(first);
     sync_into(&mut broker, &mut log);
     assert_eq!(broker.see(first), "t=1 q1#1");
-    broker.send(first, leave_with_expiry(0));
     broker.handle(Input::Rewrite);
     let mut from = Lsn(0);
+    for _ in 0..parts_before {
+        from = sync_all(&mut broker, &mut log).unwrap_or(from);
+    }
+    broker.send(first, leave_with_expiry(0));
     let mut cuts = Vec::new();
     for step in 0..60 {
-        let last = log.take(&mut broker.machine);
-        cuts.push((from, last));
-        from = broker.machine.poll_droppable().unwrap_or(from);
-        broker.handle(Input::Durable(last));
+        let before = log.records.len();
+        let droppable = sync_all(&mut broker, &mut log);
+        cuts.extend(log.records[before..].iter().map(|(last, _)| from..=*last));
+        from = droppable.unwrap_or(from);
+        cuts.push(from..=log.records.last().expect("there are some").0);
         // What is left is cleared away slower than all is written anew.
         if step > 30 {
             broker.handle(Input::Deadline);
         }
     }
     assert!(from > Lsn(0), "it was written anew");
-    cuts.push((from, log.take(&mut broker.machine)));
-    for part in cuts.into_iter().map(|(from, last)| from..=last) {
-        let mut after = Broker::new(settings.clone());
-        after.machine = log.restore_part(part.clone(), settings.clone(), broker.now);
-        let client = join(&mut after, member("m2"));
-        let mut seen = Vec::new();
-        for number in 1..=5 {
-            after.pull(client);
-            sync(&mut after);
-            seen.push(after.see(client));
-            after.send(client, puback(number));
-        }
-        seen.sort();
-        let expected = (1..=4).map(|number| format!("t={number} q1#"));
-        assert_eq!(seen.len(), 5, "{part:?}");
-        for (seen, expected) in seen[1..].iter().zip(expected) {
-            assert!(seen.starts_with(&expected), "{seen} is not {expected}: {part:?}");
+    for cut in cuts.into_iter().filter(|cut| log.has_ended_by(*cut.end())) {
+        let restored = log.restore_part(cut.clone(), settings.clone(), broker.now);
+        let seen = seen_one_by_one(restored, member("m2"), 5);
+        assert_eq!(seen[0], "", "{names:?} {parts_before} {cut:?}");
+        for (number, seen) in (1..).zip(&seen[1..]) {
+            let is_it = seen.starts_with(&format!("t={number} q1#"));
+            assert!(is_it, "{number} is {seen:?}: {names:?} {parts_before} {cut:?}");
         }
     }
+}
+
+/// What a client sees that acknowledges each message before it takes the next, in the order of
+/// what it says.
+fn seen_one_by_one(machine: Machine, joining: Joining, count: u16) -> Vec<String> {
+    let mut broker = Broker::new(machine.settings.clone());
+    broker.machine = machine;
+    let client = join(&mut broker, joining);
+    let mut seen = Vec::new();
+    for number in 1..=count {
+        broker.pull(client);
+        sync(&mut broker);
+        seen.push(broker.see(client));
+        broker.send(client, puback(number));
+    }
+    seen.sort();
+    seen
 }
 
 #[test]
@@ -560,25 +593,25 @@ fn who_removes_a_retained_message_that_another_just_removed_waits_for_that() {
     assert_eq!(broker.see(second), "PUBACK 2 NoMatchingSubscribers");
 }
 
-/// A broker whose listeners mean different things by an acknowledgement, and a client on each.
-fn on_listeners(names: [&str; 3]) -> (Broker, [ConnectionId; 3]) {
+/// A broker whose listeners mean different things by an acknowledgement, and a client on each: `s`
+/// where it is on the disk, `a` where it is on its way, and `n` where it is in memory.
+fn on_listeners() -> (Broker, [ConnectionId; 3]) {
     let mut settings = durable(settings());
     let each = [Durability::Sync, Durability::Async, Durability::None];
     settings.listeners =
         each.map(|durability| ListenerSettings { connections_max: 10, durability }).to_vec();
     let mut broker = Broker::new(settings);
-    let mut at = |listener: usize| {
+    let connections = [(0, "s"), (1, "a"), (2, "n")].map(|(listener, name)| {
         let connection = broker.open_at(Some(listener));
-        broker.send(connection, stays(names[listener]).packet());
+        broker.send(connection, stays(name).packet());
         connection
-    };
-    let connections = [at(0), at(1), at(2)];
+    });
     (broker, connections)
 }
 
 #[test]
 fn each_listener_has_its_own_durability() {
-    let (mut broker, [synced, written, fleeting]) = on_listeners(["s", "a", "n"]);
+    let (mut broker, [synced, written, fleeting]) = on_listeners();
     assert_eq!(broker.see(synced), "");
     assert_eq!(broker.see(written), "CONNACK");
     assert_eq!(broker.see(fleeting), "CONNACK");
@@ -603,7 +636,7 @@ fn each_listener_has_its_own_durability() {
 
 #[test]
 fn what_survives_is_what_began_where_something_is_kept() {
-    let (mut broker, clients) = on_listeners(["s", "a", "n"]);
+    let (mut broker, clients) = on_listeners();
     let mut log = Log::default();
     sync_into(&mut broker, &mut log);
     for client in clients {
