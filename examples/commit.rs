@@ -3,8 +3,9 @@
 //!
 //!     cargo run --release --example commit -- DIRECTORY [GROUP...]
 //!
-//! GROUP: how many records, in place of 1, 16, 256 and 1,024. The directory is made, and must not be there: its file system is what is measured. CPU time is
-//! that of the process, user and system, as Linux counts it, in steps of 10 ms.
+//! GROUP: how many records, in place of 1, 16, 256 and 1,024. The directory is made, and must not
+//! be there: its file system is what is measured. CPU time is that of the process, user and system,
+//! as Linux counts it, in steps of 10 ms.
 
 #![allow(clippy::print_stdout, clippy::disallowed_methods)]
 

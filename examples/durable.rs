@@ -32,7 +32,8 @@ async fn main() -> anyhow::Result<()> {
         anyhow::bail!("usage: durable BROKER DIR PUBLISHERS WINDOW [sync|async|none]");
     };
     let durability = rest.first().map_or("sync", String::as_str);
-    let (publishers, window): (usize, usize) = (publishers.parse()?, window.parse()?);
+    let (publishers, window): (usize, u16) = (publishers.parse()?, window.parse()?);
+    anyhow::ensure!(window > 0, "a window of no messages");
     let broker = Broker::start(program, Path::new(directory), durability)?;
     let mut keeper = broker.connect("keeper", false).await?;
     keeper.write_all(&subscribe("t")).await?;
@@ -57,12 +58,14 @@ async fn main() -> anyhow::Result<()> {
     let count: usize = waits.iter().map(|(_, those)| those).sum();
     anyhow::ensure!(count > 0, "nothing was acknowledged");
     let at = |share: usize| {
-        let mut before = 0;
-        let mut is_reached = |(_, those): &&(Duration, usize)| {
-            before += those;
-            before * 100 >= count * share
-        };
-        waits.iter().find(&mut is_reached).map_or(Duration::ZERO, |(wait, _)| *wait)
+        let mut left = count * share / 100;
+        for (wait, those) in &waits {
+            if left <= *those {
+                return *wait;
+            }
+            left -= those;
+        }
+        Duration::MAX
     };
     report(&format!(
         "{durability}: {publishers} publishers, window {window}: {:.0} acknowledged a second, {:.2} \
@@ -183,10 +186,10 @@ async fn read_some(stream: &mut TcpStream, into: &mut BytesMut) -> io::Result<()
     }
 }
 
-/// So many messages, twice: from any of the first ones on, as many as there are packet ids.
-fn messages(window: usize) -> Vec<u8> {
+/// A window of messages, twice: from each of the first ones on there are as many again.
+fn messages(window: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for id in (1..=window as u16).chain(1..=window as u16) {
+    for id in (1..=window).chain(1..=window) {
         bytes.extend([0x32, 5 + PAYLOAD.len() as u8, 0, 1, b't']);
         bytes.extend(id.to_be_bytes());
         bytes.extend(PAYLOAD);
@@ -199,26 +202,25 @@ fn messages(window: usize) -> Vec<u8> {
 /// with the broker.
 async fn publish(
     mut stream: TcpStream,
-    window: usize,
+    window: u16,
     begin: Instant,
 ) -> anyhow::Result<Vec<(Duration, usize)>> {
-    let messages = messages(window);
+    let (messages, window) = (messages(window), usize::from(window));
     let message_bytes = messages.len() / (2 * window);
-    let mut unanswered = VecDeque::from([(now(), window)]);
     let (mut next, mut room, mut came) = (0, window, BytesMut::new());
-    let mut waits = Vec::new();
+    let (mut unanswered, mut waits) = (VecDeque::new(), Vec::new());
     let (from, until) = (begin + WARM, begin + WARM + MEASURED);
+    let mut at = now();
     loop {
-        let burst = &messages[next * message_bytes..][..room * message_bytes];
-        stream.write_all(burst).await?;
+        unanswered.push_back((at, room));
+        stream.write_all(&messages[next * message_bytes..][..room * message_bytes]).await?;
         next = (next + room) % window;
-        room = 0;
         read_some(&mut stream, &mut came).await?;
-        let at = now();
-        let mut acknowledged = came.len() / 4;
+        at = now();
+        room = came.len() / 4;
         anyhow::ensure!(came.iter().step_by(4).all(|first| *first == 0x40), "not only PUBACK came");
-        came.advance(4 * acknowledged);
-        room += acknowledged;
+        came.advance(4 * room);
+        let mut acknowledged = room;
         while acknowledged > 0 {
             let (sent, count) = unanswered.front_mut().context("nothing was to be acknowledged")?;
             let those = acknowledged.min(*count);
@@ -230,7 +232,6 @@ async fn publish(
                 unanswered.pop_front();
             }
         }
-        unanswered.push_back((at, room));
         if at >= until {
             return Ok(waits);
         }

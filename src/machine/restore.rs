@@ -315,9 +315,8 @@ impl Restorer {
             machine.restore_session(stored, &mut restored, now);
         }
         machine.judge_restored(now);
-        for (session, left) in self.left {
-            left.into_iter()
-                .for_each(|(number, it)| machine.restore_left(session, number, it, now));
+        for delivery in self.left.into_values().flat_map(BTreeMap::into_values) {
+            machine.restore_left(delivery, now);
         }
         (machine, restored)
     }
@@ -431,16 +430,11 @@ impl Machine {
     }
 
     /// What a group had given to a session that has ended goes to another member.
-    fn restore_left(
-        &mut self,
-        session: SessionUid,
-        number: u64,
-        delivery: Delivery,
-        now: Timestamp,
-    ) {
+    fn restore_left(&mut self, delivery: Delivery, now: Timestamp) {
+        let was = (delivery.waiting.session, delivery.waiting.number);
         self.ledger.matched += 1;
         let queued = self.queued_again(delivery, false);
-        self.pass_on_or_drop(queued, true, Some((session, number)), now);
+        self.pass_on_or_drop(queued, true, Some(was), now);
     }
 
     fn waits_again(&mut self, delivery: Delivery, is_sent: bool) -> Queued {

@@ -49,15 +49,17 @@ impl Machine {
     pub(super) fn go_on_rewriting(&mut self) {
         let effort_max = self.effort.spent() + self.settings.effort_max / 2;
         while let Some(next) = self.rewrite.take() {
-            self.rewrite = match next {
-                Rewrite::Session(place) => Some(self.rewrite_session(place)),
-                Rewrite::Subscriptions(key, after) => Some(self.rewrite_subscription(key, after)),
-                Rewrite::Deliveries(key, after) => Some(self.rewrite_delivery(key, after)),
-                Rewrite::Sent(key) => Some(self.rewrite_sent(key)),
-                Rewrite::Retained(after) => Some(self.rewrite_retained(after)),
-                Rewrite::Remains(_) => Some(next),
+            let next = match next {
+                Rewrite::Session(place) => self.rewrite_session(place),
+                Rewrite::Subscriptions(key, after) => self.rewrite_subscription(key, after),
+                Rewrite::Deliveries(key, after) => self.rewrite_delivery(key, after),
+                Rewrite::Sent(key) => self.rewrite_sent(key),
+                Rewrite::Retained(after) => self.rewrite_retained(after),
+                Rewrite::Remains(until) => Rewrite::Remains(until),
             };
-            if let Some(Rewrite::Remains(_)) = self.rewrite {
+            let is_written = matches!(next, Rewrite::Remains(_));
+            self.rewrite = Some(next);
+            if is_written {
                 return self.end_rewrite();
             }
             if self.effort.spent() >= effort_max && self.journal.has_records() {

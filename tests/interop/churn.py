@@ -14,23 +14,20 @@ import tempfile
 import threading
 import time
 
-from restart import Client, end_of, free_port, packet, start, text
+from restart import Client, free_port, packet, start, taken, text
 
 BATCH = 500
 MIB = 1 << 20
-# Of a retained message of 1 KiB, in the broker's own account.
+# What a retained message of 1 KiB takes at most, in the broker's own account.
 LIVING_BYTES = 1_500
 # What comes while all is written anew, and files that are not full.
 SLACK = 64 * MIB
 
 
 def batch(topic, payload, first):
-    """So many messages at QoS 1, and how they are acknowledged."""
-    out = b""
-    for number in range(1, BATCH + 1):
-        body = text(topic(number)) + number.to_bytes(2, "big") + payload
-        out += packet(first, body)
-    return out
+    """So many messages at QoS 1."""
+    return b"".join(packet(first, text(topic(number)) + number.to_bytes(2, "big") + payload)
+                    for number in range(1, BATCH + 1))
 
 
 def send(client, data):
@@ -43,26 +40,15 @@ def send(client, data):
         left -= got
 
 
-def take(stream):
+def take(client):
     """Acknowledges all that comes, until the broker is gone."""
     buffer = b""
-    while more := received(stream):
-        buffer += more
-        place, answers = 0, []
-        while (end := end_of(buffer, place)) is not None:
-            head, place = place, end[1]
-            if buffer[head] >> 4 == 3:
-                at = end[0] + 2 + int.from_bytes(buffer[end[0]:end[0] + 2], "big")
-                answers.append(b"\x40\x02" + buffer[at:at + 2])
-        buffer = buffer[place:]
-        stream.sendall(b"".join(answers))
-
-
-def received(stream):
     try:
-        return stream.recv(1 << 18)
+        while more := client.socket.recv(1 << 18):
+            messages, buffer = taken(buffer + more)
+            client.acknowledge(messages)
     except ConnectionError:
-        return b""
+        pass
 
 
 def size(directory):
@@ -102,7 +88,7 @@ def churn(port, data, seconds, living):
     taker = Client(port, "taker", False)
     taker.subscribe("through/#")
     taker.socket.recv(5)
-    threading.Thread(target=take, args=[taker.socket], daemon=True).start()
+    threading.Thread(target=take, args=[taker], daemon=True).start()
     retained = batch(lambda number: f"retained/{number}", b"y" * 200, 0x33)
     through = batch(lambda number: f"through/{number}", b"z" * 200, 0x32)
     largest, count, end = 0, 0, time.monotonic() + seconds

@@ -73,17 +73,24 @@ class Client:
         """Receives so many messages and acknowledges them. Their numbers, as they come."""
         numbers, buffer = [], b""
         while len(numbers) < count:
-            buffer += self.socket.recv(1 << 20)
-            place, answers = 0, []
-            while (end := end_of(buffer, place)) is not None:
-                head, place = place, end[1]
-                if buffer[head] >> 4 == 3:
-                    at = end[0] + 2 + struct.unpack_from(">H", buffer, end[0])[0]
-                    answers.append(b"\x40\x02" + buffer[at:at + 2])
-                    numbers.append(int(buffer[at + 2:at + 11]))
-            buffer = buffer[place:]
-            self.socket.sendall(b"".join(answers))
+            messages, buffer = taken(buffer + self.socket.recv(1 << 20))
+            self.acknowledge(messages)
+            numbers += [int(payload[:9]) for _, payload in messages]
         return numbers
+
+    def acknowledge(self, messages):
+        self.socket.sendall(b"".join(b"\x40\x02" + packet_id for packet_id, _ in messages))
+
+
+def taken(buffer):
+    """The messages at QoS 1 that are whole, each as packet id and payload; and the rest."""
+    place, messages = 0, []
+    while (end := end_of(buffer, place)) is not None:
+        head, place = place, end[1]
+        if buffer[head] >> 4 == 3:
+            at = end[0] + 2 + struct.unpack_from(">H", buffer, end[0])[0]
+            messages.append((buffer[at:at + 2], buffer[at + 2:end[1]]))
+    return messages, buffer[place:]
 
 
 def end_of(buffer, place):

@@ -55,7 +55,6 @@ impl Stage<'_> {
         let now = self.now;
         let ended = self.troubles.now.extract_if(.., |(_, until)| is_all || *until <= now);
         let ended: Vec<Trouble> = ended.map(|(trouble, _)| trouble).collect();
-        self.forget_full();
         let Some(disk) = self.brokers().disk() else { return };
         for trouble in ended {
             if self.troubles.now.iter().any(|(other, _)| *other == trouble) {
@@ -66,9 +65,10 @@ impl Stage<'_> {
                 Trouble::Failing => (weather.bad_writes, weather.bad_syncs) = (0, 0),
                 Trouble::Stalled => weather.is_stalled = false,
             });
-            if trouble == Trouble::Full && std::mem::take(&mut self.troubles.is_known) {
-                self.note(What::Health { health: Health::Working });
-            }
+        }
+        if self.troubles.is_known && !lacks_room(&disk) {
+            self.troubles.is_known = false;
+            self.note(What::Health { health: Health::Working });
         }
     }
 
@@ -78,14 +78,6 @@ impl Stage<'_> {
         self.troubles.is_known = lacks_room(&disk) && disk.contents(RESERVE.0).is_none();
         if self.troubles.is_known {
             self.note(What::Health { health: Health::Full });
-        }
-    }
-
-    /// Files that the broker has removed may have left room for its reserve: it may know that.
-    fn forget_full(&mut self) {
-        if self.troubles.is_known && self.brokers().disk().is_some_and(|disk| !lacks_room(&disk)) {
-            self.troubles.is_known = false;
-            self.note(What::Health { health: Health::Working });
         }
     }
 
@@ -102,6 +94,8 @@ impl Stage<'_> {
     }
 }
 
+/// Whether the reserve finds no room. It may find some again in the midst of the trouble, where
+/// the broker has removed files.
 fn lacks_room(disk: &SimDisk) -> bool {
     disk.room().is_some_and(|room| room < RESERVE.1)
 }

@@ -119,6 +119,13 @@ fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
     case.facts.ms(at) >= last + silence_ms
 }
 
+/// Whether what came may not be read until then: whoever is owed as many answers as may be on
+/// their way is not, while the disk is in trouble.
+fn may_be_unread(case: &Case<'_>, asked: Ordinal, until_ms: u64) -> bool {
+    let is_bounded = case.facts.scenario.broker.inflight.is_some();
+    is_bounded && !case.facts.is_disk_prompt(case.facts.ms(asked), until_ms)
+}
+
 /// What must be closed and is not: after garbage, silence, or a takeover.
 fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
@@ -132,16 +139,9 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         wrong.add(promise, rule, connection.client, words.to_owned(), &events);
     };
     let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage));
-    // Whoever is owed as many answers as may be on their way is not read while the disk is in
-    // trouble.
-    let may_be_unread = |from: Ordinal| {
-        let from_ms = case.facts.ms(from);
-        case.facts.scenario.broker.inflight.is_some()
-            && !case.facts.is_disk_prompt(from_ms, open_until)
-    };
     if let Some(garbage) = garbage
         && open_until > case.calm.answered_by(&case.facts, garbage.asked)
-        && !may_be_unread(garbage.asked)
+        && !may_be_unread(case, garbage.asked, open_until)
     {
         let words = "was not disconnected though it broke the protocol";
         add(Promise::I16, "garbage-tolerated", words, garbage.asked);
