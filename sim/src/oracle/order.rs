@@ -48,7 +48,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         };
         if message.asked_last < known.1 {
             let earlier = &case.deliveries.all[known.2];
-            if !may_have_been_too_large(case, message, earlier) {
+            if !may_have_been_dropped(case, message, earlier) {
                 report(case, delivery, earlier, wrong);
             }
         } else if message.asked > known.1 {
@@ -59,11 +59,14 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 }
 
 /// Whether the message may have been dropped on the connection on which a later one came, and that
-/// forgotten by a crash.
-fn may_have_been_too_large(case: &Case<'_>, message: &Message<'_>, later: &Delivery<'_>) -> bool {
+/// forgotten by a crash: it was too large for that client, or expired before it could be sent.
+fn may_have_been_dropped(case: &Case<'_>, message: &Message<'_>, later: &Delivery<'_>) -> bool {
     let connect = case.facts.connections[later.connection].connect;
     let max = connect.and_then(|connect| connect.packet_bytes_max);
-    case.facts.is_durable() && max.is_some_and(|max| message.packet_bytes_max() > max as usize)
+    let is_too_large = max.is_some_and(|max| message.packet_bytes_max() > max as usize);
+    let lived_ms = case.facts.ms(later.at).saturating_sub(case.facts.ms(message.asked));
+    let is_expired = message.expiry_s.is_some_and(|secs| u64::from(secs) * 1_000 <= lived_ms);
+    case.facts.is_durable() && (is_too_large || is_expired)
 }
 
 fn report(case: &Case<'_>, late: &Delivery<'_>, early: &Delivery<'_>, wrong: &mut Wrong) {
@@ -88,11 +91,16 @@ fn check_resent(case: &Case<'_>, wrong: &mut Wrong) {
         if !case.sessions.all[delivery.session].doubts.is_empty() {
             continue; // what looks like a repetition may be another session's
         }
+        let message = before.message.map(|place| &case.messages.all[place]);
+        let later = &case.deliveries.all[first];
+        if message.is_some_and(|message| may_have_been_dropped(case, message, later)) {
+            continue;
+        }
         let words = format!(
             "packet {:?} was sent again after packet {:?}, which was first sent later",
             delivery.saw.id, before.saw.id
         );
-        let events = [case.deliveries.all[first].at, before.at, delivery.at];
+        let events = [later.at, before.at, delivery.at];
         let client = case.client(delivery.connection);
         wrong.add(Promise::C3, "resent-out-of-order", client, words, &events);
     }
