@@ -17,7 +17,7 @@ use crate::plant::{self, Plant};
 
 /// Zeros that are written behind a small batch. A sync of a file that has not grown is twice as
 /// fast on ext4, because there is no new length or block to write into the journal.
-const AHEAD: usize = 1 << 20;
+const AHEAD: usize = 256 << 10;
 /// A batch above this pays for its own growth.
 const SMALL: usize = 64 << 10;
 

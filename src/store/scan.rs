@@ -70,6 +70,10 @@ impl<'a, D: Disk> Scan<'a, D> {
     /// The next item; none at the end, and where only zeros are left.
     pub(crate) fn next(&mut self) -> Option<Item<'_>> {
         let (from, mut bytes) = (self.at, self.frame_at(self.at));
+        if bytes.is_none() && self.is_blank(from) {
+            self.at = self.end;
+            return None;
+        }
         let mut candidate = from;
         while bytes.is_none() {
             match self.find(candidate + 1) {
@@ -80,7 +84,7 @@ impl<'a, D: Disk> Scan<'a, D> {
         }
         let Some(bytes) = bytes else {
             self.at = self.end;
-            let to = self.end_of_data(from)?;
+            let to = self.end_of_data(from);
             return Some(Item::Hole(self.hole(from, to)));
         };
         self.at = candidate;
@@ -123,17 +127,31 @@ impl<'a, D: Disk> Scan<'a, D> {
         }
     }
 
-    /// After the last byte that is not zero; none if all are.
-    fn end_of_data(&mut self, from: u64) -> Option<u64> {
-        let (mut at, mut last) = (from, None);
+    /// Whether only zeros are left.
+    fn is_blank(&mut self, from: u64) -> bool {
+        let mut at = from;
         while at < self.end {
             let bytes = self.load(at, BLOCK);
-            if let Some(index) = bytes.iter().rposition(|byte| *byte != 0) {
-                last = Some(at + index as u64 + 1);
+            // Without a way out in between, this is many bytes at a time.
+            if bytes.iter().fold(0, |seen, byte| seen | byte) != 0 {
+                return false;
             }
             at += bytes.len().max(1) as u64;
         }
-        last
+        true
+    }
+
+    /// After the last byte that is not zero.
+    fn end_of_data(&mut self, from: u64) -> u64 {
+        let (mut at, mut end) = (from, from);
+        while at < self.end {
+            let bytes = self.load(at, BLOCK);
+            if let Some(index) = bytes.iter().rposition(|byte| *byte != 0) {
+                end = at + index as u64 + 1;
+            }
+            at += bytes.len().max(1) as u64;
+        }
+        end
     }
 
     /// The bytes there: as many as asked for, less only at the end of the file.
