@@ -22,6 +22,10 @@ use stormpetrel::mqtt::wire::{
     SubscriptionRequest,
 };
 
+/// As in the broker's own binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SUBSCRIBERS: u64 = 50_000;
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -35,14 +39,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut machine = Machine::new(settings(), [7; 32], NOW);
 
+    let mut visits = Vec::new();
     for number in 1..=SUBSCRIBERS {
+        let start = Instant::now();
         let id = connect(&mut machine, number, number.to_string().as_str())?;
+        visits.push(start.elapsed());
         hand_in(&mut machine, id, vec![subscribe(["t".to_owned()])?]);
-        let _ = machine.poll_transmit(id, usize::MAX, &mut Vec::new(), NOW);
     }
+    say("50,000 clients who come", &visits)?;
+    transmit(&mut machine);
     let publisher = connect(&mut machine, 100_001, "publisher")?;
-    let publishes = (0..20).map(|_| publish("t", false)).collect::<Result<Vec<_>, _>>()?;
-    say("20 messages to 50,000 subscribers", &hand_in(&mut machine, publisher, publishes))?;
+    let mut visits = Vec::new();
+    for _ in 0..20 {
+        visits.extend(hand_in(&mut machine, publisher, vec![publish("t", false)?]));
+        transmit(&mut machine);
+    }
+    say("the first of 20 messages to 50,000 subscribers", &visits[..1])?;
+    say("the others", &visits[1..])?;
 
     let client = connect(&mut machine, 100_002, "client")?;
     for (what, count) in [("10,000 filters in one packet", 10_000), ("40,000 more", 50_000)] {
@@ -62,9 +75,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     say("the end of a session with 50,000 subscriptions", &visits)?;
 
-    let retained = (0..200_000).map(|number| publish(&format!("r/{number}/x"), true));
+    let retained = (0..1_000_000).map(|number| publish(&format!("r/{number}/x"), true));
     let retained = retained.collect::<Result<Vec<_>, _>>()?;
-    say("200,000 retained messages", &hand_in(&mut machine, publisher, retained))?;
+    say("a million retained messages", &hand_in(&mut machine, publisher, retained))?;
+
+    for (what, end) in [("without wildcards", "value"), ("with wildcards", "+")] {
+        let mut visits = Vec::new();
+        for number in 1..=1_000 {
+            let filters = (0..1_000).map(|filter| format!("site/{number}/{filter}/{end}"));
+            let packet = subscribe(filters)?;
+            visits.extend(hand_in(&mut machine, ConnectionId(number), vec![packet]));
+            transmit(&mut machine);
+        }
+        say(&format!("a million subscriptions {what}"), &visits)?;
+    }
     Ok(())
 }
 
@@ -86,19 +110,30 @@ fn settings() -> Settings {
     }
 }
 
-/// Hands packets in until they are all taken. How long each visit took.
-fn hand_in(machine: &mut Machine, from: ConnectionId, mut packets: Vec<Packet>) -> Vec<Duration> {
-    let packets = &mut packets;
-    let mut visits = Vec::new();
-    while !packets.is_empty() {
-        let start = Instant::now();
-        // As many as a connection hands in at once.
-        let rest = packets.split_off(packets.len().min(512));
-        machine.handle(Input::Received { connection: from, packets }, NOW);
-        visits.push(start.elapsed());
-        packets.extend(rest);
+/// Takes what is to be sent, of all.
+fn transmit(machine: &mut Machine) {
+    let (mut woken, mut out) = (Vec::new(), Vec::new());
+    machine.poll_woken(&mut woken);
+    for id in woken {
+        let _ = machine.poll_transmit(id, usize::MAX, &mut out, NOW);
+        out.clear();
     }
-    visits
+}
+
+/// Hands packets in until they are all taken. How long each visit took.
+fn hand_in(machine: &mut Machine, from: ConnectionId, packets: Vec<Packet>) -> Vec<Duration> {
+    let mut left = packets.into_iter();
+    let (mut packets, mut visits) = (Vec::new(), Vec::new());
+    loop {
+        // As many as a connection hands in at once, and what the machine has left of the last.
+        packets.extend(left.by_ref().take(512 - packets.len()));
+        if packets.is_empty() {
+            return visits;
+        }
+        let start = Instant::now();
+        machine.handle(Input::Received { connection: from, packets: &mut packets }, NOW);
+        visits.push(start.elapsed());
+    }
 }
 
 fn connect(machine: &mut Machine, id: u64, name: &str) -> Result<ConnectionId, Box<dyn Error>> {

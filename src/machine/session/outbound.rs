@@ -200,6 +200,10 @@ impl Outbound {
         if plant::is_on(Plant::QueueBackwards) {
             return self.queue.push_front(Item::Message(queued));
         }
+        if self.queue.capacity() == 0 {
+            // Most have one at a time, and one that goes to all must not take room for four each.
+            self.queue.reserve_exact(1);
+        }
         self.queue.push_back(Item::Message(queued));
     }
 

