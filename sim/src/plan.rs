@@ -138,6 +138,9 @@ pub struct FaultWeights {
 
 /// What the broker hands over at once to clients that come through TLS, at least.
 const WRAPPED_PULL_BYTES: usize = 40;
+/// Of a thousand packets, so many that are late are many: hardly a PINGREQ and its answer come
+/// through without.
+const MANY_SPIKES: u16 = 100;
 /// What comes late comes so many times as late as the slowest else.
 pub(crate) const LATE_TIMES: u64 = 10;
 
@@ -196,8 +199,10 @@ impl Plan {
             },
             weather,
         };
-        if plan.broker.store.is_some() && Dice::new(seed, "exacting", 0).chance(150) {
-            plan.exact();
+        match plan.broker.store {
+            Some(_) if Dice::new(seed, "exacting", 0).chance(150) => plan.exact(),
+            None if Dice::new(seed, "clogging", 0).chance(80) => plan.clog(),
+            Some(_) | None => {}
         }
         let least = plan.keep_alive_min_s();
         plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));
@@ -228,14 +233,38 @@ impl Plan {
         self.weather.spikes = 0;
     }
 
-    /// The shortest keep alive, in seconds, that clients can have through TLS in this weather: a
-    /// shorter one ends their connections again and again though nothing goes wrong.
+    /// Draws everything towards clients that stop reading for longer than a broker waits, while
+    /// there is more for them than the network holds.
+    fn clog(&mut self) {
+        self.ops = 80;
+        self.gap_ms_max = 1_200;
+        self.wildcards = 0;
+        self.shared_filters = 0;
+        self.invalid_filters = 0;
+        self.topics = 1;
+        self.huge_messages = 500;
+        self.clumsy_clients = 0;
+        self.client_limits = 0;
+        self.policies = 0;
+        self.actions =
+            Actions { connect: 6, subscribe: 10, publish: 40, pause: 6, ..Actions::default() };
+        self.broker = Broker::default();
+        self.weather.pull_bytes_max = None;
+        self.weather.spikes = 0;
+    }
+
+    /// The shortest keep alive, in seconds, that clients can have in this weather: a shorter one
+    /// ends their connections again and again though nothing goes wrong.
     pub(crate) fn keep_alive_min_s(&self) -> u16 {
-        if self.wrapped_clients == 0 || self.weather.spikes == 0 {
-            return 1;
-        }
         let spike_ms = LATE_TIMES * self.weather.latency_max_ms;
-        u16::try_from(1 + 2 * spike_ms.div_ceil(1_000)).unwrap_or(u16::MAX)
+        let seconds = match (self.weather.spikes, self.wrapped_clients) {
+            (0, _) => 0,
+            // Whatever comes through TLS comes in several parts, any of which may be late.
+            (_, 1..) => 2 * spike_ms.div_ceil(1_000),
+            (MANY_SPIKES.., 0) => spike_ms / 1_000,
+            (_, 0) => 0,
+        };
+        u16::try_from(1 + seconds).unwrap_or(u16::MAX)
     }
 
     /// The scenario of this plan: a pure function.

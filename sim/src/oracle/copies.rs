@@ -161,7 +161,8 @@ fn check_groups(
                 .any(|effect| may_be(changes, Span { to: last, ..effect.span }));
             if filter.is_shared && is_member {
                 groups.push(filter.text);
-                let may_have_ended = facts.doubts.iter().any(|doubt| doubt.from < last);
+                let mut over = facts.doubts.iter().chain(&facts.gaps);
+                let may_have_ended = over.any(|span| span.from < last);
                 may_redistribute |= facts.ended.from < last || may_have_ended;
             }
         }

@@ -432,6 +432,7 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
             has_doubts |= (!takes_all && !is_handed_on)
                 || (session.has_guessed && !case.facts.is_exact)
                 || !session.doubts.is_empty()
+                || session.may_be_over_during(during)
                 || is_small(case, place)
                 || !(is_drained(case, place) || is_handed_on);
         }
