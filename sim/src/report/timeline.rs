@@ -58,7 +58,7 @@ pub(super) struct Band {
     pub(super) width: f64,
     pub(super) height: f64,
     pub(super) client: i64,
-    /// `down`, `held`, `cut-off` or `calm`.
+    /// `down`, `disk`, `held`, `cut-off` or `calm`.
     pub(super) kind: &'static str,
     pub(super) words: String,
     /// What it is, said again and again on a long way down.
@@ -319,8 +319,13 @@ impl<'a> Drawing<'a> {
     fn draw_bands(&mut self) {
         let mut down = None;
         let mut zones: BTreeMap<usize, (f64, &'static str, String)> = BTreeMap::new();
+        // Where troubles of the disk began, and until when they last.
+        let mut troubles: Vec<(f64, u64, String)> = Vec::new();
         for event in self.events {
             let y = self.ys[event.ordinal];
+            for (from, _, words) in troubles.extract_if(.., |(_, to_ms, _)| *to_ms <= event.at_ms) {
+                self.band_at_broker(from, y, words);
+            }
             match &event.what {
                 What::BrokerCrashed | What::BrokerStopped => down = down.or(Some(y)),
                 What::BrokerStarted => {
@@ -332,6 +337,9 @@ impl<'a> Drawing<'a> {
                 }
                 What::Fault { kind: kind @ FaultKind::Partition { zone, .. } } => {
                     zones.insert(*zone, (y, "cut-off", words::fault(kind)));
+                }
+                What::Fault { kind: kind @ FaultKind::Disk { for_ms, .. } } => {
+                    troubles.push((y, event.at_ms + for_ms, words::fault(kind)));
                 }
                 What::Healed { zone } => {
                     if let Some(fault) = zones.remove(zone) {
@@ -347,6 +355,16 @@ impl<'a> Drawing<'a> {
         for (zone, fault) in zones {
             self.band_over_zone(zone, fault, bottom);
         }
+        for (from, _, words) in troubles {
+            self.band_at_broker(from, bottom, words);
+        }
+    }
+
+    /// Beside the broker's lane: its disk is in trouble.
+    fn band_at_broker(&mut self, from: f64, to: f64, words: String) {
+        let (client, x, width) = (NOBODY, BROKER_X - 24.0, 24.0);
+        let (height, labels) = (to - from, labels(from, to, &words));
+        self.bands.push(Band { client, x, y: from, width, height, kind: "disk", words, labels });
     }
 
     fn band_over_all(&mut self, from: f64, to: f64, kind: &'static str) {
@@ -429,6 +447,23 @@ fn wrapped(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::survival::Trouble;
+
+    #[test]
+    fn troubles_of_the_disk_are_drawn_as_long_as_they_last() {
+        let event = |at_ms, ordinal, what| Event { at_ms, ordinal, client: None, what };
+        let trouble = |trouble, for_ms| What::Fault { kind: FaultKind::Disk { trouble, for_ms } };
+        let events = [
+            event(10, 0, trouble(Trouble::Full, 20)),
+            event(15, 1, trouble(Trouble::Failing, 500)),
+            event(20, 2, What::BrokerStarted),
+            event(40, 3, What::BrokerStarted),
+        ];
+        let timeline = Timeline::new(&Scenario::default(), &events, None, BTreeSet::new());
+        let drawn: Vec<_> = timeline.bands.iter().map(|band| (band.kind, band.height)).collect();
+        let to_the_end = timeline.height - ROW - timeline.rows[1].y;
+        assert_eq!(drawn, [("disk", 3.0 * ROW), ("disk", to_the_end)]);
+    }
 
     #[test]
     fn long_words_are_wrapped_and_none_is_lost() {

@@ -193,24 +193,20 @@ impl Outbound {
     /// Queues a message that has found room.
     pub(in super::super) fn enqueue(&mut self, queued: Queued, ledger: &mut Ledger) {
         start_waiting(&queued, ledger);
-        self.queue_bytes += queued.bytes();
-        if let Some(at) = queued.expires_at {
-            self.next_expiry = self.next_expiry.min(at);
-        }
+        self.enqueue_again(queued);
         if plant::is_on(Plant::QueueBackwards) {
-            return self.queue.push_front(Item::Message(queued));
+            self.queue.rotate_right(1);
         }
-        if self.queue.capacity() == 0 {
-            // Most have one at a time, and one that goes to all must not take room for four each.
-            self.queue.reserve_exact(1);
-        }
-        self.queue.push_back(Item::Message(queued));
     }
 
     /// Queues what waited before a restart: it had its room then.
     pub(in super::super) fn enqueue_again(&mut self, queued: Queued) {
         self.queue_bytes += queued.bytes();
         self.next_expiry = queued.expires_at.unwrap_or(self.next_expiry).min(self.next_expiry);
+        if self.queue.capacity() == 0 {
+            // Most have one at a time, and one that goes to all must not take room for four each.
+            self.queue.reserve_exact(1);
+        }
         self.queue.push_back(Item::Message(queued));
     }
 
