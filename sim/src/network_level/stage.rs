@@ -51,8 +51,9 @@ const STOP_TIMEOUT_MS: u64 = 10_000;
 /// Simulated milliseconds that it may keep a connection that is over for it: it waits 2 s for its
 /// client's end.
 const KEPT_MS: u64 = 2_500;
-/// Simulated milliseconds that it keeps one whose client takes nothing: 30 s, and a little.
-const STALLED_MS: u64 = 32_000;
+/// Simulated milliseconds that it keeps one whose client takes nothing: 30 s, 5 s more for the last
+/// bytes if it was ended just before, and a little.
+const STALLED_MS: u64 = 37_000;
 /// Simulated milliseconds between two looks at those.
 const LOOK_MS: u64 = 250;
 
