@@ -56,6 +56,22 @@ fn a_flipped_bit_costs_one_record_at_most_and_is_told() {
     assert!(lost > 5_000 && flips > 20_000, "{lost} of {flips}");
 }
 
+/// What is behind zeros is not taken for the blank end of a file, however many they are.
+#[test]
+fn zeros_in_the_midst_of_a_file_cost_nothing_that_is_behind_them() {
+    let (disk, last) = closed_log();
+    for name in segments(&disk) {
+        let good = disk.contents(&name).expect("it is there");
+        for blank in [1, 4_096, 5_000, 3 << 20] {
+            disk.put(&name, [&good[..8_192], &vec![0; blank], &good[8_192..]].concat());
+            let (_, recovered, seen) = open(disk.boot());
+            let what = format!("{name}: {blank} zeros: {recovered:?}");
+            assert_eq!(seen.records, (1..=last).collect::<Vec<_>>(), "{what}");
+        }
+        disk.put(&name, good);
+    }
+}
+
 #[test]
 fn a_file_that_is_cut_costs_what_was_cut_off_and_that_is_told() {
     let (disk, last) = closed_log();
