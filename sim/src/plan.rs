@@ -210,46 +210,43 @@ impl Plan {
     }
 
     /// Draws everything towards messages that must survive, and come once: lasting sessions that
-    /// all have to do with one topic, at QoS 2 mostly, and nothing that would keep them apart.
+    /// all have to do with one topic, at QoS 2 mostly.
     fn exact(&mut self) {
+        self.bring_together();
         self.qos = [0, 1, 5];
-        self.topics = 1;
-        self.wildcards = 0;
-        self.shared_filters = 0;
         self.dollar_topics = 0;
         self.sys_topics = 0;
         self.sys_filters = 0;
-        self.invalid_filters = 0;
         self.expiring_messages = 0;
         self.clean_starts = 0;
-        self.clumsy_clients = 0;
-        self.client_limits = 0;
-        self.policies = 0;
         self.actions =
             Actions { connect: 3, subscribe: 6, publish: 20, cut: 1, ..Actions::default() };
-        let store = self.broker.store.map(|store| Store { sync_ms_max: 40, ..store });
-        self.broker = Broker { store, ..Broker::default() };
+        self.broker.store = self.broker.store.map(|store| Store { sync_ms_max: 40, ..store });
         self.weather.latency_max_ms = self.weather.latency_min_ms + 5;
-        self.weather.spikes = 0;
     }
 
     /// Draws everything towards clients that stop reading for longer than a broker waits, while
     /// there is more for them than the network holds.
     fn clog(&mut self) {
+        self.bring_together();
         self.ops = 80;
         self.gap_ms_max = 1_200;
+        self.huge_messages = 500;
+        self.actions =
+            Actions { connect: 6, subscribe: 10, publish: 40, pause: 6, ..Actions::default() };
+        self.weather.pull_bytes_max = None;
+    }
+
+    /// One topic that all have to do with, and nothing that would keep them apart.
+    fn bring_together(&mut self) {
+        self.topics = 1;
         self.wildcards = 0;
         self.shared_filters = 0;
         self.invalid_filters = 0;
-        self.topics = 1;
-        self.huge_messages = 500;
         self.clumsy_clients = 0;
         self.client_limits = 0;
         self.policies = 0;
-        self.actions =
-            Actions { connect: 6, subscribe: 10, publish: 40, pause: 6, ..Actions::default() };
-        self.broker = Broker::default();
-        self.weather.pull_bytes_max = None;
+        self.broker = Broker { store: self.broker.store, ..Broker::default() };
         self.weather.spikes = 0;
     }
 

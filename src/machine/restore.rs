@@ -500,7 +500,7 @@ impl Outbound {
         }
         self.next_id = next_id;
         for queued in waiting {
-            self.enqueue_again(queued);
+            self.enqueue_counted(queued);
         }
     }
 }

@@ -362,30 +362,34 @@ impl<'a> Drawing<'a> {
 
     /// Beside the broker's lane: its disk is in trouble.
     fn band_at_broker(&mut self, from: f64, to: f64, words: String) {
-        let (client, x, width) = (NOBODY, BROKER_X - 24.0, 24.0);
-        let (height, labels) = (to - from, labels(from, to, &words));
-        self.bands.push(Band { client, x, y: from, width, height, kind: "disk", words, labels });
+        self.band(NOBODY, (BROKER_X - 24.0, 24.0), (from, to), "disk", words);
     }
 
     fn band_over_all(&mut self, from: f64, to: f64, kind: &'static str) {
         let width = self.step * (self.scenario.clients.len() as f64 + 0.5) + MARGIN;
         let words = if kind == "down" { "the broker is down" } else { "faults are over" };
-        let (x, words, height) = (BROKER_X - 24.0, words.to_owned(), to - from);
-        let labels = labels(from, to, &words);
-        let client = NOBODY;
-        self.bands.push(Band { client, x, y: from, width, height, kind, words, labels });
+        self.band(NOBODY, (BROKER_X - 24.0, width), (from, to), kind, words.to_owned());
     }
 
     fn band_over_zone(&mut self, zone: usize, fault: (f64, &'static str, String), to: f64) {
         let (from, kind, words) = fault;
         let clients = self.scenario.clients.iter().enumerate();
         for (client, _) in clients.filter(|(_, client)| client.zone == zone) {
-            let (x, width) = (self.lane_x(client) - 12.0, 24.0);
-            let (height, words) = (to - from, words.clone());
-            let labels = labels(from, to, &words);
-            let client = client as i64;
-            self.bands.push(Band { client, x, y: from, width, height, kind, words, labels });
+            let x = self.lane_x(client) - 12.0;
+            self.band(client as i64, (x, 24.0), (from, to), kind, words.clone());
         }
+    }
+
+    fn band(
+        &mut self,
+        client: i64,
+        (x, width): (f64, f64),
+        (from, to): (f64, f64),
+        kind: &'static str,
+        words: String,
+    ) {
+        let (height, labels) = (to - from, labels(from, to, &words));
+        self.bands.push(Band { client, x, y: from, width, height, kind, words, labels });
     }
 }
 

@@ -193,14 +193,14 @@ impl Outbound {
     /// Queues a message that has found room.
     pub(in super::super) fn enqueue(&mut self, queued: Queued, ledger: &mut Ledger) {
         start_waiting(&queued, ledger);
-        self.enqueue_again(queued);
+        self.enqueue_counted(queued);
         if plant::is_on(Plant::QueueBackwards) {
             self.queue.rotate_right(1);
         }
     }
 
-    /// Queues what waited before a restart: it had its room then.
-    pub(in super::super) fn enqueue_again(&mut self, queued: Queued) {
+    /// Queues what is counted as waiting; what waited before a restart had its room then.
+    pub(in super::super) fn enqueue_counted(&mut self, queued: Queued) {
         self.queue_bytes += queued.bytes();
         self.next_expiry = queued.expires_at.unwrap_or(self.next_expiry).min(self.next_expiry);
         if self.queue.capacity() == 0 {

@@ -57,8 +57,7 @@ impl<T> Node<T> {
 impl<T> Wildcards<T> {
     pub(super) fn new(hashers: FixedState) -> Wildcards<T> {
         let mut nodes = Places::new();
-        let root = nodes.insert(Node::new(ROOT, ""));
-        assert_eq!(root, ROOT, "the first place is 0");
+        add_root(&mut nodes);
         Wildcards { nodes, literals: Table::new(), hashers, filters: 0 }
     }
 
@@ -99,6 +98,10 @@ impl<T> Wildcards<T> {
         let value = self.nodes[node].value.take()?;
         self.filters -= 1;
         self.prune(node);
+        if self.is_empty() {
+            self.nodes.clear(); // their room, too, is given back
+            add_root(&mut self.nodes);
+        }
         Some(value)
     }
 
@@ -204,6 +207,11 @@ impl<T> Wildcards<T> {
     }
 }
 
+fn add_root<T>(nodes: &mut Places<Node<T>>) {
+    let root = nodes.insert(Node::new(ROOT, ""));
+    assert_eq!(root, ROOT, "the first place is 0");
+}
+
 fn hash(hashers: &FixedState, parent: usize, level: &str) -> u64 {
     hashers.hash_one((parent, level))
 }
@@ -236,7 +244,10 @@ mod tests {
         assert_eq!(tree.remove(&filter("a/+/c/d/#")), Some(()));
         assert_eq!((tree.nodes.len(), tree.literals.len()), (3, 1));
         assert_eq!(tree.remove(&filter("a/+")), Some(()));
-        assert_eq!((tree.nodes.len(), tree.literals.len()), (1, 0));
+        assert_eq!(
+            (tree.nodes.len(), tree.literals.len(), tree.nodes.capacity() < 8),
+            (1, 0, true)
+        );
     }
 
     #[test]
