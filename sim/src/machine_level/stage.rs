@@ -500,22 +500,22 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Takes what a connection should send, as much as the network takes.
+    /// Takes what a connection should send, as much as the network takes. What must be said
+    /// now, and that the connection is to be closed, is heard at all times, as by the shell.
     pub(super) fn pull(&mut self, connection: usize) {
-        let link = &mut self.links[connection];
+        let link = &self.links[connection];
         if !link.is_open || link.has_ended {
             return;
         }
-        if !link.has_room() {
-            link.has_more = true;
-            return;
-        }
-        link.has_more = false;
+        let has_room = link.has_room();
         let budget = match self.scenario.weather.pull_bytes_max {
+            _ if !has_room => 0,
             None => usize::MAX,
             Some(max) => usize::try_from(self.dice.between(1, max as u64)).unwrap_or(max),
         };
-        if self.pull_bytes(connection, budget) == Remaining::More {
+        let has_more = self.pull_bytes(connection, budget) == Remaining::More;
+        self.links[connection].has_more = has_more && !has_room;
+        if has_more && has_room {
             self.marks.hit(Mark::PulledInParts);
             let at = self.now + self.dice.below(3);
             self.queue_at(at, Due::Pull(connection));
