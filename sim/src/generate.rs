@@ -278,6 +278,8 @@ impl<'p> Generator<'p> {
             Breach::SubAck,
             Breach::UnknownAcks,
             Breach::UnknownRelease,
+            Breach::UnknownAlias,
+            Breach::AliasTooHigh,
         ])
     }
 

@@ -162,7 +162,10 @@ pub enum Asked {
         expiry_s: Option<u32>,
     },
     /// What is no packet, or breaks the protocol so that the broker must close.
-    Garbage,
+    Garbage {
+        /// With which reason code; none: which of those for bad packets is not known.
+        reason: Option<u8>,
+    },
     /// What is out of place but harmless: acknowledgements for packet ids that are not in use.
     Harmless,
     /// PUBREC for a packet id that is not in use.
@@ -421,9 +424,29 @@ impl History {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(u64);
 
+/// Words that are mixed side by side, where there are many: none waits for the one before.
+const LANES: usize = 8;
+
 impl Digest {
     fn mix(&mut self, number: u64) {
         self.0 = (self.0.rotate_left(23) ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    /// Mixes as many words at a time as there are lanes; what is left.
+    fn mix_many<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let (words, _) = bytes.as_chunks::<8>();
+        let (rounds, _) = words.as_chunks::<LANES>();
+        if rounds.is_empty() {
+            return bytes;
+        }
+        let mut lanes = [*self; LANES];
+        for round in rounds {
+            for (lane, word) in lanes.iter_mut().zip(round) {
+                lane.mix(u64::from_le_bytes(*word));
+            }
+        }
+        lanes.iter().for_each(|lane| self.mix(lane.0));
+        &bytes[rounds.len() * LANES * 8..]
     }
 }
 
@@ -433,7 +456,8 @@ impl Hasher for Digest {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.chunks(8) {
+        let rest = self.mix_many(bytes);
+        for chunk in rest.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
             self.mix(u64::from_le_bytes(word) ^ bytes.len() as u64);

@@ -75,7 +75,7 @@ fn asked(packet: &Asked) -> String {
             let expiry = expiry_s.map_or(String::new(), |secs| format!(" expiry {secs} s"));
             format!("DISCONNECT 0x{reason:02X}{expiry}")
         }
-        Asked::Garbage => "garbage".to_owned(),
+        Asked::Garbage { .. } => "garbage".to_owned(),
         Asked::Harmless => "out of place, but harmless".to_owned(),
         Asked::Guess { id } => format!("PUBREC {id}, out of place, but harmless"),
     }

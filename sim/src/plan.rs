@@ -202,6 +202,7 @@ impl Plan {
         match plan.broker.store {
             Some(_) if Dice::new(seed, "exacting", 0).chance(150) => plan.exact(),
             None if Dice::new(seed, "clogging", 0).chance(80) => plan.clog(),
+            _ if Dice::new(seed, "returning", 0).chance(100) => plan.return_often(),
             Some(_) | None => {}
         }
         let least = plan.keep_alive_min_s();
@@ -235,6 +236,31 @@ impl Plan {
         self.actions =
             Actions { connect: 6, subscribe: 10, publish: 40, pause: 6, ..Actions::default() };
         self.weather.pull_bytes_max = None;
+    }
+
+    /// Draws everything towards clients that leave while messages are in flight and wait for
+    /// them, and come back to them with other limits than before.
+    fn return_often(&mut self) {
+        let broker = self.broker.clone();
+        self.bring_together();
+        self.broker.inflight = broker.inflight;
+        self.broker.queue_messages = broker.queue_messages;
+        self.qos = [1, 4, 4];
+        self.dollar_topics = 0;
+        self.sys_topics = 0;
+        self.clean_starts = 0;
+        self.client_limits = 700;
+        self.expiring_messages = 300;
+        self.actions = Actions {
+            connect: 4,
+            subscribe: 8,
+            publish: 40,
+            pause: 4,
+            resume: 3,
+            disconnect: 2,
+            cut: 4,
+            ..Actions::default()
+        };
     }
 
     /// One topic that all have to do with, and nothing that would keep them apart.

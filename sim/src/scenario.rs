@@ -273,6 +273,10 @@ pub enum Breach {
     UnknownAcks,
     /// PUBREL for a packet id that is not in use: nothing to be closed for.
     UnknownRelease,
+    /// A PUBLISH with an alias that was never given a topic; where there are none: nothing.
+    UnknownAlias,
+    /// A PUBLISH with an alias above Topic Alias Maximum; where there are none: nothing.
+    AliasTooHigh,
 }
 
 /// CONNECT.

@@ -181,7 +181,8 @@ impl Client {
             Action::Pause => self.pause(true),
             Action::Resume => self.pause(false),
             Action::Garble => {
-                let asked = self.note(What::Asked { packet: Asked::Garbage }, world);
+                let packet = Asked::Garbage { reason: None };
+                let asked = self.note(What::Asked { packet }, world);
                 world.effects.push(Effect::Garble { asked });
             }
             Action::Break { breach } if self.may_ask() => self.break_protocol(*breach, world),
@@ -371,13 +372,24 @@ impl Client {
 
     fn break_protocol(&mut self, breach: Breach, world: &mut World<'_>) {
         let id = self.take_id();
-        let garbage = |packet| vec![(Asked::Garbage, packet)];
+        let garbage =
+            |packet, reason: Reason| vec![(Asked::Garbage { reason: Some(reason.code()) }, packet)];
+        let aliases_max = self.link.as_ref().map_or(0, |link| link.aliases_max);
         let broken = match breach {
             Breach::SecondConnect => {
                 let (id, user) = (&self.client_id, self.user.as_ref());
-                garbage(packets::connect(id, user, self.version, &Connect::default()))
+                let connect = packets::connect(id, user, self.version, &Connect::default());
+                garbage(connect, Reason::ProtocolError)
             }
-            Breach::SubAck => garbage(packets::suback(id)),
+            Breach::SubAck => garbage(packets::suback(id), Reason::ProtocolError),
+            // It never gives so many to its topics.
+            Breach::UnknownAlias if aliases_max > sending::ALIASES_USED => {
+                garbage(packets::aliased(aliases_max), Reason::ProtocolError)
+            }
+            Breach::AliasTooHigh if aliases_max > 0 => {
+                garbage(packets::aliased(aliases_max + 1), Reason::TopicAliasInvalid)
+            }
+            Breach::UnknownAlias | Breach::AliasTooHigh => Vec::new(),
             Breach::UnknownAcks => {
                 let kinds = [AckKind::PubAck, AckKind::PubRec, AckKind::PubComp];
                 let id = PacketId::new(UNUSED_ID).expect("not 0");

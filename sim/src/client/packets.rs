@@ -97,7 +97,9 @@ pub(crate) fn message_of(payload: &[u8]) -> Option<MessageNumber> {
     let digits = payload.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (number, filler) = payload.split_at(digits);
     let [first, second] = TEXT_FILLER;
-    let is_filler = filler.iter().all(|byte| [FILLER, first, second].contains(byte));
+    // All of it, for there is no difference: many bytes at a time are compared then.
+    let is_other = |byte: u8| (byte != FILLER) & (byte != first) & (byte != second);
+    let is_filler = !filler.iter().fold(false, |some, byte| some | is_other(*byte));
     let number = std::str::from_utf8(number).ok()?.parse().ok()?;
     (is_filler && number != 0).then_some(number)
 }
@@ -318,6 +320,19 @@ pub(super) fn disconnect(
 pub(super) fn suback(id: PacketId) -> Packet {
     let reasons = vec![Reason::Success];
     Packet::SubAck(Box::new(Answers { id, reasons, details: Details::default() }))
+}
+
+/// A message on whatever topic that alias stands for.
+pub(super) fn aliased(alias: u16) -> Packet {
+    Packet::Publish(wire::Publish {
+        delivery: Delivery::AtMostOnce,
+        retain: false,
+        topic: None,
+        topic_alias: NonZeroU16::new(alias),
+        subscription_ids: Vec::new(),
+        properties: None,
+        payload: Bytes::new(),
+    })
 }
 
 pub(super) fn ack(kind: AckKind, id: PacketId, reason: Reason) -> Packet {

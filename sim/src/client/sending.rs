@@ -9,6 +9,9 @@ use crate::history::{AckKind, Asked, Outcome, PublishAsked, What};
 use crate::marks::Mark;
 use crate::scenario::{Publish, Qos};
 
+/// Topics that have an alias at once, at most.
+pub(super) const ALIASES_USED: u16 = 3;
+
 /// A message above QoS 0 that is published and not finished.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -158,7 +161,7 @@ impl Client {
             return u16::try_from(place + 1).ok().map(|number| (number, false));
         }
         let number = u16::try_from(link.aliases_out.len() + 1).ok()?;
-        if number > link.aliases_max.min(3) {
+        if number > link.aliases_max.min(ALIASES_USED) {
             // Takes an alias over for another topic now and then.
             link.aliases_out[0] = publish.topic.clone();
             return Some((1, true));

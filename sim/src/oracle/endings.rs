@@ -14,6 +14,7 @@ const KEEP_ALIVE: u8 = 0x8D;
 const TAKEN_OVER: u8 = 0x8E;
 const TOPIC_NAME_INVALID: u8 = 0x90;
 const RECEIVE_MAXIMUM: u8 = 0x93;
+const TOPIC_ALIAS_INVALID: u8 = 0x94;
 const TOO_LARGE: u8 = 0x95;
 const QUOTA: u8 = 0x97;
 
@@ -61,11 +62,11 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
     let broker = &facts.scenario.broker;
     let mut before = connection.requests.iter().filter(|request| request.asked < at);
     match reason {
-        MALFORMED | TOPIC_NAME_INVALID => {
-            before.any(|request| matches!(request.wish, Wish::Garbage))
+        MALFORMED | TOPIC_NAME_INVALID | TOPIC_ALIAS_INVALID => {
+            before.any(|request| is_for_garbage(request.wish, reason))
         }
         PROTOCOL_ERROR => before.any(|request| match request.wish {
-            Wish::Garbage => true,
+            wish @ Wish::Garbage { .. } => is_for_garbage(wish, reason),
             Wish::Disconnect { expiry_s, .. } => expiry_s.is_some_and(|secs| secs != 0),
             _ => false,
         }),
@@ -91,6 +92,15 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
         }),
         // It has no room for a topic alias, which it must not forget.
         QUOTA => broker.total_bytes.is_some(),
+        _ => false,
+    }
+}
+
+/// Whether the reason is the one for that breach of the protocol.
+fn is_for_garbage(wish: Wish<'_>, reason: u8) -> bool {
+    match wish {
+        Wish::Garbage { reason: Some(due) } => reason == due,
+        Wish::Garbage { reason: None } => reason != TOPIC_ALIAS_INVALID,
         _ => false,
     }
 }
@@ -138,7 +148,7 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         let events = [connection.opened, event];
         wrong.add(promise, rule, connection.client, words.to_owned(), &events);
     };
-    let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage));
+    let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage { .. }));
     if let Some(garbage) = garbage
         && open_until > case.calm.answered_by(&case.facts, garbage.asked)
         && !may_be_unread(case, garbage.asked, open_until)

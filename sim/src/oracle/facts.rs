@@ -131,7 +131,7 @@ pub(super) struct Facts<'a> {
     /// On how many topics anything may be retained, if that is limited.
     pub(super) retained_topics: usize,
     /// By event: when the request arrived at the broker.
-    arrived: Vec<Ordinal>,
+    pub(super) arrived: Vec<Ordinal>,
     /// Requests that came to the broker's host and that it never read, and when it gave up.
     pub(super) unread: Vec<(Ordinal, Ordinal)>,
     /// By client: the first that has the same client id.
@@ -355,7 +355,7 @@ impl<'a> Facts<'a> {
         if let Some((at, Ending::By(ClosedBy::Broker))) = connection.ending {
             to = to.min(at);
         }
-        let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage));
+        let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage { .. }));
         if let (Some(garbage), true) = (garbage, self.has_arrivals) {
             to = to.min(self.arrived[garbage.asked]);
         }
@@ -393,8 +393,9 @@ impl<'a> Facts<'a> {
         if !is_known {
             return None;
         }
-        let ends =
-            |request: &&Request<'_>| request.is_goodbye() || matches!(request.wish, Wish::Garbage);
+        let ends = |request: &&Request<'_>| {
+            request.is_goodbye() || matches!(request.wish, Wish::Garbage { .. })
+        };
         let said = connection.requests.iter().filter(ends);
         // The first byte of garbage may say what it is.
         let said = said.map(|r| if r.is_goodbye() { self.arrived[r.asked] } else { r.asked });
@@ -497,7 +498,7 @@ impl<'a> Connection<'a> {
             Asked::Disconnect { reason, expiry_s } => {
                 Wish::Disconnect { reason: *reason, expiry_s: *expiry_s }
             }
-            Asked::Garbage => Wish::Garbage,
+            Asked::Garbage { reason } => Wish::Garbage { reason: *reason },
             Asked::Harmless => Wish::Harmless,
             Asked::Guess { id } => Wish::Guess { id: *id },
         };

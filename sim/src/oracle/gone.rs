@@ -30,7 +30,8 @@ fn cause(case: &Case<'_>, place: usize) -> Option<Ordinal> {
     let connection = &facts.connections[place];
     let entry = connection.entry?;
     let ends = connection.requests.iter().filter(|request| {
-        connection.is_accepted() && (request.is_goodbye() || matches!(request.wish, Wish::Garbage))
+        connection.is_accepted()
+            && (request.is_goodbye() || matches!(request.wish, Wish::Garbage { .. }))
     });
     let said = ends.filter_map(|request| request.arrived);
     let identity = case.sessions.identities[place];

@@ -22,6 +22,9 @@ struct Flight {
 struct Flights<'c, 'a> {
     case: &'c Case<'a>,
     open: Vec<Flight>,
+    /// What the client has finished, on which connection, and when the broker heard of it: until
+    /// then it is in flight as well.
+    unheard: Vec<(usize, Ordinal)>,
     /// The ids of all PUBRECs that were ever sent.
     received: Vec<u16>,
     /// Its client acknowledged what it may not have been sent.
@@ -29,9 +32,16 @@ struct Flights<'c, 'a> {
 }
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let mut flights = Flights { case, open: Vec::new(), received: Vec::new(), has_guessed: false };
+    let mut flights = Flights {
+        case,
+        open: Vec::new(),
+        unheard: Vec::new(),
+        received: Vec::new(),
+        has_guessed: false,
+    };
     for (session, facts) in case.sessions.all.iter().enumerate() {
         flights.open.clear();
+        flights.unheard.clear();
         flights.received.clear();
         flights.has_guessed = facts.has_guessed;
         for &place in &facts.connections {
@@ -74,7 +84,7 @@ impl Flights<'_, '_> {
             What::Saw { packet: Saw::Ack(ack) } if ack.kind == AckKind::PubRel => {
                 self.release(session, place, *ack, event.ordinal, wrong);
             }
-            What::Asked { packet: Asked::Ack(ack) } => self.acknowledge(*ack),
+            What::Asked { packet: Asked::Ack(ack) } => self.acknowledge(place, *ack, event.ordinal),
             _ => {}
         }
     }
@@ -105,13 +115,14 @@ impl Flights<'_, '_> {
         self.check_window(place, client, at, wrong);
     }
 
-    fn check_window(&self, place: usize, client: ClientIndex, at: Ordinal, wrong: &mut Wrong) {
+    fn check_window(&mut self, place: usize, client: ClientIndex, at: Ordinal, wrong: &mut Wrong) {
         let connect = self.case.facts.connections[place].connect;
         let asked = connect.and_then(|connect| connect.receive_maximum);
         let asked = asked.filter(|_| self.case.facts.is_v5(place)).unwrap_or(u16::MAX);
         let max = asked.min(self.case.facts.scenario.broker.inflight.unwrap_or(u16::MAX));
         let on_this = |open: &&Flight| open.connection == place;
-        let count = self.open.iter().filter(on_this).count();
+        self.unheard.retain(|(connection, heard)| *connection == place && *heard > at);
+        let count = self.unheard.len() + self.open.iter().filter(on_this).count();
         if count > usize::from(max) && !self.has_guessed {
             let words = format!("{count} messages in flight, and {max} are allowed");
             let mut events: Vec<Ordinal> =
@@ -140,14 +151,19 @@ impl Flights<'_, '_> {
     }
 
     /// What a client acknowledges is free for the broker as soon as it hears of it.
-    fn acknowledge(&mut self, ack: Ack) {
+    fn acknowledge(&mut self, connection: usize, ack: Ack, at: Ordinal) {
         let place = self.open.iter().position(|o| o.id == ack.id);
         match ack.kind {
             AckKind::PubRec if ack.reason < 0x80 => {
                 self.received.push(ack.id);
             }
             AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => {
-                place.map(|place| self.open.swap_remove(place));
+                if let Some(place) = place {
+                    let flight = self.open.swap_remove(place);
+                    if flight.connection == connection && self.case.facts.has_arrivals {
+                        self.unheard.push((connection, self.case.facts.arrived[at]));
+                    }
+                }
             }
             AckKind::PubRel => {}
         }

@@ -11,14 +11,29 @@ use crate::scenario::{Qos, Subscription};
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wish<'a> {
     Publish(&'a PublishAsked),
-    Subscribe { id: u16, subscription_id: Option<u32>, filters: &'a [Subscription] },
-    Unsubscribe { id: u16, filters: &'a [Arc<str>] },
+    Subscribe {
+        id: u16,
+        subscription_id: Option<u32>,
+        filters: &'a [Subscription],
+    },
+    Unsubscribe {
+        id: u16,
+        filters: &'a [Arc<str>],
+    },
     Ack(Ack),
     Ping,
-    Disconnect { reason: u8, expiry_s: Option<u32> },
-    Garbage,
+    Disconnect {
+        reason: u8,
+        expiry_s: Option<u32>,
+    },
+    Garbage {
+        /// What the broker must say; none: not known.
+        reason: Option<u8>,
+    },
     Harmless,
-    Guess { id: u16 },
+    Guess {
+        id: u16,
+    },
 }
 
 impl Wish<'_> {

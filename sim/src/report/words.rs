@@ -142,7 +142,7 @@ pub(super) fn asked(packet: &Asked) -> String {
             put(&mut words, "session expiry", &expiry_s.map(expiry));
             words
         }
-        Asked::Garbage => "what breaks the protocol".to_owned(),
+        Asked::Garbage { .. } => "what breaks the protocol".to_owned(),
         Asked::Harmless => "an acknowledgement of nothing".to_owned(),
         Asked::Guess { id } => format!("PUBREC of nothing id {id}"),
     }

@@ -26,8 +26,13 @@ fn a_connection_is_closed_for_a_reason() {
     for (reason, rule) in rules {
         planted(rule, |tale| away(tale.connects(A), reason));
     }
-    fine(|tale| away(tale.connects(A).asks(A, Asked::Garbage), 0x81));
-    fine(|tale| away(tale.connects(A).asks(A, Asked::Garbage), 0x82));
+    let broken =
+        |tale: Tale, reason: Option<u8>| tale.connects(A).asks(A, Asked::Garbage { reason });
+    fine(|tale| away(broken(tale, None), 0x81));
+    fine(|tale| away(broken(tale, None), 0x82));
+    fine(|tale| away(broken(tale, Some(0x94)), 0x94));
+    planted("I16 closed-for-no-reason", |tale| away(broken(tale, Some(0x94)), 0x82));
+    planted("I16 closed-for-no-reason", |tale| away(broken(tale, None), 0x94));
     fine(|tale| away(tale.connects(A).happens(None, What::BrokerStopped), 0x8B));
     planted_with_arrivals("I16 closed-without-reason", |tale| {
         tale.connects(A).closed(A, ClosedBy::Broker)
@@ -59,7 +64,7 @@ fn silence_ends_a_connection_after_its_keep_alive() {
 
 #[test]
 fn garbage_ends_a_connection() {
-    let broken = |tale: Tale| tale.connects(A).asks(A, Asked::Garbage);
+    let broken = |tale: Tale| tale.connects(A).asks(A, Asked::Garbage { reason: None });
     planted("I16 garbage-tolerated", |tale| broken(tale).waits(5_000).connects(B));
     fine(|tale| broken(tale).connects(B));
     // One who pauses may not have seen it yet.
