@@ -194,6 +194,7 @@ impl<'p> Generator<'p> {
             manners.keeps_quota = !self.dice.chance(200);
         }
         if !self.dice.chance(self.plan.clumsy_clients) {
+            manners.pings = !self.dice.chance(self.plan.silent_clients);
             return manners;
         }
         manners.acks = match self.dice.below(8) {
@@ -283,8 +284,16 @@ impl<'p> Generator<'p> {
         ])
     }
 
+    /// One, or of a thousand times so many up to `most`. Where work is done in parts, several
+    /// filters of one packet take effect one by one, and nobody could say when: then it is one.
+    fn several(&mut self, per_mille: u16, most: u64) -> u64 {
+        let many = self.dice.between(2, most);
+        let is_one = self.plan.broker.effort_max.is_some() || !self.dice.chance(per_mille);
+        if is_one { 1 } else { many }
+    }
+
     fn unsubscribe(&mut self) -> Action {
-        let many = if self.dice.chance(200) { self.dice.between(2, 4) } else { 1 };
+        let many = self.several(200, 4);
         Action::Unsubscribe { filters: (0..many).map(|_| self.known_filter()).collect() }
     }
 
@@ -420,7 +429,7 @@ impl<'p> Generator<'p> {
     }
 
     fn subscribe(&mut self, version: ProtocolVersion) -> Subscribe {
-        let many = if self.dice.chance(200) { 3 } else { 1 };
+        let many = self.several(200, 3);
         let filters: Vec<Subscription> = (0..many).map(|_| self.subscription()).collect();
         let has_id = version.is_v5() && self.dice.chance(400);
         let is_shared = filters.iter().all(|each| each.filter.starts_with("$share/"));

@@ -31,6 +31,7 @@ mod codec;
 mod cryptography;
 mod dice;
 mod disk;
+mod focus;
 mod generate;
 mod history;
 mod lanes;

@@ -8,7 +8,7 @@
 
 mod lane;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::hash::{Hash, Hasher};
 use std::io;
@@ -19,6 +19,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use stormpetrel::server::Effect;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
@@ -53,15 +54,8 @@ struct State {
     window: usize,
     is_dead: bool,
     is_reset: bool,
-    /// How much of MQTT is in what the client sends; empty if that is all of it.
-    reaches: VecDeque<Reach>,
-    /// Of what the broker has read, none if every byte is MQTT: so many bytes are.
-    read: Option<Reach>,
-    /// Until the broker reads on after it has read MQTT for the first time, it may still be
-    /// shaking hands, and has handed in nothing.
-    is_shaking: bool,
-    /// It has read MQTT, and not yet read on.
-    has_first: bool,
+    /// What its client sends is MQTT in something else.
+    is_wrapped: bool,
     /// The client closed with bytes unread: what is sent to it is refused, as soon as all that it
     /// sent itself has come.
     is_refused: bool,
@@ -69,17 +63,6 @@ struct State {
     stalled_since: Option<u64>,
     /// What is on its way to the client, and to the broker.
     lanes: [Lane; 2],
-}
-
-/// So many bytes of MQTT the broker has with so many bytes from the network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reach {
-    /// Bytes from the network, from the beginning.
-    pub(crate) raw: usize,
-    /// Bytes of MQTT in them.
-    pub(crate) plain: usize,
-    /// Whether it has the last of them one by one; else all with the last byte.
-    pub(crate) is_gradual: bool,
 }
 
 /// All connections of a run.
@@ -102,7 +85,7 @@ struct Table {
     has_pulled_in_parts: bool,
     /// Everything that left the broker.
     sent: Digest,
-    /// What the broker read since somebody asked.
+    /// What the broker's ends came to since somebody asked.
     progress: Vec<Progress>,
     /// Milliseconds since the run began.
     now: u64,
@@ -111,8 +94,8 @@ struct Table {
 /// What the broker's end of a connection came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// It has read so many bytes, from the beginning.
-    Read { connection: u64, bytes: usize },
+    /// Of what came, so many more packets took effect.
+    TookIn { connection: u64, packets: usize },
     /// It is over.
     Ended { connection: u64 },
     /// It is over, and so many bytes from the beginning had come to the broker's host, which did
@@ -173,10 +156,7 @@ impl Links {
             window: WINDOWS[choice],
             is_dead: table.cut_off.contains(&client.ip()),
             is_reset: false,
-            reaches: VecDeque::new(),
-            is_shaking: false,
-            has_first: false,
-            read: None,
+            is_wrapped: false,
             is_refused: false,
             stalled_since: None,
             lanes: [End::Client, End::Broker].map(|end| Lane {
@@ -271,6 +251,18 @@ impl Links {
         states.find(|state| is_it(state)).and_then(|state| state.number)
     }
 
+    /// Something that came from that client took effect.
+    pub(crate) fn take_effect(&self, client: SocketAddr, effect: Effect) {
+        let table = &mut *self.table();
+        let number = table.links.get(&client).and_then(|link| link.state().number);
+        if let Some(connection) = number {
+            table.progress.push(match effect {
+                Effect::Packets(packets) => Progress::TookIn { connection, packets },
+                Effect::End => Progress::Ended { connection },
+            });
+        }
+    }
+
     /// What the broker's ends came to since the last time, in order.
     pub(crate) fn take_progress(&self) -> Vec<Progress> {
         std::mem::take(&mut self.table().progress)
@@ -330,18 +322,9 @@ impl Link {
         self.state().number = Some(connection);
     }
 
-    /// From now on not every byte that its client sends is MQTT: [`Link::reach`] says which are.
-    /// The first that is may come with the end of a handshake that the broker's end is not done
-    /// with, if `is_early`.
-    pub(crate) fn wrap(&self, is_early: bool) {
-        let mut state = self.state();
-        state.read = Some(Reach::default());
-        state.is_shaking = is_early;
-    }
-
-    /// How much of MQTT is in what its client sends, up to there.
-    pub(crate) fn reach(&self, reach: Reach) {
-        self.state().reaches.push_back(reach);
+    /// Says that not every byte that its client sends is MQTT.
+    pub(crate) fn wrap(&self) {
+        self.state().is_wrapped = true;
     }
 
     /// Resets the connection as soon as that end has read so many bytes, and no more.
@@ -352,21 +335,6 @@ impl Link {
     /// Nothing that can panic runs under this lock.
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Bytes of MQTT that the broker has read.
-    fn plain_read(&mut self) -> usize {
-        let raw = self.lanes[End::Broker as usize].read;
-        let Some(before) = &mut self.read else { return raw };
-        while let Some(reach) = self.reaches.pop_front_if(|reach| reach.raw <= raw) {
-            *before = reach;
-        }
-        let missing =
-            self.reaches.front().filter(|next| next.is_gradual).map(|next| next.raw - raw);
-        let next = self.reaches.front().map_or(0, |next| next.plain);
-        missing.map_or(before.plain, |missing| next.saturating_sub(missing).max(before.plain))
     }
 }
 
@@ -381,49 +349,26 @@ impl<S> Linked<S> {
         &self.link
     }
 
-    /// If this is the broker's end: what of MQTT it has read, and is done shaking hands with.
-    fn note_read(&self, state: &mut State) {
-        let Some(connection) = state.number.filter(|_| self.end == End::Broker) else { return };
-        let bytes = state.plain_read();
-        state.has_first = state.is_shaking && bytes > 0;
-        if !state.has_first {
-            self.links.table().progress.push(Progress::Read { connection, bytes });
-        }
-    }
-
-    /// The broker reads on, or will not any more: what it read for the first time is handed in.
-    fn note_first_read(&self, state: &mut State) {
-        if self.end == End::Broker && state.has_first {
-            state.is_shaking = false;
-            self.note_read(state);
-        }
-    }
-
     /// If this is the broker's end: the connection is over for it.
     fn note_end(&self, state: &mut State) {
-        self.note_first_read(state);
-        if self.end == End::Broker && state.ended_at.is_none() {
-            let mut table = self.links.table();
-            state.ended_at = Some(table.now);
-            if let Some(connection) = state.number {
-                table.progress.push(Progress::Ended { connection });
-            }
+        if self.end == End::Broker {
+            state.ended_at.get_or_insert_with(|| self.links.table().now);
         }
     }
 
     /// If this is the broker's end: it gives up what came to its host.
-    fn note_unread(&self, state: &State) {
+    fn note_dropped(&self, state: &State) {
         let unread = self.rest.len();
         let is_lost = state.is_dead || state.is_reset || state.lanes[self.end as usize].is_held;
-        if self.end == End::Broker
-            && unread > 0
-            && !is_lost
-            && state.read.is_none() // else what of it is MQTT is not known
-            && let Some(connection) = state.number
+        let Some(connection) = state.number.filter(|_| self.end == End::Broker) else { return };
+        if unread > 0 && !is_lost && !state.is_wrapped
+        // else what of it is MQTT is not known
         {
             let bytes = state.lanes[self.end as usize].read + unread;
             self.links.table().progress.push(Progress::Unread { connection, bytes });
         }
+        // Who never was driven is over with this.
+        self.links.table().progress.push(Progress::Ended { connection });
     }
 
     /// Waits until a reader hears of what came, if nothing is written before.
@@ -493,7 +438,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
     ) -> Poll<io::Result<()>> {
         let link = self.link.clone();
         let mut state = link.state();
-        self.note_first_read(&mut state);
         remember(&mut state.lanes[self.end as usize].reader, context);
         let is_held = state.lanes[self.end as usize].is_held && !state.is_reset;
         if state.is_dead || is_held {
@@ -504,9 +448,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Linked<S> {
         }
         let polled = self.poll_bytes(&mut state, context, out);
         match &polled {
-            Poll::Ready(Ok(1..)) => self.note_read(&mut state),
             Poll::Ready(Ok(0) | Err(_)) => self.note_end(&mut state),
-            Poll::Pending => {}
+            Poll::Ready(Ok(1..)) | Poll::Pending => {}
         }
         polled.map_ok(drop)
     }
@@ -578,7 +521,7 @@ impl<S> Drop for Linked<S> {
     /// Who reads no more keeps nobody from writing: the stream itself says that it is over.
     fn drop(&mut self) {
         let mut state = self.link.state();
-        self.note_unread(&state);
+        self.note_dropped(&state);
         self.note_end(&mut state);
         if !state.is_dead {
             let lane = &mut state.lanes[self.end as usize];
@@ -716,32 +659,6 @@ mod tests {
         assert!((1..=5).all(|bytes| written.contains(&bytes)) && !written.contains(&6));
         assert!(links.has_pulled_in_parts());
         assert!(matches!(poll_write(&mut client, 6), Poll::Ready(Ok(6))));
-    }
-
-    #[tokio::test]
-    async fn of_what_is_wrapped_the_broker_has_what_it_can_unwrap() {
-        let links = Links::new(1);
-        let (mut client, mut broker) = pair(&links);
-        client.link().number(3);
-        client.link().wrap(true);
-        // Ten bytes that are no MQTT, five with the last of twenty, and four of the last six.
-        for (raw, plain, is_gradual) in [(10, 0, true), (30, 5, false), (36, 9, true)] {
-            client.link().reach(Reach { raw, plain, is_gradual });
-        }
-        client.write_all(&[0; 36]).await.expect("open");
-        let mut plain = Vec::new();
-        for _ in 0..36 {
-            broker.read_exact(&mut [0]).await.expect("it is there");
-            plain.extend(links.take_progress());
-        }
-        let bytes = |progress: &Progress| match progress {
-            Progress::Read { bytes, .. } => *bytes,
-            Progress::Ended { .. } | Progress::Unread { .. } => panic!("it is open"),
-        };
-        let plain: Vec<usize> = plain.iter().map(bytes).collect();
-        assert_eq!(plain[..29], [0; 29]);
-        // The first of it is known when the broker reads on.
-        assert_eq!(plain[29..], [5, 5, 5, 6, 7, 8, 9]);
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use stormpetrel::config::Endpoint;
-use stormpetrel::server::{Network, Peer};
+use stormpetrel::server::{Effect, Network, Peer};
 use turmoil::net::{TcpListener, TcpStream};
 
 use crate::chaos::{Chaos, Chaotic};
@@ -118,6 +118,12 @@ impl Network for SimNetwork {
     ) -> impl Future<Output = io::Result<SimStream>> + 'static {
         let (network, host) = (self.clone(), host.to_owned());
         async move { SimNetwork::connect(&network, &host, port).await }
+    }
+
+    fn took_effect(&self, peer: Peer, effect: Effect) {
+        if let Peer::Tcp(client) = peer {
+            self.links().take_effect(client, effect);
+        }
     }
 
     /// On the host's own list of local tasks. `tokio::spawn` would keep them in an order that

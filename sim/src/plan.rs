@@ -8,8 +8,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
+use crate::focus;
 use crate::scenario::{Broker, Qos, Scenario, Weather};
-use crate::survival::{self, Store};
+use crate::survival;
 
 /// All knobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +76,9 @@ pub struct Plan {
     pub aliases: u16,
     /// Of a thousand clients, how many have bad manners.
     pub clumsy_clients: u16,
+    /// Of a thousand other clients, how many give no sign of life.
+    #[serde(default)]
+    pub silent_clients: u16,
     /// How often each operation.
     pub actions: Actions,
     /// How many policies of what clients may do the broker has, one after the other; 0: clients
@@ -186,6 +190,7 @@ impl Plan {
             declined_reasons: draw.rarely(500),
             aliases: draw.rarely(600),
             clumsy_clients: draw.rarely(500),
+            silent_clients: 0,
             actions: draw.actions(),
             faults: draw.one_of(&[0, 0, 1, 2, 5]),
             policies: policies(seed),
@@ -199,81 +204,11 @@ impl Plan {
             },
             weather,
         };
-        match plan.broker.store {
-            Some(_) if Dice::new(seed, "exacting", 0).chance(150) => plan.exact(),
-            None if Dice::new(seed, "clogging", 0).chance(80) => plan.clog(),
-            _ if Dice::new(seed, "returning", 0).chance(100) => plan.return_often(),
-            Some(_) | None => {}
-        }
+        focus::narrow(&mut plan);
+        plan.broker.effort_max = effort_max(seed);
         let least = plan.keep_alive_min_s();
         plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));
         plan
-    }
-
-    /// Draws everything towards messages that must survive, and come once: lasting sessions that
-    /// all have to do with one topic, at QoS 2 mostly.
-    fn exact(&mut self) {
-        self.bring_together();
-        self.qos = [0, 1, 5];
-        self.dollar_topics = 0;
-        self.sys_topics = 0;
-        self.sys_filters = 0;
-        self.expiring_messages = 0;
-        self.clean_starts = 0;
-        self.actions =
-            Actions { connect: 3, subscribe: 6, publish: 20, cut: 1, ..Actions::default() };
-        self.broker.store = self.broker.store.map(|store| Store { sync_ms_max: 40, ..store });
-        self.weather.latency_max_ms = self.weather.latency_min_ms + 5;
-    }
-
-    /// Draws everything towards clients that stop reading for longer than a broker waits, while
-    /// there is more for them than the network holds.
-    fn clog(&mut self) {
-        self.bring_together();
-        self.ops = 80;
-        self.gap_ms_max = 1_200;
-        self.huge_messages = 500;
-        self.actions =
-            Actions { connect: 6, subscribe: 10, publish: 40, pause: 6, ..Actions::default() };
-        self.weather.pull_bytes_max = None;
-    }
-
-    /// Draws everything towards clients that leave while messages are in flight and wait for
-    /// them, and come back to them with other limits than before.
-    fn return_often(&mut self) {
-        let broker = self.broker.clone();
-        self.bring_together();
-        self.broker.inflight = broker.inflight;
-        self.broker.queue_messages = broker.queue_messages;
-        self.qos = [1, 4, 4];
-        self.dollar_topics = 0;
-        self.sys_topics = 0;
-        self.clean_starts = 0;
-        self.client_limits = 700;
-        self.expiring_messages = 300;
-        self.actions = Actions {
-            connect: 4,
-            subscribe: 8,
-            publish: 40,
-            pause: 4,
-            resume: 3,
-            disconnect: 2,
-            cut: 4,
-            ..Actions::default()
-        };
-    }
-
-    /// One topic that all have to do with, and nothing that would keep them apart.
-    fn bring_together(&mut self) {
-        self.topics = 1;
-        self.wildcards = 0;
-        self.shared_filters = 0;
-        self.invalid_filters = 0;
-        self.clumsy_clients = 0;
-        self.client_limits = 0;
-        self.policies = 0;
-        self.broker = Broker { store: self.broker.store, ..Broker::default() };
-        self.weather.spikes = 0;
     }
 
     /// The shortest keep alive, in seconds, that clients can have in this weather: a shorter one
@@ -306,6 +241,12 @@ fn policies(seed: u64) -> usize {
 fn wrapped_clients(seed: u64) -> u16 {
     let mut draw = Draw(Dice::new(seed, "wrapped clients", 0));
     draw.one_of(&[0, 0, 0, 0, 0, 0, 300, 1_000])
+}
+
+/// In one of three plans work is done in small parts. Drawn by itself, as [`policies`].
+fn effort_max(seed: u64) -> Option<u64> {
+    let mut draw = Draw(Dice::new(seed, "portions", 0));
+    draw.one_of(&[None, None, None, None, Some(1), Some(12)])
 }
 
 /// Draws knobs.
@@ -415,6 +356,7 @@ impl Draw {
             session_expiry_s: self.long(1, 20),
             max_qos: self.limit(0, 1).map(|qos| Qos::ALL[usize::from(qos == 1)]),
             sys_interval_s: self.limit(5, 20),
+            effort_max: None,
             policies: Vec::new(),
             opinions: Vec::new(),
             store: None,

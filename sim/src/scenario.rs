@@ -106,6 +106,9 @@ pub struct Broker {
     /// Seconds between two publications of `$SYS`; none: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sys_interval_s: Option<u64>,
+    /// Steps that one visit to the machine may cost. The machine level always takes the fewest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effort_max: Option<u64>,
     /// What clients may do: the first until another is loaded. None: everything.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<Policy>,

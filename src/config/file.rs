@@ -13,6 +13,7 @@ use super::{
     Authentication, Config, Listener, SYS_INTERVAL, access, durability, limits, listeners, plugins,
     rules,
 };
+use crate::machine::EFFORT_MAX;
 use crate::mqtt::types::QoS;
 
 /// Threads that serve connections: more than any machine has cores.
@@ -39,6 +40,7 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
         data_dir,
         durability,
         threads: threads(&mut top, report),
+        effort_max: EFFORT_MAX,
         limits,
         admission,
         authentication: auth.plugins,

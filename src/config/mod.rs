@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 use crate::access::{
     Action, Certified, HttpSettings, JwtSettings, Policy, Rules, Taboo, TokenTopics, TopicAcl,
 };
-use crate::machine::{Durability, Limits};
+use crate::machine::{Durability, EFFORT_MAX, Limits};
 use crate::mqtt::types::QoS;
 
 pub use admission::Admission;
@@ -74,6 +74,9 @@ pub struct Config {
     pub durability: Durability,
     /// Threads that serve connections; none: one fewer than there are cores, but at least one.
     pub threads: Option<NonZeroU16>,
+    /// What is done at once before others have their turn, in steps of some tenth of a
+    /// microsecond: [`EFFORT_MAX`], or less where all is to be done in parts. No key says it.
+    pub effort_max: u64,
     /// How much of everything.
     pub limits: Limits,
     /// How much of what comes from one address, and of what has not authenticated.
@@ -280,6 +283,7 @@ impl Default for Config {
             data_dir: None,
             durability: Durability::None,
             threads: None,
+            effort_max: EFFORT_MAX,
             limits: Limits::default(),
             admission: Admission::default(),
             authentication: vec![Authentication::Anonymous { is_allowed: true }],

@@ -90,6 +90,10 @@ impl Group {
         true
     }
 
+    pub(super) fn members(&self) -> impl Iterator<Item = SessionKey> {
+        self.members.keys().copied()
+    }
+
     pub(super) fn member_of(&self, session: SessionKey) -> Option<Subscriber> {
         self.members.get(&session).map(|member| member.subscriber)
     }

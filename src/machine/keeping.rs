@@ -281,11 +281,13 @@ impl Machine {
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.collect(&message.topic, &mut matches);
         let is_kept = |key| self.clients.get(key).kept.whole().is_some();
-        let must_be = !matches.groups.is_empty()
-            || matches.own.iter().any(|s| {
-                let is_own = s.no_local && origin.session == Some(s.session);
-                s.qos > QoS::AtMostOnce && is_kept(s.session) && !is_own
-            });
+        let lives = |key| !self.clients.get(key).has_ended;
+        let must_be =
+            matches.groups.iter().any(|group| self.subscriptions.has_member(*group, lives))
+                || matches.own.iter().any(|s| {
+                    let is_own = s.no_local && origin.session == Some(s.session);
+                    s.qos > QoS::AtMostOnce && is_kept(s.session) && !is_own
+                });
         self.matches = matches;
         must_be
     }

@@ -300,9 +300,14 @@ impl Machine {
     }
 
     /// What everything so far has cost, in steps of some tenth of a microsecond: who visits the
-    /// machine leaves when his visit has cost [`EFFORT_MAX`].
+    /// machine leaves when his visit has cost [`Machine::effort_max`].
     pub fn effort(&self) -> u64 {
         self.effort.spent()
+    }
+
+    /// What one visit may cost.
+    pub fn effort_max(&self) -> u64 {
+        self.settings.effort_max
     }
 
     /// The broker's counts.

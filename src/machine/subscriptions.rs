@@ -322,6 +322,11 @@ impl Subscriptions {
         self.groups.get_mut(&id)?.choose(ask)
     }
 
+    /// Whether one of a group's members is such a session.
+    pub(super) fn has_member(&self, id: GroupId, is_such: impl FnMut(SessionKey) -> bool) -> bool {
+        self.groups.get(&id).is_some_and(|group| group.members().any(is_such))
+    }
+
     /// A member that a group has set aside may be able to take messages again.
     pub(super) fn come_back(&mut self, id: GroupId, session: SessionKey) {
         if let Some(group) = self.groups.get_mut(&id) {

@@ -31,7 +31,7 @@ use super::admission::Ticket;
 use super::closed::Closed;
 use super::input::{Decoded, Input};
 use super::load::Load;
-use super::network::Network;
+use super::network::{Effect, Network};
 use super::output::{Encoded, Output};
 use super::peer::Peer;
 use super::shared::Watch;
@@ -150,6 +150,7 @@ pub(crate) async fn drive<N: Network>(
             machine.handle(machine::Input::Closed { connection: id }, now);
         });
     }
+    worker.network().took_effect(connection.borrow().peer, Effect::End);
     connection.borrow().log_end();
     if connection.borrow().may_linger() {
         // Boxed, so that idle connections do not carry room for it.
@@ -268,16 +269,20 @@ fn hand_in<N: Network>(
     if connection.borrow().has_more {
         worker.gather(id);
     }
-    let mut is_owed_much = false;
+    let (mut taken, mut is_owed_much) = (0, false);
     worker.exchange(|machine, now| {
+        let came = packets.len();
         if !packets.is_empty() {
             machine.handle(machine::Input::Received { connection: id, packets }, now);
             is_owed_much = machine.owes_much(id);
         }
+        taken = came - packets.len();
         if let (true, Decoded::Undecodable(error)) = (packets.is_empty(), decoded) {
             machine.handle(machine::Input::Undecodable { connection: id, error }, now);
+            taken += 1;
         }
     });
+    worker.network().took_effect(connection.borrow().peer, Effect::Packets(taken));
     if is_owed_much {
         connection.borrow_mut().set_owed_much(true);
     }

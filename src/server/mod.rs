@@ -42,7 +42,7 @@ use std::sync::Arc;
 
 use crate::access::{JwtKeyError, PasswordsError};
 use crate::config::{Config, Endpoint};
-use crate::machine::{Access, EFFORT_MAX, ListenerSettings, Restorer, Seed, Settings};
+use crate::machine::{Access, ListenerSettings, Restorer, Seed, Settings};
 use crate::store::{self, Disk, Files};
 
 pub use clock::Clock;
@@ -51,7 +51,7 @@ pub use door::Plugins;
 pub use keeper::Keeper;
 pub use load::Usage;
 pub(crate) use local::Local;
-pub use network::Network;
+pub use network::{Effect, Network};
 pub use peer::Peer;
 pub use shared::Shared;
 pub use sockets::Sockets;
@@ -304,7 +304,7 @@ fn settings(config: &Config) -> Settings {
         disconnect_delay: config.disconnect_delay,
         max_qos: config.max_qos,
         access: Access::default(),
-        effort_max: EFFORT_MAX,
+        effort_max: config.effort_max,
         is_recording: false,
         durability: config.durability,
     }

@@ -16,6 +16,15 @@ use super::peer::Peer;
 use crate::access::{Compute, Inline};
 use crate::config::Endpoint;
 
+/// What took effect of all that came on one connection, in the order in which it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// So many more packets. Bytes that are no packet count as one.
+    Packets(usize),
+    /// The end.
+    End,
+}
+
 /// Accepts connections and runs tasks.
 pub trait Network: Clone + Send + Sync + 'static {
     /// A bound endpoint.
@@ -87,6 +96,10 @@ pub trait Network: Clone + Send + Sync + 'static {
     fn computer(&self) -> Arc<dyn Compute> {
         Arc::new(Inline)
     }
+
+    /// Something that came from there took effect. Nobody needs to know, but who must say in
+    /// which order things did.
+    fn took_effect(&self, _peer: Peer, _effect: Effect) {}
 
     /// Runs the task on this thread, beside those that run already.
     fn spawn(&self, task: impl Future<Output = ()> + 'static);

@@ -27,7 +27,7 @@ use super::signal::Signal;
 use super::timer;
 use super::transport::Transport;
 use crate::access::Fetch;
-use crate::machine::{self, ConnectionId, EFFORT_MAX, Machine, Outgoing, Remaining, Timestamp};
+use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
 use crate::plant::{self, Plant};
 
@@ -235,7 +235,7 @@ impl<N: Network> Worker<N> {
                 break;
             }
             let visited = self.shared.visit(|machine, now| {
-                let effort_max = machine.effort() + EFFORT_MAX;
+                let effort_max = machine.effort() + machine.effort_max();
                 self.pull(machine, batch, effort_max, now);
             });
             if visited.is_none() {

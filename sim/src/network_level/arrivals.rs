@@ -1,8 +1,7 @@
-//! When the broker was given what clients asked: by the bytes that it has read of each
-//! connection.
+//! When what clients asked took effect: in the order in which the shell handed it in.
 //!
-//! The shell hands in whole packets as soon as it has their last byte, so the order of its reads
-//! is the order in which requests take effect. Noted in the history, as at the machine level.
+//! It says how many packets of which connection, and each connection's come in the order in which
+//! they were sent. Noted in the history, as at the machine level.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -25,11 +24,14 @@ struct Sent {
     requests: VecDeque<(usize, usize)>,
     /// After this nothing can be understood.
     garbage: Option<usize>,
+    /// The broker has heard of its end, or ended it.
+    is_over: bool,
 }
 
 impl OnTheWay {
     pub(super) fn open(&mut self, connection: u64, client: ClientIndex) {
-        let sent = Sent { client, bytes: 0, requests: VecDeque::new(), garbage: None };
+        let sent =
+            Sent { client, bytes: 0, requests: VecDeque::new(), garbage: None, is_over: false };
         self.0.insert(connection, sent);
     }
 
@@ -45,6 +47,12 @@ impl OnTheWay {
         }
     }
 
+    /// What was sent on that connection and has not taken effect, as ordinals of events.
+    pub(super) fn on(&self, connection: u64) -> impl Iterator<Item = usize> {
+        let sent = self.0.get(&connection).filter(|sent| !sent.is_over);
+        sent.into_iter().flat_map(|sent| sent.requests.iter().map(|(_, asked)| *asked))
+    }
+
     /// The broker is gone: nothing arrives any more.
     pub(super) fn clear(&mut self) {
         self.0.clear();
@@ -52,16 +60,21 @@ impl OnTheWay {
 }
 
 impl Stage<'_> {
-    /// Notes what has arrived since the last time, in the order in which the broker read it.
+    /// Notes what has arrived since the last time, in order.
     pub(super) fn note_arrivals(&mut self) {
         for progress in self.links.take_progress() {
             match progress {
-                Progress::Read { connection, bytes } => self.note_read(connection, bytes),
+                Progress::TookIn { connection, packets } => {
+                    (0..packets).for_each(|_| self.note_taken_in(connection));
+                }
                 Progress::Unread { connection, bytes } => self.note_unread(connection, bytes),
                 Progress::Ended { connection } => {
                     self.note_stopped();
-                    if let Some(sent) = self.on_the_way.0.remove(&connection) {
-                        self.note_arrived(sent.client, connection, None);
+                    if let Some(sent) = self.on_the_way.0.get_mut(&connection)
+                        && !std::mem::replace(&mut sent.is_over, true)
+                    {
+                        let client = sent.client;
+                        self.note_arrived(client, connection, None);
                     }
                 }
             }
@@ -69,17 +82,17 @@ impl Stage<'_> {
         self.note_stopped();
     }
 
-    /// A broker that is told to stop does so when it has its turn: what it reads before that in
-    /// the same turn still takes effect.
+    /// A broker that is told to stop does so when it has its turn: what is handed in before that
+    /// in the same turn still takes effect.
     fn note_stopped(&mut self) {
         if std::mem::take(&mut self.is_stop_unheard) {
             self.note(What::BrokerStopped);
         }
     }
 
-    fn note_read(&mut self, connection: u64, bytes: usize) {
-        while let Some(sent) = self.on_the_way.0.get_mut(&connection)
-            && let Some((_, asked)) = sent.requests.pop_front_if(|(end, _)| *end <= bytes)
+    fn note_taken_in(&mut self, connection: u64) {
+        if let Some(sent) = self.on_the_way.0.get_mut(&connection)
+            && let Some((_, asked)) = sent.requests.pop_front()
         {
             let client = sent.client;
             if self.zones[self.scenario.clients[client].zone].to_clients_held_until.is_some() {

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use stormpetrel::config::{Admission, Authentication, Authorisation, Bind, Config, Listener};
-use stormpetrel::machine::{Durability, Limits, Seed, Timestamp};
+use stormpetrel::machine::{Durability, EFFORT_MAX, Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
 use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
 use turmoil::Sim;
@@ -179,6 +179,7 @@ fn config(scenario: &Scenario) -> Config {
         disconnect_delay: None,
         data_dir: None,
         threads: None,
+        effort_max: broker.effort_max.unwrap_or(EFFORT_MAX),
         max_qos: match broker.max_qos {
             Some(Qos::AtMostOnce) => QoS::AtMostOnce,
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,

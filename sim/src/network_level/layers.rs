@@ -2,9 +2,7 @@
 //! both.
 //!
 //! Bytes in, bytes out: `wire.rs` carries them. Written by another hand than the broker's; cuts
-//! what is sent into records and frames of any size, with empty frames and pings in between. Says
-//! for each byte on the network how much of MQTT the broker has with it, so that it is known when
-//! a request takes effect.
+//! what is sent into records and frames of any size, with empty frames and pings in between.
 
 use std::fmt;
 use std::io::{BufRead, Write};
@@ -14,7 +12,6 @@ use tokio_rustls::rustls::ClientConnection;
 
 use crate::cryptography::TlsClients;
 use crate::dice::Dice;
-use crate::link::{Link, Reach};
 use crate::transport::Transport;
 
 /// The request to upgrade, with the key of RFC 6455's example.
@@ -40,17 +37,13 @@ pub(super) struct Layers {
     tls: Option<Box<ClientConnection>>,
     websocket: Option<WebSocket>,
     dice: Dice,
-    /// Bytes of MQTT in what was wrapped.
-    plain: usize,
-    /// Bytes of what was wrapped.
-    raw: usize,
     /// The broker has said goodbye, or an alert.
     is_over: bool,
 }
 
 impl fmt::Debug for Layers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Layers").field("plain", &self.plain).finish_non_exhaustive()
+        f.debug_struct("Layers").field("is_over", &self.is_over).finish_non_exhaustive()
     }
 }
 
@@ -83,8 +76,6 @@ impl Layers {
             tls: None,
             websocket: transport.is_websocket().then(WebSocket::default),
             dice,
-            plain: 0,
-            raw: 0,
             is_over: false,
         })
     }
@@ -96,18 +87,13 @@ impl Layers {
         !is_shaking && self.websocket.as_ref().is_none_or(|websocket| websocket.is_upgraded)
     }
 
-    /// Whether MQTT comes at once behind the client's end of a handshake.
-    pub(super) fn is_early(&self) -> bool {
-        self.websocket.is_none()
-    }
-
     /// Whether nothing more comes.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
     }
 
     /// Wraps what is to be sent, if it may pass already, and whatever else is due.
-    pub(super) fn wrap(&mut self, plain: &mut BytesMut, raw: &mut BytesMut, link: &Link) {
+    pub(super) fn wrap(&mut self, plain: &mut BytesMut, raw: &mut BytesMut) {
         if let Some((clients, is_new_version)) = self.begins.take() {
             self.tls = Some(Box::new(clients.connect(is_new_version)));
         }
@@ -118,25 +104,25 @@ impl Layers {
         if let Some(websocket) = &mut self.websocket
             && !std::mem::replace(&mut websocket.has_asked, true)
         {
-            self.emit(UPGRADE, UPGRADE.len(), raw, link);
+            self.emit(UPGRADE, raw);
         }
         let pongs = self.websocket.as_mut().map(|websocket| std::mem::take(&mut websocket.pongs));
         for payload in pongs.into_iter().flatten() {
-            self.emit_control(PONG, &payload, raw, link);
+            self.emit_control(PONG, &payload, raw);
         }
         while self.is_open() && !plain.is_empty() {
             let bytes = plain.len() as u64;
             let most = if self.dice.chance(300) { bytes.min(12) } else { bytes };
             let count = if self.dice.chance(500) { bytes } else { self.dice.between(1, most) };
             let piece = plain.split_to(count as usize);
-            self.emit_data(&piece, raw, link);
+            self.emit_data(&piece, raw);
         }
     }
 
     /// Says goodbye, if there is anybody to say it to.
-    pub(super) fn say_goodbye(&mut self, raw: &mut BytesMut, link: &Link) {
+    pub(super) fn say_goodbye(&mut self, raw: &mut BytesMut) {
         if self.is_open() && self.websocket.is_some() {
-            self.emit_control(CLOSE, &1_000_u16.to_be_bytes(), raw, link);
+            self.emit_control(CLOSE, &1_000_u16.to_be_bytes(), raw);
         }
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -194,72 +180,60 @@ impl Layers {
         Ok(())
     }
 
-    fn emit_data(&mut self, piece: &[u8], raw: &mut BytesMut, link: &Link) {
+    fn emit_data(&mut self, piece: &[u8], raw: &mut BytesMut) {
         let Some(websocket) = &mut self.websocket else {
-            return self.emit(piece, 0, raw, link);
+            return self.emit(piece, raw);
         };
         let is_last = self.dice.chance(700);
         let kind = if websocket.is_in_message { CONTINUED } else { BINARY };
         websocket.is_in_message = !is_last;
         let first = if is_last { FINAL | kind } else { kind };
-        let (frame, header) = frame(first, piece, &mut self.dice);
-        self.emit(&frame, header, raw, link);
+        let frame = frame(first, piece, &mut self.dice);
+        self.emit(&frame, raw);
         if self.dice.chance(100) {
-            self.emit_control(PING, b"?", raw, link);
+            self.emit_control(PING, b"?", raw);
         }
     }
 
-    fn emit_control(&mut self, kind: u8, payload: &[u8], raw: &mut BytesMut, link: &Link) {
-        let (frame, _) = frame(FINAL | kind, payload, &mut self.dice);
-        self.emit(&frame, frame.len(), raw, link);
+    fn emit_control(&mut self, kind: u8, payload: &[u8], raw: &mut BytesMut) {
+        let frame = frame(FINAL | kind, payload, &mut self.dice);
+        self.emit(&frame, raw);
     }
 
-    /// Puts a frame on its way, the first bytes of which are no MQTT.
-    fn emit(&mut self, frame: &[u8], header: usize, raw: &mut BytesMut, link: &Link) {
-        let before = self.plain;
-        let Some(mut tls) = self.tls.take() else {
-            raw.extend_from_slice(frame);
-            self.raw += frame.len();
-            self.plain = before + frame.len() - header;
-            link.reach(Reach { raw: self.raw, plain: self.plain, is_gradual: true });
-            return;
-        };
+    /// Puts bytes on their way, in records if there are such.
+    fn emit(&mut self, bytes: &[u8], raw: &mut BytesMut) {
+        let Some(tls) = &mut self.tls else { return raw.extend_from_slice(bytes) };
         let mut sent = 0;
-        while sent < frame.len() {
-            // One record, because the broker has each with its last byte.
-            let left = (frame.len() - sent).min(RECORD_BYTES_MAX);
+        while sent < bytes.len() {
+            // One record at a time, each of any size.
+            let left = (bytes.len() - sent).min(RECORD_BYTES_MAX);
             let some = self.dice.between(1, left as u64) as usize;
             let count = if self.dice.chance(200) { some } else { left };
-            tls.writer().write_all(&frame[sent..sent + count]).expect("memory takes all");
+            tls.writer().write_all(&bytes[sent..sent + count]).expect("memory takes all");
             sent += count;
-            self.raw += write(&mut tls, raw);
-            self.plain = before + sent.saturating_sub(header);
-            link.reach(Reach { raw: self.raw, plain: self.plain, is_gradual: false });
+            write(tls, raw);
         }
-        self.tls = Some(tls);
     }
 
     /// Puts on its way what TLS has to say for itself.
     fn flush(&mut self, raw: &mut BytesMut) {
         if let Some(tls) = &mut self.tls {
-            self.raw += write(tls, raw);
+            write(tls, raw);
         }
     }
 }
 
 /// Takes what TLS has to send.
-fn write(tls: &mut ClientConnection, raw: &mut BytesMut) -> usize {
-    let before = raw.len();
+fn write(tls: &mut ClientConnection, raw: &mut BytesMut) {
     let mut out = Vec::new();
     while tls.wants_write() {
         tls.write_tls(&mut out).expect("memory takes all");
     }
     raw.extend_from_slice(&out);
-    raw.len() - before
 }
 
-/// A masked frame, and how many bytes of it are its header.
-fn frame(first: u8, payload: &[u8], dice: &mut Dice) -> (Vec<u8>, usize) {
+/// A masked frame.
+fn frame(first: u8, payload: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = vec![first];
     match payload.len() {
         length @ 0..126 => bytes.push(0x80 | length as u8),
@@ -274,9 +248,8 @@ fn frame(first: u8, payload: &[u8], dice: &mut Dice) -> (Vec<u8>, usize) {
     }
     let mask = (dice.below(1 << 32) as u32).to_be_bytes();
     bytes.extend(mask);
-    let header = bytes.len();
     bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    (bytes, header)
+    bytes
 }
 
 impl WebSocket {

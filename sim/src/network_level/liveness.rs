@@ -5,7 +5,7 @@
 //! is done makes room.
 
 use super::stage::Stage;
-use crate::history::{ClosedBy, What};
+use crate::history::{Asked, ClosedBy, What};
 use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
 use crate::verdict::Violation;
 
@@ -119,6 +119,15 @@ impl Stage<'_> {
         self.plan_return(index);
     }
 
+    /// Whether anything but a sign of life has not taken effect, on connections that are open.
+    fn is_on_the_way(&self) -> bool {
+        let events = self.history.events();
+        let is_sign =
+            |asked: usize| matches!(events[asked].what, What::Asked { packet: Asked::Ping });
+        let mut wires = self.wires.iter().flatten();
+        wires.any(|wire| self.on_the_way.on(wire.number).any(|asked| !is_sign(asked)))
+    }
+
     /// Whether all is quiet. If some still wait, one that is done makes room.
     fn is_over(&mut self) -> bool {
         let is_quiet = self.now >= self.liveness.last_activity + QUIET_MS
@@ -126,7 +135,7 @@ impl Stage<'_> {
         let turns = self.liveness.turns.iter().zip(&self.clients);
         let waits = turns.clone().any(|(turn, client)| !turn.is_done && !client.is_accepted());
         let is_finished = turns.clone().all(|(turn, client)| turn.is_done || client.is_finished());
-        if is_quiet && !waits && is_finished {
+        if is_quiet && !waits && is_finished && !self.is_on_the_way() {
             return true;
         }
         let seated = turns.clone().position(|(turn, client)| {

@@ -199,7 +199,7 @@ impl Shared {
     /// Carries bytes both ways. Ready when it is over.
     fn poll(&mut self, stream: &mut SimStream, context: &mut Context<'_>) -> Poll<()> {
         self.waker = Some(context.waker().clone());
-        self.wrap(stream);
+        self.wrap();
         match self.leaves {
             Some(Leave::Abandon) => {
                 stream.link().kill();
@@ -227,16 +227,16 @@ impl Shared {
         }
         let read = self.poll_read(stream, context);
         if self.layers.is_some() && read.is_pending() {
-            self.wrap(stream); // answers to what came
+            self.wrap(); // answers to what came
             let _ = self.poll_write(stream, context);
         }
         read
     }
 
     /// Wraps what is to be sent.
-    fn wrap(&mut self, stream: &SimStream) {
+    fn wrap(&mut self) {
         if let Some(layers) = &mut self.layers {
-            layers.wrap(&mut self.outgoing, &mut self.wrapped, stream.link());
+            layers.wrap(&mut self.outgoing, &mut self.wrapped);
         }
     }
 
@@ -297,9 +297,9 @@ impl Shared {
     }
 
     /// Says goodbye in what the MQTT travels in.
-    fn say_goodbye(&mut self, stream: &SimStream) {
+    fn say_goodbye(&mut self) {
         if let Some(layers) = &mut self.layers {
-            layers.say_goodbye(&mut self.wrapped, stream.link());
+            layers.say_goodbye(&mut self.wrapped);
         }
     }
 }
@@ -326,8 +326,8 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
         }
     };
     stream.link().number(shared.borrow().number);
-    if let Some(layers) = &shared.borrow().layers {
-        stream.link().wrap(layers.is_early());
+    if shared.borrow().layers.is_some() {
+        stream.link().wrap();
     }
     shared.borrow_mut().is_open = true;
     if let Some(tear) = shared.borrow().tear {
@@ -337,7 +337,7 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
     // Whoever is told goodbye in a WebSocket or in TLS says it too.
     let is_told = shared.borrow().layers.as_ref().is_some_and(|layers| layers.is_over());
     if shared.borrow().leaves == Some(Leave::Close) || is_told {
-        shared.borrow_mut().say_goodbye(&stream);
+        shared.borrow_mut().say_goodbye();
         // Late or not, there is nothing more to do.
         let _ = tokio::time::timeout(LEAVE_TIMEOUT, leave(&mut stream, &shared)).await;
     }

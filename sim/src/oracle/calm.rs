@@ -15,6 +15,9 @@ const WINDOW_BYTES: usize = 1_000;
 pub(super) struct Calm {
     /// By client.
     clients: Vec<bool>,
+    /// By client: whether there are times at which it takes nothing, and the network holds no
+    /// more for it.
+    deaf: Vec<bool>,
     /// Milliseconds that a packet may take.
     pub(super) slowest_ms: u64,
     /// Milliseconds that it takes to hand over by a few bytes all that waits.
@@ -45,7 +48,12 @@ impl Calm {
             .iter()
             .map(|client| !is_crowded && is_prompt(client.manners) && !is_held(client.zone))
             .collect();
+        let mut deaf: Vec<bool> =
+            scenario.clients.iter().map(|client| !facts.is_exact && is_held(client.zone)).collect();
         for op in &scenario.ops {
+            if let (Some(client), Action::Pause) = (deaf.get_mut(op.client), &op.action) {
+                *client = !facts.is_exact;
+            }
             let disturbs = match op.action {
                 Action::Pause => true,
                 Action::Behave(manners) => !is_prompt(manners),
@@ -63,12 +71,17 @@ impl Calm {
         let handshake_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };
         // The message, its packet id and each step of its receiver are synced, one after the other.
         let synced_ms = scenario.broker.store.map_or(0, |store| 6 * store.settled_ms());
-        Calm { clients, slowest_ms, in_parts_ms, synced_ms, handshake_ms }
+        Calm { clients, deaf, slowest_ms, in_parts_ms, synced_ms, handshake_ms }
     }
 
     /// Whether nothing keeps packets from this client.
     pub(super) fn has(&self, client: ClientIndex) -> bool {
         self.clients[client]
+    }
+
+    /// Whether a broker may run out of patience before it could tell this client why.
+    pub(super) fn may_miss_words(&self, client: ClientIndex) -> bool {
+        self.deaf[client]
     }
 
     /// Milliseconds within which a client that takes all of it has taken all that waits for it.

@@ -47,7 +47,10 @@ fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         }
         return;
     }
-    let is_told = case.facts.is_v5(place) && connection.is_accepted() && case.facts.has_arrivals;
+    let is_told = case.facts.is_v5(place)
+        && connection.is_accepted()
+        && case.facts.has_arrivals
+        && !case.calm.may_miss_words(connection.client);
     if let (Some((at, Ending::By(ClosedBy::Broker))), true) = (connection.ending, is_told) {
         let words = "closed by the broker without a word".to_owned();
         let events = [connection.opened, at];

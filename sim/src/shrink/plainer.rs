@@ -79,6 +79,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.broker.session_expiry_s = None,
     |s| s.broker.max_qos = None,
     |s| s.broker.sys_interval_s = None,
+    |s| s.broker.effort_max = None,
     |s| s.clients.iter_mut().for_each(|client| client.manners = Manners::default()),
     |s| s.clients.iter_mut().for_each(|client| client.zone = 0),
     |s| s.clients.iter_mut().for_each(|client| client.reuses_ids = false),

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::admission::Ticket;
-use super::super::network::Network;
+use super::super::network::{Effect, Network};
 use super::super::transport::Transport;
 use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
@@ -101,6 +101,7 @@ pub(super) fn enter<N: Network>(
     let connect = held.connect;
     let input = machine::Input::Connecting { connection: id, connect, judgement };
     worker.exchange(|machine, now| machine.handle(input, now));
+    worker.network().took_effect(connection.borrow().peer, Effect::Packets(1));
     resume(worker, connection, id, held.rest);
 }
 

@@ -1,0 +1,183 @@
+//! Plans that go for one thing: what needs many of its conditions at once is rarely met by those
+//! that do a little of everything.
+//!
+//! Each narrows a plan that is drawn already. Drawn by itself, so that other plans stay as they
+//! are.
+
+use crate::dice::Dice;
+use crate::plan::{Actions, Plan};
+use crate::scenario::Broker;
+use crate::survival::Store;
+
+/// Makes one of some plans that go for something.
+pub(crate) fn narrow(plan: &mut Plan) {
+    let mut dice = Dice::new(plan.seed, "focus", 0);
+    match (plan.broker.store.is_some(), dice.below(1_000)) {
+        (true, 0..150) => exact(plan, &mut dice),
+        (true, 150..350) => survive(plan),
+        (_, 350..420) => return_often(plan),
+        (false, 0..80) => clog(plan),
+        (false, 80..140) => say_nothing(plan),
+        (false, 140..230) => crowd(plan, &mut dice),
+        (false, 230..320) => share(plan, &mut dice),
+        _ => {}
+    }
+}
+
+/// Messages that must survive, and come once: lasting sessions that all have to do with one
+/// topic, at QoS 2 mostly.
+fn exact(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.qos = [0, 1, 5];
+    plan.expiring_messages = 0;
+    plan.clean_starts = 0;
+    plan.actions = Actions { connect: 3, subscribe: 6, publish: 20, cut: 1, ..Actions::default() };
+    sync_slowly(plan);
+    if dice.chance(700) {
+        // Then it is known to the millisecond when something comes, and when to die of it.
+        plan.weather.latency_max_ms = plan.weather.latency_min_ms;
+    }
+}
+
+/// Everything that must survive, in a broker that dies soon after it.
+fn survive(plan: &mut Plan) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.topics = 2;
+    plan.retained = 300;
+    plan.clean_starts = 50;
+    plan.actions = Actions {
+        connect: 4,
+        subscribe: 12,
+        unsubscribe: 8,
+        publish: 24,
+        cut: 3,
+        disconnect: 2,
+        ..Actions::default()
+    };
+    sync_slowly(plan);
+}
+
+/// Clients that leave while messages are in flight and wait for them, and come back to them with
+/// other limits than before.
+fn return_often(plan: &mut Plan) {
+    let (inflight, queue_messages) = (plan.broker.inflight, plan.broker.queue_messages);
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.broker.inflight = inflight;
+    plan.broker.queue_messages = queue_messages;
+    plan.qos = [1, 4, 4];
+    plan.clean_starts = 0;
+    plan.client_limits = 700;
+    plan.expiring_messages = 300;
+    plan.actions = Actions {
+        connect: 4,
+        subscribe: 8,
+        publish: 40,
+        pause: 4,
+        resume: 3,
+        disconnect: 2,
+        cut: 4,
+        ..Actions::default()
+    };
+}
+
+/// Clients that stop reading for longer than a broker waits, while there is more for them than
+/// the network holds.
+fn clog(plan: &mut Plan) {
+    bring_together(plan);
+    plan.ops = 80;
+    plan.gap_ms_max = 1_200;
+    plan.huge_messages = 500;
+    plan.actions =
+        Actions { connect: 6, subscribe: 10, publish: 40, pause: 6, ..Actions::default() };
+    plan.weather.pull_bytes_max = None;
+}
+
+/// Clients that have a keep alive, and say nothing for longer.
+fn say_nothing(plan: &mut Plan) {
+    bring_together(plan);
+    plan.ops = 50;
+    plan.gap_ms_max = 1_200;
+    plan.bursts = 0;
+    plan.faults = 0;
+    plan.keep_alives = 900;
+    plan.silent_clients = 700;
+    plan.actions = Actions {
+        connect: 8,
+        subscribe: 8,
+        publish: 8,
+        ping: 2,
+        half_open: 2,
+        disconnect: 1,
+        ..Actions::default()
+    };
+}
+
+/// More clients than places, that come and go in all ways.
+fn crowd(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    plan.clients = plan.clients.max(3);
+    plan.gap_ms_max = 100;
+    let places = dice.between(1, plan.clients as u64 - 1);
+    plan.broker.connections = usize::try_from(places).ok();
+    plan.broker.connect_timeout_ms = Some(dice.between(50, 1_000));
+    plan.actions = Actions {
+        connect: 12,
+        linger: 6,
+        subscribe: 6,
+        publish: 12,
+        disconnect: 6,
+        cut: 6,
+        half_open: 2,
+        garble: 3,
+        ..Actions::default()
+    };
+}
+
+/// Groups whose members come and go, and may not have everything.
+fn share(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.topics = 2;
+    plan.shared_filters = 800;
+    plan.policies = dice.one_of(&[0, 2, 3]);
+    plan.actions = Actions {
+        connect: 6,
+        subscribe: 14,
+        unsubscribe: 4,
+        publish: 40,
+        disconnect: 2,
+        cut: 3,
+        pause: 1,
+        resume: 2,
+        ..Actions::default()
+    };
+}
+
+/// One topic that all have to do with, and nothing that would keep them apart.
+fn bring_together(plan: &mut Plan) {
+    plan.topics = 1;
+    plan.wildcards = 0;
+    plan.shared_filters = 0;
+    plan.invalid_filters = 0;
+    plan.clumsy_clients = 0;
+    plan.client_limits = 0;
+    plan.policies = 0;
+    plan.broker = Broker { store: plan.broker.store, ..Broker::default() };
+    plan.weather.spikes = 0;
+}
+
+/// No topics that begin with `$`.
+fn only_plain_topics(plan: &mut Plan) {
+    plan.dollar_topics = 0;
+    plan.sys_topics = 0;
+    plan.sys_filters = 0;
+}
+
+/// Syncs that take longer than it takes to come to the broker, so that it dies before they end.
+fn sync_slowly(plan: &mut Plan) {
+    plan.broker.store = plan.broker.store.map(|store| Store { sync_ms_max: 40, ..store });
+    plan.weather.latency_max_ms = plan.weather.latency_min_ms + 5;
+}
