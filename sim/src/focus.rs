@@ -16,6 +16,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (true, 0..150) => exact(plan, &mut dice),
         (true, 150..350) => survive(plan),
         (_, 350..420) => return_often(plan),
+        (_, 420..450) => fan_out(plan),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
         (false, 140..230) => crowd(plan, &mut dice),
@@ -81,6 +82,14 @@ fn return_often(plan: &mut Plan) {
         cut: 4,
         ..Actions::default()
     };
+}
+
+/// So many clients that want the same that no visit to the machine serves them all.
+fn fan_out(plan: &mut Plan) {
+    bring_together(plan);
+    plan.clients = 20;
+    plan.actions = Actions { connect: 2, subscribe: 20, publish: 20, ..Actions::default() };
+    plan.broker.effort_max = Some(1);
 }
 
 /// Clients that stop reading for longer than a broker waits, while there is more for them than
@@ -165,7 +174,8 @@ fn bring_together(plan: &mut Plan) {
     plan.clumsy_clients = 0;
     plan.client_limits = 0;
     plan.policies = 0;
-    plan.broker = Broker { store: plan.broker.store, ..Broker::default() };
+    let Broker { store, effort_max, .. } = plan.broker;
+    plan.broker = Broker { store, effort_max, ..Broker::default() };
     plan.weather.spikes = 0;
 }
 

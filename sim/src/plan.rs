@@ -204,8 +204,8 @@ impl Plan {
             },
             weather,
         };
-        focus::narrow(&mut plan);
         plan.broker.effort_max = effort_max(seed);
+        focus::narrow(&mut plan);
         let least = plan.keep_alive_min_s();
         plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));
         plan

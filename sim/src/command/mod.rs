@@ -3,6 +3,7 @@
 //! What a run is and what is wrong with it is the library's. Every command ends with an
 //! [`Ending`], which is its exit code.
 
+mod hang;
 mod level;
 mod list;
 mod meta;

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stormpetrel_sim::{Class, Marks};
 
+use super::hang::{Playing, watch};
 use super::level::Ground;
 
 /// What to sweep over.
@@ -72,8 +74,18 @@ pub(crate) fn sweep(sweep: &Sweep) -> Swept {
         failures: Mutex::default(),
         bar: bar(sweep),
     };
+    let all: Vec<Playing> = (0..sweep.jobs.max(1)).map(|_| Playing::default()).collect();
     thread::scope(|scope| {
-        (0..sweep.jobs.max(1)).for_each(|_| drop(scope.spawn(|| work(sweep, &shared))));
+        let (working, over) = channel();
+        for playing in &all {
+            let (shared, working) = (&shared, working.clone());
+            scope.spawn(move || {
+                work(sweep, shared, playing);
+                drop(working);
+            });
+        }
+        drop(working);
+        watch(&all, &over, sweep.ground);
     });
     let swept = Swept {
         played: shared.bar.position(),
@@ -86,14 +98,16 @@ pub(crate) fn sweep(sweep: &Sweep) -> Swept {
     swept
 }
 
-fn work(sweep: &Sweep, shared: &Shared) {
+fn work(sweep: &Sweep, shared: &Shared, playing: &Playing) {
     let mut marks = Marks::default();
     while !shared.is_over.load(Ordering::Relaxed) && !is_late(sweep, shared) {
         let seed = shared.next.fetch_add(1, Ordering::Relaxed);
         if seed >= sweep.seeds.end {
             break;
         }
+        playing.begin(seed);
         let (run, wrong) = sweep.ground.play(&sweep.ground.plan(seed).scenario());
+        playing.end();
         marks.add(&run.marks);
         shared.simulated_ms.fetch_add(run.elapsed_ms, Ordering::Relaxed);
         shared.bar.inc(1);

@@ -214,7 +214,7 @@ impl Sessions {
             if was == Was::Unknown {
                 doubts.push(Span { is_sure: false, ..entry });
             }
-            return Some(true);
+            return Some(was != Was::Gone);
         }
         match was {
             _ if !is_let_in => None,
@@ -363,7 +363,7 @@ pub(super) fn was(facts: &Facts<'_>, attempts: &[usize], place: usize) -> Was {
 }
 
 /// Whether the session of the first of these connections may have lasted to the last one: those
-/// between had no answer, and may have prolonged it or done nothing.
+/// between had no answer, and may have prolonged it or done nothing, if they were let in at all.
 fn may_last(facts: &Facts<'_>, connections: impl Iterator<Item = usize>) -> bool {
     let mut until_ms = None;
     let mut connections = connections.peekable();
@@ -376,6 +376,9 @@ fn may_last(facts: &Facts<'_>, connections: impl Iterator<Item = usize>) -> bool
         }
         let most = expiry_s(facts, on).1;
         let is_clean = connection.connect.is_none_or(|connect| connect.clean_start);
+        if until_ms.is_some() && connection.is_let_in && (is_clean || most == 0) {
+            return false; // it was over with this one, if not before
+        }
         if most != 0 && (until_ms.is_none() || (is_reached && !is_clean)) {
             let lasts =
                 lasts_ms(facts, facts.done_last(connection.end.to), most).saturating_add(SLACK_MS);
