@@ -457,6 +457,7 @@ mod tests {
                 data_dir: None,
                 durability: Durability::None,
                 threads: NonZeroU16::new(numbers.1 % 1_025),
+                effort_max: EFFORT_MAX,
                 max_qos: QoS::from_number(top.3).expect("0 to 2"),
                 limits: Limits {
                     connections: sizes.0,

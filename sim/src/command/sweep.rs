@@ -74,7 +74,7 @@ pub(crate) fn sweep(sweep: &Sweep) -> Swept {
         failures: Mutex::default(),
         bar: bar(sweep),
     };
-    let all: Vec<Playing> = (0..sweep.jobs.max(1)).map(|_| Playing::default()).collect();
+    let all: Vec<Playing> = (0..sweep.jobs.max(1)).map(|_| Playing::nothing()).collect();
     thread::scope(|scope| {
         let (working, over) = channel();
         for playing in &all {
