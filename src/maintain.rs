@@ -96,7 +96,7 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
     let mut told = Ok(());
     let recovered = read(&files, &mut |visit| {
         let line = match visit {
-            Visit::Record { lsn, content } => {
+            Visit::Record { lsn, content, .. } => {
                 let (bytes, content) = (content.len(), describe(content));
                 format!(r#"{{"lsn":{lsn},"state":"ok","bytes":{bytes},"content":{content}}}"#)
             }

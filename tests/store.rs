@@ -34,7 +34,7 @@ fn open(path: &Path) -> Result<(Log<Files>, Recovered, Vec<u64>), Error> {
     let mut seen = Vec::new();
     let files = Files::create(path).expect("a directory");
     let (log, recovered) = Log::open(files, settings(), &mut |visit| {
-        if let Visit::Record { lsn, content: bytes } = visit {
+        if let Visit::Record { lsn, content: bytes, .. } = visit {
             assert_eq!(bytes, content(lsn.0));
             seen.push(lsn.0);
         }

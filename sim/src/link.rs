@@ -34,6 +34,9 @@ const WINDOWS: [usize; 5] = [2 << 10, 2 << 10, 2 << 10, 16 << 10, 256 << 10];
 /// room is lost, and a writer that waits for room is not woken by a reset.
 const SEGMENTS_MAX: usize = 3_000;
 
+/// Bytes that a PINGREQ or its answer may be, in whatever it travels in.
+const SIGN_BYTES: usize = 100;
+
 /// The two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum End {
@@ -243,6 +246,15 @@ impl Links {
     /// something, and that the broker still has.
     pub(crate) fn stalled_since(&self, before: u64) -> Option<u64> {
         self.find(|state| state.stalled_since.is_some_and(|at| at < before))
+    }
+
+    /// Whether more is on its way on a connection than a sign of life.
+    pub(crate) fn is_carrying(&self, connection: u64) -> bool {
+        let is_it = |state: &State| {
+            state.number == Some(connection)
+                && state.lanes.iter().any(|lane| lane.bytes > SIGN_BYTES)
+        };
+        self.find(is_it).is_some()
     }
 
     fn find(&self, is_it: impl Fn(&State) -> bool) -> Option<u64> {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::ConnectionId;
 use super::connections::Slot;
 use super::record::{Body, Lsn, Record, SessionUid, Taken, Waiting};
+use super::restore::UnsettledEnd;
 use super::session::{Kept, Queued};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::Filter;
@@ -84,7 +85,7 @@ impl Journal {
             last,
             ended: VecDeque::new(),
             last_ended: BTreeMap::new(),
-            cleared: Lsn(0),
+            cleared: last, // one of those may have been the last
             durable: last,
             cut: Lsn(0),
             droppable: None,
@@ -94,6 +95,19 @@ impl Journal {
             mark: last,
             waiting: Vec::new(),
             deliveries: Vec::new(),
+        }
+    }
+
+    /// Of what was found at the start, only that up to `durable` is known to be durable. These are
+    /// the ends of sessions behind that.
+    pub(super) fn unsettle(&mut self, durable: Lsn, ends: VecDeque<UnsettledEnd>) {
+        self.durable = self.durable.min(durable);
+        for UnsettledEnd { at, client_id, was_whole } in ends {
+            if !self.is_durable(at) {
+                self.ended.push_back((at, Arc::clone(&client_id)));
+                let was_whole = was_whole || self.is_ending(&client_id);
+                self.last_ended.insert(client_id, Ended { at, was_whole });
+            }
         }
     }
 

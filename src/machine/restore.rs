@@ -5,7 +5,7 @@
 //! see `record/mod.rs`. What the clock did meanwhile is seen to at the end: sessions and messages
 //! whose time is over, and connections, of which a restart leaves none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -59,6 +59,19 @@ pub struct Restorer {
     /// Where everything began to be written anew the last time.
     rewritten_from: Lsn,
     last: Lsn,
+    /// Up to here all is known to be durable; none: all is.
+    durable: Option<Lsn>,
+    /// The ends of sessions behind that.
+    unsettled: VecDeque<UnsettledEnd>,
+}
+
+/// The end of a session of which a power failure may still make nothing.
+#[derive(Debug)]
+pub(super) struct UnsettledEnd {
+    pub(super) at: Lsn,
+    pub(super) client_id: Arc<str>,
+    /// More was kept of it than a will.
+    pub(super) was_whole: bool,
 }
 
 #[derive(Debug)]
@@ -104,6 +117,8 @@ impl Default for Restorer {
             ledger: Ledger::default(),
             rewritten_from: Lsn::default(),
             last: Lsn::default(),
+            durable: None,
+            unsettled: VecDeque::new(),
         }
     }
 }
@@ -122,7 +137,13 @@ impl Restorer {
                     state.will = state.will.take().filter(|_| will_due.is_some());
                 }
             }
-            Record::Ended { session } => self.end(session),
+            Record::Ended { session } => {
+                if let Some(Stored { state, .. }) = self.sessions.get(&session) {
+                    let (client_id, was_whole) = (state.client_id.clone(), state.is_whole);
+                    self.unsettled.push_back(UnsettledEnd { at: lsn, client_id, was_whole });
+                }
+                self.end(session);
+            }
             Record::WillGone { session } => self.drop_will(session),
             Record::Subscribed(subscribed) => self.subscribe(*subscribed),
             Record::Unsubscribed { session, filter } => {
@@ -172,9 +193,20 @@ impl Restorer {
         self.last = self.last.max(last);
     }
 
+    /// Only the records up to this one are known to be durable. Until this is called, all are.
+    pub fn set_durable(&mut self, durable: Lsn) {
+        self.durable = self.durable.max(Some(durable));
+        while self.unsettled.pop_front_if(|ended| ended.at <= durable).is_some() {}
+    }
+
     /// The place of the last record.
     pub fn last(&self) -> Lsn {
         self.last
+    }
+
+    /// The place of the last record that is known to be durable.
+    pub fn durable(&self) -> Lsn {
+        self.durable.unwrap_or(self.last)
     }
 
     fn begin(&mut self, state: SessionState) {
@@ -310,7 +342,9 @@ impl Restorer {
         let (mut retained, mut ledger) = (self.retained, self.ledger);
         retained.expire(usize::MAX, &mut ledger, now);
         let mut restored = Restored { retained: retained.len(), ..Restored::default() };
-        let mut machine = Machine::behind(self.last, (retained, ledger), settings, seed, now);
+        let (last, durable) = (self.last, self.durable.unwrap_or(self.last));
+        let mut machine = Machine::behind(last, (retained, ledger), settings, seed, now);
+        machine.journal.unsettle(durable, self.unsettled);
         for stored in self.sessions.into_values() {
             machine.restore_session(stored, &mut restored, now);
         }

@@ -54,13 +54,16 @@ pub(super) fn open<D: Disk>(
     let mut restorer = Restorer::default();
     let (mut unread, mut told) = (0, TOLD_BYTES);
     let (log, recovered) = Log::open(disk, settings, &mut |visit| match visit {
-        Visit::Record { lsn, content } => match Record::decode(Bytes::copy_from_slice(content)) {
-            Ok(record) => restorer.apply(Lsn(lsn.0), record),
-            Err(error) => {
-                unread += 1;
-                error!(count = lsn.0, %error, "a record of the log cannot be understood");
+        Visit::Record { lsn, content, durable } => {
+            match Record::decode(Bytes::copy_from_slice(content)) {
+                Ok(record) => restorer.apply(Lsn(lsn.0), record),
+                Err(error) => {
+                    unread += 1;
+                    error!(count = lsn.0, %error, "a record of the log cannot be understood");
+                }
             }
-        },
+            restorer.set_durable(Lsn(durable.0));
+        }
         Visit::Gap { .. } => {}
         Visit::Progress { bytes, of } => {
             if bytes >= told && of > TOLD_BYTES {
@@ -70,6 +73,7 @@ pub(super) fn open<D: Disk>(
         }
     })?;
     restorer.skip_to(Lsn(recovered.last.0));
+    restorer.set_durable(Lsn(recovered.durable.0));
     tell(&place, &recovered, unread);
     let durability = match is_synced(config) {
         true => store::Durability::Sync,

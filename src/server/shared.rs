@@ -155,7 +155,7 @@ impl<A> Shared<A> {
         let (machine, inbox) = match restorer {
             None => (Machine::new(settings, seed, clock.now()), None),
             Some(restorer) => {
-                let durable = store::Lsn(restorer.last().0);
+                let durable = store::Lsn(restorer.durable().0);
                 let (machine, restored) = restorer.finish(settings, seed, clock.now());
                 tell(restored);
                 (machine, Some(Arc::new(Inbox::new(durable))))

@@ -26,6 +26,8 @@ pub enum Visit<'a> {
         lsn: Lsn,
         /// What was handed in.
         content: &'a [u8],
+        /// All up to this one are known to be durable by now.
+        durable: Lsn,
     },
     /// Records that are lost: all that were between these two.
     Gap {
@@ -370,7 +372,7 @@ impl<D: Disk> Reading<'_, D> {
         if head.lsn > self.next {
             self.gap(head.lsn);
         }
-        (self.visit)(Visit::Record { lsn: head.lsn, content });
+        (self.visit)(Visit::Record { lsn: head.lsn, content, durable: self.durable });
         self.recovered.records += 1;
         self.next = head.lsn.next();
         if head.lsn > self.durable {

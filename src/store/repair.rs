@@ -70,7 +70,7 @@ fn copy(log: &mut Log<Files>, visit: Visit<'_>) -> io::Result<()> {
         at_once(log.begin_at(first))?;
     }
     match visit {
-        Visit::Record { lsn, content } => log.push(lsn, |out| out.extend_from_slice(content)),
+        Visit::Record { lsn, content, .. } => log.push(lsn, |out| out.extend_from_slice(content)),
         Visit::Gap { before, .. } => at_once(log.skip_to(before))?,
         Visit::Progress { .. } => {}
     }

@@ -128,6 +128,13 @@ impl Stage<'_> {
         wires.any(|wire| self.on_the_way.on(wire.number).any(|asked| !is_sign(asked)))
     }
 
+    /// Whether part of something large has come to a client, or more than signs of life
+    /// is on its way.
+    fn is_coming(&self) -> bool {
+        let mut wires = self.wires.iter().flatten();
+        wires.any(|wire| wire.has_part() || self.links.is_carrying(wire.number))
+    }
+
     /// Whether all is quiet. If some still wait, one that is done makes room.
     fn is_over(&mut self) -> bool {
         let is_quiet = self.now >= self.liveness.last_activity + QUIET_MS
@@ -135,7 +142,7 @@ impl Stage<'_> {
         let turns = self.liveness.turns.iter().zip(&self.clients);
         let waits = turns.clone().any(|(turn, client)| !turn.is_done && !client.is_accepted());
         let is_finished = turns.clone().all(|(turn, client)| turn.is_done || client.is_finished());
-        if is_quiet && !waits && is_finished && !self.is_on_the_way() {
+        if is_quiet && !waits && is_finished && !self.is_on_the_way() && !self.is_coming() {
             return true;
         }
         let seated = turns.clone().position(|(turn, client)| {

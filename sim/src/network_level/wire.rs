@@ -159,6 +159,11 @@ impl Wire {
         Ok(Some(packet))
     }
 
+    /// Whether a packet has come in part.
+    pub(super) fn has_part(&self) -> bool {
+        !self.undecoded.is_empty()
+    }
+
     /// The broker that it leads to goes.
     pub(super) fn lose_broker(&mut self) {
         self.is_orphan = true;

@@ -8,6 +8,8 @@ use crate::verdict::Promise;
 
 /// Milliseconds of silence after which a run counts as quiet.
 const QUIET_MS: u64 = 2_000;
+/// Bytes that a level of a filter is charged with, at most.
+const BYTES_A_LEVEL: usize = 200;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     let Some((ended, is_quiet)) = case.facts.ended else { return };
@@ -60,7 +62,7 @@ fn is_kept_busy(case: &Case<'_>) -> bool {
 }
 
 /// Whether the broker's memory may be full for good: of sessions that nobody can ever come back
-/// to, or of retained messages.
+/// to, of subscriptions, or of retained messages.
 fn may_stay_full(case: &Case<'_>) -> bool {
     let scenario = case.facts.scenario;
     let Some(max) = scenario.broker.total_bytes else { return false };
@@ -72,7 +74,17 @@ fn may_stay_full(case: &Case<'_>) -> bool {
         *known = message.bytes.max(*known);
     }
     // Of what is left for sessions and for what waits nobody knows how much it is.
-    scenario.clients.iter().any(is_nameless) || 2 * largest.iter().sum::<usize>() > max
+    let bytes = 2 * largest.iter().sum::<usize>() + subscription_bytes(&scenario.ops);
+    scenario.clients.iter().any(is_nameless) || bytes > max
+}
+
+/// More than all subscriptions that are asked for can be charged with.
+fn subscription_bytes(ops: &[Op]) -> usize {
+    let filters = ops.iter().flat_map(|op| match &op.action {
+        Action::Subscribe(subscribe) => &subscribe.filters[..],
+        _ => &[],
+    });
+    filters.map(|asked| BYTES_A_LEVEL * (1 + asked.filter.split('/').count())).sum()
 }
 
 /// The name of a request that must be answered.

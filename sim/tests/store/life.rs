@@ -27,7 +27,7 @@ impl Seen {
     pub(crate) fn visit(&mut self, visit: Visit<'_>) {
         let last = self.last();
         match visit {
-            Visit::Record { lsn, content: bytes } => {
+            Visit::Record { lsn, content: bytes, .. } => {
                 assert_eq!(bytes, content(lsn.0), "record {lsn} is invented");
                 assert!(last == 0 || lsn.0 == last + 1, "{lsn} after {last}, and no gap is told");
                 self.records.push(lsn.0);

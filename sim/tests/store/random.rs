@@ -67,7 +67,7 @@ fn settings(dice: &mut Dice) -> Settings {
 fn reopen(disk: SimDisk, settings: Settings, model: &mut Model, tally: &mut Tally) -> Log<SimDisk> {
     let mut seen: Vec<u64> = Vec::new();
     let opened = Log::open(disk, settings, &mut |visit| match visit {
-        Visit::Record { lsn, content } => {
+        Visit::Record { lsn, content, .. } => {
             assert_eq!(Some(content), model.handed.get(&lsn.0).map(|it| &it[..]), "{lsn}");
             assert!(seen.last().is_none_or(|last| last + 1 == lsn.0), "{lsn} after {seen:?}");
             seen.push(lsn.0);

@@ -62,14 +62,18 @@ impl Log {
         settings: Settings,
         now: Timestamp,
     ) -> Machine {
+        let (machine, _) = self.restorer(part).finish(settings, [9; 32], now);
+        machine.check();
+        machine
+    }
+
+    fn restorer(&self, part: RangeInclusive<Lsn>) -> Restorer {
         let mut restorer = Restorer::default();
         for (lsn, bytes) in self.records.iter().filter(|(lsn, _)| part.contains(lsn)) {
             let record = Record::decode(bytes.clone()).expect("what was written is a record");
             restorer.apply(*lsn, record);
         }
-        let (machine, _) = restorer.finish(settings, [9; 32], now);
-        machine.check();
-        machine
+        restorer
     }
 }
 
@@ -575,6 +579,32 @@ fn a_new_session_waits_until_the_end_of_the_one_before_it_is_durable() {
     assert_eq!(broker.see(second), "");
     sync(&mut broker);
     assert_eq!(broker.see(second), "CONNACK");
+}
+
+#[test]
+fn what_a_restart_found_and_is_not_known_to_be_durable_is_waited_for() {
+    let (mut broker, mut log) = (Broker::new(durable(settings())), Log::default());
+    let clients = ["c", "d"].map(|name| broker.try_connect(stays(name)));
+    broker.send(clients[1], retained(qos1(1, "a", "1")));
+    sync_into(&mut broker, &mut log);
+    let (synced, _) = *log.records.last().expect("two sessions and a message");
+    broker.send(clients[1], retained(qos1(2, "a", "")));
+    broker.send(clients[0], leave_with_expiry(0));
+    // It is written, the process is killed before it is synced, and the power is still to go.
+    log.take(&mut broker.machine);
+    let mut restorer = log.restorer(Lsn(0)..=Lsn(u64::MAX));
+    restorer.set_durable(synced);
+    let found = restorer.last();
+    broker.machine = restorer.finish(durable(settings()), [9; 32], broker.now).0;
+
+    let stranger = broker.connect(v5("s"));
+    broker.send(stranger, retained(qos1(3, "a", "")));
+    assert_eq!(broker.see(stranger), "", "what was removed is removed for good first");
+    let same = broker.try_connect(v5("c"));
+    assert_eq!(broker.see(same), "", "and the session is over for good");
+    broker.handle(Input::Durable(found));
+    assert_eq!(broker.see(stranger), "PUBACK 3 NoMatchingSubscribers");
+    assert_eq!(broker.see(same), "CONNACK");
 }
 
 #[test]
