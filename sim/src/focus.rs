@@ -14,13 +14,14 @@ pub(crate) fn narrow(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "focus", 0);
     match (plan.broker.store.is_some(), dice.below(1_000)) {
         (true, 0..150) => exact(plan, &mut dice),
-        (true, 150..350) => survive(plan),
+        (true, 150..350) => survive(plan, &mut dice),
         (_, 350..420) => return_often(plan),
         (_, 420..450) => fan_out(plan),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
         (false, 140..230) => crowd(plan, &mut dice),
         (false, 230..320) => share(plan, &mut dice),
+        (_, 450..500) => expire(plan),
         _ => {}
     }
 }
@@ -42,12 +43,13 @@ fn exact(plan: &mut Plan, dice: &mut Dice) {
 }
 
 /// Everything that must survive, in a broker that dies soon after it.
-fn survive(plan: &mut Plan) {
+fn survive(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
     only_plain_topics(plan);
-    plan.topics = 2;
+    plan.topics = if dice.chance(500) { 1 } else { 2 };
+    plan.bursts = dice.one_of(&[0, 200, 700]);
     plan.retained = 300;
-    plan.clean_starts = 50;
+    plan.clean_starts = dice.one_of(&[50, 50, 400]);
     plan.actions = Actions {
         connect: 4,
         subscribe: 12,
@@ -120,6 +122,25 @@ fn say_nothing(plan: &mut Plan) {
         ping: 2,
         half_open: 2,
         disconnect: 1,
+        ..Actions::default()
+    };
+}
+
+/// Sessions and delayed wills that end while their clients are away.
+fn expire(plan: &mut Plan) {
+    bring_together(plan);
+    plan.ops = 80;
+    plan.gap_ms_max = 1_200;
+    plan.bursts = 0;
+    plan.clean_starts = 0;
+    plan.short_sessions = 800;
+    plan.wills = 600;
+    plan.actions = Actions {
+        connect: 2,
+        subscribe: 10,
+        publish: 10,
+        disconnect: 6,
+        cut: 10,
         ..Actions::default()
     };
 }

@@ -323,6 +323,7 @@ impl<'p> Generator<'p> {
             0 => None,
             1 => Some(self.seconds()),
             2 => Some(60),
+            _ if self.dice.chance(plan.short_sessions) => Some(self.seconds()),
             _ => Some(u32::MAX),
         };
         // Sessions that nobody can come back to would fill the broker up for good.

@@ -64,6 +64,9 @@ pub struct Plan {
     pub properties: PropertyRates,
     /// Of a thousand connections, how many start clean.
     pub clean_starts: u16,
+    /// Of a thousand other connections, how many leave a session that ends within seconds.
+    #[serde(default)]
+    pub short_sessions: u16,
     /// Of a thousand connections, how many leave a will.
     pub wills: u16,
     /// Of a thousand connections, how many have a keep alive.
@@ -184,6 +187,7 @@ impl Plan {
             large_messages: draw.rarely(300),
             properties: draw.properties(),
             clean_starts: draw.one_of(&[0, 200, 500]),
+            short_sessions: 0,
             wills: draw.rarely(500),
             keep_alives: draw.rarely(600),
             client_limits: draw.rarely(700),

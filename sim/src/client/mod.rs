@@ -73,6 +73,9 @@ struct Link {
     answers: VecDeque<(u64, Packet)>,
 }
 
+/// Of so many connections, on one the client goes on before it is let in.
+const EAGER: u64 = 4;
+
 /// What a client wants of its connection.
 #[derive(Debug)]
 pub enum Effect {
@@ -203,6 +206,10 @@ impl Client {
             self.forget(world);
         }
         self.ask(Asked::Connect { connect }, packet, world);
+        // Nobody has to wait for the answer. [MQTT-3.1.4-5]
+        if world.next_connection.is_multiple_of(EAGER) {
+            self.ask(Asked::Ping, Packet::PingReq, world);
+        }
     }
 
     /// Comes back to the session that it had, if the broker still has it, and takes what comes.

@@ -37,6 +37,8 @@ pub(super) struct Layers {
     tls: Option<Box<ClientConnection>>,
     websocket: Option<WebSocket>,
     dice: Dice,
+    /// Nobody has answered the last ping.
+    awaits_pong: bool,
     /// The broker has said goodbye, or an alert.
     is_over: bool,
 }
@@ -76,6 +78,7 @@ impl Layers {
             tls: None,
             websocket: transport.is_websocket().then(WebSocket::default),
             dice,
+            awaits_pong: false,
             is_over: false,
         })
     }
@@ -85,6 +88,11 @@ impl Layers {
         let is_shaking = self.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
         let is_shaking = is_shaking || self.begins.is_some();
         !is_shaking && self.websocket.as_ref().is_none_or(|websocket| websocket.is_upgraded)
+    }
+
+    /// Whether a ping has not been answered.
+    pub(super) fn awaits_pong(&self) -> bool {
+        self.awaits_pong
     }
 
     /// Whether nothing more comes.
@@ -173,7 +181,7 @@ impl Layers {
                 0x82 => plain.extend_from_slice(&payload),
                 0x88 => self.is_over = true,
                 0x89 => websocket.pongs.push(payload.to_vec()),
-                0x8A => {}
+                0x8A => self.awaits_pong = false,
                 other => return Err(format!("a frame that begins with {other:#04x}")),
             }
         }
@@ -191,6 +199,7 @@ impl Layers {
         let frame = frame(first, piece, &mut self.dice);
         self.emit(&frame, raw);
         if self.dice.chance(100) {
+            self.awaits_pong = true;
             self.emit_control(PING, b"?", raw);
         }
     }

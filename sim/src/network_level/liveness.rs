@@ -132,7 +132,7 @@ impl Stage<'_> {
     /// is on its way.
     fn is_coming(&self) -> bool {
         let mut wires = self.wires.iter().flatten();
-        wires.any(|wire| wire.has_part() || self.links.is_carrying(wire.number))
+        wires.any(|wire| wire.awaits_rest() || self.links.is_carrying(wire.number))
     }
 
     /// Whether all is quiet. If some still wait, one that is done makes room.

@@ -159,9 +159,12 @@ impl Wire {
         Ok(Some(packet))
     }
 
-    /// Whether a packet has come in part.
-    pub(super) fn has_part(&self) -> bool {
+    /// Whether the rest of something is still to come: of a packet, or the answer to a ping of
+    /// what it travels in.
+    pub(super) fn awaits_rest(&self) -> bool {
+        let shared = self.shared.borrow();
         !self.undecoded.is_empty()
+            || shared.layers.as_ref().is_some_and(|layers| layers.awaits_pong())
     }
 
     /// The broker that it leads to goes.
