@@ -11,17 +11,17 @@ use crate::survival::Store;
 
 /// Makes one of some plans that go for something.
 pub(crate) fn narrow(plan: &mut Plan) {
-    let mut dice = Dice::new(plan.seed, "focus", 0);
+    let mut dice = Dice::new(plan.seed, "bent", 0);
     match (plan.broker.store.is_some(), dice.below(1_000)) {
-        (true, 0..150) => exact(plan, &mut dice),
-        (true, 150..350) => survive(plan, &mut dice),
-        (_, 350..420) => return_often(plan),
-        (_, 420..450) => fan_out(plan),
+        (true, 0..220) => exact(plan, &mut dice),
+        (true, 220..470) => survive(plan, &mut dice),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
         (false, 140..230) => crowd(plan, &mut dice),
-        (false, 230..320) => share(plan, &mut dice),
-        (_, 450..500) => expire(plan),
+        (false, 230..350) => share(plan, &mut dice),
+        (_, 470..540) => return_often(plan, &mut dice),
+        (_, 540..570) => fan_out(plan),
+        (_, 570..620) => expire(plan),
         _ => {}
     }
 }
@@ -35,7 +35,7 @@ fn exact(plan: &mut Plan, dice: &mut Dice) {
     plan.expiring_messages = 0;
     plan.clean_starts = 0;
     plan.actions = Actions { connect: 3, subscribe: 6, publish: 20, cut: 1, ..Actions::default() };
-    sync_slowly(plan);
+    sync_slowly(plan, dice);
     if dice.chance(700) {
         // Then it is known to the millisecond when something comes, and when to die of it.
         plan.weather.latency_max_ms = plan.weather.latency_min_ms;
@@ -59,17 +59,18 @@ fn survive(plan: &mut Plan, dice: &mut Dice) {
         disconnect: 2,
         ..Actions::default()
     };
-    sync_slowly(plan);
+    sync_slowly(plan, dice);
 }
 
 /// Clients that leave while messages are in flight and wait for them, and come back to them with
 /// other limits than before.
-fn return_often(plan: &mut Plan) {
-    let (inflight, queue_messages) = (plan.broker.inflight, plan.broker.queue_messages);
+fn return_often(plan: &mut Plan, dice: &mut Dice) {
+    let inflight = plan.broker.inflight;
     bring_together(plan);
     only_plain_topics(plan);
     plan.broker.inflight = inflight;
-    plan.broker.queue_messages = queue_messages;
+    let most = usize::try_from(dice.between(1, 10)).ok();
+    plan.broker.queue_messages = most.filter(|_| dice.chance(600));
     plan.qos = [1, 4, 4];
     plan.clean_starts = 0;
     plan.client_limits = 700;
@@ -155,7 +156,7 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
     plan.broker.connect_timeout_ms = Some(dice.between(50, 1_000));
     plan.actions = Actions {
         connect: 12,
-        linger: 6,
+        linger: 80,
         subscribe: 6,
         publish: 12,
         disconnect: 6,
@@ -170,7 +171,7 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
 fn share(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
     only_plain_topics(plan);
-    plan.topics = 2;
+    plan.clients = plan.clients.max(4);
     plan.shared_filters = 800;
     plan.policies = dice.one_of(&[0, 2, 3]);
     plan.actions = Actions {
@@ -207,8 +208,10 @@ fn only_plain_topics(plan: &mut Plan) {
     plan.sys_filters = 0;
 }
 
-/// Syncs that take longer than it takes to come to the broker, so that it dies before they end.
-fn sync_slowly(plan: &mut Plan) {
-    plan.broker.store = plan.broker.store.map(|store| Store { sync_ms_max: 40, ..store });
+/// Syncs that take longer than it takes to come to the broker, or even to hear its answer, so
+/// that it dies before they end.
+fn sync_slowly(plan: &mut Plan, dice: &mut Dice) {
+    let sync_ms_max = dice.one_of(&[40, 200]);
+    plan.broker.store = plan.broker.store.map(|store| Store { sync_ms_max, ..store });
     plan.weather.latency_max_ms = plan.weather.latency_min_ms + 5;
 }

@@ -22,7 +22,9 @@ pub(crate) const WILL_NUMBERS_FROM: MessageNumber = 1_000_000;
 pub(crate) const SHARED_IDS_FROM: u32 = 1_000;
 /// Milliseconds between the last operation and the end of the safety phase.
 const AFTERMATH_MS: u64 = 1_000;
-/// The first length of a packet that takes three bytes to say (MQTT 5.0, section 1.5.5).
+/// The first length of a packet that takes two bytes to say (MQTT 5.0, section 1.5.5).
+const TWO_BYTE_LENGTH: u64 = 0x80;
+/// And three.
 const THREE_BYTE_LENGTH: u64 = 0x4000;
 
 /// What is no filter.
@@ -56,9 +58,9 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
-    if plan.broker.store.is_some() {
+    if let Some(store) = plan.broker.store {
         faults.extend(survival::faults(plan.seed, &plan.weather, &ops, safety_ms));
-        faults.extend(survival::troubles(plan.seed, &plan.broker, &ops, safety_ms));
+        faults.extend(survival::troubles(plan.seed, (store, &plan.weather), &ops, safety_ms));
     }
     let last_ms = faults.iter().map(|fault| fault.at_ms).max().unwrap_or(0);
     let safety_ms = safety_ms.max(last_ms + 1);
@@ -231,9 +233,9 @@ impl<'p> Generator<'p> {
         let weights = self.plan.actions;
         if !self.connected[client] {
             // What needs a connection is played without one now and then.
-            match self.dice.below(40) {
-                0 if weights.linger > 0 => return Action::Linger,
-                1 => {}
+            match self.dice.below(400) {
+                draw if draw < weights.linger.into() => return Action::Linger,
+                390.. => {}
                 _ => return self.connect(client, known),
             }
         }
@@ -375,11 +377,12 @@ impl<'p> Generator<'p> {
         let expires = self.dice.chance(plan.expiring_messages);
         let topic = self.known_topic();
         let bytes = match self.dice.chance(plan.large_messages) {
+            true if self.dice.chance(150) => self.nearly(TWO_BYTE_LENGTH, &topic),
             true => self.dice.between(50, 400),
             false => self.dice.below(20),
         };
         let bytes = match self.dice.chance(plan.huge_messages) {
-            true => THREE_BYTE_LENGTH - (topic.len() as u64 + 2) - self.dice.below(8),
+            true => self.nearly(THREE_BYTE_LENGTH, &topic),
             false => bytes,
         };
         Publish {
@@ -391,6 +394,11 @@ impl<'p> Generator<'p> {
             bytes: usize::try_from(bytes).expect("a small number"),
             properties: self.properties(),
         }
+    }
+
+    /// Bytes of a payload that make a PUBLISH about so long.
+    fn nearly(&mut self, length: u64, topic: &str) -> u64 {
+        length - (topic.len() as u64 + 2) - self.dice.below(8)
     }
 
     fn properties(&mut self) -> Option<Arc<Properties>> {

@@ -11,7 +11,7 @@ use stormpetrel::machine::StoreHealth;
 
 use crate::dice::Dice;
 use crate::scenario::{
-    Action, Broker, Client, Connect, Fault, FaultKind, Manners, MessageNumber, Op, ProtocolVersion,
+    Action, Client, Connect, Fault, FaultKind, Manners, MessageNumber, Op, ProtocolVersion,
     Publish, Qos, Scenario, Subscribe, Subscription, Weather,
 };
 use crate::transport::Transport;
@@ -144,7 +144,7 @@ pub(crate) fn faults(seed: u64, weather: &Weather, ops: &[Op], safety_ms: u64) -
         let travel_ms = dice.between(weather.latency_min_ms, weather.latency_max_ms);
         let some_time_ms = dice.below(safety_ms);
         let at_ms = match exact_ms {
-            Some(at_ms) => at_ms + travel_ms + dice.below(5),
+            Some(at_ms) => at_ms + travel_ms + 1 + dice.below(3),
             None if dice.chance(700) => deed_ms + travel_ms + dice.below(40),
             None => some_time_ms,
         };
@@ -231,8 +231,12 @@ pub(crate) fn let_reuse_ids(seed: u64, clients: &mut [Client], ops: &[Op]) {
 ///
 /// Where nobody waits for the disk it is only ever full: else a crash may lose as much as was not
 /// written, and nobody knows how much that is.
-pub(crate) fn troubles(seed: u64, broker: &Broker, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
-    let Some(store) = broker.store else { return Vec::new() };
+pub(crate) fn troubles(
+    seed: u64,
+    (store, weather): (Store, &Weather),
+    ops: &[Op],
+    safety_ms: u64,
+) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "disk troubles", 0);
     let many = dice.one_of(&[0, 1, 2, 4]);
     let mut faults = Vec::new();
@@ -246,18 +250,26 @@ pub(crate) fn troubles(seed: u64, broker: &Broker, ops: &[Op], safety_ms: u64) -
         let some = dice.between(100, 2_000);
         let for_ms = dice.one_of(&[20, some, some, long]);
         let deed_ms = some_deed_ms(ops, &mut dice);
-        let at_ms = deed_ms.saturating_sub(dice.below(30)).min(safety_ms - 1);
+        let exact_ms = some_exact_publish_ms(ops, &mut dice).unwrap_or(deed_ms);
+        let travel_ms = dice.between(weather.latency_min_ms, weather.latency_max_ms);
+        let early_ms = deed_ms.saturating_sub(dice.below(30));
+        // What is written already when it begins, and not synced, is lost in another way.
+        let late_ms = exact_ms + travel_ms + dice.below(store.sync_ms_max + 1);
+        let is_late = trouble == Trouble::Failing && dice.chance(500);
+        let at_ms = if is_late { late_ms } else { early_ms }.min(safety_ms - 1);
         faults.push(Fault { at_ms, kind: FaultKind::Disk { trouble, for_ms } });
         // Most of them are met by a broker that dies in the midst of it, or is told to stop.
         let (down_ms, kept) = (dice.below(600), u16::try_from(dice.below(1_001)).unwrap_or(0));
         let kind = match dice.below(10) {
-            0 => FaultKind::Stop { down_ms },
-            1..8 => FaultKind::Crash { down_ms, kept },
-            _ => continue,
+            0 if !is_late => FaultKind::Stop { down_ms },
+            8.. if !is_late => continue,
+            _ => FaultKind::Crash { down_ms, kept },
         };
-        // Or soon after it: what it lost is only missed then.
-        let after_ms =
-            if dice.chance(500) { for_ms + dice.below(5_000) } else { dice.below(for_ms + 100) };
+        // Or soon after it, when it has been tried again: what it lost is only missed then.
+        let after_ms = match is_late || dice.chance(500) {
+            true => for_ms + dice.below(5_000),
+            false => dice.below(for_ms + 100),
+        };
         faults.push(Fault { at_ms: at_ms + after_ms, kind });
     }
     faults
