@@ -526,7 +526,7 @@ impl<'p> Generator<'p> {
             0 => FaultKind::Crash { down_ms: for_ms, kept: 0 },
             1 => FaultKind::Stop { down_ms: for_ms },
             2 => {
-                let way = self.pick(&[Way::Both, Way::Both, Way::ToBroker, Way::ToClients]);
+                let way = self.pick(&[Way::Both, Way::ToBroker, Way::ToClients]);
                 FaultKind::Hold { zone, for_ms, way }
             }
             3 => FaultKind::Cut { zone },
