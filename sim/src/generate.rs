@@ -60,7 +60,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
     if let Some(store) = plan.broker.store {
         faults.extend(survival::faults(plan.seed, &plan.weather, &ops, safety_ms));
-        faults.extend(survival::troubles(plan.seed, (store, &plan.weather), &ops, safety_ms));
+        faults.extend(survival::troubles(plan.seed, store, &plan.weather, &ops, safety_ms));
     }
     let last_ms = faults.iter().map(|fault| fault.at_ms).max().unwrap_or(0);
     let safety_ms = safety_ms.max(last_ms + 1);
@@ -271,19 +271,8 @@ impl<'p> Generator<'p> {
             9 => Action::Pause,
             10 => Action::Resume,
             11 => Action::Garble,
-            _ => Action::Break { breach: self.breach() },
+            _ => Action::Break { breach: self.pick(&Breach::ALL) },
         }
-    }
-
-    fn breach(&mut self) -> Breach {
-        self.pick(&[
-            Breach::SecondConnect,
-            Breach::SubAck,
-            Breach::UnknownAcks,
-            Breach::UnknownRelease,
-            Breach::UnknownAlias,
-            Breach::AliasTooHigh,
-        ])
     }
 
     /// One, or of a thousand times so many up to `most`. Where work is done in parts, several

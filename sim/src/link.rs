@@ -373,9 +373,8 @@ impl<S> Linked<S> {
         let unread = self.rest.len();
         let is_lost = state.is_dead || state.is_reset || state.lanes[self.end as usize].is_held;
         let Some(connection) = state.number.filter(|_| self.end == End::Broker) else { return };
-        if unread > 0 && !is_lost && !state.is_wrapped
-        // else what of it is MQTT is not known
-        {
+        // What of it is MQTT is not known if that is in something else.
+        if unread > 0 && !is_lost && !state.is_wrapped {
             let bytes = state.lanes[self.end as usize].read + unread;
             self.links.table().progress.push(Progress::Unread { connection, bytes });
         }

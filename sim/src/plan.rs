@@ -200,7 +200,11 @@ impl Plan {
             policies: policies(seed),
             wrapped_clients,
             fault_kinds: draw.fault_kinds(),
-            broker: Broker { store: survival::drawn(seed), ..draw.broker(clients) },
+            broker: Broker {
+                store: survival::drawn(seed),
+                effort_max: effort_max(seed),
+                ..draw.broker(clients)
+            },
             // By a few bytes at a time they would take for ever.
             huge_messages: match weather.pull_bytes_max {
                 Some(_) => 0,
@@ -208,7 +212,6 @@ impl Plan {
             },
             weather,
         };
-        plan.broker.effort_max = effort_max(seed);
         focus::narrow(&mut plan);
         let least = plan.keep_alive_min_s();
         plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));

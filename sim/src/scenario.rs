@@ -282,6 +282,18 @@ pub enum Breach {
     AliasTooHigh,
 }
 
+impl Breach {
+    /// All of them.
+    pub const ALL: [Breach; 6] = [
+        Breach::SecondConnect,
+        Breach::SubAck,
+        Breach::UnknownAcks,
+        Breach::UnknownRelease,
+        Breach::UnknownAlias,
+        Breach::AliasTooHigh,
+    ];
+}
+
 /// CONNECT.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]

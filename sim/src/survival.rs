@@ -233,7 +233,8 @@ pub(crate) fn let_reuse_ids(seed: u64, clients: &mut [Client], ops: &[Op]) {
 /// written, and nobody knows how much that is.
 pub(crate) fn troubles(
     seed: u64,
-    (store, weather): (Store, &Weather),
+    store: Store,
+    weather: &Weather,
     ops: &[Op],
     safety_ms: u64,
 ) -> Vec<Fault> {

@@ -104,9 +104,7 @@ impl Journal {
         self.durable = self.durable.min(durable);
         for UnsettledEnd { at, client_id, was_whole } in ends {
             if !self.is_durable(at) {
-                self.ended.push_back((at, Arc::clone(&client_id)));
-                let was_whole = was_whole || self.is_ending(&client_id);
-                self.last_ended.insert(client_id, Ended { at, was_whole });
+                self.note_ended(at, &client_id, was_whole);
             }
         }
     }
@@ -135,8 +133,12 @@ impl Journal {
     pub(super) fn record_ended(&mut self, kept: Kept, client_id: &Arc<str>) {
         let Some(session) = kept.uid() else { return };
         let at = self.record(Record::Ended { session });
+        self.note_ended(at, client_id, kept.whole().is_some());
+    }
+
+    fn note_ended(&mut self, at: Lsn, client_id: &Arc<str>, was_whole: bool) {
         self.ended.push_back((at, Arc::clone(client_id)));
-        let was_whole = kept.whole().is_some() || self.is_ending(client_id);
+        let was_whole = was_whole || self.is_ending(client_id);
         self.last_ended.insert(Arc::clone(client_id), Ended { at, was_whole });
     }
 

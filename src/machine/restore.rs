@@ -339,10 +339,10 @@ impl Restorer {
     /// The machine, with no connection yet, and what is in it. What the restart itself decides
     /// is recorded.
     pub fn finish(self, settings: Settings, seed: Seed, now: Timestamp) -> (Machine, Restored) {
+        let (last, durable) = (self.last, self.durable());
         let (mut retained, mut ledger) = (self.retained, self.ledger);
         retained.expire(usize::MAX, &mut ledger, now);
         let mut restored = Restored { retained: retained.len(), ..Restored::default() };
-        let (last, durable) = (self.last, self.durable.unwrap_or(self.last));
         let mut machine = Machine::behind(last, (retained, ledger), settings, seed, now);
         machine.journal.unsettle(durable, self.unsettled);
         for stored in self.sessions.into_values() {

@@ -22,8 +22,8 @@ struct Sent {
     bytes: usize,
     /// Where each request ends, and the ordinal of its event.
     requests: VecDeque<(usize, usize)>,
-    /// After this nothing can be understood.
-    garbage: Option<usize>,
+    /// Nothing more can be understood.
+    is_garbled: bool,
     /// The broker has heard of its end, or ended it.
     is_over: bool,
 }
@@ -31,7 +31,7 @@ struct Sent {
 impl OnTheWay {
     pub(super) fn open(&mut self, connection: u64, client: ClientIndex) {
         let sent =
-            Sent { client, bytes: 0, requests: VecDeque::new(), garbage: None, is_over: false };
+            Sent { client, bytes: 0, requests: VecDeque::new(), is_garbled: false, is_over: false };
         self.0.insert(connection, sent);
     }
 
@@ -39,12 +39,10 @@ impl OnTheWay {
     pub(super) fn send(&mut self, connection: u64, asked: usize, bytes: usize, is_garbage: bool) {
         let Some(sent) = self.0.get_mut(&connection) else { return };
         sent.bytes += bytes;
-        if sent.garbage.is_none() {
+        if !sent.is_garbled {
             sent.requests.push_back((sent.bytes, asked));
         }
-        if is_garbage {
-            sent.garbage.get_or_insert(asked);
-        }
+        sent.is_garbled |= is_garbage;
     }
 
     /// What was sent on that connection and has not taken effect, as ordinals of events.

@@ -51,16 +51,14 @@ impl Calm {
         let mut deaf: Vec<bool> =
             scenario.clients.iter().map(|client| !facts.is_exact && is_held(client.zone)).collect();
         for op in &scenario.ops {
-            if let (Some(client), Action::Pause) = (deaf.get_mut(op.client), &op.action) {
-                *client = !facts.is_exact;
-            }
-            let disturbs = match op.action {
-                Action::Pause => true,
-                Action::Behave(manners) => !is_prompt(manners),
-                _ => false,
-            };
-            if let (Some(client), true) = (clients.get_mut(op.client), disturbs) {
-                *client = false;
+            let Some(client) = clients.get_mut(op.client) else { continue };
+            match op.action {
+                Action::Pause => {
+                    *client = false;
+                    deaf[op.client] = !facts.is_exact;
+                }
+                Action::Behave(manners) => *client &= is_prompt(manners),
+                _ => {}
             }
         }
         let spike = if weather.spikes > 0 { 10 } else { 1 };

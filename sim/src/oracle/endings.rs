@@ -151,7 +151,7 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         let events = [connection.opened, event];
         wrong.add(promise, rule, connection.client, words.to_owned(), &events);
     };
-    let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage { .. }));
+    let garbage = connection.requests.iter().find(|r| r.is_garbage());
     if let Some(garbage) = garbage
         && open_until > case.calm.answered_by(&case.facts, garbage.asked)
         && !may_be_unread(case, garbage.asked, open_until)

@@ -355,7 +355,7 @@ impl<'a> Facts<'a> {
         if let Some((at, Ending::By(ClosedBy::Broker))) = connection.ending {
             to = to.min(at);
         }
-        let garbage = connection.requests.iter().find(|r| matches!(r.wish, Wish::Garbage { .. }));
+        let garbage = connection.requests.iter().find(|r| r.is_garbage());
         if let (Some(garbage), true) = (garbage, self.has_arrivals) {
             to = to.min(self.arrived[garbage.asked]);
         }
@@ -393,9 +393,7 @@ impl<'a> Facts<'a> {
         if !is_known {
             return None;
         }
-        let ends = |request: &&Request<'_>| {
-            request.is_goodbye() || matches!(request.wish, Wish::Garbage { .. })
-        };
+        let ends = |request: &&Request<'_>| request.is_goodbye() || request.is_garbage();
         let said = connection.requests.iter().filter(ends);
         // The first byte of garbage may say what it is.
         let said = said.map(|r| if r.is_goodbye() { self.arrived[r.asked] } else { r.asked });
@@ -567,5 +565,10 @@ impl Request<'_> {
     /// DISCONNECT.
     pub(super) fn is_goodbye(&self) -> bool {
         matches!(self.wish, Wish::Disconnect { .. })
+    }
+
+    /// What breaks the protocol.
+    pub(super) fn is_garbage(&self) -> bool {
+        matches!(self.wish, Wish::Garbage { .. })
     }
 }

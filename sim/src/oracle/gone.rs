@@ -4,7 +4,7 @@
 //! Only where the history says what the broker's host did, and on a network: the state machine
 //! alone has no hosts. That the client is told why is checked by `endings.rs`.
 
-use super::facts::{NEVER, Ordinal, SLACK_MS, Wish};
+use super::facts::{NEVER, Ordinal, SLACK_MS};
 use super::{Case, Wrong, limits_bite};
 use crate::verdict::Promise;
 
@@ -30,8 +30,7 @@ fn cause(case: &Case<'_>, place: usize) -> Option<Ordinal> {
     let connection = &facts.connections[place];
     let entry = connection.entry?;
     let ends = connection.requests.iter().filter(|request| {
-        connection.is_accepted()
-            && (request.is_goodbye() || matches!(request.wish, Wish::Garbage { .. }))
+        connection.is_accepted() && (request.is_goodbye() || request.is_garbage())
     });
     let said = ends.filter_map(|request| request.arrived);
     let identity = case.sessions.identities[place];

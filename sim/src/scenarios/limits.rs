@@ -143,15 +143,7 @@ pub(super) fn bad_packets(seed: u64) -> Scenario {
     let mut cast = Cast::new(seed);
     let witness = cast.new_client("witness");
     cast.connect(witness).after(50).subscribe(witness, "#", Qos::AtMostOnce).after(50);
-    let breaches = [
-        Breach::SecondConnect,
-        Breach::SubAck,
-        Breach::UnknownAcks,
-        Breach::UnknownRelease,
-        Breach::UnknownAlias,
-        Breach::AliasTooHigh,
-    ];
-    for (number, breach) in breaches.into_iter().enumerate() {
+    for (number, breach) in Breach::ALL.into_iter().enumerate() {
         let clients =
             [cast.old_client(&format!("old-{number}")), cast.new_client(&format!("new-{number}"))];
         for client in clients {
