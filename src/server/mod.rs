@@ -304,7 +304,7 @@ fn settings(config: &Config) -> Settings {
         disconnect_delay: config.disconnect_delay,
         max_qos: config.max_qos,
         access: Access::default(),
-        effort_max: config.effort_max,
+        effort_max: config.effort_max.max(1), // with none, nothing would ever be sent
         is_recording: false,
         durability: config.durability,
     }

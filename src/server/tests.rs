@@ -271,6 +271,12 @@ fn packets_may_come_in_pieces_and_all_at_once() {
 }
 
 #[test]
+fn a_visit_may_always_cost_something() {
+    let config = Config { effort_max: 0, ..Config::default() };
+    assert_eq!(super::settings(&config).effort_max, 1);
+}
+
+#[test]
 fn large_payloads_pass_between_small_ones() {
     with_broker(|world| async move {
         let mut subscriber = world.connect("subscriber", 1_000).await;
