@@ -8,11 +8,21 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stormpetrel::access::{
-    self, Action, Authenticate, Authorise, ConnectRequest, Origin, Pattern, Refusal, Verdict, Who,
+    self, Action, Authenticate, Authorise, ConnectRequest, Identity, Judgement, Origin, Pattern,
+    Refusal, Verdict, Who,
 };
 
 use crate::dice::Dice;
-use crate::scenario::{Broker, Scenario};
+use crate::plan::Plan;
+use crate::scenario::{Broker, ClientIndex, ProtocolVersion, Scenario};
+
+/// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
+pub(crate) const CONNECT_TIMEOUT_MS: u64 = 10_000;
+
+/// Few, so that rules meet them; one that looks like a wildcard, and one like a topic.
+const USERS: [&str; 4] = ["u", "v", "a", "+"];
+/// Milliseconds after which no broker of a drawn plan waits for a CONNECT.
+const LATE_MS: u64 = 20_000;
 
 /// Rules that are in force together.
 pub type Policy = Vec<Rule>;
@@ -33,8 +43,8 @@ pub struct Rule {
     pub filters: Vec<Arc<str>>,
 }
 
-/// What the plugin that is asked who may connect thinks of a user. Of others it thinks well, at
-/// once. Network level only: the machine asks nobody.
+/// What the plugin that is asked who may connect thinks of a user. Others are let in at once, and
+/// have proved nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Opinion {
     /// Of whom.
@@ -50,6 +60,76 @@ impl Opinion {
     /// Whether it lets its user in, within so many milliseconds.
     pub(crate) fn lets_in(&self, timeout_ms: u64) -> bool {
         self.is_proven && self.after_ms.is_some_and(|after| after < timeout_ms)
+    }
+}
+
+/// What the broker's plugin thinks of a client, if it knows its user.
+pub(crate) fn opinion_of(scenario: &Scenario, client: ClientIndex) -> Option<&Opinion> {
+    let user = &scenario.clients[client].user;
+    scenario.broker.opinions.iter().find(|opinion| Some(&opinion.user) == user.as_ref())
+}
+
+/// Milliseconds that a broker waits for a verdict, at most.
+pub(crate) fn judged_ms(broker: &Broker) -> u64 {
+    let timeout_ms = broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS);
+    let verdicts = broker.opinions.iter().map(|opinion| opinion.after_ms.unwrap_or(timeout_ms));
+    verdicts.max().unwrap_or(0).min(timeout_ms)
+}
+
+/// Whether the plugin does not let a client in, in time.
+pub(crate) fn is_kept_out(scenario: &Scenario, client: ClientIndex) -> bool {
+    let timeout_ms = scenario.broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS);
+    opinion_of(scenario, client).is_some_and(|opinion| !opinion.lets_in(timeout_ms))
+}
+
+/// Whether a client has proved who it is once it is let in.
+pub(crate) fn is_proven(scenario: &Scenario, client: ClientIndex) -> bool {
+    opinion_of(scenario, client).is_some() && !is_kept_out(scenario, client)
+}
+
+/// Whether a client is the first one with its client id whom the broker may let in: nobody else
+/// with it takes part in the end of a run. 3.1 lets nobody in without a client id.
+pub(crate) fn comes_first(scenario: &Scenario, client: ClientIndex) -> bool {
+    let known = &scenario.clients[client];
+    let is_nameless = known.client_id.is_empty();
+    let is_before = |&other: &ClientIndex| {
+        scenario.clients[other].client_id == known.client_id && !is_kept_out(scenario, other)
+    };
+    match is_nameless {
+        _ if is_kept_out(scenario, client) => false,
+        true => known.version != ProtocolVersion::V31,
+        false => !(0..client).any(|other| is_before(&other)),
+    }
+}
+
+/// The next one with the client id of this client, going round, whom the broker may let in.
+pub(crate) fn next_of(scenario: &Scenario, client: ClientIndex) -> ClientIndex {
+    let id = &scenario.clients[client].client_id;
+    let mut others = (client + 1..scenario.clients.len()).chain(0..client);
+    let may_be = |&other: &ClientIndex| {
+        scenario.clients[other].client_id == *id && !is_kept_out(scenario, other)
+    };
+    others.find(may_be).unwrap_or(client)
+}
+
+/// Whether a session with the client id of this client may be that of another user, who proved
+/// to be its owner.
+pub(crate) fn may_be_a_strangers(scenario: &Scenario, client: ClientIndex) -> bool {
+    let known = &scenario.clients[client];
+    let others = scenario.clients.iter().enumerate();
+    let mut others = others.filter(|(_, other)| other.client_id == known.client_id);
+    others.any(|(index, other)| other.user != known.user && is_proven(scenario, index))
+}
+
+/// What the machine is told of a client that was judged.
+pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
+    let user = scenario.clients[client].user.clone();
+    match opinion_of(scenario, client) {
+        Some(opinion) if !opinion.is_proven => Judgement::Refused(Refusal::BadCredentials),
+        opinion => {
+            let is_proven = opinion.is_some();
+            Judgement::Accepted(Identity { user, is_proven, ..Identity::default() })
+        }
     }
 }
 
@@ -116,13 +196,21 @@ pub(crate) fn authoriser(broker: &Broker, place: usize) -> Option<Arc<dyn Author
     broker.policies.get(place).map(|policy| Arc::new(rules(policy)) as Arc<dyn Authorise>)
 }
 
-/// Gives names to the clients of a scenario, and rules to its broker; `count` policies.
-pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], seed: u64, count: usize) {
-    let mut draw = Draw { dice: Dice::new(seed, "access", 0), topics };
+/// Gives names to the clients of a scenario, and rules to its broker: as many policies, and
+/// opinions of so many of a thousand users, as its plan wants.
+pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
+    let mut draw = Draw { dice: Dice::new(plan.seed, "access", 0), topics };
     for client in &mut scenario.clients {
         client.user = draw.user();
     }
-    scenario.broker.policies = (0..count).map(|_| draw.policy()).collect();
+    scenario.broker.policies = (0..plan.policies).map(|_| draw.policy()).collect();
+    let mut draw = Draw { dice: Dice::new(plan.seed, "opinions", 0), topics };
+    for user in USERS {
+        if draw.dice.chance(plan.opinions) {
+            let opinion = draw.opinion(user, plan.broker.connect_timeout_ms.is_some());
+            scenario.broker.opinions.push(opinion);
+        }
+    }
 }
 
 /// How many reloads a plan with that many policies has, and when: of so many milliseconds.
@@ -145,10 +233,17 @@ impl Draw<'_> {
         self.dice.one_of(choices)
     }
 
-    /// Few, so that rules meet them; one that looks like a wildcard, and one like a topic.
     fn user(&mut self) -> Option<Arc<str>> {
-        let user = self.pick(&["", "u", "v", "a", "+"]);
+        let [u, v, a, plus] = USERS;
+        let user = self.pick(&["", u, v, a, plus]);
         (!user.is_empty()).then(|| Arc::from(user))
+    }
+
+    /// Where the timeout is short only what comes at once is in time for sure.
+    fn opinion(&mut self, user: &str, is_hasty: bool) -> Opinion {
+        let slow = if is_hasty { 0 } else { self.dice.between(1, 2_000) };
+        let after_ms = self.pick(&[Some(0), Some(0), Some(slow), Some(slow), Some(LATE_MS), None]);
+        Opinion { user: Arc::from(user), after_ms, is_proven: self.dice.chance(800) }
     }
 
     fn policy(&mut self) -> Policy {
@@ -164,7 +259,7 @@ impl Draw<'_> {
         let only = self.pick(&Wish::ALL);
         let wishes = if self.dice.chance(300) { Wish::ALL.to_vec() } else { vec![only] };
         let users = match self.dice.chance(500) {
-            true => vec![Arc::from(self.pick(&["u", "v", "a", "+"]))],
+            true => vec![Arc::from(self.pick(&USERS))],
             false => Vec::new(),
         };
         let filters = (0..self.dice.between(1, 2)).map(|_| self.filter()).collect();

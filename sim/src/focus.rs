@@ -22,6 +22,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (_, 470..540) => return_often(plan, &mut dice),
         (_, 540..570) => fan_out(plan),
         (_, 570..620) => expire(plan),
+        (_, 620..680) => judge(plan, &mut dice),
         _ => {}
     }
 }
@@ -167,6 +168,26 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
     };
 }
 
+/// Users who prove who they are, or do not, and come to each other's sessions.
+fn judge(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    plan.policies = dice.one_of(&[0, 0, 2]);
+    plan.clients = plan.clients.max(3);
+    plan.shared_client_ids = 600;
+    plan.opinions = 800;
+    plan.clean_starts = 200;
+    plan.short_sessions = 300;
+    plan.actions = Actions {
+        connect: 10,
+        subscribe: 8,
+        publish: 14,
+        disconnect: 5,
+        cut: 5,
+        garble: 1,
+        ..Actions::default()
+    };
+}
+
 /// Groups whose members come and go, and may not have everything.
 fn share(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
@@ -196,6 +217,7 @@ fn bring_together(plan: &mut Plan) {
     plan.clumsy_clients = 0;
     plan.client_limits = 0;
     plan.policies = 0;
+    plan.opinions = 0;
     let Broker { store, effort_max, .. } = plan.broker;
     plan.broker = Broker { store, effort_max, ..Broker::default() };
     plan.weather.spikes = 0;

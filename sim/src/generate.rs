@@ -80,8 +80,8 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         survival::let_reuse_ids(plan.seed, &mut scenario.clients, &scenario.ops);
         survival::add_bystanders(&mut scenario);
     }
-    if plan.policies > 0 {
-        access::draw(&mut scenario, &topics, plan.seed, plan.policies);
+    if plan.policies > 0 || plan.opinions > 0 {
+        access::draw(&mut scenario, &topics, plan);
     }
     if plan.wrapped_clients > 0 {
         transport::draw(&mut scenario, plan.seed, plan.wrapped_clients);

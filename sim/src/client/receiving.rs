@@ -85,6 +85,9 @@ impl Client {
     }
 
     fn take_connack(&mut self, answer: &ConnAck, world: &mut World<'_>) {
+        if matches!(answer.reason, Reason::BadUserNameOrPassword | Reason::NotAuthorized) {
+            world.marks.hit(Mark::UserRefused);
+        }
         if answer.reason != Reason::Success {
             return Client::hit(Mark::ConnectRefused, world);
         }

@@ -52,7 +52,10 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
-        access: Access { is_judged: false, authorise: access::authoriser(broker, 0) },
+        access: Access {
+            is_judged: !broker.opinions.is_empty(),
+            authorise: access::authoriser(broker, 0),
+        },
         effort_max: EFFORT_MAX,
         is_recording: broker.store.is_some(),
         durability,

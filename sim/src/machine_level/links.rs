@@ -48,6 +48,10 @@ pub(super) struct Link {
     pub(super) unread: usize,
     /// Whether the machine has more for it.
     pub(super) has_more: bool,
+    /// When it is known what to think of its client.
+    pub(super) judged_at: Option<u64>,
+    /// Whether that was said to the machine.
+    pub(super) is_judged: bool,
 }
 
 /// One way of a connection.
@@ -81,6 +85,11 @@ impl<T> Lane<T> {
         }
     }
 
+    /// What comes next, of what has arrived by now.
+    pub(super) fn next(&self, now: u64) -> Option<&T> {
+        self.items.front().filter(|(at, _)| *at <= now).map(|(_, item)| item)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -104,6 +113,8 @@ impl Link {
             to_client: Lane::new(),
             unread: 0,
             has_more: false,
+            judged_at: None,
+            is_judged: false,
         }
     }
 

@@ -5,8 +5,9 @@
 //! done makes room.
 
 use super::stage::{Due, Stage};
+use crate::access;
 use crate::history::{ClosedBy, What};
-use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
+use crate::scenario::{ClientIndex, Scenario};
 
 /// Milliseconds of silence after which all is quiet.
 const QUIET_MS: u64 = 2_000;
@@ -23,7 +24,7 @@ pub(super) struct Liveness {
     is_on: bool,
     /// When something was last sent that is more than a sign of life.
     pub(super) last_activity: u64,
-    clients: Vec<Turn>,
+    turns: Vec<Turn>,
 }
 
 /// How far a client is.
@@ -36,15 +37,12 @@ struct Turn {
 
 impl Liveness {
     pub(super) fn of(scenario: &Scenario) -> Liveness {
-        let clients = &scenario.clients;
-        let turn = |index: ClientIndex| {
-            let id = &clients[index].client_id;
-            // 3.1 lets nobody in without a client id.
-            let is_kept_out = id.is_empty() && clients[index].version == ProtocolVersion::V31;
-            let is_first = !clients[..index].iter().any(|other| other.client_id == *id);
-            Turn { is_done: is_kept_out || (!is_first && !id.is_empty()), closed: 0 }
+        let turn = |client: ClientIndex| Turn {
+            is_done: !access::comes_first(scenario, client),
+            ..Turn::default()
         };
-        Liveness { is_on: false, last_activity: 0, clients: (0..clients.len()).map(turn).collect() }
+        let turns = (0..scenario.clients.len()).map(turn).collect();
+        Liveness { is_on: false, last_activity: 0, turns }
     }
 }
 
@@ -78,11 +76,23 @@ impl Stage<'_> {
     }
 
     pub(super) fn come_back(&mut self, index: ClientIndex) {
-        if self.liveness.clients[index].is_done || self.clients[index].has_connection() {
+        if self.liveness.turns[index].is_done || self.clients[index].has_connection() {
             return;
         }
         let keep_alive = self.scenario.broker.keep_alive_max_s.unwrap_or(0);
         self.with_client(index, |client, world| client.come_back(keep_alive, world));
+    }
+
+    /// A client that the broker turns away again and again, because the session is another's, lets
+    /// the next one with its client id try.
+    fn make_way(&mut self, index: ClientIndex) {
+        if !access::may_be_a_strangers(self.scenario, index) {
+            return;
+        }
+        self.liveness.turns[index].is_done = true;
+        let next = access::next_of(self.scenario, index);
+        self.liveness.turns[next] = Turn::default();
+        self.plan_return(next);
     }
 
     /// A client's connection has ended.
@@ -90,12 +100,13 @@ impl Stage<'_> {
         if !self.liveness.is_on {
             return;
         }
-        let turn = &mut self.liveness.clients[index];
+        let turn = &mut self.liveness.turns[index];
         if by == ClosedBy::Broker {
             turn.closed += 1;
         }
         if turn.closed >= CLOSED_MAX {
             self.with_client(index, |client, world| client.give_up(world));
+            self.make_way(index);
         }
         self.plan_return(index);
     }
@@ -104,7 +115,7 @@ impl Stage<'_> {
     pub(super) fn look(&mut self) {
         let is_late = self.now >= self.scenario.safety_ms + self.scenario.liveness_ms;
         let is_quiet = self.now >= self.liveness.last_activity + QUIET_MS;
-        let turns = self.liveness.clients.iter().zip(&self.clients);
+        let turns = self.liveness.turns.iter().zip(&self.clients);
         let waits = turns.clone().any(|(turn, client)| !turn.is_done && !client.is_accepted());
         let is_finished = turns.clone().all(|(turn, client)| turn.is_done || client.is_finished());
         if is_quiet && !waits && is_finished {
@@ -117,7 +128,7 @@ impl Stage<'_> {
             !turn.is_done && client.is_accepted() && client.is_finished()
         });
         if let Some(index) = seated.filter(|_| waits && self.is_nearly_quiet()) {
-            self.liveness.clients[index].is_done = true;
+            self.liveness.turns[index].is_done = true;
             self.liveness.last_activity = self.now;
             self.with_client(index, |client, world| client.leave(world));
         }

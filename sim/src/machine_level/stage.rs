@@ -1,14 +1,14 @@
 //! A run under way: the queue of events, and what each does.
 
-use stormpetrel::machine::{ConnectionId, Input, ListenerId, Machine, Remaining, Timestamp};
+use stormpetrel::machine::{ConnectionId, Input, Machine, Remaining, Timestamp};
 use stormpetrel::machine::{Outgoing, Settings};
-use stormpetrel::mqtt::wire::{self, DecodeError, Packet};
+use stormpetrel::mqtt::wire::Packet;
 
 use super::broker;
 use super::links::{Link, ToBroker, ToClient};
 use super::log::Log;
 use super::queue::Queue;
-use crate::client::{Client, Effect, Topics, World, packet_bytes};
+use crate::client::{Client, Effect, Topics, World};
 use crate::dice::Dice;
 use crate::history::{ClosedBy, History, What};
 use crate::marks::{Mark, Marks};
@@ -81,7 +81,7 @@ pub(super) struct Stage<'s> {
     effects: Vec<Effect>,
     woken: Vec<ConnectionId>,
     outgoing: Vec<Outgoing>,
-    packets: Vec<Packet>,
+    pub(super) packets: Vec<Packet>,
     pub(super) is_over: bool,
 }
 
@@ -352,110 +352,15 @@ impl<'s> Stage<'s> {
     }
 
     /// If what this connection has for the broker is held: until when.
-    fn to_broker_held_until(&self, connection: usize) -> Option<u64> {
+    pub(super) fn to_broker_held_until(&self, connection: usize) -> Option<u64> {
         let until = self.zones[self.links[connection].zone].to_broker_held_until;
         (until > self.now).then_some(until)
     }
 
     /// If what it has for its client is held: until when.
-    fn to_client_held_until(&self, connection: usize) -> Option<u64> {
+    pub(super) fn to_client_held_until(&self, connection: usize) -> Option<u64> {
         let until = self.zones[self.links[connection].zone].to_clients_held_until;
         (until > self.now).then_some(until)
-    }
-
-    fn arrive_at_broker(&mut self, connection: usize) {
-        if let Some(until) = self.to_broker_held_until(connection) {
-            return self.queue_at(until, Due::ToBroker(connection));
-        }
-        while let Some(item) = self.links[connection].to_broker.pop(self.now) {
-            if self.machine.is_none() {
-                if matches!(item, ToBroker::Opened) {
-                    self.reply(connection, ToClient::End(ClosedBy::Unreachable));
-                }
-                continue;
-            }
-            match item {
-                ToBroker::Opened => self.accept(connection),
-                ToBroker::Packet(asked, packet) => {
-                    if self.to_client_held_until(connection).is_some() {
-                        self.marks.hit(Mark::HeardUnhearing);
-                    }
-                    self.receive(connection, asked, packet);
-                }
-                ToBroker::Garbage(asked) => {
-                    let error = DecodeError {
-                        kind: wire::Fault::ReservedType,
-                        packet: None,
-                        version: None,
-                    };
-                    self.receive_garbage(connection, asked, error);
-                }
-                ToBroker::End => self.tell_closed(connection),
-            }
-        }
-    }
-
-    fn accept(&mut self, connection: usize) {
-        self.links[connection].is_open = true;
-        let timeout = self.settings.limits.connect_timeout;
-        self.queue_at(self.now + timeout, Due::ConnectTimeout(connection));
-        let connection = id_of(connection);
-        self.tell(Input::Opened { connection, listener: Some(ListenerId(0)) });
-    }
-
-    /// The shell hands in what comes until it has sent the machine's last word.
-    fn is_read(&self, connection: usize) -> bool {
-        let link = &self.links[connection];
-        link.is_open && !link.has_ended
-    }
-
-    fn receive(&mut self, connection: usize, asked: usize, packet: Packet) {
-        if !self.is_read(connection) {
-            return;
-        }
-        self.is_activity(&packet);
-        let bytes_max = self.settings.limits.packet_bytes;
-        // Where nothing else is said, packets of scenarios are far below the limit.
-        let may_be_larger = self.scenario.broker.packet_bytes.is_some();
-        if may_be_larger
-            && let bytes = packet_bytes(&packet, self.links[connection].version)
-            && bytes > bytes_max as usize
-        {
-            let kind = wire::Fault::TooLarge { bytes: bytes as u32, bytes_max };
-            let version = self.links[connection].version.into();
-            let error =
-                DecodeError { kind, packet: Some(packet.packet_type()), version: Some(version) };
-            return self.receive_garbage(connection, asked, error);
-        }
-        self.arrived(connection, Some(asked));
-        let mut packets = std::mem::take(&mut self.packets);
-        packets.push(packet);
-        while !packets.is_empty() && self.machine.is_some() {
-            self.tell(Input::Received { connection: id_of(connection), packets: &mut packets });
-        }
-        packets.clear();
-        self.packets = packets;
-    }
-
-    fn receive_garbage(&mut self, connection: usize, asked: usize, error: DecodeError) {
-        if self.is_read(connection) {
-            self.arrived(connection, Some(asked));
-            self.tell(Input::Undecodable { connection: id_of(connection), error });
-            // Nothing after it can be understood.
-            self.links[connection].to_broker.clear();
-        }
-    }
-
-    fn arrived(&mut self, connection: usize, asked: Option<usize>) {
-        let (client, connection) = (self.links[connection].client, connection as u64);
-        self.history.note(self.now, Some(client), What::Arrived { asked, connection });
-    }
-
-    pub(super) fn tell_closed(&mut self, connection: usize) {
-        if std::mem::take(&mut self.links[connection].is_open) {
-            self.arrived(connection, None);
-            self.tell(Input::Closed { connection: id_of(connection) });
-        }
     }
 
     /// Tells the machine, and sends what comes of it.
@@ -587,7 +492,7 @@ impl<'s> Stage<'s> {
     }
 
     /// Whether this is more than a sign of life: then not all is quiet.
-    fn is_activity(&mut self, packet: &Packet) {
+    pub(super) fn is_activity(&mut self, packet: &Packet) {
         if !matches!(packet, Packet::PingReq | Packet::PingResp) {
             self.liveness.last_activity = self.now;
         }

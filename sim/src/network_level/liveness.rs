@@ -5,8 +5,9 @@
 //! is done makes room.
 
 use super::stage::Stage;
+use crate::access;
 use crate::history::{Asked, ClosedBy, What};
-use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
+use crate::scenario::{ClientIndex, Scenario};
 use crate::verdict::Violation;
 
 /// Milliseconds of silence after which all is quiet.
@@ -40,19 +41,11 @@ struct Turn {
 
 impl Liveness {
     pub(super) fn of(scenario: &Scenario) -> Liveness {
-        let clients = &scenario.clients;
-        let turn = |index: ClientIndex| {
-            let id = &clients[index].client_id;
-            // 3.1 lets nobody in without a client id.
-            let is_nameless = id.is_empty() && clients[index].version == ProtocolVersion::V31;
-            let mut opinions = scenario.broker.opinions.iter();
-            let opinion = opinions.find(|o| Some(&o.user) == clients[index].user.as_ref());
-            let timeout_ms = scenario.broker.connect_timeout_ms.unwrap_or(u64::MAX);
-            let is_kept_out = is_nameless || opinion.is_some_and(|o| !o.lets_in(timeout_ms));
-            let is_first = !clients[..index].iter().any(|other| other.client_id == *id);
-            Turn { is_done: is_kept_out || (!is_first && !id.is_empty()), ..Turn::default() }
+        let turn = |client: ClientIndex| Turn {
+            is_done: !access::comes_first(scenario, client),
+            ..Turn::default()
         };
-        let turns = (0..clients.len()).map(turn).collect();
+        let turns = (0..scenario.clients.len()).map(turn).collect();
         Liveness { is_on: false, last_activity: 0, next_look: 0, turns }
     }
 }
@@ -104,6 +97,18 @@ impl Stage<'_> {
         self.with_client(index, |client, world| client.come_back(keep_alive, world));
     }
 
+    /// A client that the broker turns away again and again, because the session is another's, lets
+    /// the next one with its client id try.
+    fn make_way(&mut self, index: ClientIndex) {
+        if !access::may_be_a_strangers(self.scenario, index) {
+            return;
+        }
+        self.liveness.turns[index].is_done = true;
+        let next = access::next_of(self.scenario, index);
+        self.liveness.turns[next] = Turn::default();
+        self.plan_return(next);
+    }
+
     /// A client's connection has ended.
     pub(super) fn ended(&mut self, index: ClientIndex, by: ClosedBy) {
         if !self.liveness.is_on {
@@ -115,6 +120,7 @@ impl Stage<'_> {
         }
         if turn.closed >= CLOSED_MAX {
             self.with_client(index, |client, world| client.give_up(world));
+            self.make_way(index);
         }
         self.plan_return(index);
     }

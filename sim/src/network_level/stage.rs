@@ -25,6 +25,7 @@ use super::layers::Layers;
 use super::liveness::Liveness;
 use super::wire::{Leave, Shared, Wire, carry};
 use super::{Tear, panicked, violation};
+use crate::access::judged_ms;
 use crate::chaos::Chaos;
 use crate::client::{Client, Effect, Topics, World};
 use crate::codec::malformed;
@@ -204,9 +205,11 @@ impl<'s> Stage<'s> {
         if !self.now.is_multiple_of(LOOK_MS) {
             return Ok(());
         }
-        if let Some(number) = self.links.kept_since(self.now.saturating_sub(KEPT_MS)) {
+        // Nothing is read from a client until it is judged.
+        let kept_ms = KEPT_MS + judged_ms(&self.scenario.broker);
+        if let Some(number) = self.links.kept_since(self.now.saturating_sub(kept_ms)) {
             let words = format!(
-                "connection {number} is over since {KEPT_MS} ms, and the broker still has it"
+                "connection {number} is over since {kept_ms} ms, and the broker still has it"
             );
             return Err(violation(Promise::I17, "connection-kept", words));
         }

@@ -4,10 +4,10 @@
 
 use super::disk::may_be_kept;
 use super::facts::{Connection, Ordinal, Request, Span, Wish};
-use super::greeting::{is_kept_out, may_be_a_strangers, must_refuse};
+use super::greeting::must_refuse;
 use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
 use super::{Case, Wrong, topic};
-use crate::access;
+use crate::access::{self, is_kept_out, may_be_a_strangers};
 use crate::history::PublishAsked;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
@@ -132,7 +132,9 @@ fn check_taken(
 /// A CONNECT is refused only for a reason that there is, and with its code.
 fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wrong: &mut Wrong) {
     let Some(answer) = connection.answer.filter(|answer| answer.reason != 0) else { return };
-    let broker = &case.facts.scenario.broker;
+    let (scenario, client) = (case.facts.scenario, connection.client);
+    let broker = &scenario.broker;
+    let is_kept_out = is_kept_out(scenario, client);
     let is_v5 = case.facts.is_v5(place);
     let connect = connection.connect;
     let is_full = broker.connections.is_some() || broker.total_bytes.is_some();
@@ -150,8 +152,8 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
         SERVER_UNAVAILABLE => is_stopping || (!is_v5 && is_full),
         QUOTA_EXCEEDED => is_v5 && is_full,
         PACKET_TOO_LARGE => is_v5 && (is_small || broker.packet_bytes.is_some()),
-        BAD_CREDENTIALS => is_v5 && is_kept_out(case, place),
-        NOT_AUTHORIZED => may_be_a_strangers(case, place) || (!is_v5 && is_kept_out(case, place)),
+        BAD_CREDENTIALS => is_v5 && is_kept_out,
+        NOT_AUTHORIZED => may_be_a_strangers(scenario, client) || (!is_v5 && is_kept_out),
         _ => false,
     };
     if !is_right {

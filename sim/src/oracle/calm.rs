@@ -1,6 +1,7 @@
 //! Which connections nothing disturbs: what was sent on these arrives, and within a known time.
 
 use super::facts::{Facts, Ordinal, SLACK_MS};
+use crate::access::judged_ms;
 use crate::scenario::{AckPolicy, Action, Client, ClientIndex, FaultKind, Manners, Op};
 use crate::transport::{HANDSHAKE_TRIPS, Transport};
 
@@ -24,7 +25,8 @@ pub(super) struct Calm {
     in_parts_ms: u64,
     /// Milliseconds that it takes to have on the disk what that depends on.
     synced_ms: u64,
-    /// Milliseconds that a connection may take until what was asked on it passes.
+    /// Milliseconds that a connection may take until what was asked on it passes: it shakes hands,
+    /// and its client is judged.
     handshake_ms: u64,
 }
 
@@ -67,6 +69,7 @@ impl Calm {
         let is_wrapped = |client: &Client| client.transport != Transport::Tcp;
         let shakes_hands = !facts.is_exact && scenario.clients.iter().any(is_wrapped);
         let handshake_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };
+        let handshake_ms = handshake_ms + judged_ms(&scenario.broker);
         // The message, its packet id and each step of its receiver are synced, one after the other.
         let synced_ms = scenario.broker.store.map_or(0, |store| 6 * store.settled_ms());
         Calm { clients, deaf, slowest_ms, in_parts_ms, synced_ms, handshake_ms }

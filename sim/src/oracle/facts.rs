@@ -11,6 +11,7 @@ mod troubles;
 
 use super::policy::Policies;
 pub(super) use super::wish::Wish;
+use crate::access::{is_kept_out, may_be_a_strangers};
 use crate::history::{AckKind, Asked, ClosedBy, Event, Granted, History, Saw, What};
 use crate::scenario::{Client, ClientIndex, Connect, ProtocolVersion, Scenario};
 use crate::survival::Store;
@@ -317,8 +318,11 @@ impl<'a> Facts<'a> {
     /// Whether nothing can be wrong with a CONNECT that arrived.
     fn must_be_let_in(&self, place: usize) -> bool {
         let connection = &self.connections[place];
-        let (Some(connect), client) = (connection.connect, connection.client) else { return false };
-        let (client, broker) = (&self.scenario.clients[client], &self.scenario.broker);
+        let (Some(connect), index) = (connection.connect, connection.client) else { return false };
+        let (client, broker) = (&self.scenario.clients[index], &self.scenario.broker);
+        if is_kept_out(self.scenario, index) || may_be_a_strangers(self.scenario, index) {
+            return false;
+        }
         let may_lack_id = match client.version {
             ProtocolVersion::V5 => true,
             ProtocolVersion::V311 => connect.clean_start,

@@ -4,12 +4,10 @@
 use super::facts::{Connection, Ending, Span};
 use super::limits::{QUOTA_EXCEEDED, is_too_long};
 use super::{Case, Wrong};
+use crate::access::{CONNECT_TIMEOUT_MS, is_kept_out};
 use crate::history::{ClosedBy, Granted};
-use crate::scenario::{Client, Connect, ProtocolVersion};
+use crate::scenario::{Connect, ProtocolVersion};
 use crate::verdict::Promise;
-
-/// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
-const CONNECT_TIMEOUT_MS: u64 = 10_000;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for (place, connection) in case.facts.connections.iter().enumerate() {
@@ -108,33 +106,12 @@ pub(super) fn must_refuse(
     if !client.version.is_v5() && broker.keep_alive_max_s.is_some_and(is_too_high) {
         return Some("its keep alive is too long");
     }
-    if is_kept_out(case, place) {
+    if is_kept_out(case.facts.scenario, case.facts.connections[place].client) {
         return Some("its user is not who it says");
     }
     let will = connect.will.as_ref().map(|will| &*will.message.topic);
     will.is_some_and(|name| is_too_long(broker, name))
         .then_some("the topic of its will is too long")
-}
-
-/// Whether the plugin that is asked does not let its user in, in time.
-pub(super) fn is_kept_out(case: &Case<'_>, place: usize) -> bool {
-    let scenario = case.facts.scenario;
-    let user = &scenario.clients[case.facts.connections[place].client].user;
-    let timeout_ms = scenario.broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS);
-    let opinion = scenario.broker.opinions.iter().find(|o| Some(&o.user) == user.as_ref());
-    opinion.is_some_and(|opinion| !opinion.lets_in(timeout_ms))
-}
-
-/// Whether its session may be that of another user, who proved to be its owner.
-pub(super) fn may_be_a_strangers(case: &Case<'_>, place: usize) -> bool {
-    let scenario = case.facts.scenario;
-    let client = &scenario.clients[case.facts.connections[place].client];
-    let is_proven = |other: &Client| {
-        let mut opinions = scenario.broker.opinions.iter();
-        opinions.any(|opinion| Some(&opinion.user) == other.user.as_ref() && opinion.is_proven)
-    };
-    let mut others = scenario.clients.iter().filter(|other| other.client_id == client.client_id);
-    others.any(|other| other.user != client.user && is_proven(other))
 }
 
 fn check_let_in(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mut Wrong) {

@@ -3,6 +3,7 @@
 use super::facts::{Connection, Ordinal};
 use super::sessions::{Attempts, Was, was};
 use super::{Case, Wrong};
+use crate::access;
 use crate::history::{Saw, What};
 use crate::verdict::Promise;
 
@@ -55,6 +56,13 @@ fn check_attempt(case: &Case<'_>, attempts: &Attempts, place: usize, wrong: &mut
         let events = [other, answer.at];
         wrong.add(Promise::C7, rule, connection.client, words.to_owned(), &events);
     };
+    let was = was(&case.facts, &attempts.connections, place);
+    if let (Was::There(since), 0) = (was, answer.reason)
+        && is_strangers(case, attempts, place)
+    {
+        let words = "was let in to the session of another user, who proved to be its owner";
+        add("let-in-to-a-strangers-session", words, since);
+    }
     if connect.clean_start {
         if answer.session_present == Some(true) {
             let words = "Session Present on a clean start";
@@ -62,7 +70,7 @@ fn check_attempt(case: &Case<'_>, attempts: &Attempts, place: usize, wrong: &mut
         }
         return;
     }
-    match (was(&case.facts, &attempts.connections, place), answer.session_present) {
+    match (was, answer.session_present) {
         (Was::There(since), Some(false)) => {
             let words = "the session is gone, though nothing ended it";
             add("session-lost", words, since);
@@ -73,4 +81,14 @@ fn check_attempt(case: &Case<'_>, attempts: &Attempts, place: usize, wrong: &mut
         }
         _ => {}
     }
+}
+
+/// Whether the one who had the session before, if it lives, is its proven owner, and this one is
+/// somebody else.
+fn is_strangers(case: &Case<'_>, attempts: &Attempts, place: usize) -> bool {
+    let client_of = |place: usize| case.facts.connections[attempts.connections[place]].client;
+    let Some(owner) = place.checked_sub(1).map(client_of) else { return false };
+    let clients = &case.facts.scenario.clients;
+    let is_other = clients[owner].user != clients[client_of(place)].user;
+    is_other && access::is_proven(case.facts.scenario, owner)
 }

@@ -81,10 +81,15 @@ const GUIDES: &[Guide] = &[
         files: &[CLIENTS, CONNECTIONS],
     },
     Guide {
-        rules: &["let-in-against-the-rules", "refused-though-room", "silent-connection-kept"],
+        rules: &[
+            "let-in-against-the-rules",
+            "let-in-to-a-strangers-session",
+            "refused-though-room",
+            "silent-connection-kept",
+        ],
         expected: "who may come in comes in, and nobody else; who says nothing does not stay",
         standard: "[MQTT-3.1.4-1], [MQTT-3.1.3-8]; the limits `connections`, `connect-timeout`",
-        files: &[CLIENTS, CONNECTIONS, DEADLINES],
+        files: &[CLIENTS, CONNECTIONS, DEADLINES, "src/server/connection/judging.rs"],
     },
     Guide {
         rules: &["let-in-in-trouble", "refused-though-nothing-to-keep", "taken-in-trouble"],

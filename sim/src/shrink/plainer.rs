@@ -77,6 +77,8 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.broker.retained_bytes = None,
     |s| s.broker.session_expiry_max_s = None,
     |s| s.broker.session_expiry_s = None,
+    |s| s.broker.opinions.clear(),
+    |s| drop(s.broker.opinions.pop()),
     |s| s.broker.max_qos = None,
     |s| s.broker.sys_interval_s = None,
     |s| s.broker.effort_max = None,

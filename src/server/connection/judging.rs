@@ -22,6 +22,7 @@ use super::{Connection, Postponed, resume};
 use crate::access::{ConnectRequest, Door, Judgement, Refusal};
 use crate::machine::{self, ConnectionId};
 use crate::mqtt::wire::{Connect, Packet};
+use crate::plant::{self, Plant};
 
 /// A CONNECT that is being judged.
 pub(super) struct Judging {
@@ -102,6 +103,9 @@ pub(super) fn enter<N: Network>(
     let input = machine::Input::Connecting { connection: id, connect, judgement };
     worker.exchange(|machine, now| machine.handle(input, now));
     worker.network().took_effect(connection.borrow().peer, Effect::Packets(1));
+    if plant::is_on(Plant::BehindConnectLost) {
+        return;
+    }
     resume(worker, connection, id, held.rest);
 }
 

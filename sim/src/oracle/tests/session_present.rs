@@ -1,7 +1,10 @@
 //! Proof of `session_present.rs`.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
+use std::sync::Arc;
+
 use super::tale::{A, B, Q1, Tale};
 use super::{fine, planted, planted_with_arrivals};
+use crate::access::Opinion;
 use crate::history::{Granted, Saw, What};
 
 fn published(tale: Tale) -> Tale {
@@ -47,6 +50,30 @@ fn session_present_tells_the_truth() {
     fine(|tale| knocks_again(tale).let_in(B, false));
     planted("C7 session-invented", |tale| knocks_again(tale).let_in(B, true));
     planted("C7 session-present-on-clean-start", |tale| tale.knocks(B, |_| {}).let_in(B, true));
+}
+
+#[test]
+fn a_proven_users_session_is_nobody_elses() {
+    let left = |tale: Tale, is_proven| {
+        let tale = tale.given(|scenario| {
+            scenario.broker.opinions =
+                vec![Opinion { user: Arc::from("owner"), after_ms: Some(3), is_proven }];
+            scenario.clients[B].user = Some(Arc::from("owner"));
+            scenario.clients[A].client_id = scenario.clients[B].client_id.clone();
+        });
+        tale.connects(B).loses_connection(B)
+    };
+    let comes = |tale: Tale, clean_start| {
+        tale.knocks(A, |connect| connect.clean_start = clean_start).let_in(A, !clean_start)
+    };
+    for clean_start in [false, true] {
+        planted("C7 let-in-to-a-strangers-session", |tale| comes(left(tale, true), clean_start));
+    }
+    fine(|tale| knocks_again(left(tale, true)).let_in(B, true));
+    fine(|tale| {
+        let nobody_judged = |tale: Tale| tale.given(|s| s.broker.opinions.clear());
+        comes(nobody_judged(left(tale, true)), false)
+    });
 }
 
 #[test]

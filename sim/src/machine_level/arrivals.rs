@@ -1,0 +1,153 @@
+//! What comes to the broker: what the shell does with it.
+
+use stormpetrel::machine::{Input, ListenerId};
+use stormpetrel::mqtt::wire::{self, DecodeError, Packet};
+
+use super::links::{ToBroker, ToClient};
+use super::stage::{Due, Stage, id_of};
+use crate::access::{judgement, opinion_of};
+use crate::client::packet_bytes;
+use crate::history::{ClosedBy, What};
+use crate::marks::Mark;
+
+impl Stage<'_> {
+    pub(super) fn arrive_at_broker(&mut self, connection: usize) {
+        if let Some(until) = self.to_broker_held_until(connection) {
+            return self.queue_at(until, Due::ToBroker(connection));
+        }
+        while !self.awaits_verdict(connection)
+            && let Some(item) = self.links[connection].to_broker.pop(self.now)
+        {
+            if self.machine.is_none() {
+                if matches!(item, ToBroker::Opened) {
+                    self.reply(connection, ToClient::End(ClosedBy::Unreachable));
+                }
+                continue;
+            }
+            match item {
+                ToBroker::Opened => self.accept(connection),
+                ToBroker::Packet(asked, packet) => {
+                    if self.to_client_held_until(connection).is_some() {
+                        self.marks.hit(Mark::HeardUnhearing);
+                    }
+                    self.receive(connection, asked, packet);
+                }
+                ToBroker::Garbage(asked) => {
+                    let error = DecodeError {
+                        kind: wire::Fault::ReservedType,
+                        packet: None,
+                        version: None,
+                    };
+                    self.receive_garbage(connection, asked, error);
+                }
+                ToBroker::End => self.tell_closed(connection),
+            }
+        }
+    }
+
+    fn accept(&mut self, connection: usize) {
+        self.links[connection].is_open = true;
+        let timeout = self.settings.limits.connect_timeout;
+        self.queue_at(self.now + timeout, Due::ConnectTimeout(connection));
+        let connection = id_of(connection);
+        self.tell(Input::Opened { connection, listener: Some(ListenerId(0)) });
+    }
+
+    /// The shell hands in what comes until it has sent the machine's last word.
+    fn is_read(&self, connection: usize) -> bool {
+        let link = &self.links[connection];
+        link.is_open && !link.has_ended
+    }
+
+    fn receive(&mut self, connection: usize, asked: usize, packet: Packet) {
+        if !self.is_read(connection) {
+            return;
+        }
+        self.is_activity(&packet);
+        let bytes_max = self.settings.limits.packet_bytes;
+        // Where nothing else is said, packets of scenarios are far below the limit.
+        let may_be_larger = self.scenario.broker.packet_bytes.is_some();
+        if may_be_larger
+            && let bytes = packet_bytes(&packet, self.links[connection].version)
+            && bytes > bytes_max as usize
+        {
+            let kind = wire::Fault::TooLarge { bytes: bytes as u32, bytes_max };
+            let version = self.links[connection].version.into();
+            let error =
+                DecodeError { kind, packet: Some(packet.packet_type()), version: Some(version) };
+            return self.receive_garbage(connection, asked, error);
+        }
+        self.arrived(connection, Some(asked));
+        let packet = match packet {
+            Packet::Connect(connect) if self.must_be_judged(connection) => {
+                return self.enter(connection, connect);
+            }
+            packet => packet,
+        };
+        let mut packets = std::mem::take(&mut self.packets);
+        packets.push(packet);
+        while !packets.is_empty() && self.machine.is_some() {
+            self.tell(Input::Received { connection: id_of(connection), packets: &mut packets });
+        }
+        packets.clear();
+        self.packets = packets;
+    }
+
+    fn receive_garbage(&mut self, connection: usize, asked: usize, error: DecodeError) {
+        if self.is_read(connection) {
+            self.arrived(connection, Some(asked));
+            self.tell(Input::Undecodable { connection: id_of(connection), error });
+            // Nothing after it can be understood.
+            self.links[connection].to_broker.clear();
+        }
+    }
+
+    fn arrived(&mut self, connection: usize, asked: Option<usize>) {
+        let (client, connection) = (self.links[connection].client, connection as u64);
+        self.history.note(self.now, Some(client), What::Arrived { asked, connection });
+    }
+
+    pub(super) fn tell_closed(&mut self, connection: usize) {
+        if std::mem::take(&mut self.links[connection].is_open) {
+            self.arrived(connection, None);
+            self.tell(Input::Closed { connection: id_of(connection) });
+        }
+    }
+
+    /// Whether a CONNECT on this connection has to be judged: the first one.
+    fn must_be_judged(&self, connection: usize) -> bool {
+        !self.scenario.broker.opinions.is_empty() && !self.links[connection].is_judged
+    }
+
+    /// Whether what comes next is a CONNECT that nobody has decided on yet. It, and all that is
+    /// behind it, waits, as in the shell.
+    fn awaits_verdict(&mut self, connection: usize) -> bool {
+        if !self.must_be_judged(connection) || !self.is_read(connection) {
+            return false;
+        }
+        let link = &self.links[connection];
+        let next = link.to_broker.next(self.now);
+        if !matches!(next, Some(ToBroker::Packet(_, Packet::Connect(_)))) {
+            return false;
+        }
+        if let Some(at) = link.judged_at {
+            return self.now < at;
+        }
+        let opinion = opinion_of(self.scenario, link.client);
+        let after = opinion.map_or(Some(0), |opinion| opinion.after_ms);
+        // A verdict that never comes is too late for sure.
+        let after = after.unwrap_or(self.settings.limits.connect_timeout + 1);
+        self.links[connection].judged_at = Some(self.now + after);
+        if after > 0 {
+            self.queue_at(self.now + after, Due::ToBroker(connection));
+        }
+        after > 0
+    }
+
+    /// A client that was judged.
+    fn enter(&mut self, connection: usize, connect: Box<wire::Connect>) {
+        self.links[connection].is_judged = true;
+        let judgement = judgement(self.scenario, self.links[connection].client);
+        self.tell(Input::Connecting { connection: id_of(connection), connect, judgement });
+    }
+}
