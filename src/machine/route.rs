@@ -220,7 +220,7 @@ impl Machine {
     ) -> usize {
         let mut matches = std::mem::take(&mut self.matches);
         self.subscriptions.collect(&message.topic, &mut matches);
-        self.effort.spend((matches.own.len() + matches.groups.len()) as u64);
+        self.effort.spend(matches.groups.len() as u64);
         matches.own.retain(|s| {
             !(s.no_local && origin == Some(s.session)) // [MQTT-3.8.3-3]
                 || plant::is_on(Plant::NoLocalIgnored)
@@ -249,7 +249,7 @@ impl Machine {
         if session.has_ended {
             return false;
         }
-        self.effort.spend(effort::DELIVERY);
+        self.effort.spend(effort::MATCH);
         self.ledger.matched += 1;
         if self.policy.asks(Action::Receive) && !self.may_receive(key, &queued) {
             return true;
