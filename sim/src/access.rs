@@ -118,7 +118,8 @@ pub(crate) fn may_be_a_strangers(scenario: &Scenario, client: ClientIndex) -> bo
     let known = &scenario.clients[client];
     let others = scenario.clients.iter().enumerate();
     let mut others = others.filter(|(_, other)| other.client_id == known.client_id);
-    others.any(|(index, other)| other.user != known.user && is_proven(scenario, index))
+    !known.client_id.is_empty()
+        && others.any(|(index, other)| other.user != known.user && is_proven(scenario, index))
 }
 
 /// What the machine is told of a client that was judged.

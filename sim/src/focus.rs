@@ -14,7 +14,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "bent", 0);
     match (plan.broker.store.is_some(), dice.below(1_000)) {
         (true, 0..220) => exact(plan, &mut dice),
-        (true, 220..470) => survive(plan, &mut dice),
+        (true, 220..470 | 820..920) => survive(plan, &mut dice),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
         (false, 140..230) => crowd(plan, &mut dice),
@@ -22,6 +22,8 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (_, 470..540) => return_often(plan, &mut dice),
         (_, 540..570) => fan_out(plan),
         (_, 570..620) => expire(plan),
+        (true, 680..760) => share(plan, &mut dice),
+        (true, 760..820) => rewrite(plan, &mut dice),
         (_, 620..680) => judge(plan, &mut dice),
         _ => {}
     }
@@ -37,10 +39,6 @@ fn exact(plan: &mut Plan, dice: &mut Dice) {
     plan.clean_starts = 0;
     plan.actions = Actions { connect: 3, subscribe: 6, publish: 20, cut: 1, ..Actions::default() };
     sync_slowly(plan, dice);
-    if dice.chance(700) {
-        // Then it is known to the millisecond when something comes, and when to die of it.
-        plan.weather.latency_max_ms = plan.weather.latency_min_ms;
-    }
 }
 
 /// Everything that must survive, in a broker that dies soon after it.
@@ -51,6 +49,8 @@ fn survive(plan: &mut Plan, dice: &mut Dice) {
     plan.bursts = dice.one_of(&[0, 200, 700]);
     plan.retained = 300;
     plan.clean_starts = dice.one_of(&[50, 50, 400]);
+    plan.wills = dice.one_of(&[0, 0, 300]);
+    plan.clumsy_clients = dice.one_of(&[0, 0, 0, 300]);
     plan.actions = Actions {
         connect: 4,
         subscribe: 12,
@@ -61,6 +61,19 @@ fn survive(plan: &mut Plan, dice: &mut Dice) {
         ..Actions::default()
     };
     sync_slowly(plan, dice);
+}
+
+/// Everything that a log that is written anew must say again: what is retained, in flight and
+/// waits, and how far each client is with it.
+fn rewrite(plan: &mut Plan, dice: &mut Dice) {
+    survive(plan, dice);
+    plan.topics = 3;
+    plan.retained = 500;
+    plan.client_limits = 600;
+    plan.expiring_messages = 300;
+    plan.shared_filters = dice.one_of(&[0, 400]);
+    plan.actions.pause = 4;
+    plan.actions.resume = 3;
 }
 
 /// Clients that leave while messages are in flight and wait for them, and come back to them with
@@ -194,7 +207,7 @@ fn share(plan: &mut Plan, dice: &mut Dice) {
     only_plain_topics(plan);
     plan.clients = plan.clients.max(4);
     plan.shared_filters = 800;
-    plan.policies = dice.one_of(&[0, 2, 3]);
+    plan.policies = dice.one_of(&[0, 0, 2]);
     plan.actions = Actions {
         connect: 6,
         subscribe: 14,
@@ -235,5 +248,7 @@ fn only_plain_topics(plan: &mut Plan) {
 fn sync_slowly(plan: &mut Plan, dice: &mut Dice) {
     let sync_ms_max = dice.one_of(&[40, 200]);
     plan.broker.store = plan.broker.store.map(|store| Store { sync_ms_max, ..store });
-    plan.weather.latency_max_ms = plan.weather.latency_min_ms + 5;
+    // Mostly it is known to the millisecond when something comes, and when to die of it.
+    let more_ms = if dice.chance(700) { 0 } else { 5 };
+    plan.weather.latency_max_ms = plan.weather.latency_min_ms + more_ms;
 }

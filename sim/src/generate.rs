@@ -46,7 +46,8 @@ const INVALID: [&str; 12] = [
 const SYS: [&str; 6] =
     ["$SYS/#", "$SYS/broker/version", "$SYS/+/clients/+", "$share/g/$SYS/#", "+/broker/#", "$SYS"];
 
-const SHALLOW: [&str; 10] = ["a", "a/b", "b", "a/b/c", "a/c", "b/c", "/a", "a/", "c", "a//b"];
+const SHALLOW: [&str; 13] =
+    ["a", "a/b", "b", "a/b/c", "a/c", "b/c", "/a", "a/", "c", "a//b", "a.b/c", "a-", "//"];
 
 /// The scenario of a plan.
 pub(crate) fn scenario(plan: &Plan) -> Scenario {
@@ -224,7 +225,12 @@ impl<'p> Generator<'p> {
             }
             let client = self.index(clients.len());
             let action = self.action(client, &clients[client]);
+            let is_connect = matches!(action, Action::Connect(_));
             ops.push(Op { at_ms, client, action });
+            // Some do not wait to be let in until they break the protocol.
+            if is_connect && self.dice.chance(10 * self.plan.actions.garble) {
+                ops.push(Op { at_ms, client, action: Action::Garble });
+            }
         }
         ops
     }
@@ -235,6 +241,8 @@ impl<'p> Generator<'p> {
             // What needs a connection is played without one now and then.
             match self.dice.below(400) {
                 draw if draw < weights.linger.into() => return Action::Linger,
+                // Such a client connects to say something else than CONNECT.
+                draw @ 370..390 if draw < u64::from(370 + weights.garble) => return Action::Garble,
                 390.. => {}
                 _ => return self.connect(client, known),
             }
@@ -323,7 +331,8 @@ impl<'p> Generator<'p> {
         let limited = self.dice.chance(plan.client_limits);
         let small = |dice: &mut Dice, high| u16::try_from(dice.between(1, high)).ok();
         let (receive_maximum, aliases) = (small(&mut self.dice, 4), small(&mut self.dice, 4));
-        let packet_bytes_max = u32::try_from(self.dice.between(20, 150)).ok();
+        let (low, high) = self.pick(&[(20, 150), (20, 150), (20, 150), (6, 30)]);
+        let packet_bytes_max = u32::try_from(self.dice.between(low, high)).ok();
         let keep_alive_s = match self.dice.chance(plan.keep_alives) {
             true => small(&mut self.dice, 6).unwrap_or(0).max(plan.keep_alive_min_s()),
             false => 0,
@@ -367,7 +376,10 @@ impl<'p> Generator<'p> {
         let topic = self.known_topic();
         let bytes = match self.dice.chance(plan.large_messages) {
             true if self.dice.chance(150) => self.nearly(TWO_BYTE_LENGTH, &topic),
-            true => self.dice.between(50, 400),
+            true => {
+                let most = self.pick(&[400, 400, 400, 1_500]);
+                self.dice.between(50, most)
+            }
             false => self.dice.below(20),
         };
         let bytes = match self.dice.chance(plan.huge_messages) {
@@ -490,7 +502,7 @@ impl<'p> Generator<'p> {
             3 => levels[place] = "+",
             _ => levels.fill("+"),
         }
-        let is_open = levels.len() < topic.split('/').count() || self.dice.chance(200);
+        let is_open = levels.len() < topic.split('/').count() || self.dice.chance(350);
         if is_open {
             levels.push("#");
         }

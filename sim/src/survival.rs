@@ -121,13 +121,27 @@ fn some_deed_ms(ops: &[Op], dice: &mut Dice) -> u64 {
 /// When somebody publishes at QoS 2, if anybody does: of nothing else does so much have to survive
 /// at once.
 fn some_exact_publish_ms(ops: &[Op], dice: &mut Dice) -> Option<u64> {
-    let is_exact = |op: &&Op| match &op.action {
+    let is_exact = |action: &Action| match action {
         Action::Publish(publish) => publish.qos == Qos::ExactlyOnce,
         _ => false,
     };
-    let count = ops.iter().filter(is_exact).count() as u64;
-    let place = dice.below(count.max(1)) as usize;
-    ops.iter().filter(is_exact).nth(place).map(|op| op.at_ms)
+    some_ms(ops, dice, is_exact)
+}
+
+/// When somebody does what is missed for long if it is lost, if anybody does.
+fn some_lasting_deed_ms(ops: &[Op], dice: &mut Dice) -> Option<u64> {
+    let is_lasting = |action: &Action| match action {
+        Action::Publish(publish) => publish.retain,
+        Action::Connect(_) | Action::Subscribe(_) | Action::Unsubscribe { .. } => true,
+        _ => false,
+    };
+    some_ms(ops, dice, is_lasting)
+}
+
+fn some_ms(ops: &[Op], dice: &mut Dice, is_it: impl Fn(&Action) -> bool) -> Option<u64> {
+    let ops: Vec<u64> = ops.iter().filter(|op| is_it(&op.action)).map(|op| op.at_ms).collect();
+    let place = dice.below(ops.len().max(1) as u64) as usize;
+    ops.get(place).copied()
 }
 
 /// What goes wrong with a broker that has a store, beside all else: it dies, and its log is
@@ -157,8 +171,14 @@ pub(crate) fn faults(seed: u64, weather: &Weather, ops: &[Op], safety_ms: u64) -
             None => dice.one_of(&[0, some, 1_000, some]),
         };
         faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
+        if dice.chance(150) {
+            // And once more before what it found is on the disk.
+            let at_ms = (at_ms + down_ms + dice.between(5, 400)).min(safety_ms - 1);
+            faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms: 10, kept: some } });
+        }
         if dice.chance(400) {
-            let at_ms = at_ms.saturating_sub(dice.below(300));
+            let before_ms = dice.one_of(&[300, 2_000]);
+            let at_ms = at_ms.saturating_sub(dice.below(before_ms));
             faults.push(Fault { at_ms, kind: FaultKind::Rewrite });
         }
     }
@@ -252,11 +272,13 @@ pub(crate) fn troubles(
         let for_ms = dice.one_of(&[20, some, some, long]);
         let deed_ms = some_deed_ms(ops, &mut dice);
         let exact_ms = some_exact_publish_ms(ops, &mut dice).unwrap_or(deed_ms);
+        let lasting_ms = some_lasting_deed_ms(ops, &mut dice).unwrap_or(deed_ms);
+        let missed_ms = if dice.chance(300) { exact_ms } else { lasting_ms };
         let travel_ms = dice.between(weather.latency_min_ms, weather.latency_max_ms);
         let early_ms = deed_ms.saturating_sub(dice.below(30));
         // What is written already when it begins, and not synced, is lost in another way.
-        let late_ms = exact_ms + travel_ms + dice.below(store.sync_ms_max + 1);
-        let is_late = trouble == Trouble::Failing && dice.chance(500);
+        let late_ms = missed_ms + travel_ms + dice.below(store.sync_ms_max + 1);
+        let is_late = trouble == Trouble::Failing && dice.chance(700);
         let at_ms = if is_late { late_ms } else { early_ms }.min(safety_ms - 1);
         faults.push(Fault { at_ms, kind: FaultKind::Disk { trouble, for_ms } });
         // Most of them are met by a broker that dies in the midst of it, or is told to stop.

@@ -162,6 +162,10 @@ impl Client {
             Action::Linger if self.link.is_none() => self.open(world),
             Action::Behave(manners) => self.manners = *manners,
             Action::Publish(publish) => self.publish(publish, world),
+            Action::Garble if self.link.is_none() => {
+                self.open(world);
+                self.act_connected(action, world);
+            }
             _ if self.link.is_some() => self.act_connected(action, world),
             _ => {}
         }

@@ -203,7 +203,7 @@ fn a_client_pings_and_gives_up_a_broker_that_says_nothing() {
 #[test]
 fn what_makes_no_sense_now_is_not_done() {
     let mut bench = Bench::new(ProtocolVersion::V5, Manners::default());
-    for action in [publish(1, Qos::AtLeastOnce), Action::Ping, Action::Cut, Action::Garble] {
+    for action in [publish(1, Qos::AtLeastOnce), Action::Ping, Action::Cut, Action::HalfOpen] {
         assert_eq!(bench.act(action), "");
     }
     assert!(bench.effects.is_empty());

@@ -35,6 +35,7 @@ const ALWAYS: &[&[u8]] = &[
     b"\x72\x02\x00\x07",                 // flags of PUBCOMP
     b"\x70\x02\x00\x00",                 // PUBCOMP for packet id 0
     b"\xE1\x00",                         // flags of DISCONNECT
+    b"\x38\x05\x00\x01a\x00x",           // DUP at QoS 0
 ];
 
 /// In 3.1 and 3.1.1.
@@ -104,7 +105,43 @@ const IN_5: &[&[u8]] = &[
     b"\xE0\x06\x00\x04\x1C\x00\x01s",             // a server reference from a client
     b"\xE0\x0C\x00\x0A\x11\x00\x00\x00\x01\x11\x00\x00\x00\x01", // expiry twice
     b"\xF0\x02\x18\x00",                          // AUTH without a method
+    b"\xC0\x80\x00",                              // a length that is longer than it needs
+    b"\x30\x05\x00\x01a\x80\x00",                 // so is that of properties
 ];
+
+/// In place of CONNECT, in 3.1 and 3.1.1.
+const FIRST_BEFORE_5: &[&[u8]] = &[
+    b"\xC0\x00",                                                      // PINGREQ
+    b"\x10\x0C\x00\x04MQTT\x04\x03\x00\x00\x00\x00",                  // the reserved flag
+    b"\x11\x0C\x00\x04MQTT\x04\x02\x00\x00\x00\x00",                  // flags of CONNECT
+    b"\x10\x0C\x00\x04MQTX\x04\x02\x00\x00\x00\x00",                  // another protocol
+    b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x00\x00\x00\x00",              // more than there is
+    b"\x10\x0B\x00\x04MQTT\x04\x02\x00\x00\x00",                      // half a client id
+    b"\x10\x0C\x00\x04MQTT\x04\x22\x00\x00\x00\x00",                  // Will Retain without a will
+    b"\x10\x0C\x00\x04MQTT\x04\x0A\x00\x00\x00\x00",                  // a will's QoS without a will
+    b"\x10\x11\x00\x04MQTT\x04\x1E\x00\x00\x00\x00\x00\x01a\x00\x00", // a will at QoS 3
+    b"\x10\x11\x00\x04MQTT\x04\x06\x00\x00\x00\x00\x00\x01#\x00\x00", // a will to a filter
+    b"\x10\x0C\x00\x04MQTT\x04\x82\x00\x00\x00\x00", // no user where one is said to be
+    b"\x10\x0F\x00\x04MQTT\x04\x42\x00\x00\x00\x00\x00\x01x", // a password without a user
+    b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x00\x00\x01\x00", // NUL in the client id
+];
+
+/// In place of CONNECT, in 5.0.
+const FIRST_IN_5: &[&[u8]] = &[
+    b"\xC0\x00",                                                             // PINGREQ
+    b"\x10\x0C\x00\x04MQTT\x05\x02\x00\x00\x00\x00",                         // no client id in 5.0
+    b"\x10\x10\x00\x04MQTT\x05\x02\x00\x00\x03\x21\x00\x00\x00\x00",         // Receive Maximum 0
+    b"\x10\x12\x00\x04MQTT\x05\x02\x00\x00\x05\x27\x00\x00\x00\x00\x00\x00", // no packet fits
+    b"\x10\x0F\x00\x04MQTT\x05\x02\x00\x00\x02\x17\x02\x00\x00",             // neither yes nor no
+    b"\x10\x11\x00\x04MQTT\x05\x02\x00\x00\x04\x17\x01\x17\x01\x00\x00",     // said twice
+    b"\x10\x11\x00\x04MQTT\x05\x02\x00\x00\x04\x16\x00\x01x\x00\x00", // data without a method
+    b"\x10\x0F\x00\x04MQTT\x05\x02\x00\x00\x02\x01\x00\x00\x00",      // a payload format
+];
+
+/// One of what may not come first.
+pub(crate) fn malformed_first(version: ProtocolVersion, dice: &mut Dice) -> &'static [u8] {
+    dice.one_of(if version.is_v5() { FIRST_IN_5 } else { FIRST_BEFORE_5 })
+}
 
 /// One of them.
 pub(crate) fn malformed(version: ProtocolVersion, dice: &mut Dice) -> &'static [u8] {
@@ -113,7 +150,13 @@ pub(crate) fn malformed(version: ProtocolVersion, dice: &mut Dice) -> &'static [
     ALWAYS.iter().chain(own).nth(place).expect("it is below their number")
 }
 
-/// All of them.
+/// All of what may not come first.
+#[cfg(test)]
+pub(super) fn all_first() -> impl Iterator<Item = &'static [u8]> {
+    FIRST_BEFORE_5.iter().chain(FIRST_IN_5).copied()
+}
+
+/// All of what may not come later.
 #[cfg(test)]
 pub(super) fn all(version: ProtocolVersion) -> impl Iterator<Item = &'static [u8]> {
     let own = if version.is_v5() { IN_5 } else { BEFORE_5 };

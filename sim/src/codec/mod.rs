@@ -12,7 +12,7 @@ mod properties;
 mod reading;
 mod writing;
 
-pub(crate) use malformed::malformed;
+pub(crate) use malformed::{malformed, malformed_first};
 pub(crate) use reading::decode;
 pub(crate) use writing::encode;
 

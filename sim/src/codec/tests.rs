@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use stormpetrel::mqtt::types::{PacketId, Reason};
 use stormpetrel::mqtt::wire::{self, Ack, Answers, Decoder, Details, Packet, Sender};
 
-use super::malformed::all;
+use super::malformed::{all, all_first};
 use super::{decode, encode};
 use crate::Plan;
 use crate::client::packets;
@@ -25,6 +25,19 @@ fn the_broker_refuses_whatever_is_malformed() {
             let decoded = brokers(version).decode(&mut Bytes::from_static(bytes));
             assert!(decoded.is_err(), "{version:?} {bytes:02X?}: {decoded:?}");
         }
+    }
+}
+
+/// PINGREQ is well formed, and what comes first must be CONNECT.
+#[test]
+fn the_broker_lets_nobody_in_who_greets_it_wrongly() {
+    for bytes in all_first() {
+        let mut decoder = Decoder::new(Sender::Client, wire::PACKET_BYTES_MAX);
+        let decoded = decoder.decode(&mut Bytes::from_static(bytes));
+        assert!(
+            !matches!(decoded, Ok(Some(Packet::Connect(_)) | None)),
+            "{bytes:02X?}: {decoded:?}"
+        );
     }
 }
 

@@ -45,6 +45,11 @@ impl OnTheWay {
         sent.is_garbled |= is_garbage;
     }
 
+    /// Whether nothing was sent on that connection yet.
+    pub(super) fn is_new(&self, connection: u64) -> bool {
+        self.0.get(&connection).is_none_or(|sent| sent.bytes == 0)
+    }
+
     /// What was sent on that connection and has not taken effect, as ordinals of events.
     pub(super) fn on(&self, connection: u64) -> impl Iterator<Item = usize> {
         let sent = self.0.get(&connection).filter(|sent| !sent.is_over);

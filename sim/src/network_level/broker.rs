@@ -115,7 +115,7 @@ pub(super) fn add(
     sim.host(HOST, move || {
         let mut dice = Dice::new(seed, "machine", starts.get());
         starts.set(starts.get() + 1);
-        let (seed, workers) = (dice.seed(), 1 + u16::from(dice.chance(300)));
+        let (seed, workers) = (dice.seed(), 1 + u16::from(dice.chance(500)));
         serve(network.clone(), config.clone(), seed, workers, brokers.clone(), plugins.clone())
     });
 }
@@ -157,12 +157,23 @@ pub(crate) fn kept(scenario: &Scenario) -> Option<Store> {
 }
 
 /// One for each transport that a client uses, and the plain one.
+fn durability_of(scenario: &Scenario) -> Option<Durability> {
+    kept(scenario).map(|_| Durability::Sync)
+}
+
+/// Some brokers leave it to their listeners what an acknowledgement means.
+fn is_said_by_listeners(scenario: &Scenario) -> bool {
+    scenario.seed.is_multiple_of(4)
+}
+
 fn listeners(scenario: &Scenario) -> Vec<Listener> {
     let is_used = |transport: &Transport| {
         let mut used = scenario.clients.iter().map(|client| client.transport);
         *transport == Transport::Tcp || used.any(|used| used == *transport)
     };
+    let durability = durability_of(scenario).filter(|_| is_said_by_listeners(scenario));
     let listener = |transport: Transport| Listener {
+        durability,
         is_websocket: transport.is_websocket(),
         certificates: transport.is_encrypted().then(cryptography::certificates),
         ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })
@@ -198,10 +209,9 @@ fn config(scenario: &Scenario) -> Config {
             .map(|policy| Authorisation::Rules(rules(policy)))
             .into_iter()
             .collect(),
-        durability: match kept(scenario) {
-            Some(_) => Durability::Sync,
-            None => Durability::None,
-        },
+        durability: durability_of(scenario)
+            .filter(|_| !is_said_by_listeners(scenario))
+            .unwrap_or(Durability::None),
     }
 }
 

@@ -4,6 +4,7 @@
 //! Bytes in, bytes out: `wire.rs` carries them. Written by another hand than the broker's; cuts
 //! what is sent into records and frames of any size, with empty frames and pings in between.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, Write};
 
@@ -27,6 +28,8 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
+/// Bytes that a ping says at most (RFC 6455, section 5.5).
+const CONTROL_BYTES_MAX: usize = 125;
 /// Bytes that TLS puts into one record at most (RFC 8446, section 5.1).
 const RECORD_BYTES_MAX: usize = 1 << 14;
 
@@ -37,8 +40,9 @@ pub(super) struct Layers {
     tls: Option<Box<ClientConnection>>,
     websocket: Option<WebSocket>,
     dice: Dice,
-    /// Nobody has answered the last ping.
-    awaits_pong: bool,
+    /// What pings said that nobody has answered.
+    pings: VecDeque<Vec<u8>>,
+    pinged: u8,
     /// The broker has said goodbye, or an alert.
     is_over: bool,
 }
@@ -78,7 +82,8 @@ impl Layers {
             tls: None,
             websocket: transport.is_websocket().then(WebSocket::default),
             dice,
-            awaits_pong: false,
+            pings: VecDeque::new(),
+            pinged: 0,
             is_over: false,
         })
     }
@@ -92,7 +97,7 @@ impl Layers {
 
     /// Whether a ping has not been answered.
     pub(super) fn awaits_pong(&self) -> bool {
-        self.awaits_pong
+        !self.pings.is_empty()
     }
 
     /// Whether nothing more comes.
@@ -181,7 +186,12 @@ impl Layers {
                 0x82 => plain.extend_from_slice(&payload),
                 0x88 => self.is_over = true,
                 0x89 => websocket.pongs.push(payload.to_vec()),
-                0x8A => self.awaits_pong = false,
+                0x8A => {
+                    // Who has several to answer may answer the last one only.
+                    let place = self.pings.iter().position(|ping| **ping == *payload);
+                    let place = place.ok_or("a pong that says what no ping said")?;
+                    self.pings.drain(..=place);
+                }
                 other => return Err(format!("a frame that begins with {other:#04x}")),
             }
         }
@@ -199,9 +209,19 @@ impl Layers {
         let frame = frame(first, piece, &mut self.dice);
         self.emit(&frame, raw);
         if self.dice.chance(100) {
-            self.awaits_pong = true;
-            self.emit_control(PING, b"?", raw);
+            let many = self.dice.one_of(&[1, 1, 1, 6]);
+            (0..many).for_each(|_| self.ping(raw));
         }
+    }
+
+    fn ping(&mut self, raw: &mut BytesMut) {
+        // Says something else than those before it, so that it is known which one is answered.
+        self.pinged = self.pinged.wrapping_add(1);
+        let least = usize::from(!self.pings.is_empty());
+        let length = self.dice.one_of(&[least, 1, 1, 4, CONTROL_BYTES_MAX]);
+        let said = vec![self.pinged; length];
+        self.emit_control(PING, &said, raw);
+        self.pings.push_back(said);
     }
 
     fn emit_control(&mut self, kind: u8, payload: &[u8], raw: &mut BytesMut) {

@@ -28,7 +28,7 @@ use super::{Tear, panicked, violation};
 use crate::access::judged_ms;
 use crate::chaos::Chaos;
 use crate::client::{Client, Effect, Topics, World};
-use crate::codec::malformed;
+use crate::codec::{malformed, malformed_first};
 use crate::cryptography::{self, TlsClients};
 use crate::dice::Dice;
 use crate::history::{History, Saw, What};
@@ -299,7 +299,10 @@ impl<'s> Stage<'s> {
             }
             Effect::Garble { asked } => {
                 let version = self.scenario.clients[index].version;
-                let garbage = malformed(version, &mut self.dice);
+                let garbage = match self.on_the_way.is_new(wire.number) {
+                    true => malformed_first(version, &mut self.dice),
+                    false => malformed(version, &mut self.dice),
+                };
                 wire.send_bytes(garbage);
                 self.on_the_way.send(wire.number, asked, garbage.len(), true);
             }

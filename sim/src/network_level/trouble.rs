@@ -38,11 +38,14 @@ impl Stage<'_> {
         self.troubles.all_ms += for_ms;
         self.troubles.may_lack_room |= trouble != Trouble::Stalled;
         self.troubles.now.push((trouble, until));
-        let bad = self.dice.one_of(&[(0, 1_000), (1_000, 0), (500, 500)]);
+        let bad = self.dice.one_of(&[(0, 1_000), (0, 1_000), (1_000, 0), (500, 500)]);
         let is_crowded = self.dice.chance(250);
+        // Some may be left, which is gone in the midst of a write.
+        let some = self.dice.below(RESERVE.1 / 4);
+        let room = self.dice.one_of(&[0, 0, some]);
         disk.change_weather(|weather| match trouble {
             Trouble::Full => {
-                weather.room.get_or_insert(0);
+                weather.room.get_or_insert(room);
                 weather.is_crowded = is_crowded;
             }
             Trouble::Failing => (weather.bad_writes, weather.bad_syncs) = bad,

@@ -3,12 +3,14 @@
 //! message is retained for. At QoS 1 a copy may come again after a reconnect, and says DUP then.
 
 use super::deliveries::{Delivery, retained_ways};
+use super::disk::asks_to_last;
 use super::facts::{Span, Wish};
 use super::messages::Message;
 use super::subscriptions::may_be;
 use super::{Case, Wrong, topic};
 use crate::history::AckKind;
 use crate::scenario::Qos;
+use crate::survival::Durability;
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
@@ -152,7 +154,7 @@ fn check_groups(
     let topic = message.topic_place;
     let Some(last) = copies.iter().map(|copy| case.deliveries.all[copy.2].at).max() else { return };
     let mut groups: Vec<&str> = Vec::new();
-    let mut may_redistribute = false;
+    let (mut may_redistribute, mut are_all_kept) = (false, true);
     for (session, facts) in case.sessions.all.iter().enumerate() {
         for (filter, changes) in case.subscriptions.matching(session, topic) {
             let is_member = message
@@ -161,6 +163,7 @@ fn check_groups(
                 .any(|effect| may_be(changes, Span { to: last, ..effect.span }));
             if filter.is_shared && is_member {
                 groups.push(filter.text);
+                are_all_kept &= facts.connections.iter().all(|&on| asks_to_last(case, on));
                 let mut over = facts.doubts.iter().chain(&facts.gaps);
                 let may_have_ended = over.any(|span| span.from < last);
                 may_redistribute |= facts.ended.from < last || may_have_ended;
@@ -170,8 +173,16 @@ fn check_groups(
     groups.sort_unstable();
     groups.dedup();
     let has_qos1 = copies.iter().any(|c| case.deliveries.all[c.2].saw.qos == Qos::AtLeastOnce);
-    // Who keeps nothing may have got it in each life.
-    let times = if case.facts.is_durable() { case.facts.lives.len() } else { 1 };
+    // Who keeps nothing may have got it in each life, and so may anybody if nobody waits for the
+    // disk.
+    let is_at_qos0 = copies.iter().any(|c| case.deliveries.all[c.2].saw.qos == Qos::AtMostOnce);
+    let is_once = are_all_kept
+        && !is_at_qos0
+        && case.facts.scenario.broker.store.is_some_and(|it| it.durability == Durability::Sync);
+    let times = match case.facts.is_durable() && !is_once {
+        true => case.facts.lives.len(),
+        false => 1,
+    };
     let allowed = times * groups.len() * message.effects.len();
     if count <= allowed || (has_qos1 && may_redistribute) || groups.is_empty() {
         return;

@@ -6,12 +6,15 @@
 
 use super::facts::{Request, Span, Wish};
 use super::limits::QUOTA_EXCEEDED;
-use super::sessions::expiry_s;
+use super::sessions::{Was, expiry_s, was};
+use super::subscriptions::Granted;
 use super::{Case, Wrong};
 use crate::history::PublishAsked;
 use crate::scenario::Qos;
 use crate::survival::Health;
 use crate::verdict::Promise;
+
+const SERVER_UNAVAILABLE: u8 = 0x88;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     if !case.facts.is_durable() {
@@ -19,6 +22,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
     for (place, connection) in case.facts.connections.iter().enumerate() {
         check_let_in(case, place, wrong);
+        check_turned_away(case, place, wrong);
         for request in connection.requests.iter().filter(|_| case.facts.is_v5(place)) {
             if let (Wish::Publish(publish), Some(span)) = (request.wish, request.span) {
                 check_publish(case, place, request, publish, span, wrong);
@@ -64,6 +68,44 @@ fn check_let_in(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     }
 }
 
+/// Who comes back to a session that is kept is let in on a full disk: it takes what waits, and
+/// that makes room.
+fn check_turned_away(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let facts = &case.facts;
+    let connection = &facts.connections[place];
+    let (Some(answer), Some(entry), Some(connect)) =
+        (connection.answer, connection.entry, connection.connect)
+    else {
+        return;
+    };
+    let is_full = facts.known_health(Span { to: answer.at, ..entry }) == Some(Health::Full);
+    let is_other_reason = connection.life.is_some_and(|life| facts.lives[life].is_stopped)
+        || !facts.is_v5(place)
+        || connect.clean_start
+        || !facts.is_exact;
+    if answer.reason != SERVER_UNAVAILABLE || !is_full || is_other_reason {
+        return;
+    }
+    let identity = case.sessions.identities[place];
+    let memory = connection.life.map(|life| facts.memory(life));
+    let attempts = case.sessions.attempts.iter();
+    let mut attempts = attempts.filter(|a| a.identity == identity && Some(a.memory) == memory);
+    let Some(attempts) = attempts.next() else { return };
+    // Those before it, and it, which is none of them because it was refused.
+    let is_before = |&&on: &&usize| facts.connections[on].entry.is_some_and(|e| e.to < entry.from);
+    let mut all: Vec<usize> = attempts.connections.iter().filter(is_before).copied().collect();
+    let is_whole = all.last().is_some_and(|&on| {
+        facts.connections[on].entry.is_some_and(|entry| !facts.is_in_trouble(entry))
+    });
+    all.push(place);
+    if let (Was::There(since), true) = (was(facts, &all, all.len() - 1), is_whole) {
+        let words = "was not let in to its session, which is kept".to_owned();
+        let events = [since, answer.at];
+        let client = connection.client;
+        wrong.add(Promise::C5, "refused-its-own-session", client, words, &events);
+    }
+}
+
 /// What is retained cannot be taken, nor can what is to come once from one whose session is kept;
 /// what nobody keeps is.
 fn check_publish(
@@ -89,10 +131,11 @@ fn check_publish(
         && publish.qos == Qos::AtLeastOnce
         && !publish.retain
         && scenario.broker.total_bytes.is_none()
-        && case
-            .messages
-            .find(publish.message)
-            .is_some_and(|message| !case.has_subscribers(&case.messages.all[message], span).1);
+        && case.messages.find(publish.message).is_some_and(|message| {
+            let message = &case.messages.all[message];
+            let is_for_more = |granted: &Granted| granted.qos > Qos::AtMostOnce;
+            !case.has_subscribers_who(message, span, is_for_more).1
+        });
     if is_for_nobody && reason == QUOTA_EXCEEDED {
         let words = format!("'{}' was refused, though nobody would keep it", publish.topic);
         wrong.add(Promise::C11, "refused-though-nothing-to-keep", client, words, &events);

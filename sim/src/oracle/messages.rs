@@ -281,6 +281,14 @@ fn is_taken_back_for_sure(facts: &Facts<'_>, place: usize) -> bool {
     })
 }
 
+/// Whether a connection surely ended the session that was there before it: whoever starts clean
+/// does, and then its will is due at once.
+fn ends_the_last(facts: &Facts<'_>, on: usize, entry: Span) -> bool {
+    let connection = &facts.connections[on];
+    let is_clean = connection.connect.is_some_and(|connect| connect.clean_start);
+    facts.is_exact && connection.is_let_in && is_clean && facts.is_settled(entry.to)
+}
+
 /// When a will was published, if it was: after the end of its connection and the delay, or when
 /// the session ended, if that is earlier. Sure only if nothing could take it back.
 fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) -> Option<Span> {
@@ -336,8 +344,11 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
     if is_back_in_time {
         return None; // the session goes on, and the will is forgotten
     }
+    let cleared = next.filter(|&(on, entry)| ends_the_last(facts, on, entry));
+    to = cleared.map_or(to, |(_, entry)| to.min(entry.to));
     let is_ended = end.to != NEVER && to != NEVER && to != memory_to;
-    let is_resumed = next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
+    let is_resumed =
+        cleared.is_none() && next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
     let message = &will.message;
     let is_kept = message.retain && message.message != 0;
     let is_limited = refusal(facts, &message.topic, is_kept, None) != Refusal::Never;

@@ -7,7 +7,7 @@
 
 use super::facts::{Connection, Request, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, Refusal, refusal};
-use super::subscriptions::{Change, states};
+use super::subscriptions::{Change, Granted, states};
 use super::{Case, Wrong, topic};
 use crate::access;
 use crate::history::AckKind;
@@ -177,6 +177,16 @@ impl Case<'_> {
         message: &super::messages::Message<'_>,
         at: Span,
     ) -> (bool, bool) {
+        self.has_subscribers_who(message, at, |_| true)
+    }
+
+    /// The same of members of groups, and of those who were granted such things.
+    pub(super) fn has_subscribers_who(
+        &self,
+        message: &super::messages::Message<'_>,
+        at: Span,
+        counts_too: impl Fn(&Granted) -> bool,
+    ) -> (bool, bool) {
         let topic = message.topic_place;
         let mut may_be = false;
         for (place, session) in self.sessions.all.iter().enumerate() {
@@ -190,10 +200,12 @@ impl Case<'_> {
                 && session.doubts.iter().all(|doubt| doubt.from > at.to);
             let is_own = session.identity == message.publisher;
             for (filter, changes) in self.subscriptions.matching(place, topic) {
-                let counts = |no_local: bool| filter.is_shared || !(no_local && is_own);
+                let counts = |granted: &Granted| {
+                    filter.is_shared || (counts_too(granted) && !(granted.no_local && is_own))
+                };
                 let mut all = true;
                 for state in states(changes, at) {
-                    let is_one = state.is_some_and(|granted| counts(granted.no_local));
+                    let is_one = state.as_ref().is_some_and(counts);
                     may_be |= is_one;
                     all &= is_one;
                 }

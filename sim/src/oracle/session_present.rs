@@ -35,6 +35,10 @@ fn check_packet(connection: &Connection<'_>, packet: &Saw, at: Ordinal, wrong: &
         add("packet-after-disconnect", "something came after the broker's DISCONNECT", told);
     }
     match (packet, connection.answer) {
+        (Saw::ConnAck { reason: 0, .. }, _) if connection.connect.is_none() => {
+            let words = "was let in with what is no CONNECT";
+            add("let-in-without-connect", words, connection.opened);
+        }
         (Saw::ConnAck { reason, session_present: true, .. }, _) if *reason != 0 => {
             add("refused-with-session", "a refusal says Session Present", at);
         }

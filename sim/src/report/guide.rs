@@ -92,7 +92,12 @@ const GUIDES: &[Guide] = &[
         files: &[CLIENTS, CONNECTIONS, DEADLINES, "src/server/connection/judging.rs"],
     },
     Guide {
-        rules: &["let-in-in-trouble", "refused-though-nothing-to-keep", "taken-in-trouble"],
+        rules: &[
+            "let-in-in-trouble",
+            "refused-its-own-session",
+            "refused-though-nothing-to-keep",
+            "taken-in-trouble",
+        ],
         expected: "while the disk is full or fails, what must be kept is refused, and nothing else",
         standard: "README, \"What survives\"",
         files: &["src/machine/keeping.rs", "src/store/writer.rs", "src/server/keeper.rs"],
@@ -259,6 +264,7 @@ const GUIDES: &[Guide] = &[
     Guide {
         rules: &[
             "packet-before-connack",
+            "let-in-without-connect",
             "second-connack",
             "packet-after-refusal",
             "refused-with-session",

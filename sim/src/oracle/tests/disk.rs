@@ -43,6 +43,20 @@ fn a_session_that_lasts_does_not_begin_on_a_full_disk() {
 }
 
 #[test]
+fn who_comes_back_to_what_is_kept_is_let_in_on_a_full_disk() {
+    let back = |tale: Tale, clean_start| {
+        let tale = lasts(tale.exactly()).let_in(A, false).waits(500).loses_connection(A);
+        full(tale, 5_000).knocks(A, |connect| {
+            connect.clean_start = clean_start;
+            connect.expiry_s = Some(FOR_EVER);
+        })
+    };
+    fine(|tale| back(tale, false).let_in(A, true));
+    fine(|tale| back(tale, true).refused(A, 0x88));
+    planted("C5 refused-its-own-session", |tale| back(tale, false).refused(A, 0x88));
+}
+
+#[test]
 fn what_must_be_kept_is_refused_while_it_cannot_be() {
     fine(|tale| refused(full(tale.connects(A), 5_000)));
     planted("C10 refused-for-no-reason", |tale| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::tale::{A, B, Q1, Tale};
 use super::{fine, planted, planted_with_arrivals};
 use crate::access::Opinion;
-use crate::history::{Granted, Saw, What};
+use crate::history::{Asked, ClosedBy, Granted, Saw, What};
 
 fn published(tale: Tale) -> Tale {
     tale.connects(A).connects(B).subscribes(B, "a/+", Q1).publishes(A, 1, "a/b", Q1)
@@ -29,6 +29,15 @@ fn connack_comes_first_and_once() {
     planted("I7 refused-with-session", |tale| {
         let granted = Box::new(Granted::default());
         full(tale).saw(B, Saw::ConnAck { reason: 0x97, session_present: true, granted })
+    });
+}
+
+#[test]
+fn nobody_is_let_in_with_anything_but_a_connect() {
+    let greets = |tale: Tale| tale.opens(A).asks(A, Asked::Garbage { reason: None });
+    fine(|tale| greets(tale).closed(A, ClosedBy::Broker));
+    planted("I7 let-in-without-connect", |tale| {
+        greets(tale).let_in(A, false).closed(A, ClosedBy::Network)
     });
 }
 

@@ -37,6 +37,13 @@ fn a_will_is_owed() {
 }
 
 #[test]
+fn a_will_is_owed_when_its_client_starts_clean() {
+    let anew = |tale: Tale| with_will(tale.exactly(), 50).loses_connection(A).connects(A);
+    fine(|tale| anew(tale).gets(B, 9, Q1).calms_down(&[A, B]).ends());
+    planted_with_arrivals("C1 qos1-lost", |tale| anew(tale).calms_down(&[A, B]).ends());
+}
+
+#[test]
 fn a_will_is_taken_back_by_coming_back_in_time() {
     let back = |tale: Tale| {
         let tale = with_will(tale.exactly(), 5).loses_connection(A).waits(1_000).resumes(A);
