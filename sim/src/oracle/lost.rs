@@ -11,7 +11,7 @@ use super::facts::{Connection, Ordinal, Span};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
 use super::subscriptions::{is_sure, may_be, states};
-use super::{Case, Wrong};
+use super::{Case, Wrong, topic};
 use crate::access::Wish;
 use crate::scenario::{Qos, Scenario};
 use crate::verdict::Promise;
@@ -48,7 +48,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let account = Account { case, session, deliveries, seen, is_drained, room };
         account.check(wrong);
     }
-    if !may_drop(case) && case.facts.policies.is_none() {
+    if !may_drop(case) {
         case.messages.all.iter().for_each(|message| check_groups(case, message, wrong));
     }
 }
@@ -397,6 +397,20 @@ impl Account<'_, '_> {
     }
 }
 
+/// Whether a member may surely have what its group gets, all that time, or surely never; none:
+/// nobody knows, or it may lose its subscription.
+fn may_receive(
+    case: &Case<'_>,
+    on: usize,
+    filter: &str,
+    topic: &str,
+    during: Span,
+) -> Option<bool> {
+    let behind = topic::shared(filter).map_or(filter, |(_, behind)| behind);
+    let subscribes = case.facts.may_whoever(on, Wish::Subscribe, behind, during);
+    case.facts.may_whoever(on, Wish::Receive, topic, during).filter(|_| subscribes == Some(true))
+}
+
 /// A group's message goes to one of its members: owed if all who may be members were there to the
 /// end and drained, and one of them surely was a member.
 fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
@@ -405,12 +419,20 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
     if message.number == 0 || message.expiry_s.is_some() || message.qos == Qos::AtMostOnce {
         return;
     }
+    if message.may_be_forbidden {
+        return; // in 3.1.1 it is acknowledged all the same
+    }
     let since = Span { to: usize::MAX, ..during };
     let (mut is_owed, mut has_doubts, mut goes_on) = (false, false, false);
     for (place, session) in case.sessions.all.iter().enumerate() {
         for (filter, changes) in case.subscriptions.matching(place, topic) {
             if !filter.is_shared || !states(changes, since).any(|state| state.is_some()) {
                 continue;
+            }
+            match may_receive(case, session.connections[0], filter.text, message.topic, since) {
+                Some(true) => {}
+                Some(false) => continue, // it goes to another
+                None => return,
             }
             let takes_all = states(changes, since)
                 .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));

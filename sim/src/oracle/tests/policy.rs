@@ -123,3 +123,16 @@ fn names_are_never_wildcards() {
         subscribed(tale, 1)
     });
 }
+
+#[test]
+fn what_one_member_of_a_group_may_not_have_goes_to_another() {
+    let group = |tale: Tale, user| {
+        let denies = rule(false, Wish::Receive, user, "a/b");
+        let tale = given(tale, denies).connects(A).connects(B).connects(C);
+        let tale = tale.subscribes(A, "$share/g/a/+", Q1).subscribes(B, "$share/g/a/+", Q1);
+        tale.publishes(C, 1, "a/b", Q1).calms_down(&[A, B, C])
+    };
+    planted("C1 shared-lost", |tale| group(tale, "u").ends());
+    fine(|tale| group(tale, "u").gets(B, 1, Q1).ends());
+    fine(|tale| group(tale, "").ends());
+}
