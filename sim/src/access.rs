@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::scenario::{Broker, ClientIndex, ProtocolVersion, Scenario};
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
-pub(crate) const CONNECT_TIMEOUT_MS: u64 = 10_000;
+const CONNECT_TIMEOUT_MS: u64 = 10_000;
 
 /// Few, so that rules meet them; one that looks like a wildcard, and one like a topic.
 const USERS: [&str; 4] = ["u", "v", "a", "+"];
@@ -69,16 +69,21 @@ pub(crate) fn opinion_of(scenario: &Scenario, client: ClientIndex) -> Option<&Op
     scenario.broker.opinions.iter().find(|opinion| Some(&opinion.user) == user.as_ref())
 }
 
+/// Milliseconds that a broker waits for CONNECT, and for the verdict on it.
+pub(crate) fn connect_timeout_ms(broker: &Broker) -> u64 {
+    broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS)
+}
+
 /// Milliseconds that a broker waits for a verdict, at most.
 pub(crate) fn judged_ms(broker: &Broker) -> u64 {
-    let timeout_ms = broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS);
+    let timeout_ms = connect_timeout_ms(broker);
     let verdicts = broker.opinions.iter().map(|opinion| opinion.after_ms.unwrap_or(timeout_ms));
     verdicts.max().unwrap_or(0).min(timeout_ms)
 }
 
 /// Whether the plugin does not let a client in, in time.
 pub(crate) fn is_kept_out(scenario: &Scenario, client: ClientIndex) -> bool {
-    let timeout_ms = scenario.broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS);
+    let timeout_ms = connect_timeout_ms(&scenario.broker);
     opinion_of(scenario, client).is_some_and(|opinion| !opinion.lets_in(timeout_ms))
 }
 
@@ -91,25 +96,27 @@ pub(crate) fn is_proven(scenario: &Scenario, client: ClientIndex) -> bool {
 /// with it takes part in the end of a run. 3.1 lets nobody in without a client id.
 pub(crate) fn comes_first(scenario: &Scenario, client: ClientIndex) -> bool {
     let known = &scenario.clients[client];
-    let is_nameless = known.client_id.is_empty();
-    let is_before = |&other: &ClientIndex| {
-        scenario.clients[other].client_id == known.client_id && !is_kept_out(scenario, other)
-    };
-    match is_nameless {
-        _ if is_kept_out(scenario, client) => false,
-        true => known.version != ProtocolVersion::V31,
-        false => !(0..client).any(|other| is_before(&other)),
+    match known.client_id.is_empty() {
+        true => !is_kept_out(scenario, client) && known.version != ProtocolVersion::V31,
+        false => find_with_id(scenario, client, 0..=client) == Some(client),
     }
 }
 
-/// The next one with the client id of this client, going round, whom the broker may let in.
-pub(crate) fn next_of(scenario: &Scenario, client: ClientIndex) -> ClientIndex {
+/// Who comes next, going round, in place of a client that is turned away because the session with
+/// its client id may be another's; none: it is not.
+pub(crate) fn gives_way_to(scenario: &Scenario, client: ClientIndex) -> Option<ClientIndex> {
+    let round = (client + 1..scenario.clients.len()).chain(0..=client);
+    find_with_id(scenario, client, round).filter(|_| may_be_a_strangers(scenario, client))
+}
+
+/// The first of these with the client id of that client whom the broker may let in.
+fn find_with_id(
+    scenario: &Scenario,
+    client: ClientIndex,
+    mut those: impl Iterator<Item = ClientIndex>,
+) -> Option<ClientIndex> {
     let id = &scenario.clients[client].client_id;
-    let mut others = (client + 1..scenario.clients.len()).chain(0..client);
-    let may_be = |&other: &ClientIndex| {
-        scenario.clients[other].client_id == *id && !is_kept_out(scenario, other)
-    };
-    others.find(may_be).unwrap_or(client)
+    those.find(|&other| scenario.clients[other].client_id == *id && !is_kept_out(scenario, other))
 }
 
 /// Whether a session with the client id of this client may be that of another user, who proved

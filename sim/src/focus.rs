@@ -22,9 +22,9 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (_, 470..540) => return_often(plan, &mut dice),
         (_, 540..570) => fan_out(plan),
         (_, 570..620) => expire(plan),
+        (_, 620..680) => judge(plan, &mut dice),
         (true, 680..760) => share(plan, &mut dice),
         (true, 760..820) => rewrite(plan, &mut dice),
-        (_, 620..680) => judge(plan, &mut dice),
         _ => {}
     }
 }

@@ -86,11 +86,8 @@ impl Stage<'_> {
     /// A client that the broker turns away again and again, because the session is another's, lets
     /// the next one with its client id try.
     fn make_way(&mut self, index: ClientIndex) {
-        if !access::may_be_a_strangers(self.scenario, index) {
-            return;
-        }
+        let Some(next) = access::gives_way_to(self.scenario, index) else { return };
         self.liveness.turns[index].is_done = true;
-        let next = access::next_of(self.scenario, index);
         self.liveness.turns[next] = Turn::default();
         self.plan_return(next);
     }

@@ -5,7 +5,7 @@
 use super::disk::may_be_kept;
 use super::facts::{Connection, Ordinal, Request, Span, Wish};
 use super::greeting::must_refuse;
-use super::limits::{QUOTA_EXCEEDED, Refusal, is_too_long, refusal};
+use super::limits::{QUOTA_EXCEEDED, Refusal, SERVER_UNAVAILABLE, is_too_long, refusal};
 use super::{Case, Wrong, topic};
 use crate::access::{self, is_kept_out, may_be_a_strangers};
 use crate::history::PublishAsked;
@@ -17,7 +17,6 @@ const PROTOCOL_ERROR: u8 = 0x82;
 const CLIENT_ID_NOT_VALID: u8 = 0x85;
 const BAD_CREDENTIALS: u8 = 0x86;
 const NOT_AUTHORIZED: u8 = 0x87;
-const SERVER_UNAVAILABLE: u8 = 0x88;
 const TOPIC_NAME_INVALID: u8 = 0x90;
 const PACKET_TOO_LARGE: u8 = 0x95;
 

@@ -68,8 +68,8 @@ impl Calm {
         let slowest_ms = weather.latency_max_ms * spike;
         let is_wrapped = |client: &Client| client.transport != Transport::Tcp;
         let shakes_hands = !facts.is_exact && scenario.clients.iter().any(is_wrapped);
-        let handshake_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };
-        let handshake_ms = handshake_ms + judged_ms(&scenario.broker);
+        let shaking_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };
+        let handshake_ms = shaking_ms + judged_ms(&scenario.broker);
         // The message, its packet id and each step of its receiver are synced, one after the other.
         let synced_ms = scenario.broker.store.map_or(0, |store| 6 * store.settled_ms());
         Calm { clients, deaf, slowest_ms, in_parts_ms, synced_ms, handshake_ms }

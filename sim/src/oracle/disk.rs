@@ -5,7 +5,7 @@
 //! other time are `answers.rs`'s.
 
 use super::facts::{Request, Span, Wish};
-use super::limits::QUOTA_EXCEEDED;
+use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE};
 use super::sessions::{Was, expiry_s, was};
 use super::subscriptions::Granted;
 use super::{Case, Wrong};
@@ -13,8 +13,6 @@ use crate::history::PublishAsked;
 use crate::scenario::Qos;
 use crate::survival::Health;
 use crate::verdict::Promise;
-
-const SERVER_UNAVAILABLE: u8 = 0x88;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     if !case.facts.is_durable() {

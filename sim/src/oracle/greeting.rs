@@ -2,9 +2,9 @@
 //! who never asks to be let in does not stay.
 
 use super::facts::{Connection, Ending, Span};
-use super::limits::{QUOTA_EXCEEDED, is_too_long};
+use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE, is_too_long};
 use super::{Case, Wrong};
-use crate::access::{CONNECT_TIMEOUT_MS, is_kept_out};
+use crate::access::{connect_timeout_ms, is_kept_out};
 use crate::history::{ClosedBy, Granted};
 use crate::scenario::{Connect, ProtocolVersion};
 use crate::verdict::Promise;
@@ -132,11 +132,11 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     else {
         return;
     };
-    let is_for_room =
-        matches!(answer.reason, QUOTA_EXCEEDED | 0x88) && broker.total_bytes.is_none();
+    let is_for_room = matches!(answer.reason, QUOTA_EXCEEDED | SERVER_UNAVAILABLE)
+        && broker.total_bytes.is_none();
     let is_stopping = connection.life.is_some_and(|life| case.facts.lives[life].is_stopped);
     // What it says then if it cannot keep anything is `answers.rs`'s.
-    let may_be_disk = answer.reason == 0x88 && case.facts.is_in_trouble(entry);
+    let may_be_disk = answer.reason == SERVER_UNAVAILABLE && case.facts.is_in_trouble(entry);
     if !case.facts.is_exact || !is_for_room || is_stopping || may_be_disk {
         return;
     }
@@ -170,7 +170,7 @@ fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong)
     if connection.life.is_none() || !case.calm.has(connection.client) {
         return;
     }
-    let timeout_ms = facts.scenario.broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS);
+    let timeout_ms = connect_timeout_ms(&facts.scenario.broker);
     let open_until = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
     let due = match facts.is_exact {
         true => facts.ms(connection.opened) + case.calm.soon_ms() + timeout_ms,

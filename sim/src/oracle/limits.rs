@@ -8,6 +8,7 @@ use crate::scenario::{Action, Broker, Qos, Scenario};
 
 const NOT_AUTHORIZED: u8 = 0x87;
 const TOPIC_NAME_INVALID: u8 = 0x90;
+pub(super) const SERVER_UNAVAILABLE: u8 = 0x88;
 pub(super) const QUOTA_EXCEEDED: u8 = 0x97;
 
 /// Whether a broker takes a message.

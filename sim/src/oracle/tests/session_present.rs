@@ -63,10 +63,10 @@ fn session_present_tells_the_truth() {
 
 #[test]
 fn a_proven_users_session_is_nobody_elses() {
-    let left = |tale: Tale, is_proven| {
+    let left = |tale: Tale| {
         let tale = tale.given(|scenario| {
             scenario.broker.opinions =
-                vec![Opinion { user: Arc::from("owner"), after_ms: Some(3), is_proven }];
+                vec![Opinion { user: Arc::from("owner"), after_ms: Some(3), is_proven: true }];
             scenario.clients[B].user = Some(Arc::from("owner"));
             scenario.clients[A].client_id = scenario.clients[B].client_id.clone();
         });
@@ -76,12 +76,12 @@ fn a_proven_users_session_is_nobody_elses() {
         tale.knocks(A, |connect| connect.clean_start = clean_start).let_in(A, !clean_start)
     };
     for clean_start in [false, true] {
-        planted("C7 let-in-to-a-strangers-session", |tale| comes(left(tale, true), clean_start));
+        planted("C7 let-in-to-a-strangers-session", |tale| comes(left(tale), clean_start));
     }
-    fine(|tale| knocks_again(left(tale, true)).let_in(B, true));
+    fine(|tale| knocks_again(left(tale)).let_in(B, true));
     fine(|tale| {
         let nobody_judged = |tale: Tale| tale.given(|s| s.broker.opinions.clear());
-        comes(nobody_judged(left(tale, true)), false)
+        comes(nobody_judged(left(tale)), false)
     });
 }
 
