@@ -93,15 +93,31 @@ fn what_is_left_of_a_packet_is_forgotten_with_its_connection() {
     assert_eq!(broker.see(other), "SUBACK 9 Success");
 }
 
-#[test]
-fn publishes_to_very_many_are_taken_one_by_one() {
+/// A broker with so many clients who want what is published to `t`.
+fn with_subscribers(count: usize) -> Broker {
     let mut broker = Broker::plain();
-    for number in 0..900 {
+    for number in 0..count {
         let member = broker.connect(v5(&format!("s{number}")));
         let subscribe = &mut vec![subscribe("t", Q0)];
         let input = Input::Received { connection: member, packets: subscribe };
         broker.machine.handle(input, broker.now);
     }
+    broker
+}
+
+/// Then each of them is written to once. The publisher is the thousandth, and no more are let in.
+#[test]
+fn eight_publishes_to_a_thousand_are_taken_at_once() {
+    let mut broker = with_subscribers(999);
+    let publisher = broker.connect(v5("p"));
+    let packets = (0..8).map(|_| qos0("t", "m")).collect();
+    let (_, visits) = dearest(&mut broker, publisher, packets);
+    assert_eq!(visits, 1);
+}
+
+#[test]
+fn publishes_to_very_many_are_taken_one_by_one() {
+    let mut broker = with_subscribers(900);
     let publisher = broker.connect(v5("p"));
     let before = broker.machine.effort();
     broker.send(publisher, qos0("t", "m"));
