@@ -6,7 +6,7 @@ use tokio::time::{Duration, Instant};
 
 use super::client;
 use crate::broker::{self, Running};
-use crate::client::Client;
+use crate::client::{Client, EARLY};
 use crate::packets::*;
 
 /// A client whose session outlives its connection, with a will.
@@ -143,11 +143,9 @@ async fn a_will_waits_for_its_delay() {
     let mortal = with_will(&broker, Will { delay: 1, ..will("will", "late") }, 300).await;
     let before = Instant::now();
     drop(mortal);
-    watcher.expect_nothing().await;
     watcher.expect_payload("late").await;
     let waited = before.elapsed();
-    assert!(waited >= Duration::from_millis(1_000), "after {waited:?}");
-    assert!(waited < Duration::from_millis(2_500), "after {waited:?}");
+    assert!(waited + EARLY >= Duration::from_secs(1), "after {waited:?}");
 }
 
 /// [MQTT-3.1.2-8] [MQTT-4.1.0-2] [MQTT-3.1.2-23]
@@ -155,14 +153,14 @@ async fn a_will_waits_for_its_delay() {
 async fn a_will_and_all_else_goes_with_its_session() {
     let broker = broker::start().await;
     let mut watcher = watcher(&broker).await;
-    let before = Instant::now();
     drop(with_will(&broker, Will { delay: 300, ..will("will", "at once") }, 0).await);
-    watcher.expect_payload("at once").await;
-    assert!(before.elapsed() < Duration::from_millis(900), "{:?}", before.elapsed());
+    watcher.expect_payload("at once").await; // not 300 s later
+    let mortal = with_will(&broker, Will { delay: 300, ..will("will", "expired") }, 1).await;
     let before = Instant::now();
-    drop(with_will(&broker, Will { delay: 300, ..will("will", "expired") }, 1).await);
+    drop(mortal);
     watcher.expect_payload("expired").await;
-    assert!(before.elapsed() >= Duration::from_millis(1_000), "{:?}", before.elapsed());
+    let waited = before.elapsed();
+    assert!(waited + EARLY >= Duration::from_secs(1), "after {waited:?}");
     let (_, answer) = Client::connect_answered(&broker, resume(V5, "mortal")).await;
     assert!(!answer.session_present, "the session has ended");
 }
