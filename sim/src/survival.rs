@@ -85,8 +85,8 @@ impl From<StoreHealth> for Health {
 }
 
 impl Store {
-    /// Milliseconds after which what the broker has handled surely survives its end, unless the
-    /// disk fails: a sync may be under way that does not have it, and the next one does.
+    /// Milliseconds after which what is handed to the log surely survives the broker's end, unless
+    /// the disk fails: a sync may be under way that does not have it, and the next one does.
     pub fn settled_ms(self) -> u64 {
         match self.durability {
             Durability::Async => 0,

@@ -11,7 +11,6 @@ use crate::access;
 use crate::history::{ClosedBy, Outcome, What};
 use crate::properties::Properties;
 use crate::scenario::{MessageNumber, Qos, Will};
-use crate::survival::Store;
 
 /// A message: a number, or one of those without.
 #[derive(Clone, Debug)]
@@ -327,8 +326,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
     if end_last != NEVER {
         let is_at_once = delay_max == 0 && end_last == end.to;
         // Nobody is given it before it is on the disk, and the run may be over by then.
-        let synced_ms = facts.scenario.broker.store.map_or(0, Store::settled_ms);
-        let due = facts.ms(end_last) + delay_max + SLACK_MS + synced_ms;
+        let due = facts.ms(end_last) + delay_max + SLACK_MS + facts.settled_ms();
         to = to.min(if is_at_once { end.to } else { facts.done_last(facts.first_at(due)) });
     }
     if from > to || from == NEVER {
