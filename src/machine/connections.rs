@@ -279,6 +279,17 @@ impl Connections {
     pub(super) fn admitted(&self) -> usize {
         self.admitted
     }
+
+    /// Asserts that they are counted right, for each listener too. For tests and the simulator.
+    pub(super) fn check(&self) {
+        let mut by_listener = vec![0; self.admitted_by_listener.len()];
+        for (_, connection) in self.slots.iter().filter(|(_, it)| it.is_admitted) {
+            let listener = connection.listener.expect("only they are admitted");
+            by_listener[listener.0] += 1;
+        }
+        assert_eq!(by_listener, self.admitted_by_listener, "connections are miscounted");
+        assert_eq!(by_listener.iter().sum::<usize>(), self.admitted, "and so is their sum");
+    }
 }
 
 /// The version that an attached connection speaks.

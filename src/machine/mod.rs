@@ -10,6 +10,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod check;
 mod clients;
 mod connections;
 mod deadlines;
@@ -335,32 +336,6 @@ impl Machine {
     /// How many connections there are, those that are refused or closing included.
     pub fn connections(&self) -> usize {
         self.connections.len()
-    }
-
-    /// Asserts what must always hold. Slow: for tests and the simulator.
-    pub fn check(&self) {
-        let (mut subscriptions, mut connected) = (0, 0);
-        let (mut waiting, mut inflight_out, mut inflight_in) = (0, 0, 0);
-        for session in self.clients.iter() {
-            let (waits, is_unfinished) = session.outbound.check();
-            waiting += waits;
-            inflight_out += is_unfinished;
-            inflight_in += session.inbound.len() as u64;
-            subscriptions += session.subscriptions.len();
-            connected += usize::from(session.connection.is_some());
-        }
-        let ledger = &self.ledger;
-        assert_eq!(subscriptions, self.subscriptions.len(), "a subscription has no session");
-        assert_eq!(connected, self.clients.connected, "connected clients are miscounted");
-        assert_eq!(waiting, ledger.waiting, "waiting messages are miscounted");
-        assert_eq!(inflight_out, ledger.inflight_out, "deliveries in flight are miscounted");
-        assert_eq!(inflight_in, ledger.inflight_in, "unreleased messages are miscounted");
-        let accounted = ledger.delivered + ledger.waiting + ledger.drops.total();
-        assert_eq!(ledger.matched, accounted, "a message was lost, or counted twice");
-        assert!(
-            self.connections.admitted() <= self.settings.limits.connections,
-            "more connections than allowed"
-        );
     }
 
     fn handle_packets(&mut self, id: ConnectionId, packets: &mut Vec<Packet>, now: Timestamp) {

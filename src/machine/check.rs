@@ -1,0 +1,76 @@
+//! What must always hold, counted anew: for tests and the simulator.
+//!
+//! Changes nothing, and nothing that serves clients asks it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Machine;
+use super::connections::Phase;
+use super::session::Session;
+use super::subscribe::subscription_bytes;
+use crate::mqtt::message::Message;
+use crate::mqtt::wire::Will;
+
+impl Machine {
+    /// Asserts what must always hold. Slow.
+    pub fn check(&self) {
+        self.check_sessions();
+        self.check_bytes();
+        self.connections.check();
+        let ledger = &self.ledger;
+        let accounted = ledger.delivered + ledger.waiting + ledger.drops.total();
+        assert_eq!(ledger.matched, accounted, "a message was lost, or counted twice");
+        assert!(
+            self.connections.admitted() <= self.settings.limits.connections,
+            "more connections than allowed"
+        );
+    }
+
+    fn check_sessions(&self) {
+        let (mut subscriptions, mut connected) = (0, 0);
+        let (mut waiting, mut inflight_out, mut inflight_in) = (0, 0, 0);
+        for session in self.clients.iter() {
+            inflight_out += session.outbound.check();
+            inflight_in += session.inbound.len() as u64;
+            waiting += session.outbound.waiting().count() as u64;
+            subscriptions += session.subscriptions.len();
+            connected += usize::from(session.connection.is_some());
+        }
+        let ledger = &self.ledger;
+        assert_eq!(subscriptions, self.subscriptions.len(), "a subscription has no session");
+        assert_eq!(connected, self.clients.connected, "connected clients are miscounted");
+        assert_eq!(waiting, ledger.waiting, "waiting messages are miscounted");
+        assert_eq!(inflight_out, ledger.inflight_out, "deliveries in flight are miscounted");
+        assert_eq!(inflight_in, ledger.inflight_in, "unreleased messages are miscounted");
+    }
+
+    /// Bytes that leak are memory that is refused to clients one day, and bytes that are let go of
+    /// twice a limit that is none.
+    fn check_bytes(&self) {
+        let mut held = 0;
+        let mut messages: BTreeMap<*const Message, &Message> = BTreeMap::new();
+        for session in self.clients.iter() {
+            held += Session::base_bytes(&session.client_id);
+            held += session.will.as_deref().map_or(0, Will::bytes);
+            held += session.subscriptions.iter().map(|it| subscription_bytes(it)).sum::<usize>();
+            for queued in session.outbound.waiting() {
+                held += queued.own_bytes();
+                messages.insert(Arc::as_ptr(&queued.message), &queued.message);
+            }
+        }
+        for slot in self.connections.slots() {
+            let phase = self.connections.get(slot).map(|connection| &connection.phase);
+            if let Some(Phase::Attached(_, attachment)) = phase {
+                held += attachment.aliases_in.bytes();
+            }
+        }
+        let mut retained = self.retained.first_after(None);
+        while let Some((topic, entry)) = retained {
+            messages.insert(Arc::as_ptr(&entry.message), &entry.message);
+            retained = self.retained.first_after(Some(topic));
+        }
+        held += messages.values().map(|message| message.bytes()).sum::<usize>();
+        assert_eq!(held, self.ledger.held_bytes(), "the bytes that are held are miscounted");
+    }
+}
