@@ -104,6 +104,7 @@ fn settings() -> Settings {
         disconnect_delay: None,
         max_qos: QoS::ExactlyOnce,
         effort_max: EFFORT_MAX,
+        first_packet_id: PacketId::FIRST,
         is_recording: false,
         durability: Durability::None,
         access: Access::default(),

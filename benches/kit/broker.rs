@@ -5,7 +5,7 @@ use stormpetrel::machine::{
     Access, ConnectionId, Durability, EFFORT_MAX, Input, Limits, ListenerId, ListenerSettings,
     Machine, Outgoing, Remaining, Settings, Timestamp,
 };
-use stormpetrel::mqtt::types::{QoS, Reason, Version};
+use stormpetrel::mqtt::types::{PacketId, QoS, Reason, Version};
 use stormpetrel::mqtt::wire::{Ack, Delivery, Packet};
 
 use super::packets::{connect, subscribe};
@@ -34,6 +34,7 @@ impl Broker {
             disconnect_delay: None,
             max_qos: QoS::ExactlyOnce,
             effort_max: EFFORT_MAX,
+            first_packet_id: PacketId::FIRST,
             access: Access::default(),
             is_recording: false,
             durability: Durability::None,

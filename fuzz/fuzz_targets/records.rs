@@ -13,7 +13,7 @@ use stormpetrel::machine::record::{Lsn, Record};
 use stormpetrel::machine::{
     Access, Durability, EFFORT_MAX, Input, Limits, Machine, Restored, Restorer, Settings, Timestamp,
 };
-use stormpetrel::mqtt::types::QoS;
+use stormpetrel::mqtt::types::{PacketId, QoS};
 
 const NOW: Timestamp = Timestamp(1_000_000);
 
@@ -57,6 +57,7 @@ fn restore(records: &[(Lsn, Record)]) -> (Machine, Restored) {
         max_qos: QoS::ExactlyOnce,
         access: Access::default(),
         effort_max: EFFORT_MAX,
+        first_packet_id: PacketId::FIRST,
         is_recording: true,
         durability: Durability::Sync,
     };

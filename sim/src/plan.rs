@@ -208,6 +208,7 @@ impl Plan {
             broker: Broker {
                 store: survival::drawn(seed),
                 effort_max: effort_max(seed),
+                disconnect_delay_s: disconnect_delay_s(seed),
                 ..draw.broker(clients)
             },
             // By a few bytes at a time they would take for ever.
@@ -259,6 +260,12 @@ fn opinions(seed: u64) -> u16 {
 fn wrapped_clients(seed: u64) -> u16 {
     let mut draw = Draw(Dice::new(seed, "wrapped clients", 0));
     draw.one_of(&[0, 0, 0, 0, 0, 0, 300, 1_000])
+}
+
+/// One of five plans has one, and one of ten one that matters. Drawn by itself, as [`policies`].
+fn disconnect_delay_s(seed: u64) -> Option<u64> {
+    let mut draw = Draw(Dice::new(seed, "disconnect delay", 0));
+    draw.one_of(&[None, None, None, None, None, None, None, None, Some(1), Some(60)])
 }
 
 /// In one of three plans work is done in small parts. Drawn by itself, as [`policies`].
@@ -361,6 +368,7 @@ impl Draw {
             packet_bytes: self.long(64, 300),
             connect_timeout_ms: self.often(50, 3_000),
             keep_alive_max_s: self.short(1, 10),
+            disconnect_delay_s: None,
             inflight: self.often(1, 4).and_then(|max| u16::try_from(max).ok()),
             queue_messages: self.often(1, 10).and_then(|max| usize::try_from(max).ok()),
             queue_bytes: self.size(300, 4_000),

@@ -67,6 +67,9 @@ pub struct Broker {
     /// Seconds of keep alive that a client may ask for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_alive_max_s: Option<u16>,
+    /// Seconds that a client may be late with its keep alive, if that is less than half of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnect_delay_s: Option<u64>,
     /// Messages above QoS 0 that are sent but not acknowledged, each way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inflight: Option<u16>,
@@ -529,6 +532,18 @@ impl Default for Scenario {
 }
 
 impl Scenario {
+    /// Some brokers leave it to their listeners what an acknowledgement means.
+    pub(crate) fn has_durable_listeners(&self) -> bool {
+        self.seed.is_multiple_of(4)
+    }
+
+    /// And others how many connections there may be, where all clients come in by the same one.
+    pub(crate) fn has_limited_listeners(&self) -> bool {
+        let mut transports = self.clients.iter().map(|client| client.transport);
+        let first = transports.next();
+        self.seed % 4 == 1 && transports.all(|transport| Some(transport) == first)
+    }
+
     /// As YAML. [`Scenario::from_yaml`] reads it back.
     ///
     /// # Panics

@@ -324,6 +324,7 @@ impl Machine {
         // That the one before it has ended must be durable before its client hears of this one.
         let recorded = self.journal.waits_for_end(&client_id);
         let mut session = Session::new(client_id, expiry);
+        session.outbound.next_id = self.settings.first_packet_id;
         session.recorded = recorded;
         self.clients.insert(session)
     }

@@ -94,6 +94,9 @@ pub struct Settings {
     /// How much is done at once before others have their turn: [`EFFORT_MAX`], or fewer where
     /// everything is to be done in small parts.
     pub effort_max: u64,
+    /// The packet id of the first message that a new session is sent: [`PacketId::FIRST`], or
+    /// another one where ids are to begin anew soon.
+    pub first_packet_id: PacketId,
     /// Who may connect.
     pub access: Access,
     /// Whether what must survive is recorded at all.

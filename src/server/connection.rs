@@ -218,7 +218,8 @@ fn receive<N: Network>(
     let mut decoded = Decoded::More;
     while decoded == Decoded::More && connection.borrow().closed.is_none() {
         let packets = &mut *worker.packets();
-        decoded = connection.borrow_mut().decode(&mut bytes, packets);
+        let packets_max = worker.shared().packets_max();
+        decoded = connection.borrow_mut().decode(&mut bytes, packets, packets_max);
         if packets.is_empty() && decoded == Decoded::All {
             return;
         }
@@ -490,8 +491,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(Event::Over)
     }
 
-    fn decode(&mut self, bytes: &mut Bytes, packets: &mut Vec<Packet>) -> Decoded {
-        let decoded = self.input.decode(bytes, packets);
+    fn decode(
+        &mut self,
+        bytes: &mut Bytes,
+        packets: &mut Vec<Packet>,
+        packets_max: usize,
+    ) -> Decoded {
+        let decoded = self.input.decode(bytes, packets, packets_max);
         if self.is_new
             && let Some(first) = packets.first()
         {

@@ -12,8 +12,8 @@ use crate::mqtt::types::Version;
 use crate::mqtt::wire::{DecodeError, Decoder, Packet, Sender};
 use crate::plant::{self, Plant};
 
-/// Packets decoded before they are handed in, so that one client's flood of tiny packets does
-/// not hold the machine for long.
+/// Packets decoded before they are handed in, at most, so that one client's flood of tiny packets
+/// does not hold the machine for long.
 pub(crate) const PACKETS_MAX: usize = 512;
 
 /// The receiving half of a connection.
@@ -68,10 +68,15 @@ impl Input {
         }
     }
 
-    /// Decodes up to [`PACKETS_MAX`] packets, and keeps the rest of the bytes if they are the
+    /// Decodes until there are so many packets, and keeps the rest of the bytes if they are the
     /// beginning of one.
-    pub(crate) fn decode(&mut self, input: &mut Bytes, packets: &mut Vec<Packet>) -> Decoded {
-        while packets.len() < PACKETS_MAX {
+    pub(crate) fn decode(
+        &mut self,
+        input: &mut Bytes,
+        packets: &mut Vec<Packet>,
+        packets_max: usize,
+    ) -> Decoded {
+        while packets.len() < packets_max {
             match self.decoder.decode(input) {
                 Ok(Some(mut packet)) => {
                     self.detach(&mut packet);
@@ -124,7 +129,7 @@ mod tests {
     fn packets_of(input: &mut Input, received: &[u8]) -> Vec<Packet> {
         let mut packets = Vec::new();
         let mut bytes = input.take(received);
-        assert_eq!(input.decode(&mut bytes, &mut packets), Decoded::All);
+        assert_eq!(input.decode(&mut bytes, &mut packets, PACKETS_MAX), Decoded::All);
         packets
     }
 
@@ -187,10 +192,10 @@ mod tests {
         let mut input = connected();
         let mut bytes = input.take(&[0xC0, 0].repeat(PACKETS_MAX + 1));
         let mut packets = Vec::new();
-        assert_eq!(input.decode(&mut bytes, &mut packets), Decoded::More);
+        assert_eq!(input.decode(&mut bytes, &mut packets, PACKETS_MAX), Decoded::More);
         assert_eq!(packets.len(), PACKETS_MAX);
         packets.clear();
-        assert_eq!(input.decode(&mut bytes, &mut packets), Decoded::All);
+        assert_eq!(input.decode(&mut bytes, &mut packets, PACKETS_MAX), Decoded::All);
         assert_eq!(packets.len(), 1);
     }
 
@@ -199,7 +204,7 @@ mod tests {
         let mut input = connected();
         let mut bytes = input.take(&[&publish(b"x")[..], &[0xF0, 0]].concat());
         let mut packets = Vec::new();
-        let decoded = input.decode(&mut bytes, &mut packets);
+        let decoded = input.decode(&mut bytes, &mut packets, PACKETS_MAX);
         assert!(
             matches!(decoded, Decoded::Undecodable(e) if e.reason() == Reason::MalformedPacket),
             "{decoded:?}"

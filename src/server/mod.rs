@@ -43,6 +43,7 @@ use std::sync::Arc;
 use crate::access::{JwtKeyError, PasswordsError};
 use crate::config::{Config, Endpoint};
 use crate::machine::{Access, ListenerSettings, Restorer, Seed, Settings};
+use crate::mqtt::types::PacketId;
 use crate::store::{self, Disk, Files};
 
 pub use clock::Clock;
@@ -305,6 +306,7 @@ fn settings(config: &Config) -> Settings {
         max_qos: config.max_qos,
         access: Access::default(),
         effort_max: config.effort_max.max(1), // with none, nothing would ever be sent
+        first_packet_id: PacketId::FIRST,
         is_recording: false,
         durability: config.durability,
     }

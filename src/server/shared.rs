@@ -15,6 +15,7 @@ use super::Transports;
 use super::admission::Admission;
 use super::clock::Clock;
 use super::fetch::Questions;
+use super::input::PACKETS_MAX;
 use super::load::{Load, Usage, readings};
 use super::mailbox::{Arrival, Mailbox};
 use super::peer::Peer;
@@ -49,6 +50,8 @@ pub struct Shared<A> {
     waiting: AtomicUsize,
     clock: Clock,
     limits: Limits,
+    /// How many packets of a connection are decoded before they are handed in.
+    packets_max: usize,
     /// Who is asked before a client is let in; none: everybody is.
     door: Option<Mutex<Arc<Door>>>,
     /// Started when it is first needed.
@@ -152,6 +155,7 @@ impl<A> Shared<A> {
         workers: u16,
     ) -> Shared<A> {
         let limits = settings.limits.clone();
+        let effort_max = usize::try_from(settings.effort_max).unwrap_or(usize::MAX);
         let (machine, inbox) = match restorer {
             None => (Machine::new(settings, seed, clock.now()), None),
             Some(restorer) => {
@@ -167,6 +171,7 @@ impl<A> Shared<A> {
             waiting: AtomicUsize::new(0),
             clock,
             limits,
+            packets_max: PACKETS_MAX.min(effort_max),
             door: door.map(|door| Mutex::new(Arc::new(door))),
             computer: OnceLock::new(),
             questions: Arc::default(),
@@ -214,6 +219,12 @@ impl<A> Shared<A> {
 
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// How many packets of a connection are decoded before they are handed in. Each costs a step
+    /// at least.
+    pub(super) fn packets_max(&self) -> usize {
+        self.packets_max
     }
 
     /// Who is asked before a client is let in; none: everybody is.

@@ -4,24 +4,35 @@
 use stormpetrel::machine::{
     Access, Deliver, Durability, Limits, ListenerSettings, Outgoing, Settings,
 };
-use stormpetrel::mqtt::types::{QoS, Reason};
+use stormpetrel::mqtt::types::{PacketId, QoS, Reason};
 use stormpetrel::mqtt::wire::reason::ReturnCode;
 use stormpetrel::mqtt::wire::{ConnAckProperties, Packet, Publish};
 
 use crate::access;
 use crate::history::History;
-use crate::scenario::{Broker, ProtocolVersion, Qos};
+use crate::scenario::{ProtocolVersion, Qos, Scenario};
 use crate::survival;
 
 /// Everything is done in the smallest parts there are: nothing may depend on what is done at
 /// once. The broker as a whole, at the other level, does as much at once as production.
 const EFFORT_MAX: u64 = 1;
 
+/// In half of the runs packet ids soon begin anew.
+fn first_packet_id(seed: u64) -> PacketId {
+    let left = u16::try_from(seed / 4 % 16).expect("below 16");
+    PacketId::new(u16::MAX - left).filter(|_| left < 8).unwrap_or(PacketId::FIRST)
+}
+
 /// The settings of a machine with one listener.
-pub(crate) fn settings(broker: &Broker) -> Settings {
+pub(crate) fn settings(scenario: &Scenario) -> Settings {
+    let broker = &scenario.broker;
     let defaults = Limits::default();
+    let (limited, limiting) = match scenario.has_limited_listeners() {
+        true => (None, broker.connections),
+        false => (broker.connections, None),
+    };
     let limits = Limits {
-        connections: broker.connections.unwrap_or(defaults.connections),
+        connections: limited.unwrap_or(defaults.connections),
         packet_bytes: broker.packet_bytes.unwrap_or(defaults.packet_bytes),
         connect_timeout: broker.connect_timeout_ms.unwrap_or(defaults.connect_timeout),
         keep_alive_max: broker.keep_alive_max_s.unwrap_or(defaults.keep_alive_max),
@@ -43,10 +54,13 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
     };
     Settings {
         limits,
-        listeners: vec![ListenerSettings { connections_max: usize::MAX, durability }],
+        listeners: vec![ListenerSettings {
+            connections_max: limiting.unwrap_or(usize::MAX),
+            durability,
+        }],
         sys_interval: broker.sys_interval_s,
         session_expiry: broker.session_expiry_s,
-        disconnect_delay: None,
+        disconnect_delay: broker.disconnect_delay_s,
         max_qos: match broker.max_qos {
             Some(Qos::AtMostOnce) => QoS::AtMostOnce,
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
@@ -57,6 +71,7 @@ pub(crate) fn settings(broker: &Broker) -> Settings {
             authorise: access::authoriser(broker, 0),
         },
         effort_max: EFFORT_MAX,
+        first_packet_id: first_packet_id(scenario.seed),
         is_recording: broker.store.is_some(),
         durability,
     }

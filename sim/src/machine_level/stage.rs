@@ -102,7 +102,7 @@ impl<'s> Stage<'s> {
         let clients = scenario.clients.iter().enumerate();
         let mut stage = Stage {
             scenario,
-            settings: broker::settings(&scenario.broker),
+            settings: broker::settings(scenario),
             now: 0,
             queue: Queue::with_capacity(128),
             history: History::with_capacity(4 * scenario.ops.len()).exact(),

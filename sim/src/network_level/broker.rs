@@ -19,7 +19,7 @@ use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
 use crate::network::{SimNetwork, unix_millis};
-use crate::scenario::{Broker, Qos, Scenario};
+use crate::scenario::{Qos, Scenario};
 use crate::survival::{self, Store};
 use crate::transport::Transport;
 use crate::verdict::{Promise, Violation};
@@ -161,19 +161,16 @@ fn durability_of(scenario: &Scenario) -> Option<Durability> {
     kept(scenario).map(|_| Durability::Sync)
 }
 
-/// Some brokers leave it to their listeners what an acknowledgement means.
-fn is_said_by_listeners(scenario: &Scenario) -> bool {
-    scenario.seed.is_multiple_of(4)
-}
-
 fn listeners(scenario: &Scenario) -> Vec<Listener> {
     let is_used = |transport: &Transport| {
         let mut used = scenario.clients.iter().map(|client| client.transport);
         *transport == Transport::Tcp || used.any(|used| used == *transport)
     };
-    let durability = durability_of(scenario).filter(|_| is_said_by_listeners(scenario));
+    let durability = durability_of(scenario).filter(|_| scenario.has_durable_listeners());
+    let connections = scenario.broker.connections.filter(|_| scenario.has_limited_listeners());
     let listener = |transport: Transport| Listener {
         durability,
+        connections_max: connections.unwrap_or(usize::MAX),
         is_websocket: transport.is_websocket(),
         certificates: transport.is_encrypted().then(cryptography::certificates),
         ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })
@@ -187,7 +184,7 @@ fn config(scenario: &Scenario) -> Config {
         listeners: listeners(scenario),
         sys_interval: broker.sys_interval_s,
         session_expiry: broker.session_expiry_s,
-        disconnect_delay: None,
+        disconnect_delay: broker.disconnect_delay_s,
         data_dir: None,
         threads: None,
         effort_max: broker.effort_max.unwrap_or(EFFORT_MAX),
@@ -196,7 +193,7 @@ fn config(scenario: &Scenario) -> Config {
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
-        limits: limits(broker),
+        limits: limits(scenario),
         // The oracle knows nothing of addresses.
         admission: Admission::unlimited(),
         authentication: vec![match broker.opinions.is_empty() {
@@ -210,15 +207,17 @@ fn config(scenario: &Scenario) -> Config {
             .into_iter()
             .collect(),
         durability: durability_of(scenario)
-            .filter(|_| !is_said_by_listeners(scenario))
+            .filter(|_| !scenario.has_durable_listeners())
             .unwrap_or(Durability::None),
     }
 }
 
-fn limits(broker: &Broker) -> Limits {
+fn limits(scenario: &Scenario) -> Limits {
+    let broker = &scenario.broker;
     let defaults = Limits::default();
+    let connections = broker.connections.filter(|_| !scenario.has_limited_listeners());
     Limits {
-        connections: broker.connections.unwrap_or(defaults.connections),
+        connections: connections.unwrap_or(defaults.connections),
         packet_bytes: broker.packet_bytes.unwrap_or(defaults.packet_bytes),
         connect_timeout: broker.connect_timeout_ms.unwrap_or(defaults.connect_timeout),
         keep_alive_max: broker.keep_alive_max_s.unwrap_or(defaults.keep_alive_max),

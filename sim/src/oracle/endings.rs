@@ -108,13 +108,10 @@ fn is_for_garbage(wish: Wish<'_>, reason: u8) -> bool {
     }
 }
 
-/// Whether nothing came from a client for 1.5 times its keep alive.
+/// Whether nothing came from a client for longer than it may be silent.
 fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
     let connection = &case.facts.connections[place];
-    let silence_ms = u64::from(case.facts.keep_alive_s(place)) * 1_500;
-    if silence_ms == 0 {
-        return false;
-    }
+    let Some(silence_ms) = case.facts.silence_ms(place) else { return false };
     let Some(entry) = connection.entry else { return true };
     let mut last = case.facts.ms(entry.from);
     for request in connection.requests.iter().filter(|request| request.asked < at) {
@@ -161,13 +158,16 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     }
     let answered = connection.answer.map_or(connection.opened, |answer| answer.at);
     let last = connection.requests.last().map_or(answered, |request| request.asked);
-    let silence_ms = u64::from(case.facts.keep_alive_s(place)) * 1_500;
     let due = match case.facts.silent_ms(place, 1).filter(|_| case.facts.is_exact) {
-        Some(silent) => silent + case.calm.soon_ms(),
-        None => case.calm.answered_by(&case.facts, last) + silence_ms,
+        Some(silent) => Some(silent + case.calm.soon_ms()),
+        None => case
+            .facts
+            .silence_ms(place)
+            .map(|silence_ms| case.calm.answered_by(&case.facts, last) + silence_ms),
     };
-    if silence_ms > 0 && open_until > due {
-        let words = "was not disconnected though it was silent for 1.5 times its keep alive";
+    if due.is_some_and(|due| open_until > due) {
+        let words =
+            "was not disconnected though it was silent for longer than its keep alive lets it";
         add(Promise::I13, "keep-alive-not-enforced", words, last);
     }
     let taken = case.facts.connections.iter().enumerate().find_map(|(other, later)| {

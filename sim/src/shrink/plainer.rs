@@ -66,6 +66,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.broker.packet_bytes = None,
     |s| s.broker.connect_timeout_ms = None,
     |s| s.broker.keep_alive_max_s = None,
+    |s| s.broker.disconnect_delay_s = None,
     |s| s.broker.inflight = None,
     |s| s.broker.queue_messages = None,
     |s| s.broker.queue_bytes = None,

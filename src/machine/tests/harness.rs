@@ -28,6 +28,7 @@ pub(super) fn settings() -> Settings {
         max_qos: QoS::ExactlyOnce,
         access: Access::default(),
         effort_max: EFFORT_MAX,
+        first_packet_id: PacketId::FIRST,
         is_recording: false,
         durability: Durability::None,
     }

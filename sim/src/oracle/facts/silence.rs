@@ -5,7 +5,7 @@
 use super::{Facts, NEVER, Ordinal};
 
 impl Facts<'_> {
-    /// The first event after a silence of 1.5 times the keep alive, of a client that may have
+    /// The first event after a silence that the broker does not bear, of a client that may have
     /// been let in.
     pub(in crate::oracle) fn silent_at(&self, place: usize) -> Ordinal {
         self.silent_ms(place, 0).map_or(NEVER, |ms| self.not_before(ms))
@@ -17,13 +17,11 @@ impl Facts<'_> {
         noticed_ms.map_or(NEVER, |ms| self.first_at(ms))
     }
 
-    /// When a client, if it was let in, has been silent for 1.5 times its keep alive and so much
-    /// more: what comes in the very moment may be too late or not.
+    /// When a client, if it was let in, has been silent for as long as it may and so much more: what comes in the very moment may be too late or not.
     pub(in crate::oracle) fn silent_ms(&self, place: usize, more_ms: u64) -> Option<u64> {
         let connection = &self.connections[place];
-        let keep_alive_s = u64::from(self.keep_alive_s(place));
-        let silence_ms = keep_alive_s * 1_500 + more_ms;
-        let entry = connection.entry.filter(|_| keep_alive_s > 0)?;
+        let silence_ms = self.silence_ms(place)? + more_ms;
+        let entry = connection.entry?;
         let came = connection.requests.iter().map(|request| self.arrived[request.asked]);
         let mut last_ms = self.ms(entry.from);
         for came in came.filter(|came| *came != NEVER) {
@@ -35,8 +33,17 @@ impl Facts<'_> {
         Some(last_ms + silence_ms)
     }
 
+    /// Milliseconds that a client may be silent: 1.5 times its keep alive, or as much less as the
+    /// broker was told to bear. None: for ever.
+    pub(in crate::oracle) fn silence_ms(&self, place: usize) -> Option<u64> {
+        let keep_alive_ms = u64::from(self.keep_alive_s(place)) * 1_000;
+        let told_ms = self.scenario.broker.disconnect_delay_s.map(|secs| secs * 1_000);
+        let late_ms = told_ms.map_or(keep_alive_ms / 2, |told| told.min(keep_alive_ms / 2));
+        (keep_alive_ms > 0).then_some(keep_alive_ms + late_ms)
+    }
+
     /// Seconds of keep alive that the broker enforces.
-    pub(in crate::oracle) fn keep_alive_s(&self, place: usize) -> u16 {
+    fn keep_alive_s(&self, place: usize) -> u16 {
         let connection = &self.connections[place];
         let said = connection.answer.and_then(|answer| answer.granted.keep_alive_s);
         let asked = connection.connect.map_or(0, |connect| connect.keep_alive_s);
