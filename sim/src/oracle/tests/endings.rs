@@ -60,6 +60,13 @@ fn silence_ends_a_connection_after_its_keep_alive() {
     fine(|tale| {
         silent(tale, 2_500).asks(A, Asked::Ping).saw(A, Saw::Pong).waits(2_500).connects(B)
     });
+    // Unless the broker was told to bear less, or more.
+    let told = |tale: Tale, secs, ms| {
+        silent(tale.given(|scenario| scenario.broker.disconnect_delay_s = Some(secs)), ms)
+    };
+    fine(|tale| away(told(tale, 0, 2_500), 0x8D));
+    planted("I13 closed-for-no-reason", |tale| away(told(tale, 60, 2_500), 0x8D));
+    planted("I13 keep-alive-not-enforced", |tale| told(tale, 60, 9_000).connects(B));
 }
 
 #[test]
