@@ -1,9 +1,11 @@
 //! One client's session: what outlives its connection, and what a connection attaches to it.
 //!
 //! Knows nothing of other sessions. `inbound.rs` is what the client sends, `outbound.rs` what it
-//! is to be sent, `transmit.rs` how that leaves, `alias.rs` the topic aliases of both ways. `clients.rs` begins and ends sessions.
+//! is to be sent, `transmit.rs` how that leaves, `alias.rs` the topic aliases of both ways.
+//! `clients.rs` begins and ends sessions.
 
 mod alias;
+mod check;
 mod inbound;
 mod outbound;
 mod transmit;
