@@ -113,7 +113,8 @@ impl Stage<'_> {
     fn cut_zone(&mut self, zone: usize) {
         for connection in 0..self.links.len() {
             let link = &self.links[connection];
-            if link.zone == zone && !link.is_dead && (link.has_client || link.is_open) {
+            let is_there = link.has_client || link.is_open;
+            if link.zone == zone && is_there && !link.is_dead && !link.is_cut {
                 self.cut_link(connection);
             }
         }
@@ -122,6 +123,7 @@ impl Stage<'_> {
     fn cut_link(&mut self, connection: usize) {
         let (loses_requests, loses_answers) = (self.dice.chance(500), self.dice.chance(500));
         let link = &mut self.links[connection];
+        link.is_cut = true;
         if loses_requests {
             link.to_broker.clear();
         }

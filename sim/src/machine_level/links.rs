@@ -40,6 +40,8 @@ pub(super) struct Link {
     pub(super) has_client: bool,
     /// Whether nothing passes any more, and nobody is told.
     pub(super) is_dead: bool,
+    /// Whether the network has ended it, and both sides are hearing of it.
+    pub(super) is_cut: bool,
     /// Whether the broker's last word has been sent.
     pub(super) has_ended: bool,
     pub(super) to_broker: Lane<ToBroker>,
@@ -108,6 +110,7 @@ impl Link {
             is_open: false,
             has_client: true,
             is_dead: false,
+            is_cut: false,
             has_ended: false,
             to_broker: Lane::new(),
             to_client: Lane::new(),

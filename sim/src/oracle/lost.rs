@@ -298,7 +298,16 @@ impl Account<'_, '_> {
                 least = Some(least.map_or((qos, since.asked), |l| l.max((qos, since.asked))));
             }
         }
-        least.filter(|_| goes_on(Wish::Receive, message.topic))
+        // One that may have been meant for a higher QoS may have waited, while later ones passed.
+        let granted = || {
+            let plain = matching().filter(|(filter, _)| !filter.is_shared);
+            plain.flat_map(|(_, changes)| states(changes, during).flatten())
+        };
+        let may_wait =
+            || message.qos > Qos::AtMostOnce && granted().any(|it| it.qos > Qos::AtMostOnce);
+        least
+            .filter(|(qos, _)| *qos > Qos::AtMostOnce || !may_wait())
+            .filter(|_| goes_on(Wish::Receive, message.topic))
     }
 
     fn check_owed(&self, message: &Message<'_>, qos: Qos, subscribed: Ordinal, wrong: &mut Wrong) {
