@@ -14,7 +14,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "bent", 0);
     match (plan.broker.store.is_some(), dice.below(1_000)) {
         (true, 0..220) => exact(plan, &mut dice),
-        (true, 220..470 | 820..920) => survive(plan, &mut dice),
+        (true, 220..470 | 820..880) => survive(plan, &mut dice),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
         (false, 140..230) => crowd(plan, &mut dice),
@@ -23,7 +23,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (_, 540..570) => fan_out(plan),
         (_, 570..620) => expire(plan),
         (_, 620..680) => judge(plan, &mut dice),
-        (true, 680..760) => share(plan, &mut dice),
+        (true, 680..760 | 880..920) => share(plan, &mut dice),
         (true, 760..820) => rewrite(plan, &mut dice),
         _ => {}
     }
@@ -49,7 +49,8 @@ fn survive(plan: &mut Plan, dice: &mut Dice) {
     plan.bursts = dice.one_of(&[0, 200, 700]);
     plan.retained = 300;
     plan.clean_starts = dice.one_of(&[50, 50, 400]);
-    plan.wills = dice.one_of(&[0, 0, 300]);
+    (plan.wills, plan.short_sessions) = dice.one_of(&[(0, 0), (0, 0), (0, 400), (300, 400)]);
+    plan.policies = dice.one_of(&[0, 0, 0, 0, 2]);
     plan.clumsy_clients = dice.one_of(&[0, 0, 0, 300]);
     plan.actions = Actions {
         connect: 4,
@@ -57,7 +58,7 @@ fn survive(plan: &mut Plan, dice: &mut Dice) {
         unsubscribe: 8,
         publish: 24,
         cut: 3,
-        disconnect: 2,
+        disconnect: if plan.wills > 0 { 8 } else { 2 },
         ..Actions::default()
     };
     sync_slowly(plan, dice);
@@ -219,6 +220,19 @@ fn share(plan: &mut Plan, dice: &mut Dice) {
         resume: 2,
         ..Actions::default()
     };
+    let has_store = plan.broker.store.is_some();
+    if has_store || dice.chance(400) {
+        // What a group had given to a member that ends is another's.
+        plan.qos = [0, 3, 3];
+        plan.gap_ms_max = dice.one_of(&[20, 100, 400]);
+        plan.client_limits = 600;
+        plan.clean_starts = 300;
+        plan.short_sessions = 600;
+        plan.actions = Actions { disconnect: 5, cut: 5, pause: 4, ..plan.actions };
+    }
+    if has_store {
+        sync_slowly(plan, dice); // and stays so over a crash
+    }
 }
 
 /// One topic that all have to do with, and nothing that would keep them apart.
@@ -231,8 +245,8 @@ fn bring_together(plan: &mut Plan) {
     plan.client_limits = 0;
     plan.policies = 0;
     plan.opinions = 0;
-    let Broker { store, effort_max, .. } = plan.broker;
-    plan.broker = Broker { store, effort_max, ..Broker::default() };
+    let Broker { store, effort_max, disconnect_delay_s, .. } = plan.broker;
+    plan.broker = Broker { store, effort_max, disconnect_delay_s, ..Broker::default() };
     plan.weather.spikes = 0;
 }
 

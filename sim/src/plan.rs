@@ -262,10 +262,10 @@ fn wrapped_clients(seed: u64) -> u16 {
     draw.one_of(&[0, 0, 0, 0, 0, 0, 300, 1_000])
 }
 
-/// One of five plans has one, and one of ten one that matters. Drawn by itself, as [`policies`].
+/// One of three plans has one. Drawn by itself, as [`policies`].
 fn disconnect_delay_s(seed: u64) -> Option<u64> {
     let mut draw = Draw(Dice::new(seed, "disconnect delay", 0));
-    draw.one_of(&[None, None, None, None, None, None, None, None, Some(1), Some(60)])
+    draw.one_of(&[None, None, None, None, Some(1), Some(60)])
 }
 
 /// In one of three plans work is done in small parts. Drawn by itself, as [`policies`].

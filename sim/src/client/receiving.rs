@@ -9,6 +9,17 @@ use crate::history::{AckKind, Saw, What};
 use crate::marks::Mark;
 use crate::scenario::{AckPolicy, ProtocolVersion};
 
+/// All that a message may be refused with (MQTT 5.0, section 3.4.2.1).
+const REJECTIONS: [Reason; 7] = [
+    Reason::UnspecifiedError,
+    Reason::ImplementationSpecificError,
+    Reason::NotAuthorized,
+    Reason::TopicNameInvalid,
+    Reason::PacketIdInUse,
+    Reason::QuotaExceeded,
+    Reason::PayloadFormatInvalid,
+];
+
 impl Client {
     /// Takes a packet from the broker.
     pub fn take(&mut self, packet: &Packet, world: &mut World<'_>) {
@@ -135,7 +146,7 @@ impl Client {
             AckPolicy::Prompt | AckPolicy::NeverComplete => {
                 self.answer(AckKind::PubAck, id, Reason::Success, world);
             }
-            AckPolicy::Reject => self.answer(AckKind::PubAck, id, self.rejection(), world),
+            AckPolicy::Reject => self.answer(AckKind::PubAck, id, self.rejection(id), world),
         }
     }
 
@@ -146,8 +157,8 @@ impl Client {
         }
         match self.manners.acks {
             AckPolicy::Never => {}
-            AckPolicy::Reject if self.rejection().is_error() && !is_known => {
-                self.answer(AckKind::PubRec, id, self.rejection(), world);
+            AckPolicy::Reject if self.rejection(id).is_error() && !is_known => {
+                self.answer(AckKind::PubRec, id, self.rejection(id), world);
             }
             _ => {
                 if !is_known {
@@ -171,8 +182,9 @@ impl Client {
         self.answer(AckKind::PubComp, id, reason, world);
     }
 
-    fn rejection(&self) -> Reason {
-        if self.version.is_v5() { Reason::UnspecifiedError } else { Reason::Success }
+    fn rejection(&self, id: PacketId) -> Reason {
+        let place = usize::from(id.get()) % REJECTIONS.len();
+        if self.version.is_v5() { REJECTIONS[place] } else { Reason::Success }
     }
 
     /// Answers at once, or when its manners say.

@@ -15,10 +15,12 @@ use crate::cryptography::TlsClients;
 use crate::dice::Dice;
 use crate::transport::Transport;
 
-/// The request to upgrade, with the key of RFC 6455's example.
-const UPGRADE: &[u8] = b"GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n\
+/// The request to upgrade, but for its end, with the key of RFC 6455's example.
+const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n";
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n";
+/// Bytes by which requests differ, at most: wherever the network cuts them, it cuts the end of some.
+const AGENT_BYTES_MAX: u64 = 40;
 /// What must be in the answer: the first line, the key's digest, the subprotocol.
 const ANSWER: [&str; 3] =
     ["HTTP/1.1 101 ", "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "mqtt"];
@@ -117,7 +119,8 @@ impl Layers {
         if let Some(websocket) = &mut self.websocket
             && !std::mem::replace(&mut websocket.has_asked, true)
         {
-            self.emit(UPGRADE, raw);
+            let agent = "x".repeat(self.dice.below(AGENT_BYTES_MAX) as usize);
+            self.emit(format!("{UPGRADE}User-Agent: {agent}\r\n\r\n").as_bytes(), raw);
         }
         let pongs = self.websocket.as_mut().map(|websocket| std::mem::take(&mut websocket.pongs));
         for payload in pongs.into_iter().flatten() {
