@@ -17,7 +17,8 @@ impl Facts<'_> {
         noticed_ms.map_or(NEVER, |ms| self.first_at(ms))
     }
 
-    /// When a client, if it was let in, has been silent for as long as it may and so much more: what comes in the very moment may be too late or not.
+    /// When a client, if it was let in, has been silent for as long as it may and so much more:
+    /// what comes in the very moment may be too late or not.
     pub(in crate::oracle) fn silent_ms(&self, place: usize, more_ms: u64) -> Option<u64> {
         let connection = &self.connections[place];
         let silence_ms = self.silence_ms(place)? + more_ms;
