@@ -51,7 +51,7 @@ pub(super) struct Effect {
     pub(super) span: Span,
     /// The publisher's session, and how often it may have been replaced by then: a message of
     /// QoS 2 is published once in each.
-    session: Option<(usize, usize)>,
+    pub(super) session: Option<(usize, usize)>,
 }
 
 impl Message<'_> {

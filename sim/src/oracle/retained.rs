@@ -4,7 +4,7 @@
 use super::deliveries::{Delivery, retained_ways};
 use super::facts::{NEVER, Ordinal, SLACK_MS, Span, Wish};
 use super::limits::is_taken_for_sure;
-use super::messages::Message;
+use super::messages::{Effect, Message};
 use super::subscriptions::{Change, states};
 use super::{Case, Wrong, lost, topic};
 use crate::access;
@@ -194,7 +194,10 @@ pub(super) fn retained_at<'c, 'a>(
             let is_kept = during.is_sure || !case.facts.is_durable();
             let is_certain = match message.times {
                 1 => is_taken(case, message),
-                _ => is_kept && is_taken_for_sure(&case.facts, message),
+                _ => {
+                    let is_once = !may_be_the_same(message, effect);
+                    is_kept && is_once && is_taken_for_sure(&case.facts, message)
+                }
             };
             if during.to >= then.from || !is_certain {
                 return None;
@@ -217,6 +220,15 @@ pub(super) fn retained_at<'c, 'a>(
         _ if gone_ms + SLACK_MS < case.facts.ms(then.from) => Some(None),
         _ => None,
     }
+}
+
+/// Whether what was sent again at QoS 2 may have been known from before: nobody is sure that the
+/// session was the same.
+fn may_be_the_same(message: &Message<'_>, again: &Effect) -> bool {
+    let session = |effect: &Effect| effect.session.map(|(session, _)| session);
+    let is_before = |effect: &Effect| effect.span.from < again.span.from;
+    let mut others = message.effects.iter().filter(|effect| is_before(effect));
+    message.qos == Qos::ExactlyOnce && others.any(|other| session(other) == session(again))
 }
 
 fn retained_on<'c, 'a>(case: &'c Case<'a>, topic: usize) -> impl Iterator<Item = &'c Message<'a>> {
