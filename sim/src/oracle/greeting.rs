@@ -173,7 +173,11 @@ fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong)
     let timeout_ms = connect_timeout_ms(&facts.scenario.broker);
     let open_until = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
     let due = match facts.is_exact {
-        true => facts.ms(connection.opened) + case.calm.soon_ms() + timeout_ms,
+        // An end that is lost with a cut comes once more.
+        true => {
+            let soon_ms = case.calm.soon_ms() + case.calm.slowest_ms;
+            facts.ms(connection.opened) + soon_ms + timeout_ms
+        }
         false => case.calm.answered_by(facts, connection.opened) + timeout_ms,
     };
     if open_until > due {
