@@ -537,11 +537,16 @@ impl Scenario {
         self.seed.is_multiple_of(4)
     }
 
-    /// And others how many connections there may be, where all clients come in by the same one.
-    pub(crate) fn has_limited_listeners(&self) -> bool {
+    /// Connections at once: over all listeners, and on each. Some brokers leave it to their
+    /// listeners, where all clients come in by the same one.
+    pub(crate) fn connections_max(&self) -> (Option<usize>, Option<usize>) {
+        let max = self.broker.connections;
         let mut transports = self.clients.iter().map(|client| client.transport);
         let first = transports.next();
-        self.seed % 4 == 1 && transports.all(|transport| Some(transport) == first)
+        match self.seed % 4 == 1 && transports.all(|transport| Some(transport) == first) {
+            true => (None, max),
+            false => (max, None),
+        }
     }
 
     /// As YAML. [`Scenario::from_yaml`] reads it back.

@@ -65,10 +65,8 @@ impl Machine {
                 held += attachment.aliases_in.bytes();
             }
         }
-        let mut retained = self.retained.first_after(None);
-        while let Some((topic, entry)) = retained {
+        for (_, entry) in self.retained.iter() {
             messages.insert(Arc::as_ptr(&entry.message), &entry.message);
-            retained = self.retained.first_after(Some(topic));
         }
         held += messages.values().map(|message| message.bytes()).sum::<usize>();
         assert_eq!(held, self.ledger.held_bytes(), "the bytes that are held are miscounted");

@@ -132,6 +132,11 @@ impl Retained {
         self.names.first_after(topic)
     }
 
+    /// All of them, in the order of topics. Slow.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&TopicName, &Entry)> {
+        std::iter::successors(self.first_after(None), |(topic, _)| self.first_after(Some(topic)))
+    }
+
     /// When the next one expires.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         self.expiries.first().map(|(at, _)| *at)

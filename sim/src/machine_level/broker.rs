@@ -27,12 +27,9 @@ fn first_packet_id(seed: u64) -> PacketId {
 pub(crate) fn settings(scenario: &Scenario) -> Settings {
     let broker = &scenario.broker;
     let defaults = Limits::default();
-    let (limited, limiting) = match scenario.has_limited_listeners() {
-        true => (None, broker.connections),
-        false => (broker.connections, None),
-    };
+    let (connections_max, by_listener) = scenario.connections_max();
     let limits = Limits {
-        connections: limited.unwrap_or(defaults.connections),
+        connections: connections_max.unwrap_or(defaults.connections),
         packet_bytes: broker.packet_bytes.unwrap_or(defaults.packet_bytes),
         connect_timeout: broker.connect_timeout_ms.unwrap_or(defaults.connect_timeout),
         keep_alive_max: broker.keep_alive_max_s.unwrap_or(defaults.keep_alive_max),
@@ -55,7 +52,7 @@ pub(crate) fn settings(scenario: &Scenario) -> Settings {
     Settings {
         limits,
         listeners: vec![ListenerSettings {
-            connections_max: limiting.unwrap_or(usize::MAX),
+            connections_max: by_listener.unwrap_or(usize::MAX),
             durability,
         }],
         sys_interval: broker.sys_interval_s,

@@ -167,10 +167,10 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
         *transport == Transport::Tcp || used.any(|used| used == *transport)
     };
     let durability = durability_of(scenario).filter(|_| scenario.has_durable_listeners());
-    let connections = scenario.broker.connections.filter(|_| scenario.has_limited_listeners());
+    let (_, connections_max) = scenario.connections_max();
     let listener = |transport: Transport| Listener {
         durability,
-        connections_max: connections.unwrap_or(usize::MAX),
+        connections_max: connections_max.unwrap_or(usize::MAX),
         is_websocket: transport.is_websocket(),
         certificates: transport.is_encrypted().then(cryptography::certificates),
         ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })
@@ -215,9 +215,9 @@ fn config(scenario: &Scenario) -> Config {
 fn limits(scenario: &Scenario) -> Limits {
     let broker = &scenario.broker;
     let defaults = Limits::default();
-    let connections = broker.connections.filter(|_| !scenario.has_limited_listeners());
+    let (connections_max, _) = scenario.connections_max();
     Limits {
-        connections: connections.unwrap_or(defaults.connections),
+        connections: connections_max.unwrap_or(defaults.connections),
         packet_bytes: broker.packet_bytes.unwrap_or(defaults.packet_bytes),
         connect_timeout: broker.connect_timeout_ms.unwrap_or(defaults.connect_timeout),
         keep_alive_max: broker.keep_alive_max_s.unwrap_or(defaults.keep_alive_max),

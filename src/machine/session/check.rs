@@ -5,30 +5,30 @@ use super::outbound::{Inflight, Item, Outbound, Queued};
 impl Outbound {
     /// The messages that are neither delivered nor dropped.
     pub(in super::super) fn waiting(&self) -> impl Iterator<Item = &Queued> {
-        let queued = self.queue.iter().filter_map(|item| match item {
-            Item::Message(queued) => Some(queued),
-            Item::Retained(_) => None,
-        });
         let sent = self.inflight.iter().filter_map(|entry| match entry {
             Inflight::AwaitPubAck(queued) | Inflight::AwaitPubRec(queued) => Some(queued),
             Inflight::AwaitPubComp(_) | Inflight::Done => None,
         });
-        queued.chain(sent)
+        self.unsent().chain(sent)
+    }
+
+    fn unsent(&self) -> impl Iterator<Item = &Queued> {
+        self.queue.iter().filter_map(|item| match item {
+            Item::Message(queued) => Some(queued),
+            Item::Retained(_) => None,
+        })
     }
 
     /// Asserts what must always hold. How many deliveries are not finished.
     pub(in super::super) fn check(&self) -> u64 {
-        let queued = self.queue.iter().map(|item| match item {
-            Item::Message(queued) => queued.bytes(),
-            Item::Retained(_) => 0,
-        });
-        assert_eq!(queued.sum::<usize>(), self.queue_bytes, "the account of queued bytes is wrong");
+        let bytes = self.unsent().map(Queued::bytes).sum::<usize>();
+        assert_eq!(bytes, self.queue_bytes, "the account of queued bytes is wrong");
         let open = |entry: &&Inflight| !matches!(entry, Inflight::Done);
         let sent = self.inflight.iter().take(self.resent).filter(open).count();
         assert_eq!(sent, usize::from(self.in_window), "the window is miscounted");
         assert!(self.resent <= self.inflight.len(), "more was sent than there is");
-        let queued = self.queue.iter().filter(|item| matches!(item, Item::Message(_))).count();
-        assert_eq!(queued, self.messages(), "the cursors in the queue are miscounted");
+        let count = self.unsent().count();
+        assert_eq!(count, self.messages(), "the cursors in the queue are miscounted");
         self.inflight.iter().filter(open).count() as u64
     }
 }

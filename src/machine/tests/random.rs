@@ -10,7 +10,6 @@ use proptest::prelude::*;
 use super::super::*;
 use super::harness::{Broker, settings};
 use super::packets::*;
-use crate::mqtt::topic::Filter;
 use crate::mqtt::wire::{Ack, Delivery, Fault, RetainHandling, SubscriptionOptions};
 
 const CLIENTS: usize = 4;
@@ -287,15 +286,7 @@ fn obedient(outgoing: &Outgoing) -> Option<Packet> {
 
 /// The bytes of all retained messages.
 fn retained_bytes(machine: &Machine) -> usize {
-    let mut bytes = 0;
-    for filter in ["#", "$SYS/#"] {
-        let filter = Filter::try_from(filter).expect("a valid filter");
-        machine.retained.visit(filter.topic_filter(), None, &mut { usize::MAX }, |_, entry| {
-            bytes += entry.message.bytes();
-            std::ops::ControlFlow::Continue(())
-        });
-    }
-    bytes
+    machine.retained.iter().map(|(_, entry)| entry.message.bytes()).sum()
 }
 
 proptest! {
