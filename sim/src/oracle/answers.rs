@@ -14,6 +14,7 @@ use crate::verdict::Promise;
 
 const MALFORMED_PACKET: u8 = 0x81;
 const PROTOCOL_ERROR: u8 = 0x82;
+const UNSUPPORTED_PROTOCOL_VERSION: u8 = 0x84;
 const CLIENT_ID_NOT_VALID: u8 = 0x85;
 const BAD_CREDENTIALS: u8 = 0x86;
 const NOT_AUTHORIZED: u8 = 0x87;
@@ -154,6 +155,7 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
         QUOTA_EXCEEDED => is_v5 && is_full,
         PACKET_TOO_LARGE => is_v5 && (is_small || broker.packet_bytes.is_some()),
         MALFORMED_PACKET | PROTOCOL_ERROR => is_v5 && connect.is_none(),
+        UNSUPPORTED_PROTOCOL_VERSION => connect.is_none(),
         BAD_CREDENTIALS => is_v5 && is_kept_out,
         NOT_AUTHORIZED => may_be_a_strangers(scenario, client) || (!is_v5 && is_kept_out),
         _ => false,
