@@ -23,6 +23,8 @@ use crate::dice::Dice;
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes taken from the network in one read.
 const READ_BYTES: usize = 64 * 1024;
+/// Bytes that are very few.
+const FEW_BYTES: usize = 8;
 
 /// How badly. Each number is of a thousand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,13 +83,18 @@ impl<S> Chaotic<S> {
         is_late
     }
 
-    /// All of so many bytes, or fewer; mostly very few, because there the faults are.
+    /// All of so many bytes, or fewer: mostly very few, or all but very few, because there the
+    /// faults are.
     fn some_of(&mut self, bytes: usize, per_mille: u16) -> usize {
         if bytes <= 1 || !self.dice.chance(per_mille) {
             return bytes;
         }
-        let most = if self.dice.chance(700) { bytes.min(8) } else { bytes };
-        let some = self.dice.between(1, most as u64);
+        let few = bytes.min(FEW_BYTES + 1) as u64 - 1;
+        let some = match self.dice.below(10) {
+            0..5 => self.dice.between(1, few),
+            5..8 => bytes as u64 - self.dice.between(1, few),
+            _ => self.dice.between(1, bytes as u64),
+        };
         usize::try_from(some).expect("no more than there are")
     }
 }

@@ -102,10 +102,13 @@ fn return_often(plan: &mut Plan, dice: &mut Dice) {
     };
 }
 
-/// So many clients that want the same that no visit to the machine serves them all.
+/// So many clients that want the same that no visit to the machine serves them all, and pauses in
+/// which nothing reminds the broker of the others.
 fn fan_out(plan: &mut Plan) {
     bring_together(plan);
     plan.clients = 20;
+    plan.gap_ms_max = 1_200;
+    plan.weather.latency_max_ms = plan.weather.latency_min_ms;
     plan.actions = Actions { connect: 2, subscribe: 20, publish: 20, ..Actions::default() };
     plan.broker.effort_max = Some(1);
 }

@@ -34,11 +34,12 @@ impl Properties {
         *self == Properties::default()
     }
 
-    /// Bytes that they take in a packet; rather too many than too few.
-    pub(crate) fn bytes_max(&self) -> usize {
+    /// Bytes that they take in a packet.
+    pub(crate) fn bytes(&self) -> usize {
         let user: usize = self.user.iter().map(|(name, value)| 5 + name.len() + value.len()).sum();
         let texts = [&self.content_type, &self.response_topic].into_iter().flatten();
         let texts: usize = texts.map(|text| 3 + text.len()).sum();
-        user + texts + self.correlation.as_ref().map_or(0, |data| 3 + data.len()) + 2
+        let correlation = self.correlation.as_ref().map_or(0, |data| 3 + data.len());
+        user + texts + correlation + if self.is_text.is_some() { 2 } else { 0 }
     }
 }

@@ -11,6 +11,9 @@ use crate::scenario::{Publish, Qos};
 
 /// Topics that have an alias at once, at most.
 pub(super) const ALIASES_USED: u16 = 3;
+/// Of so many messages, one is made as large as the broker takes it, if that is at most so large.
+const FILLED_EVERY: u64 = 4;
+const FILLED_BYTES_MAX: usize = 1_000;
 
 /// A message above QoS 0 that is published and not finished.
 #[derive(Debug)]
@@ -42,10 +45,11 @@ impl Client {
         if !self.is_accepted() || world.topics.name(&publish.topic).is_none() {
             return;
         }
+        let publish = self.filled(publish.clone(), world);
         if publish.qos == Qos::AtMostOnce && self.pending.is_empty() {
-            return self.send_publish(publish, None, false, world);
+            return self.send_publish(&publish, None, false, world);
         }
-        self.pending.push_back(publish.clone());
+        self.pending.push_back(publish);
         self.go_on(world);
     }
 
@@ -82,7 +86,7 @@ impl Client {
             _ => AckKind::PubAck,
         };
         let id = self.take_message_id();
-        if !self.fits(&publish) {
+        if !self.fits(&publish, world) {
             return false;
         }
         self.flights.push_back(Flight { id, publish, awaits, is_sent: false, was_sent: false });
@@ -90,13 +94,47 @@ impl Client {
         true
     }
 
-    /// Whether the broker takes a packet of that size, as far as it has said so. The figure is
-    /// a little too high.
-    fn fits(&self, publish: &Publish) -> bool {
-        let properties = publish.properties.as_ref().map_or(0, |said| said.bytes_max());
-        let bytes = publish.topic.len() + publish.bytes.max(20) + properties + 30;
-        let max = self.link.as_ref().map_or(usize::MAX, |link| link.packet_bytes_max);
-        !self.manners.keeps_quota || bytes <= max
+    /// Bytes of the largest packet that the broker takes, as far as it has said so.
+    fn packet_bytes_max(&self) -> usize {
+        self.link.as_ref().map_or(usize::MAX, |link| link.packet_bytes_max)
+    }
+
+    /// Whether the broker takes a packet of that size.
+    fn fits(&self, publish: &Publish, world: &World<'_>) -> bool {
+        !self.manners.keeps_quota || !self.is_tight(publish) || self.is_filled(publish, world)
+    }
+
+    /// Whether it may be too large. The figure is a little too high.
+    fn is_tight(&self, publish: &Publish) -> bool {
+        let properties = publish.properties.as_ref().map_or(0, |said| said.bytes());
+        let bytes = publish.topic.len() + publish.bytes.max(20) + properties + 32;
+        bytes > self.packet_bytes_max()
+    }
+
+    /// Makes some messages as large as the broker takes them, where that is not large.
+    fn filled(&self, mut publish: Publish, world: &World<'_>) -> Publish {
+        let max = self.packet_bytes_max();
+        if publish.message % FILLED_EVERY == 1 && max <= FILLED_BYTES_MAX {
+            let room = max.saturating_sub(self.bytes_of(&publish, world));
+            publish.bytes = packets::payload(&publish).len() + room;
+            // Its length may take a byte more now.
+            publish.bytes -= self.bytes_of(&publish, world).saturating_sub(max).min(1);
+        }
+        publish
+    }
+
+    /// Whether it is one of these, and fits without a topic alias.
+    fn is_filled(&self, publish: &Publish, world: &World<'_>) -> bool {
+        publish.message % FILLED_EVERY == 1
+            && self.bytes_of(publish, world) <= self.packet_bytes_max()
+    }
+
+    /// Bytes of its packet without a topic alias.
+    fn bytes_of(&self, publish: &Publish, world: &World<'_>) -> usize {
+        let Some(name) = world.topics.name(&publish.topic) else { return 0 };
+        let id = (publish.qos > Qos::AtMostOnce).then_some(self.next_id);
+        let packet = packets::publish(publish, name, id, false, None, self.version);
+        packets::bytes_of(&packet, self.version)
     }
 
     fn send_flight(&mut self, index: usize, world: &mut World<'_>) {
@@ -125,10 +163,11 @@ impl Client {
         dup: bool,
         world: &mut World<'_>,
     ) {
-        if id.is_none() && !self.fits(publish) {
+        if id.is_none() && !self.fits(publish, world) {
             return;
         }
-        let alias = if dup { None } else { self.alias_for(publish) };
+        let is_filled = self.is_tight(publish) && self.is_filled(publish, world);
+        let alias = if dup || is_filled { None } else { self.alias_for(publish) };
         let Some(name) = world.topics.name(&publish.topic) else { return };
         let packet = packets::publish(publish, name, id, dup, alias, self.version);
         let asked = PublishAsked {

@@ -106,6 +106,13 @@ impl Calm {
         let passes = facts.ms(asked).saturating_add(self.handshake_ms);
         passes.saturating_add(2 * self.slowest_ms + HANDLING_MS + SLACK_MS)
     }
+
+    /// When a client that opened a connection then has surely been let in, or refused, in
+    /// milliseconds.
+    pub(super) fn let_in_by(&self, facts: &Facts<'_>, opened: Ordinal) -> u64 {
+        // To connect takes one more trip there and back.
+        self.answered_by(facts, opened) + 2 * self.slowest_ms + self.synced_ms
+    }
 }
 
 fn is_prompt(manners: Manners) -> bool {

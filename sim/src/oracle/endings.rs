@@ -1,9 +1,10 @@
 //! C8, C11, I8, I13, I16: the broker closes a connection only for a reason, says which, and does
 //! close it where it must.
 
-use super::facts::{Ending, Ordinal, Wish};
+use super::facts::{Connection, Ending, Ordinal, Span, Wish};
+use super::limits::{Refusal, refusal};
 use super::{Case, Wrong};
-use crate::history::ClosedBy;
+use crate::history::{ClosedBy, What};
 use crate::scenario::{Fault, FaultKind, Qos};
 use crate::verdict::Promise;
 
@@ -17,10 +18,27 @@ const RECEIVE_MAXIMUM: u8 = 0x93;
 const TOPIC_ALIAS_INVALID: u8 = 0x94;
 const TOO_LARGE: u8 = 0x95;
 const QUOTA: u8 = 0x97;
+/// All for which a broker ends a connection.
+const REASONS: [u8; 10] = [
+    MALFORMED,
+    PROTOCOL_ERROR,
+    SHUTTING_DOWN,
+    KEEP_ALIVE,
+    TAKEN_OVER,
+    TOPIC_NAME_INVALID,
+    RECEIVE_MAXIMUM,
+    TOPIC_ALIAS_INVALID,
+    TOO_LARGE,
+    QUOTA,
+];
+
+/// Milliseconds that a broker waits for a client that takes nothing, at least.
+const PATIENCE_MS: u64 = 30_000;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
         check_reason(case, place, wrong);
+        check_reason_untold(case, place, wrong);
         check_overdue(case, place, wrong);
         check_stopped(case, place, wrong);
     }
@@ -56,6 +74,62 @@ fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         let events = [connection.opened, at];
         wrong.add(Promise::I16, "closed-without-reason", connection.client, words, &events);
     }
+}
+
+/// Who is not told why it is sent away, as in 3.1.1, or may not hear it: there must be a reason.
+fn check_reason_untold(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let facts = &case.facts;
+    let connection = &facts.connections[place];
+    let is_deaf = case.calm.may_miss_words(connection.client);
+    let is_told = connection.sent_away.is_some() || (facts.is_v5(place) && !is_deaf);
+    let is_clear = connection.is_accepted() && (facts.is_exact || !connection.has_guessed());
+    let at = if is_deaf { given_up(case, connection) } else { closed(connection) };
+    let Some(at) = at.filter(|_| is_clear && !is_told) else { return };
+    let is_justified = REASONS.iter().any(|&reason| is_justified(case, place, at, reason));
+    if !is_justified && !may_be_refused(case, place, at) {
+        let words = "closed by the broker, for no reason that there is".to_owned();
+        let events = [connection.opened, at];
+        wrong.add(Promise::I16, "closed-for-no-reason", connection.client, words, &events);
+    }
+}
+
+/// When its client saw the broker close it, if it did.
+fn closed(connection: &Connection<'_>) -> Option<Ordinal> {
+    let (at, by) = connection.ending?;
+    (by == Ending::By(ClosedBy::Broker)).then_some(at)
+}
+
+/// When the broker ended a connection though its client had taken something a short time ago. No
+/// fault had ended it before.
+fn given_up(case: &Case<'_>, connection: &Connection<'_>) -> Option<Ordinal> {
+    let facts = &case.facts;
+    let at = connection.told_closed?;
+    let zone = facts.scenario.clients[connection.client].zone;
+    let is_cut = facts.scenario.faults.iter().any(|fault| match fault.kind {
+        FaultKind::Cut { zone: other, .. } | FaultKind::Partition { zone: other, .. } => {
+            other == zone
+        }
+        _ => false,
+    });
+    let mut before = connection.events.iter().filter(|event| event.ordinal < at);
+    let taken = before.rfind(|event| matches!(event.what, What::Saw { .. }))?;
+    let is_soon = facts.ms(at) < taken.at_ms + PATIENCE_MS;
+    let is_the_brokers = connection.ending.is_none_or(|(ended, _)| ended > at);
+    (is_soon && is_the_brokers && !is_cut).then_some(at)
+}
+
+/// Whether something may have been published before that is refused: 3.1.1 has no other answer.
+fn may_be_refused(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
+    let facts = &case.facts;
+    let mut before = facts.connections[place].requests.iter().filter(|it| it.asked < at);
+    before.any(|request| {
+        let Wish::Publish(publish) = request.wish else { return false };
+        let is_kept = publish.retain && publish.message != 0;
+        let until = Span { from: request.asked, to: at, is_sure: false };
+        !facts.policies.is_none()
+            || facts.is_in_trouble(until)
+            || refusal(facts, &publish.topic, is_kept, None) != Refusal::Never
+    })
 }
 
 /// Whether something gives the broker that reason to close a connection.

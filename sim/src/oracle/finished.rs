@@ -5,7 +5,8 @@
 //! What never came at all is `lost.rs`'s.
 
 use super::facts::{Ordinal, Request, Wish};
-use super::lost::{is_drained, is_small};
+use super::lost::is_drained;
+use super::sizes::is_small;
 use super::{Case, Wrong};
 use crate::history::{AckKind, Asked, Saw, What};
 use crate::scenario::Qos;

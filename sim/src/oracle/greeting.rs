@@ -1,7 +1,7 @@
 //! C7, C11, I9, I13: CONNACK says what the broker grants, and lets nobody in who must not come;
 //! who never asks to be let in does not stay.
 
-use super::facts::{Connection, Ending, Span};
+use super::facts::{Connection, Ending, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE, is_too_long};
 use super::{Case, Wrong};
 use crate::access::{connect_timeout_ms, is_kept_out};
@@ -16,8 +16,10 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             check_let_in(case, place, connect, wrong);
         }
         check_room(case, place, wrong);
-        if connection.connect.is_none() {
-            check_silent(case, connection, wrong);
+        check_patience(case, connection, wrong);
+        match connection.connect {
+            Some(connect) => check_unanswered(case, place, connect, wrong),
+            None => check_silent(case, connection, wrong),
         }
     }
     check_assigned(case, wrong);
@@ -184,5 +186,55 @@ fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong)
         let words = format!("was left open though it said nothing for {timeout_ms} ms");
         let events = [connection.opened];
         wrong.add(Promise::I9, "silent-connection-kept", connection.client, words, &events);
+    }
+}
+
+/// Whoever says nothing has the time that it is given, if there is a place.
+fn check_patience(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) {
+    let (facts, broker) = (&case.facts, &case.facts.scenario.broker);
+    let Some((at, Ending::By(ClosedBy::Broker))) = connection.ending else { return };
+    let is_stopped = connection.life.is_some_and(|life| facts.lives[life].is_stopped);
+    let has_spoken = connection.connect.is_some() || !connection.requests.is_empty();
+    let stayed_ms = facts.ms(at) - facts.ms(connection.opened);
+    let is_early = stayed_ms < connect_timeout_ms(broker) && broker.connections.is_none();
+    if is_early && !is_stopped && !has_spoken {
+        let words = format!("was closed after {stayed_ms} ms, before it said anything");
+        let events = [connection.opened, at];
+        wrong.add(Promise::I9, "closed-too-early", connection.client, words, &events);
+    }
+}
+
+/// Whoever asks to be let in hears the answer, where nothing is in its way.
+fn check_unanswered(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mut Wrong) {
+    let (facts, broker) = (&case.facts, &case.facts.scenario.broker);
+    let connection = &facts.connections[place];
+    let (Some(life), Some(last)) = (connection.life, facts.events.last()) else { return };
+    // A packet of either may be larger than the other takes; 3.1.1 has no words for some reasons.
+    let may_be_wordless = broker.packet_bytes.is_some()
+        || connect.packet_bytes_max.is_some()
+        || (!facts.is_v5(place) && must_refuse(case, place, connect).is_some());
+    // Its end may come before what the answer waits for.
+    let has_waited = connection.requests.iter().all(|request| matches!(request.wish, Wish::Ping));
+    let is_due = has_waited && !may_be_wordless && case.calm.has(connection.client);
+    if connection.answer.is_some() || !is_due {
+        return;
+    }
+    let opened = facts.ms(connection.opened);
+    let due = case.calm.let_in_by(facts, connection.opened);
+    let ends = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
+    let is_ended = matches!(connection.ending, Some((_, Ending::By(ClosedBy::Broker))));
+    let is_given_up = is_ended && due < opened + connect_timeout_ms(broker);
+    let identities = &case.sessions.identities;
+    let is_taken_over = facts.connections.iter().zip(identities).any(|(other, identity)| {
+        *identity == identities[place]
+            && other.entry.is_some_and(|e| e.to > connection.opened)
+            && other.number != connection.number
+    });
+    let is_served =
+        !is_taken_over && facts.ms(facts.lives[life].to) > due && facts.is_disk_prompt(opened, due);
+    if is_served && (ends > due || is_given_up) {
+        let words = "asked to be let in and was not answered".to_owned();
+        let events = [connection.opened];
+        wrong.add(Promise::I7, "connect-unanswered", connection.client, words, &events);
     }
 }

@@ -10,6 +10,7 @@ use super::disk::asks_to_last;
 use super::facts::{Connection, Ordinal, Span};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
+use super::sizes::{fits, is_small, smallest};
 use super::subscriptions::{is_sure, may_be, states};
 use super::{Case, Wrong, topic};
 use crate::access::Wish;
@@ -185,30 +186,6 @@ fn is_there(case: &Case<'_>, on: usize, from: Ordinal, for_ms: u64) -> bool {
         && connection.ending.is_none_or(|(at, _)| at > until)
 }
 
-/// The largest packet that every connection of a session takes.
-pub(super) fn smallest(case: &Case<'_>, session: usize) -> usize {
-    if !is_small(case, session) {
-        return usize::MAX;
-    }
-    let identity = case.sessions.all[session].identity;
-    let connections = case.facts.connections.iter().zip(&case.sessions.identities);
-    let same = connections.filter(|(_, other)| **other == identity);
-    let asked = same.filter_map(|(connection, _)| connection.connect?.packet_bytes_max);
-    asked.min().map_or(usize::MAX, |max| max as usize)
-}
-
-/// Whether some connection of a session takes only small packets.
-pub(super) fn is_small(case: &Case<'_>, session: usize) -> bool {
-    let session = &case.sessions.all[session];
-    let is_same = |identity, memory| (identity, memory) == (session.identity, session.memory);
-    // One that nobody saw answered may have had the session too.
-    let attempts = case.sessions.attempts.iter().filter(|it| is_same(it.identity, it.memory));
-    attempts.flat_map(|it| &it.connections).any(|&on| {
-        let connect = case.facts.connections[on].connect;
-        connect.is_some_and(|connect| connect.packet_bytes_max.is_some())
-    })
-}
-
 impl Account<'_, '_> {
     fn check(&self, wrong: &mut Wrong) {
         let session = &self.case.sessions.all[self.session];
@@ -217,12 +194,12 @@ impl Account<'_, '_> {
         }
         let smallest = smallest(self.case, self.session);
         for (place, message) in self.case.messages.all.iter().enumerate() {
-            let may_be_owed = !message.effects.is_empty() && message.packet_bytes_max() <= smallest;
             let has_come = match message.number {
                 0 => !self.case.facts.is_exact,
                 _ => self.seen.binary_search(&place).is_ok(),
             };
-            if !may_be_owed || has_come {
+            let is_owed = !message.effects.is_empty() && !has_come;
+            if !is_owed || !fits(self.case, session.identity, message, smallest) {
                 continue;
             }
             match self.owed(message) {

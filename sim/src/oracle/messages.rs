@@ -60,13 +60,6 @@ impl Message<'_> {
         matches!(self.outcome, Some(Outcome::Acked { .. })) && !self.may_be_forbidden
     }
 
-    /// Bytes of the packet that delivers it, at most.
-    pub(super) fn packet_bytes_max(&self) -> usize {
-        const HEADERS: usize = 100;
-        let properties = self.properties.map_or(0, Properties::bytes_max);
-        self.topic.len() + self.bytes.max(20) + properties + HEADERS
-    }
-
     /// From its first publication to its last, if there was any.
     pub(super) fn span(&self) -> Option<Span> {
         let first = self.effects.first()?.span;

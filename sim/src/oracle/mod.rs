@@ -60,6 +60,7 @@ mod messages;
 mod order;
 mod packet_ids;
 mod policy;
+mod prompt;
 mod properties;
 mod queues;
 mod quotas;
@@ -67,6 +68,7 @@ mod reasons;
 mod retained;
 mod session_present;
 mod sessions;
+mod sizes;
 mod subscribed;
 mod subscriptions;
 #[cfg(test)]
@@ -97,7 +99,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 23] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 24] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -118,6 +120,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 23] = [
     queues::check,
     quotas::check,
     liveness::check,
+    prompt::check,
     policy::check,
     gone::check,
     disk::check,

@@ -5,6 +5,7 @@
 
 use super::deliveries::Delivery;
 use super::messages::Message;
+use super::sizes::fits;
 use super::{Case, Wrong, topic};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
@@ -63,7 +64,8 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 fn may_have_been_dropped(case: &Case<'_>, message: &Message<'_>, later: &Delivery<'_>) -> bool {
     let connect = case.facts.connections[later.connection].connect;
     let max = connect.and_then(|connect| connect.packet_bytes_max);
-    let is_too_large = max.is_some_and(|max| message.packet_bytes_max() > max as usize);
+    let identity = case.sessions.identities[later.connection];
+    let is_too_large = max.is_some_and(|max| !fits(case, identity, message, max as usize));
     let lived_ms = case.facts.ms(later.at).saturating_sub(case.facts.ms(message.asked));
     let is_expired = message.expiry_s.is_some_and(|secs| u64::from(secs) * 1_000 <= lived_ms);
     case.facts.is_durable() && (is_too_large || is_expired)

@@ -6,7 +6,7 @@ use super::facts::{NEVER, Ordinal, SLACK_MS, Span, Wish};
 use super::limits::is_taken_for_sure;
 use super::messages::{Effect, Message};
 use super::subscriptions::{Change, states};
-use super::{Case, Wrong, lost, topic};
+use super::{Case, Wrong, lost, sizes, topic};
 use crate::access;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
@@ -82,7 +82,7 @@ fn check_delivered(
 /// arrived: the retained message of each matching topic, once.
 fn check_made(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
     let facts = &case.sessions.all[session];
-    let smallest = lost::smallest(case, session);
+    let smallest = sizes::smallest(case, session);
     for &on in &facts.connections {
         let connection = &case.facts.connections[on];
         if !lost::takes_at_once(case, on) {
@@ -157,11 +157,12 @@ impl Made<'_, '_> {
                 continue;
             }
             let number = self.case.messages.find(message.number);
+            let identity = self.case.sessions.identities[self.on];
             let is_it = |d: &Delivery<'_>| {
                 d.connection == self.on && d.message == number && d.at > self.span.from
             };
             let came = self.case.deliveries.all.iter().any(is_it);
-            if !came && message.packet_bytes_max() <= smallest {
+            if !came && sizes::fits(self.case, identity, message, smallest) {
                 let words = format!(
                     "the retained message {} on '{name}' never came to the subscription '{filter}'",
                     message.number
@@ -259,7 +260,7 @@ fn check_session(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
     let is_certain = lost::is_drained(case, session)
         && facts.doubts.is_empty()
         && !facts.has_guessed
-        && !lost::is_small(case, session);
+        && !sizes::is_small(case, session);
     if !is_certain {
         return;
     }

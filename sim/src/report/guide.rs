@@ -86,10 +86,19 @@ const GUIDES: &[Guide] = &[
             "let-in-to-a-strangers-session",
             "refused-though-room",
             "silent-connection-kept",
+            "closed-too-early",
+            "connect-unanswered",
         ],
-        expected: "who may come in comes in, and nobody else; who says nothing does not stay",
+        expected: "who may come in comes in, and nobody else; who says nothing does not stay, and \
+            who asks is answered",
         standard: "[MQTT-3.1.4-1], [MQTT-3.1.3-8]; the limits `connections`, `connect-timeout`",
-        files: &[CLIENTS, CONNECTIONS, DEADLINES, "src/server/connection/judging.rs"],
+        files: &[
+            CLIENTS,
+            CONNECTIONS,
+            DEADLINES,
+            "src/server/connection/judging.rs",
+            "src/server/websocket.rs",
+        ],
     },
     Guide {
         rules: &[
@@ -343,8 +352,9 @@ const GUIDES: &[Guide] = &[
         files: &[DECODE, MACHINE, SHELL],
     },
     Guide {
-        rules: &["never-quiet", "never-answered"],
-        expected: "once nothing goes wrong any more everything is answered and drains",
+        rules: &["answered-late", "delivered-late", "never-quiet", "never-answered"],
+        expected: "what is asked is answered and what is published delivered at once; once nothing goes wrong any more all \
+                   drains",
         standard: "the broker's own promise; [MQTT-3.12.4-1] of PINGREQ",
         files: &[TRANSMIT, CONNECTIONS, SHELL, OUTPUT],
     },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::tale::{A, B, C, Q1, Tale};
 use super::{fine, planted, planted_with_arrivals};
 use crate::history::{Asked, ClosedBy, Saw, What};
-use crate::scenario::ProtocolVersion;
+use crate::scenario::{Action, Op, ProtocolVersion};
 
 fn away(tale: Tale, reason: u8) -> Tale {
     tale.saw(A, Saw::Disconnect { reason }).closed(A, ClosedBy::Broker)
@@ -40,6 +40,28 @@ fn a_connection_is_closed_for_a_reason() {
     planted("I16 disconnect-to-3.1.1", |tale| {
         away(tale.given(|it| it.clients[A].version = ProtocolVersion::V311).connects(A), 0x81)
     });
+}
+
+#[test]
+fn who_cannot_be_told_the_reason_is_closed_for_one() {
+    let old =
+        |tale: Tale| tale.given(|it| it.clients[A].version = ProtocolVersion::V311).connects(A);
+    let closed = |tale: Tale| tale.closed(A, ClosedBy::Broker);
+    planted("I16 closed-for-no-reason", |tale| closed(old(tale)));
+    fine(|tale| closed(old(tale).asks(A, Asked::Garbage { reason: None })));
+    fine(|tale| closed(old(tale).happens(None, What::BrokerStopped)));
+    // Whoever takes nothing is given up, and not soon.
+    let slow = |tale: Tale, ms| {
+        let tale = tale.given(|scenario| {
+            scenario.ops.push(Op { at_ms: 0, client: A, action: Action::Pause });
+        });
+        tale.connects(A).waits(ms).given_up(A)
+    };
+    fine(|tale| slow(tale, 31_000));
+    planted_with_arrivals("I16 closed-for-no-reason", |tale| slow(tale, 20_000));
+    // What is refused has no other answer.
+    fine(|tale| closed(old(tale).sends(A, 1, "$SYS/a", Q1, |_| {})));
+    planted("I16 closed-for-no-reason", |tale| closed(old(tale).sends(A, 1, "a", Q1, |_| {})));
 }
 
 #[test]

@@ -4,8 +4,9 @@ use super::tale::{A, B, Q1, Tale};
 use super::{fine, planted};
 
 fn published(tale: Tale, expiry_s: Option<u32>) -> Tale {
+    // Not all that waits for B need be on its way at once.
     tale.connects(A)
-        .connects(B)
+        .connects_with(B, |it| it.receive_maximum = Some(9))
         .subscribes(B, "a/+", Q1)
         .publishes_with(A, 1, "a/b", Q1, |it| it.expiry_s = expiry_s)
 }

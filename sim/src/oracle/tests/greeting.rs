@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::tale::{A, B, C, Tale};
 use super::{fine, planted, planted_with_arrivals};
 use crate::access::Opinion;
-use crate::history::{ClosedBy, Granted, Saw};
+use crate::history::{Asked, ClosedBy, Granted, Saw};
 use crate::scenario::{Broker, Connect, ProtocolVersion};
 
 fn greeted(
@@ -144,4 +144,43 @@ fn who_says_nothing_is_closed() {
     };
     fine(|tale| silent(tale, 9_000));
     planted("I9 silent-connection-kept", |tale| silent(tale, 20_000));
+    let closed = |tale: Tale, ms| tale.opens(A).waits(ms).closed(A, ClosedBy::Broker);
+    fine(|tale| closed(tale, 10_000));
+    planted("I9 closed-too-early", |tale| closed(tale, 5_000));
+    fine(|tale| {
+        closed(tale.given(|scenario| scenario.broker.connections = Some(1)).connects(B), 0)
+    });
+}
+
+#[test]
+fn who_asks_to_be_let_in_is_answered() {
+    let closed = |tale: Tale, by| tale.exactly().knocks(A, |_| {}).waits(100).closed(A, by);
+    fine(|tale| closed(tale, ClosedBy::Network).connects(B));
+    planted("I7 connect-unanswered", |tale| closed(tale, ClosedBy::Broker).connects(B));
+    planted("I7 connect-unanswered", |tale| {
+        tale.exactly().knocks(A, |_| {}).waits(9_000).connects(B)
+    });
+    // Its end may come before what the answer waits for.
+    fine(|tale| {
+        let tale = tale.exactly().knocks(A, |_| {}).asks(A, Asked::Garbage { reason: None });
+        tale.closed(A, ClosedBy::Broker)
+    });
+    // Another came with its client id meanwhile.
+    fine(|tale| {
+        let tale = tale.given(|scenario| scenario.clients[B].client_id = "a".into());
+        let tale = tale.given(|scenario| scenario.clients[A].client_id = "a".into());
+        tale.exactly().knocks(A, |_| {}).connects(B).closed(A, ClosedBy::Broker)
+    });
+    // 3.1.1 has no words for some reasons.
+    let nameless = |tale: Tale, version, clean_start| {
+        let tale = tale.given(|scenario| {
+            scenario.clients[A].version = version;
+            scenario.clients[A].client_id = "".into();
+            scenario.broker.keep_alive_max_s = Some(10);
+        });
+        let tale = tale.exactly().knocks(A, |connect| connect.clean_start = clean_start);
+        tale.closed(A, ClosedBy::Broker)
+    };
+    fine(|tale| nameless(tale, ProtocolVersion::V311, false));
+    planted("I7 connect-unanswered", |tale| nameless(tale, ProtocolVersion::V5, true));
 }

@@ -63,11 +63,13 @@ fn nothing_is_owed_where_it_may_be_dropped_or_is_not_wanted() {
         tale.connects(A)
             .connects_with(B, move |connect| connect.packet_bytes_max = max)
             .subscribes(B, "a/+", Q1)
-            .publishes_with(A, 1, "a/b", Q1, |it| it.packet_bytes = 200)
+            .publishes_with(A, 1, "a/b", Q1, |it| it.bytes = 90)
             .publishes(A, 2, "a/b", Q1)
             .gets(B, 2, Q1)
     };
-    fine(|tale| small(tale, Some(100)));
+    // Its packet has 100 bytes.
+    fine(|tale| small(tale, Some(99)));
+    planted("C1 qos1-lost", |tale| small(tale, Some(100)));
     planted("C1 qos1-lost", |tale| small(tale, None));
     let own = |tale: Tale, no_local| {
         tale.connects(A)

@@ -20,6 +20,7 @@ mod lost;
 mod order;
 mod packet_ids;
 mod policy;
+mod prompt;
 mod properties;
 mod queues;
 mod quotas;

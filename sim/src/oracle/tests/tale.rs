@@ -228,6 +228,14 @@ impl Tale {
         }
     }
 
+    /// The broker ends it, and its client hears nothing of that.
+    pub(super) fn given_up(self, client: ClientIndex) -> Tale {
+        match self.on[client].filter(|_| self.has_arrivals) {
+            Some(connection) => self.happens(None, What::Arrived { asked: None, connection }),
+            None => self,
+        }
+    }
+
     pub(super) fn disconnects(self, client: ClientIndex) -> Tale {
         self.asks(client, Asked::Disconnect { reason: 0, expiry_s: None })
             .closed(client, ClosedBy::Client)

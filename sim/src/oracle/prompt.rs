@@ -1,0 +1,72 @@
+//! C13: what is asked is answered at once, and what is published delivered, not when something
+//! else happens to wake the broker up.
+
+use super::deliveries::Delivery;
+use super::facts::{Connection, Request, Wish};
+use super::lost::takes_at_once;
+use super::{Case, Wrong};
+use crate::scenario::Qos;
+use crate::verdict::Promise;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    let calm = case.facts.connections.iter().filter(|it| case.calm.has(it.client));
+    for connection in calm.filter(|it| it.is_accepted() && !it.has_guessed()) {
+        for request in connection.requests.iter().filter(|it| is_answered_once(it.wish)) {
+            check_answer(case, connection, request, wrong);
+        }
+    }
+    for delivery in &case.deliveries.all {
+        check_delivery(case, delivery, wrong);
+    }
+}
+
+fn check_answer(
+    case: &Case<'_>,
+    connection: &Connection<'_>,
+    request: &Request<'_>,
+    wrong: &mut Wrong,
+) {
+    let facts = &case.facts;
+    let (Some((answered, _)), Some(let_in)) = (request.answer, connection.answer) else { return };
+    // Some ask before they are let in.
+    let asked_ms = facts.ms(request.asked.max(let_in.at));
+    let due_ms = asked_ms + case.calm.at_once_ms();
+    if facts.ms(answered) > due_ms && facts.is_disk_prompt(asked_ms, due_ms) {
+        let words = format!("was answered after {} ms", facts.ms(answered) - asked_ms);
+        let events = [request.asked, answered];
+        wrong.add(Promise::C13, "answered-late", connection.client, words, &events);
+    }
+}
+
+/// A message that nothing keeps from a connection: that was there when it was published, and its
+/// client takes all at once.
+fn check_delivery(case: &Case<'_>, delivery: &Delivery<'_>, wrong: &mut Wrong) {
+    let facts = &case.facts;
+    let connection = &facts.connections[delivery.connection];
+    let why = &delivery.explanation;
+    let is_first = why.own && !why.shared && !why.retained && delivery.repeats.is_none();
+    let (Some(place), Some(let_in), true) = (delivery.message, connection.answer, is_first) else {
+        return;
+    };
+    let message = &case.messages.all[place];
+    let Some(during) = message.span() else { return };
+    let was_there = let_in.at < during.from && takes_at_once(case, delivery.connection);
+    let published_ms = facts.ms(during.to);
+    let due_ms = published_ms.saturating_add(case.calm.at_once_ms());
+    let is_late = facts.ms(delivery.at) > due_ms && facts.is_disk_prompt(published_ms, due_ms);
+    if is_late && was_there && message.will_of.is_none() {
+        let late_ms = facts.ms(delivery.at) - published_ms;
+        let words = format!("message {} came {late_ms} ms after it was published", message.number);
+        let events = [message.asked, during.to, delivery.at];
+        wrong.add(Promise::C13, "delivered-late", connection.client, words, &events);
+    }
+}
+
+/// Whether it is asked once, and answered by one packet.
+fn is_answered_once(wish: Wish<'_>) -> bool {
+    match wish {
+        Wish::Publish(publish) => publish.qos > Qos::AtMostOnce && !publish.dup,
+        Wish::Subscribe { .. } | Wish::Unsubscribe { .. } | Wish::Ping => true,
+        _ => false,
+    }
+}

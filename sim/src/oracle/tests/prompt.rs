@@ -1,0 +1,36 @@
+//! Proof of `prompt.rs`.
+//! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
+use super::tale::{A, B, Q0, Q1, Tale};
+use super::{fine, planted, planted_with_arrivals};
+use crate::history::{Asked, Saw};
+use crate::scenario::AckPolicy;
+
+#[test]
+fn what_is_asked_is_answered_at_once() {
+    let answered =
+        |tale: Tale, ms| tale.connects(A).asks(A, Asked::Ping).waits(ms).saw(A, Saw::Pong);
+    fine(|tale| answered(tale, 100));
+    planted("C13 answered-late", |tale| answered(tale, 3_000));
+    // Whoever is slow itself may have kept the network busy.
+    fine(|tale| {
+        let slow =
+            |tale: Tale| tale.given(|scenario| scenario.clients[A].manners.acks = AckPolicy::Never);
+        answered(slow(tale), 3_000)
+    });
+}
+
+#[test]
+fn what_is_published_is_delivered_at_once() {
+    let came = |tale: Tale, ms| {
+        let tale = tale.connects(A).connects(B).subscribes(B, "a", Q0);
+        tale.publishes(A, 1, "a", Q0).waits(ms).gets(B, 1, Q0)
+    };
+    fine(|tale| came(tale, 100));
+    planted_with_arrivals("C13 delivered-late", |tale| came(tale, 3_000));
+    // It was not there, and not all that waited may be on its way at once.
+    let back = |tale: Tale| {
+        let tale = tale.connects(A).connects(B).subscribes(B, "a", Q1).loses_connection(B);
+        tale.publishes(A, 1, "a", Q1).waits(3_000).resumes(B)
+    };
+    fine(|tale| back(tale).gets(B, 1, Q1));
+}
