@@ -69,7 +69,7 @@ fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         && connection.is_accepted()
         && case.facts.has_arrivals
         && !case.calm.may_miss_words(connection.client);
-    if let (Some((at, Ending::By(ClosedBy::Broker))), true) = (connection.ending, is_told) {
+    if let Some(at) = connection.closed_by_broker().filter(|_| is_told) {
         let words = "closed by the broker without a word".to_owned();
         let events = [connection.opened, at];
         wrong.add(Promise::I16, "closed-without-reason", connection.client, words, &events);
@@ -83,7 +83,7 @@ fn check_reason_untold(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let is_deaf = case.calm.may_miss_words(connection.client);
     let is_told = connection.sent_away.is_some() || (facts.is_v5(place) && !is_deaf);
     let is_clear = connection.is_accepted() && (facts.is_exact || !connection.has_guessed());
-    let at = if is_deaf { given_up(case, connection) } else { closed(connection) };
+    let at = if is_deaf { given_up(case, connection) } else { connection.closed_by_broker() };
     let Some(at) = at.filter(|_| is_clear && !is_told) else { return };
     let is_justified = REASONS.iter().any(|&reason| is_justified(case, place, at, reason));
     if !is_justified && !may_be_refused(case, place, at) {
@@ -91,12 +91,6 @@ fn check_reason_untold(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         let events = [connection.opened, at];
         wrong.add(Promise::I16, "closed-for-no-reason", connection.client, words, &events);
     }
-}
-
-/// When its client saw the broker close it, if it did.
-fn closed(connection: &Connection<'_>) -> Option<Ordinal> {
-    let (at, by) = connection.ending?;
-    (by == Ending::By(ClosedBy::Broker)).then_some(at)
 }
 
 /// When the broker ended a connection though its client had taken something a short time ago. No

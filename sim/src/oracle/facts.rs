@@ -356,9 +356,7 @@ impl<'a> Facts<'a> {
         }
         to = to.min(connection.told_closed.unwrap_or(NEVER));
         to = to.min(connection.sent_away.map_or(NEVER, |(at, _)| at));
-        if let Some((at, Ending::By(ClosedBy::Broker))) = connection.ending {
-            to = to.min(at);
-        }
+        to = to.min(connection.closed_by_broker().unwrap_or(NEVER));
         let garbage = connection.requests.iter().find(|r| r.is_garbage());
         if let (Some(garbage), true) = (garbage, self.has_arrivals) {
             to = to.min(self.arrived[garbage.asked]);
@@ -384,7 +382,7 @@ impl<'a> Facts<'a> {
         let connection = &self.connections[place];
         let entry = connection.entry.filter(|_| self.has_arrivals)?;
         let is_told = |reason: u8| matches!(reason, 0x81 | 0x82 | 0x8B | 0x8D | 0x8E);
-        let is_by_broker = matches!(connection.ending, Some((_, Ending::By(ClosedBy::Broker))));
+        let is_by_broker = connection.closed_by_broker().is_some();
         let may_be_limit =
             super::limits_bite(self.scenario) || self.scenario.broker.inflight.is_some();
         // Before 5.0 it ends a connection rather than to refuse a message.
@@ -468,6 +466,12 @@ impl<'a> Connection<'a> {
     /// Whether the client saw that it was let in.
     pub(super) fn is_accepted(&self) -> bool {
         self.answer.is_some_and(|answer| answer.reason == 0)
+    }
+
+    /// When its client saw the broker close it, if it did.
+    pub(super) fn closed_by_broker(&self) -> Option<Ordinal> {
+        let (at, ending) = self.ending?;
+        (ending == Ending::By(ClosedBy::Broker)).then_some(at)
     }
 
     /// Whether it may have found a session, as far as CONNACK and CONNECT say.

@@ -33,10 +33,8 @@ fn cause(case: &Case<'_>, place: usize) -> Option<Ordinal> {
         connection.is_accepted() && (request.is_goodbye() || request.is_garbage())
     });
     let said = ends.filter_map(|request| request.arrived);
-    let identity = case.sessions.identities[place];
-    let later = facts.connections.iter().zip(&case.sessions.identities);
-    let later = later.filter(|(other, same)| **same == identity && other.is_accepted());
-    let taken = later.filter_map(|(other, _)| other.entry);
+    let later = case.of_identity(case.sessions.identities[place]);
+    let taken = later.filter(|other| other.is_accepted()).filter_map(|other| other.entry);
     let taken = taken.filter(|other| other.from > entry.to).map(|other| other.to);
     said.chain(taken).min()
 }

@@ -1,5 +1,5 @@
 //! C7, C11, I9, I13: CONNACK says what the broker grants, and lets nobody in who must not come;
-//! who never asks to be let in does not stay.
+//! who never asks to be let in does not stay, and who asks is answered.
 
 use super::facts::{Connection, Ending, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE, is_too_long};
@@ -16,10 +16,12 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             check_let_in(case, place, connect, wrong);
         }
         check_room(case, place, wrong);
-        check_patience(case, connection, wrong);
         match connection.connect {
             Some(connect) => check_unanswered(case, place, connect, wrong),
-            None => check_silent(case, connection, wrong),
+            None => {
+                check_silent(case, connection, wrong);
+                check_patience(case, connection, wrong);
+            }
         }
     }
     check_assigned(case, wrong);
@@ -150,12 +152,10 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
             && !matches!(other.ending, Some((_, Ending::By(ClosedBy::Unreachable))))
     };
     let count = case.facts.connections.iter().filter(may_be_there).count();
-    let identity = case.sessions.identities[place];
-    let has_place =
-        case.facts.connections.iter().zip(&case.sessions.identities).any(|(other, of)| {
-            let is_there = |since: Span| since.to < entry.from && entry.to < other.end.from;
-            *of == identity && other.is_let_in && other.entry.is_some_and(is_there)
-        });
+    let has_place = case.of_identity(case.sessions.identities[place]).any(|other| {
+        let is_there = |since: Span| since.to < entry.from && entry.to < other.end.from;
+        other.is_let_in && other.entry.is_some_and(is_there)
+    });
     if count < max || has_place {
         let words = match has_place {
             true => "was refused for want of room, though it has a place".to_owned(),
@@ -192,12 +192,11 @@ fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong)
 /// Whoever says nothing has the time that it is given, if there is a place.
 fn check_patience(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) {
     let (facts, broker) = (&case.facts, &case.facts.scenario.broker);
-    let Some((at, Ending::By(ClosedBy::Broker))) = connection.ending else { return };
+    let Some(at) = connection.closed_by_broker() else { return };
     let is_stopped = connection.life.is_some_and(|life| facts.lives[life].is_stopped);
-    let has_spoken = connection.connect.is_some() || !connection.requests.is_empty();
     let stayed_ms = facts.ms(at) - facts.ms(connection.opened);
     let is_early = stayed_ms < connect_timeout_ms(broker) && broker.connections.is_none();
-    if is_early && !is_stopped && !has_spoken {
+    if is_early && !is_stopped && connection.requests.is_empty() {
         let words = format!("was closed after {stayed_ms} ms, before it said anything");
         let events = [connection.opened, at];
         wrong.add(Promise::I9, "closed-too-early", connection.client, words, &events);
@@ -222,13 +221,11 @@ fn check_unanswered(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mu
     let opened = facts.ms(connection.opened);
     let due = case.calm.let_in_by(facts, connection.opened);
     let ends = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
-    let is_ended = matches!(connection.ending, Some((_, Ending::By(ClosedBy::Broker))));
-    let is_given_up = is_ended && due < opened + connect_timeout_ms(broker);
-    let identities = &case.sessions.identities;
-    let is_taken_over = facts.connections.iter().zip(identities).any(|(other, identity)| {
-        *identity == identities[place]
-            && other.entry.is_some_and(|e| e.to > connection.opened)
-            && other.number != connection.number
+    let is_given_up =
+        connection.closed_by_broker().is_some() && due < opened + connect_timeout_ms(broker);
+    let is_taken_over = case.of_identity(case.sessions.identities[place]).any(|other| {
+        let has_come = other.entry.is_some_and(|entry| entry.to > connection.opened);
+        has_come && other.number != connection.number
     });
     let is_served =
         !is_taken_over && facts.ms(facts.lives[life].to) > due && facts.is_disk_prompt(opened, due);

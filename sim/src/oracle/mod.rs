@@ -84,9 +84,9 @@ use crate::scenario::{ClientIndex, Scenario};
 use crate::verdict::{Promise, Violation};
 use calm::Calm;
 use deliveries::Deliveries;
-use facts::{Facts, Ordinal};
+use facts::{Connection, Facts, Ordinal};
 use messages::Messages;
-use sessions::Sessions;
+use sessions::{Identity, Sessions};
 use subscriptions::Subscriptions;
 
 /// Everything that is wrong with a history, in the order of the checkers.
@@ -153,6 +153,12 @@ impl<'a> Case<'a> {
     /// The client on a connection.
     fn client(&self, connection: usize) -> ClientIndex {
         self.facts.connections[connection].client
+    }
+
+    /// All connections of that identity, in order.
+    fn of_identity(&self, identity: Identity) -> impl Iterator<Item = &Connection<'a>> {
+        let connections = self.facts.connections.iter().zip(&self.sessions.identities);
+        connections.filter(move |(_, other)| **other == identity).map(|(connection, _)| connection)
     }
 }
 

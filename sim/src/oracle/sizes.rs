@@ -17,10 +17,8 @@ pub(super) fn smallest(case: &Case<'_>, session: usize) -> usize {
     if !is_small(case, session) {
         return usize::MAX;
     }
-    let identity = case.sessions.all[session].identity;
-    let connections = case.facts.connections.iter().zip(&case.sessions.identities);
-    let same = connections.filter(|(_, other)| **other == identity);
-    let asked = same.filter_map(|(connection, _)| connection.connect?.packet_bytes_max);
+    let same = case.of_identity(case.sessions.all[session].identity);
+    let asked = same.filter_map(|connection| connection.connect?.packet_bytes_max);
     asked.min().map_or(usize::MAX, |max| max as usize)
 }
 
@@ -60,9 +58,8 @@ fn largest(case: &Case<'_>, identity: Identity, message: &Message<'_>) -> usize 
 
 /// Bytes of the identifiers of all subscriptions that a message may ever have matched.
 fn identifier_bytes(case: &Case<'_>, identity: Identity, message: &Message<'_>) -> usize {
-    let connections = case.facts.connections.iter().zip(&case.sessions.identities);
-    let same = connections.filter(|(_, other)| **other == identity);
-    let bytes = same.flat_map(|(connection, _)| &connection.requests).map(|request| {
+    let asked = case.of_identity(identity).flat_map(|connection| &connection.requests);
+    let bytes = asked.map(|request| {
         let Wish::Subscribe { subscription_id: Some(id), filters, .. } = request.wish else {
             return 0;
         };

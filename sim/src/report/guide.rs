@@ -90,7 +90,7 @@ const GUIDES: &[Guide] = &[
             "connect-unanswered",
         ],
         expected: "who may come in comes in, and nobody else; who says nothing does not stay, and \
-            who asks is answered",
+                   who asks is answered",
         standard: "[MQTT-3.1.4-1], [MQTT-3.1.3-8]; the limits `connections`, `connect-timeout`",
         files: &[
             CLIENTS,
@@ -353,8 +353,8 @@ const GUIDES: &[Guide] = &[
     },
     Guide {
         rules: &["answered-late", "delivered-late", "never-quiet", "never-answered"],
-        expected: "what is asked is answered and what is published delivered at once; once nothing goes wrong any more all \
-                   drains",
+        expected: "what is asked is answered and what is published delivered at once; once \
+                   nothing goes wrong any more all drains",
         standard: "the broker's own promise; [MQTT-3.12.4-1] of PINGREQ",
         files: &[TRANSMIT, CONNECTIONS, SHELL, OUTPUT],
     },
