@@ -21,7 +21,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (false, 230..350) => share(plan, &mut dice),
         (_, 470..540) => return_often(plan, &mut dice),
         (_, 540..570) => fan_out(plan),
-        (_, 570..620) => expire(plan),
+        (_, 570..620) => expire(plan, &mut dice),
         (_, 620..680) => judge(plan, &mut dice),
         (true, 680..760 | 880..920) => share(plan, &mut dice),
         (true, 760..820) => rewrite(plan, &mut dice),
@@ -100,6 +100,13 @@ fn return_often(plan: &mut Plan, dice: &mut Dice) {
         cut: 4,
         ..Actions::default()
     };
+    if dice.chance(500) {
+        // One large message may be too much, or some that fit one by one.
+        let most = dice.one_of(&[1_000, 3_000, 15_000]);
+        plan.broker.queue_bytes = usize::try_from(dice.between(300, most)).ok();
+        plan.large_messages = 700;
+        plan.actions.cut = 10;
+    }
 }
 
 /// So many clients that want the same that no visit to the machine serves them all, and pauses in
@@ -146,8 +153,10 @@ fn say_nothing(plan: &mut Plan) {
 }
 
 /// Sessions and delayed wills that end while their clients are away.
-fn expire(plan: &mut Plan) {
+fn expire(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
+    let most = u32::try_from(dice.between(1, 5)).ok();
+    plan.broker.session_expiry_max_s = most.filter(|_| dice.chance(400));
     plan.ops = 80;
     plan.gap_ms_max = 1_200;
     plan.bursts = 0;

@@ -57,6 +57,8 @@ const KEPT_MS: u64 = 2_500;
 const STALLED_MS: u64 = 37_000;
 /// Simulated milliseconds between two looks at those.
 const LOOK_MS: u64 = 250;
+/// Simulated milliseconds between two sips of a paused client.
+const SIP_MS: u64 = 4_000;
 
 /// A run under way.
 pub(super) struct Stage<'s> {
@@ -191,6 +193,9 @@ impl<'s> Stage<'s> {
             }
             if let Some(wire) = &self.wires[index] {
                 wire.pause(self.clients[index].is_paused());
+                if self.now.is_multiple_of(SIP_MS) {
+                    wire.sip();
+                }
             }
         }
         self.step_network()?;

@@ -30,6 +30,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes taken from the stream at once.
 const READ_BYTES: usize = 16 * 1024;
+/// Bytes that a paused client takes now and then, if it does.
+const SIP_BYTES: usize = 4 * 1024;
+/// One of so many connections takes a little while its client is paused.
+const SIPPING: u64 = 3;
 
 /// A connection, for the loop.
 #[derive(Debug)]
@@ -60,6 +64,8 @@ pub(super) struct Shared {
     /// Whether the broker's host has let it in.
     is_open: bool,
     is_paused: bool,
+    /// Bytes that are taken all the same.
+    sip: usize,
     ended: Option<ClosedBy>,
     /// The number of the connection.
     number: u64,
@@ -127,6 +133,16 @@ impl Wire {
         let mut shared = self.shared.borrow_mut();
         if shared.is_paused != is_paused {
             shared.is_paused = is_paused;
+            shared.sip = 0;
+            shared.wake();
+        }
+    }
+
+    /// Takes a little of what came, though its client is paused: slow is not dead.
+    pub(super) fn sip(&self) {
+        let mut shared = self.shared.borrow_mut();
+        if shared.is_paused && self.number.is_multiple_of(SIPPING) {
+            shared.sip = SIP_BYTES;
             shared.wake();
         }
     }
@@ -229,10 +245,6 @@ impl Shared {
         if written.is_err() && self.leaves.is_some() {
             return Poll::Ready(());
         }
-        // A handshake goes on whether or not its client takes anything.
-        if self.is_paused && self.layers.as_ref().is_none_or(|layers| layers.is_open()) {
-            return Poll::Pending;
-        }
         let read = self.poll_read(stream, context);
         if self.layers.is_some() && read.is_pending() {
             self.wrap(); // answers to what came
@@ -270,12 +282,24 @@ impl Shared {
         Ok(())
     }
 
+    /// Bytes that it takes now.
+    fn appetite(&self) -> usize {
+        // A handshake goes on whether or not its client takes anything.
+        let is_open = self.layers.as_ref().is_none_or(|layers| layers.is_open());
+        if self.is_paused && is_open { self.sip } else { READ_BYTES }
+    }
+
     fn poll_read(&mut self, stream: &mut SimStream, context: &mut Context<'_>) -> Poll<()> {
         let mut buffer = [0; READ_BYTES];
         loop {
-            let mut buffer = ReadBuf::new(&mut buffer);
+            let most = self.appetite();
+            if most == 0 {
+                return Poll::Pending; // until it is told that there is more
+            }
+            let mut buffer = ReadBuf::new(&mut buffer[..most]);
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.sip = self.sip.saturating_sub(buffer.filled().len());
                     if self.take(buffer.filled()) {
                         self.ended = Some(ClosedBy::Broker);
                         return Poll::Ready(());

@@ -7,14 +7,15 @@
 
 use super::deliveries::Delivery;
 use super::disk::asks_to_last;
-use super::facts::{Connection, Ordinal, Span};
+use super::facts::{Ordinal, Span};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
+use super::room::{Room, may_drop};
 use super::sizes::{fits, is_small, smallest};
-use super::subscriptions::{is_sure, may_be, states};
+use super::subscriptions::{is_sure, states};
 use super::{Case, Wrong, topic};
 use crate::access::Wish;
-use crate::scenario::{Qos, Scenario};
+use crate::scenario::Qos;
 use crate::verdict::Promise;
 
 /// Milliseconds of silence after which a run counts as quiet.
@@ -34,9 +35,6 @@ struct Account<'c, 'a> {
 }
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    if case.facts.scenario.broker.queue_bytes.is_some() {
-        return;
-    }
     let mut from = 0;
     for session in 0..case.sessions.all.len() {
         let rest = &case.deliveries.all[from..];
@@ -52,104 +50,6 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     if !may_drop(case) {
         case.messages.all.iter().for_each(|message| check_groups(case, message, wrong));
     }
-}
-
-/// How many messages wait in a session at most.
-#[derive(Debug)]
-enum Room {
-    /// Always fewer than its limit.
-    Enough,
-    /// As many as changes before an event add up to.
-    Counted(Vec<(Ordinal, i32)>, usize),
-    Unknown,
-}
-
-impl Room {
-    /// All that may have been meant for a session, less what its client has seen.
-    fn of(case: &Case<'_>, session: usize, deliveries: &[Delivery<'_>]) -> Room {
-        let broker = &case.facts.scenario.broker;
-        let Some(max) = broker.queue_messages.filter(|_| may_drop(case)) else {
-            return Room::Enough;
-        };
-        if !case.facts.is_exact || broker.sys_interval_s.is_some() {
-            return Room::Unknown;
-        }
-        let mut changes: Vec<(Ordinal, i32)> = Vec::new();
-        for message in &case.messages.all {
-            let topic = message.topic_place;
-            for effect in &message.effects {
-                let since = Span { to: usize::MAX, ..effect.span };
-                let mut own = 0;
-                let mut shared = 0;
-                for (filter, changes) in case.subscriptions.matching(session, topic) {
-                    match filter.is_shared {
-                        true => shared += i32::from(may_be(changes, since)),
-                        false => own |= i32::from(may_be(changes, effect.span)),
-                    }
-                }
-                changes.push((effect.span.from, own + shared));
-                let was_seen =
-                    |delivery: &Delivery<'_>| delivery.saw.message == Some(message.number);
-                // At QoS 0 it is gone with the connection, or was never kept.
-                let is_lost = message.qos == Qos::AtMostOnce && !deliveries.iter().any(was_seen);
-                if is_lost && let Some(gone) = gone_after(case, session, effect.span) {
-                    changes.push((gone, -own - shared));
-                }
-            }
-        }
-        let came = |delivery: &&Delivery<'_>| {
-            delivery.message.is_some() && delivery.repeats.is_none() && !delivery.saw.retain
-        };
-        changes.extend(deliveries.iter().filter(came).map(|delivery| (delivery.at, -1)));
-        changes.sort_unstable();
-        Room::Counted(changes, max)
-    }
-
-    /// Whether what is published then surely fits: it is counted itself.
-    fn has_for(&self, during: Span) -> bool {
-        match self {
-            Room::Enough => true,
-            Room::Unknown => false,
-            Room::Counted(changes, max) => {
-                let mut count = 0;
-                let mut most = 0;
-                for (change, by) in changes.iter().take_while(|(at, _)| *at <= during.to) {
-                    most = if *change <= during.from { count + by } else { most.max(count + by) };
-                    count += by;
-                }
-                usize::try_from(most).is_ok_and(|most| most <= *max)
-            }
-        }
-    }
-}
-
-/// When a session has surely lost the connection that it had then, if it had any.
-fn gone_after(case: &Case<'_>, session: usize, then: Span) -> Option<Ordinal> {
-    let facts = &case.sessions.all[session];
-    if !facts.doubts.is_empty() {
-        return None;
-    }
-    let ends = facts.connections.iter().map(|&on| &case.facts.connections[on]);
-    let began =
-        |connection: &&Connection<'_>| connection.entry.is_some_and(|entry| entry.from <= then.to);
-    let end = ends.filter(began).map(|connection| connection.end.to).max()?;
-    let until = end.max(then.to);
-    let is_seen = !case.sessions.has_unseen(
-        &case.facts,
-        session,
-        facts.begun.from,
-        until.min(case.facts.events.len()),
-    );
-    is_seen.then_some(until)
-}
-
-/// Whether the broker's limits allow it to drop messages that wait.
-fn may_drop(case: &Case<'_>) -> bool {
-    let scenario: &Scenario = case.facts.scenario;
-    let Some(max) = scenario.broker.queue_messages else { return false };
-    let most = case.messages.all.iter().map(|message| message.times).sum::<usize>()
-        + case.facts.connections.iter().map(|c| c.requests.len()).sum::<usize>();
-    max <= most
 }
 
 /// Whether a session was connected when all was quiet at the end.

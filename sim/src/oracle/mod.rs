@@ -66,6 +66,7 @@ mod queues;
 mod quotas;
 mod reasons;
 mod retained;
+mod room;
 mod session_present;
 mod sessions;
 mod sizes;

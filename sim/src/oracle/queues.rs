@@ -1,5 +1,5 @@
-//! C11, C12, I17: no more messages wait in a session than its limit: of those published while it
-//! was away, no more may come when it is back.
+//! C11, C12, I17: no more messages, and no more bytes, wait in a session than its limits: of those
+//! published while it was away, no more may come when it is back.
 //!
 //! That as many as allowed are kept is checked by `lost.rs`.
 
@@ -8,10 +8,11 @@ use super::{Case, Wrong, topic};
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let Some(max) = case.facts.scenario.broker.queue_messages.filter(|_| case.facts.is_exact)
-    else {
+    let broker = &case.facts.scenario.broker;
+    let is_bounded = broker.queue_messages.is_some() || broker.queue_bytes.is_some();
+    if !case.facts.is_exact || !is_bounded {
         return;
-    };
+    }
     for (session, facts) in case.sessions.all.iter().enumerate() {
         if facts.doubts.is_empty() {
             for pair in facts.connections.windows(2) {
@@ -20,22 +21,17 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
                 let back = case.facts.connections[after].entry.map_or(NEVER, |entry| entry.from);
                 let since = case.facts.connections[before].entry.map_or(0, |entry| entry.from);
                 if gone < back && !case.sessions.has_unseen(&case.facts, session, since, back) {
-                    check_gap(case, session, gone, back, max, wrong);
+                    check_gap(case, session, gone, back, wrong);
                 }
             }
         }
     }
 }
 
-fn check_gap(
-    case: &Case<'_>,
-    session: usize,
-    gone: Ordinal,
-    back: Ordinal,
-    max: usize,
-    wrong: &mut Wrong,
-) {
+fn check_gap(case: &Case<'_>, session: usize, gone: Ordinal, back: Ordinal, wrong: &mut Wrong) {
     let mut waited: Vec<Ordinal> = Vec::new();
+    // Of topics and payloads: whatever else a message takes, it takes these.
+    let mut bytes = 0;
     for delivery in case.deliveries.all.iter().filter(|delivery| delivery.session == session) {
         let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else {
             continue;
@@ -48,12 +44,18 @@ fn check_gap(
         let explanation = delivery.explanation;
         if explanation.own && !explanation.shared && !explanation.retained {
             waited.push(delivery.at);
+            bytes += message.topic.len() + message.bytes;
         }
     }
-    if waited.len() > max {
-        let words = format!("{} messages waited in a session that may hold {max}", waited.len());
-        let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
-        waited.push(back);
-        wrong.add(Promise::C11, "queue-too-long", client, words, &waited);
+    let broker = &case.facts.scenario.broker;
+    let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
+    let limits =
+        [("messages", waited.len(), broker.queue_messages), ("bytes", bytes, broker.queue_bytes)];
+    waited.push(back);
+    for (what, count, max) in limits {
+        if let Some(max) = max.filter(|max| count > *max) {
+            let words = format!("{count} {what} waited in a session that may hold {max}");
+            wrong.add(Promise::C11, "queue-too-long", client, words, &waited);
+        }
     }
 }

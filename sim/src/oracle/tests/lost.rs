@@ -59,6 +59,13 @@ fn nothing_is_owed_where_it_may_be_dropped_or_is_not_wanted() {
         let tale = tale.given(|scenario| scenario.broker.queue_messages = Some(1));
         overtaken(tale, Q1).gets(B, 2, Q1)
     });
+    // It takes 1,013 bytes at most, whatever the broker notes with it.
+    let with_bytes = |tale: Tale, max| {
+        let tale = tale.exactly().given(|scenario| scenario.broker.queue_bytes = Some(max));
+        overtaken(tale, Q1).gets(B, 2, Q1)
+    };
+    fine(|tale| with_bytes(tale, 1_012));
+    planted_with_arrivals("C1 qos1-lost", |tale| with_bytes(tale, 1_013));
     let small = |tale: Tale, max| {
         tale.connects(A)
             .connects_with(B, move |connect| connect.packet_bytes_max = max)

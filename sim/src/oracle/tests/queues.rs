@@ -2,16 +2,28 @@
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
 use super::tale::{A, B, Q1, Tale};
 use super::{fine, planted_with_arrivals};
+use crate::scenario::Broker;
 
-fn waiting(tale: Tale, max: usize) -> Tale {
-    let tale = tale.exactly().given(|scenario| scenario.broker.queue_messages = Some(max));
+fn waiting(tale: Tale, limit: impl FnOnce(&mut Broker)) -> Tale {
+    let tale = tale.exactly().given(|scenario| limit(&mut scenario.broker));
     let tale = tale.connects(A).connects(B).subscribes(B, "a/+", Q1).loses_connection(B);
-    let tale = (1..=3).fold(tale, |tale, number| tale.publishes(A, number, "a/b", Q1));
+    let tale = (1..=3)
+        .fold(tale, |tale, number| tale.publishes_with(A, number, "a/b", Q1, |it| it.bytes = 97));
     (1..=3).fold(tale.resumes(B), |tale, number| tale.gets(B, number, Q1))
 }
 
 #[test]
 fn no_more_wait_than_are_kept() {
-    fine(|tale| waiting(tale, 3));
-    planted_with_arrivals("C11 queue-too-long", |tale| waiting(tale, 2));
+    fine(|tale| waiting(tale, |broker| broker.queue_messages = Some(3)));
+    planted_with_arrivals("C11 queue-too-long", |tale| {
+        waiting(tale, |broker| broker.queue_messages = Some(2))
+    });
+}
+
+#[test]
+fn no_more_bytes_wait_than_are_kept() {
+    fine(|tale| waiting(tale, |broker| broker.queue_bytes = Some(300)));
+    planted_with_arrivals("C11 queue-too-long", |tale| {
+        waiting(tale, |broker| broker.queue_bytes = Some(299))
+    });
 }

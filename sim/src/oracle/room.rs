@@ -1,0 +1,148 @@
+//! How much may wait in a session: where its limits surely have room for one more, nothing may be
+//! dropped.
+
+use super::Case;
+use super::deliveries::Delivery;
+use super::facts::{Connection, Ordinal, Span};
+use super::messages::Message;
+use super::subscriptions::may_be;
+use crate::properties::Properties;
+use crate::scenario::Qos;
+
+/// Bytes that a message which waits takes at most, beside those of its topic, payload and
+/// properties.
+const OVERHEAD_BYTES: usize = 1_000;
+
+/// What waits in a session at most.
+#[derive(Debug)]
+pub(super) enum Room {
+    /// Always less than its limits.
+    Enough,
+    /// As much as changes before an event add up to.
+    Counted(Vec<Change>, Limits),
+    Unknown,
+}
+
+/// So many messages and bytes more, or fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Change {
+    at: Ordinal,
+    messages: i64,
+    bytes: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Limits {
+    fn of(case: &Case<'_>) -> Limits {
+        let broker = &case.facts.scenario.broker;
+        let (messages, bytes) = (broker.queue_messages, broker.queue_bytes);
+        Limits { messages: messages.unwrap_or(usize::MAX), bytes: bytes.unwrap_or(usize::MAX) }
+    }
+
+    fn allow(self, messages: i64, bytes: i64) -> bool {
+        let is_within = |count: i64, max| usize::try_from(count).is_ok_and(|count| count <= max);
+        is_within(messages, self.messages) && is_within(bytes, self.bytes)
+    }
+}
+
+impl Room {
+    /// All that may have been meant for a session, less what its client has seen.
+    pub(super) fn of(case: &Case<'_>, session: usize, deliveries: &[Delivery<'_>]) -> Room {
+        if !may_drop(case) {
+            return Room::Enough;
+        }
+        if !case.facts.is_exact || case.facts.scenario.broker.sys_interval_s.is_some() {
+            return Room::Unknown;
+        }
+        let mut changes: Vec<Change> = Vec::new();
+        for message in &case.messages.all {
+            let topic = message.topic_place;
+            for effect in &message.effects {
+                let since = Span { to: usize::MAX, ..effect.span };
+                let (mut own, mut shared) = (0, 0);
+                for (filter, changes) in case.subscriptions.matching(session, topic) {
+                    match filter.is_shared {
+                        true => shared += i64::from(may_be(changes, since)),
+                        false => own |= i64::from(may_be(changes, effect.span)),
+                    }
+                }
+                let copies = own + shared;
+                changes.push(change(effect.span.from, copies, message));
+                let was_seen =
+                    |delivery: &Delivery<'_>| delivery.saw.message == Some(message.number);
+                // At QoS 0 it is gone with the connection, or was never kept.
+                let is_lost = message.qos == Qos::AtMostOnce && !deliveries.iter().any(was_seen);
+                if is_lost && let Some(gone) = gone_after(case, session, effect.span) {
+                    changes.push(change(gone, -copies, message));
+                }
+            }
+        }
+        for delivery in deliveries {
+            let is_first = delivery.repeats.is_none() && !delivery.saw.retain;
+            if let Some(message) = delivery.message.filter(|_| is_first) {
+                changes.push(change(delivery.at, -1, &case.messages.all[message]));
+            }
+        }
+        changes.sort_unstable();
+        Room::Counted(changes, Limits::of(case))
+    }
+
+    /// Whether what is published then surely fits: it is counted itself.
+    pub(super) fn has_for(&self, during: Span) -> bool {
+        match self {
+            Room::Enough => true,
+            Room::Unknown => false,
+            Room::Counted(changes, limits) => {
+                let (mut messages, mut bytes) = (0, 0);
+                let (mut most_messages, mut most_bytes) = (0, 0);
+                for change in changes.iter().take_while(|change| change.at <= during.to) {
+                    messages += change.messages;
+                    bytes += change.bytes;
+                    let is_before = change.at <= during.from;
+                    most_messages = if is_before { messages } else { most_messages.max(messages) };
+                    most_bytes = if is_before { bytes } else { most_bytes.max(bytes) };
+                }
+                limits.allow(most_messages, most_bytes)
+            }
+        }
+    }
+}
+
+fn change(at: Ordinal, copies: i64, message: &Message<'_>) -> Change {
+    let properties = message.properties.map_or(0, Properties::bytes);
+    let most = OVERHEAD_BYTES + message.topic.len() + message.bytes + properties;
+    Change { at, messages: copies, bytes: copies * i64::try_from(most).unwrap_or(i64::MAX) }
+}
+
+/// When a session has surely lost the connection that it had then, if it had any.
+fn gone_after(case: &Case<'_>, session: usize, then: Span) -> Option<Ordinal> {
+    let facts = &case.sessions.all[session];
+    if !facts.doubts.is_empty() {
+        return None;
+    }
+    let ends = facts.connections.iter().map(|&on| &case.facts.connections[on]);
+    let began =
+        |connection: &&Connection<'_>| connection.entry.is_some_and(|entry| entry.from <= then.to);
+    let end = ends.filter(began).map(|connection| connection.end.to).max()?;
+    let until = end.max(then.to);
+    let is_seen = !case.sessions.has_unseen(
+        &case.facts,
+        session,
+        facts.begun.from,
+        until.min(case.facts.events.len()),
+    );
+    is_seen.then_some(until)
+}
+
+/// Whether the broker's limits allow it to drop messages that wait.
+pub(super) fn may_drop(case: &Case<'_>) -> bool {
+    let broker = &case.facts.scenario.broker;
+    let most = case.messages.all.iter().map(|message| message.times).sum::<usize>()
+        + case.facts.connections.iter().map(|c| c.requests.len()).sum::<usize>();
+    broker.queue_bytes.is_some() || broker.queue_messages.is_some_and(|max| max <= most)
+}
