@@ -412,10 +412,11 @@ impl Machine {
         connect: Option<&Connect>,
     ) {
         let max = connect.map_or(usize::MAX, takes);
-        // A version to come may know other properties: it gets none.
+        // A version to come may know other properties, and what cannot be read may say that no
+        // words are wanted, or how much is taken: these get none.
         let has_words = version.is_v5()
             && reason != Reason::UnsupportedProtocolVersion
-            && connect.is_none_or(|c| c.properties.request_problem_information);
+            && connect.is_some_and(|c| c.properties.request_problem_information);
         let refusal = |has_words: bool| {
             let reason_string = has_words.then(|| sentence(reason));
             let properties = ConnAckProperties { reason_string, ..ConnAckProperties::default() };

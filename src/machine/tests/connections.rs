@@ -4,7 +4,7 @@ use super::super::*;
 use super::harness::{Broker, settings};
 use super::packets::*;
 use crate::mqtt::types::Text;
-use crate::mqtt::wire::Fault;
+use crate::mqtt::wire::{ConnAckProperties, Fault};
 
 #[test]
 fn silence_ends_a_connection_after_one_and_a_half_keep_alives() {
@@ -151,6 +151,19 @@ fn bytes_that_are_no_packet_end_the_connection_as_far_as_possible_with_a_reason(
     let old = broker.connect(v311("old"));
     let seen = undecodable(&mut broker, old, Some(Version::V311)); // [3.1.1 MQTT-4.8.0-1]
     assert_eq!(seen, "close for MalformedPacket");
+}
+
+/// Nobody has read whether it wants a reason in words, or takes so large a packet.
+#[test]
+fn a_connect_that_cannot_be_read_is_refused_without_words() {
+    let mut broker = Broker::plain();
+    let connection = broker.open();
+    let kind = Fault::ReservedType;
+    let error = DecodeError { kind, packet: None, version: Some(Version::V5) };
+    broker.handle(Input::Undecodable { connection, error });
+    let out = broker.pull(connection);
+    let [Outgoing::Packet(Packet::ConnAck(answer)), _] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(answer.properties, ConnAckProperties::default()); // [MQTT-3.1.2-24]
 }
 
 #[test]
