@@ -25,6 +25,8 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (_, 620..680) => judge(plan, &mut dice),
         (true, 680..760 | 880..920) => share(plan, &mut dice),
         (true, 760..820) => rewrite(plan, &mut dice),
+        (_, 940..970) => collect(plan, &mut dice),
+        (_, 970..1_000) | (false, 680..740) => forbid(plan, &mut dice),
         _ => {}
     }
 }
@@ -51,7 +53,7 @@ fn survive(plan: &mut Plan, dice: &mut Dice) {
     plan.clean_starts = dice.one_of(&[50, 50, 400]);
     (plan.wills, plan.short_sessions) = dice.one_of(&[(0, 0), (0, 0), (0, 400), (300, 400)]);
     plan.policies = dice.one_of(&[0, 0, 0, 0, 2]);
-    plan.clumsy_clients = dice.one_of(&[0, 0, 0, 300]);
+    plan.clumsy_clients = dice.one_of(&[0, 0, 0, 600]);
     plan.actions = Actions {
         connect: 4,
         subscribe: 12,
@@ -84,6 +86,11 @@ fn return_often(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
     only_plain_topics(plan);
     plan.broker.inflight = inflight;
+    if dice.chance(300) {
+        // Some do not go on with what they had begun, and have their whole window all the same.
+        plan.broker.inflight = u16::try_from(dice.between(1, 3)).ok();
+        plan.clumsy_clients = 700;
+    }
     let most = usize::try_from(dice.between(1, 10)).ok();
     plan.broker.queue_messages = most.filter(|_| dice.chance(600));
     plan.qos = [1, 4, 4];
@@ -127,6 +134,7 @@ fn clog(plan: &mut Plan) {
     plan.ops = 80;
     plan.gap_ms_max = 1_200;
     plan.huge_messages = 500;
+    plan.faults = 0; // who is cut off takes nothing either
     plan.actions =
         Actions { connect: 6, subscribe: 10, publish: 40, pause: 6, ..Actions::default() };
     plan.weather.pull_bytes_max = None;
@@ -198,9 +206,15 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
 fn judge(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
     plan.policies = dice.one_of(&[0, 0, 2]);
+    if plan.policies > 0 {
+        // One way to a message stays, another is closed.
+        plan.topics = 2;
+        plan.wildcards = 500;
+    }
     plan.clients = plan.clients.max(3);
     plan.shared_client_ids = 600;
     plan.opinions = 800;
+    plan.client_limits = 300;
     plan.clean_starts = 200;
     plan.short_sessions = 300;
     plan.actions = Actions {
@@ -214,13 +228,62 @@ fn judge(plan: &mut Plan, dice: &mut Dice) {
     };
 }
 
+/// Rules that change while messages are in flight and wait: some ways to them are closed, others
+/// stay, and what was forbidden is allowed again.
+fn forbid(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.clients = plan.clients.min(4);
+    plan.policies = 3;
+    plan.topics = 2;
+    plan.wildcards = 600;
+    plan.clean_starts = 0;
+    plan.client_limits = 800;
+    plan.shared_filters = dice.one_of(&[0, 0, 300]);
+    plan.qos = [1, 4, 4];
+    plan.actions = Actions {
+        connect: 4,
+        subscribe: 16,
+        publish: 30,
+        pause: 6,
+        resume: 2,
+        disconnect: 1,
+        cut: 4,
+        ..Actions::default()
+    };
+}
+
+/// New subscriptions to much that is retained, a little of it at a time.
+fn collect(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.topics = 6;
+    plan.wildcards = 800;
+    plan.retained = 700;
+    plan.large_messages = 300;
+    plan.weather.pull_bytes_max = Some(dice.one_of(&[1, 40, 400]));
+    plan.actions = Actions {
+        connect: 3,
+        subscribe: 20,
+        unsubscribe: 6,
+        publish: 20,
+        cut: 1,
+        ..Actions::default()
+    };
+}
+
 /// Groups whose members come and go, and may not have everything.
 fn share(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
     only_plain_topics(plan);
     plan.clients = plan.clients.max(4);
     plan.shared_filters = 800;
-    plan.policies = dice.one_of(&[0, 0, 2]);
+    plan.policies = dice.one_of(&[0, 0, 1, 2]);
+    if plan.policies > 0 {
+        // Of what the same filter brings, a member may have one and not the other.
+        plan.topics = 2;
+        plan.wildcards = 500;
+    }
     plan.actions = Actions {
         connect: 6,
         subscribe: 14,

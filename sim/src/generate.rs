@@ -18,8 +18,10 @@ use crate::transport;
 
 /// The numbers of messages that wills publish begin here, so that they are known by sight.
 pub(crate) const WILL_NUMBERS_FROM: MessageNumber = 1_000_000;
-/// Subscription ids of shared subscriptions begin here, for the same reason.
-pub(crate) const SHARED_IDS_FROM: u32 = 1_000;
+/// Subscription ids of shared subscriptions, for the same reason.
+pub(crate) const SHARED_IDS: [u32; 5] = [1_000, 1_001, 1_002, 1_003, 1_004];
+/// Those of others: of one byte to four, up to the largest (MQTT 5.0, section 3.8.2.1.2).
+const IDS: [u32; 5] = [1, 2, 128, 2_097_152, 268_435_455];
 /// Milliseconds between the last operation and the end of the safety phase.
 const AFTERMATH_MS: u64 = 1_000;
 /// The first length of a packet that takes two bytes to say (MQTT 5.0, section 1.5.5).
@@ -28,7 +30,7 @@ const TWO_BYTE_LENGTH: u64 = 0x80;
 const THREE_BYTE_LENGTH: u64 = 0x4000;
 
 /// What is no filter.
-const INVALID: [&str; 12] = [
+const INVALID: [&str; 13] = [
     "",
     "a/#/b",
     "a+",
@@ -40,6 +42,7 @@ const INVALID: [&str; 12] = [
     "$share/g/",
     "$share//a",
     "$share/+/a",
+    "$share/g#/a",
     "$share/g/a#",
 ];
 /// Filters that match what the broker says of itself, and two that only look like it.
@@ -175,6 +178,7 @@ impl<'p> Generator<'p> {
                 zone,
                 manners: self.manners(),
                 reuses_ids: false,
+                sips: index % 2 == 1,
                 user: None,
                 transport: crate::Transport::Tcp,
             });
@@ -203,7 +207,7 @@ impl<'p> Generator<'p> {
         manners.acks = match self.dice.below(8) {
             0 => AckPolicy::Never,
             1 => AckPolicy::NeverComplete,
-            2 => AckPolicy::Reject,
+            2 | 3 => AckPolicy::Reject,
             _ => AckPolicy::Prompt,
         };
         if self.dice.chance(300) {
@@ -443,8 +447,7 @@ impl<'p> Generator<'p> {
         let filters: Vec<Subscription> = (0..many).map(|_| self.subscription()).collect();
         let has_id = version.is_v5() && self.dice.chance(400);
         let is_shared = filters.iter().all(|each| each.filter.starts_with("$share/"));
-        let from = if is_shared { SHARED_IDS_FROM } else { 1 };
-        let id = from + u32::try_from(self.dice.below(5)).expect("below 5");
+        let id = self.pick(if is_shared { &SHARED_IDS } else { &IDS });
         Subscribe { subscription_id: has_id.then_some(id), filters }
     }
 

@@ -266,6 +266,8 @@ pub struct Granted {
     pub max_qos: Option<u8>,
     /// Assigned Client Identifier.
     pub client_id: Option<Arc<str>>,
+    /// Something that MQTT has is said not to be there, beside a QoS.
+    pub lacks_something: bool,
 }
 
 /// A PUBLISH of the broker's.

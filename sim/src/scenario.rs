@@ -160,6 +160,9 @@ pub struct Client {
     /// have been used.
     #[serde(default, skip_serializing_if = "survival::is_not")]
     pub reuses_ids: bool,
+    /// Whether it takes a little now and then while it is paused. Network level only.
+    #[serde(default, skip_serializing_if = "survival::is_not")]
+    pub sips: bool,
     /// The user name that it gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
@@ -624,6 +627,7 @@ mod tests {
             zone: 1,
             manners: Manners::default(),
             reuses_ids: false,
+            sips: true,
             user: None,
             transport: Transport::Wss,
         };

@@ -202,6 +202,7 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
             zone: scenario.clients[0].zone,
             manners: Manners::default(),
             reuses_ids: false,
+            sips: false,
             user: None,
             transport: Transport::Tcp,
         });

@@ -67,6 +67,7 @@ fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
         zone,
         manners: Manners::default(),
         reuses_ids: false,
+        sips: false,
         user: None,
         transport: Transport::Tcp,
     };

@@ -393,6 +393,12 @@ pub(super) fn saw(packet: &Packet) -> Saw {
 
 fn granted(answer: &ConnAck) -> Granted {
     let properties = &answer.properties;
+    let is_there = [
+        properties.retain_available,
+        properties.wildcard_subscriptions_available,
+        properties.subscription_ids_available,
+        properties.shared_subscriptions_available,
+    ];
     Granted {
         expiry_s: properties.session_expiry,
         keep_alive_s: properties.server_keep_alive,
@@ -401,6 +407,7 @@ fn granted(answer: &ConnAck) -> Granted {
         topic_alias_maximum: properties.topic_alias_maximum,
         max_qos: properties.maximum_qos.map(QoS::number),
         client_id: properties.assigned_client_id.as_deref().map(Arc::from),
+        lacks_something: is_there.contains(&Some(false)),
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a client does with what comes from the broker.
 
 use stormpetrel::mqtt::types::{PacketId, Reason};
-use stormpetrel::mqtt::wire::{ConnAck, Delivery, Packet, Publish};
+use stormpetrel::mqtt::wire::{ConnAck, Delivery, Packet, Publish, encoded_bytes};
 
 use super::{Client, World, packets};
-use crate::generate::{SHARED_IDS_FROM, WILL_NUMBERS_FROM};
+use crate::generate::{SHARED_IDS, WILL_NUMBERS_FROM};
 use crate::history::{AckKind, Saw, What};
 use crate::marks::Mark;
 use crate::scenario::{AckPolicy, ProtocolVersion};
@@ -28,8 +28,7 @@ impl Client {
         }
         let saw = self.see(packet, world);
         self.note(What::Saw { packet: saw }, world);
-        if self.connect.declines_reasons && packets::has_words(packet) {
-            let words = "a reason in words, which it did not want: [MQTT-3.1.2-29]".to_owned();
+        if let Some(words) = self.unwanted(packet) {
             self.note(What::Saw { packet: Saw::Nonsense { words } }, world);
         }
         match packet {
@@ -59,6 +58,18 @@ impl Client {
         }
     }
 
+    /// Why it did not want a packet, in words. How large a PUBLISH is, the history says.
+    fn unwanted(&self, packet: &Packet) -> Option<String> {
+        if self.connect.declines_reasons && packets::has_words(packet) {
+            return Some("a reason in words, which it did not want: [MQTT-3.1.2-29]".to_owned());
+        }
+        let is_bounded = self.version.is_v5() && !matches!(packet, Packet::Publish(_));
+        let max = self.connect.packet_bytes_max.filter(|_| is_bounded)?;
+        let bytes = encoded_bytes(packet, self.version.into());
+        (bytes > max as usize)
+            .then(|| format!("a packet of {bytes} bytes, and it takes {max}: [MQTT-3.1.2-24]"))
+    }
+
     fn see(&mut self, packet: &Packet, world: &mut World<'_>) -> Saw {
         let Packet::Publish(publish) = packet else { return packets::saw(packet) };
         let Some(link) = &mut self.link else { return packets::saw(packet) };
@@ -83,7 +94,7 @@ impl Client {
         if saw.message.is_some_and(|message| message > WILL_NUMBERS_FROM) {
             world.marks.hit(Mark::WillDelivered);
         }
-        if saw.subscription_ids.iter().any(|id| *id >= SHARED_IDS_FROM) {
+        if saw.subscription_ids.iter().any(|id| SHARED_IDS.contains(id)) {
             world.marks.hit(Mark::SharedDelivered);
         }
         if saw.properties.as_ref().is_some_and(|said| said.user.len() > 1) {

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use stormpetrel::mqtt::topic::TopicName;
-use stormpetrel::mqtt::wire::{ConnAck, ConnAckProperties, Delivery, Publish as Message};
+use stormpetrel::mqtt::types::Text;
+use stormpetrel::mqtt::wire::{
+    Answers, ConnAck, ConnAckProperties, Delivery, Details, Publish as Message,
+};
 
 use super::*;
 use crate::history::Saw;
@@ -29,6 +32,7 @@ impl Bench {
             zone: 0,
             manners,
             reuses_ids: false,
+            sips: false,
             user: None,
             transport: crate::Transport::Tcp,
         };
@@ -225,4 +229,24 @@ fn a_payload_says_its_number_and_nothing_else_does() {
     for garbled in [&b"x"[..], b"12x", b"..", b"0", b"1.2"] {
         assert_eq!(packets::message_of(garbled), None);
     }
+}
+
+/// What it said of itself in CONNECT holds for what it is sent.
+#[test]
+fn what_it_does_not_want_is_noticed() {
+    let sent = |connect: Connect, reasons: usize, has_words: bool| {
+        let mut bench = Bench::new(ProtocolVersion::V5, Manners::default());
+        bench.join(connect, false, 10);
+        let id = PacketId::FIRST;
+        let reasons = vec![Reason::UnspecifiedError; reasons];
+        let words = has_words.then(|| Text::try_from("no").expect("text"));
+        let details = Details { reason_string: words, ..Details::default() };
+        bench.take(Packet::SubAck(Box::new(Answers { id, reasons, details })))
+    };
+    let small = || Connect { packet_bytes_max: Some(8), ..Connect::default() };
+    assert_eq!(sent(small(), 3, false), "");
+    assert_eq!(sent(small(), 4, false), "a packet of 9 bytes, and it takes 8: [MQTT-3.1.2-24]");
+    let quiet = || Connect { declines_reasons: true, ..Connect::default() };
+    assert_eq!(sent(quiet(), 1, false), "");
+    assert!(sent(quiet(), 1, true).ends_with("[MQTT-3.1.2-29]"));
 }

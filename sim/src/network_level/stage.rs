@@ -193,7 +193,7 @@ impl<'s> Stage<'s> {
             }
             if let Some(wire) = &self.wires[index] {
                 wire.pause(self.clients[index].is_paused());
-                if self.now.is_multiple_of(SIP_MS) {
+                if self.now.is_multiple_of(SIP_MS) && self.scenario.clients[index].sips {
                     wire.sip();
                 }
             }

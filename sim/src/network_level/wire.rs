@@ -30,10 +30,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes taken from the stream at once.
 const READ_BYTES: usize = 16 * 1024;
-/// Bytes that a paused client takes now and then, if it does.
-const SIP_BYTES: usize = 4 * 1024;
-/// One of so many connections takes a little while its client is paused.
-const SIPPING: u64 = 3;
+/// Bytes that a paused client takes now and then, if it does so: what the broker writes at once is
+/// gone long before it gives up who takes nothing.
+const SIP_BYTES: usize = 12 * 1024;
 
 /// A connection, for the loop.
 #[derive(Debug)]
@@ -138,10 +137,10 @@ impl Wire {
         }
     }
 
-    /// Takes a little of what came, though its client is paused: slow is not dead.
+    /// Takes a little of what came, if its client is paused: slow is not dead.
     pub(super) fn sip(&self) {
         let mut shared = self.shared.borrow_mut();
-        if shared.is_paused && self.number.is_multiple_of(SIPPING) {
+        if shared.is_paused {
             shared.sip = SIP_BYTES;
             shared.wake();
         }

@@ -120,8 +120,8 @@ fn may_be_refused(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
         let Wish::Publish(publish) = request.wish else { return false };
         let is_kept = publish.retain && publish.message != 0;
         let until = Span { from: request.asked, to: at, is_sure: false };
-        !facts.policies.is_none()
-            || facts.is_in_trouble(until)
+        // What is not allowed is acknowledged, and dropped.
+        facts.is_in_trouble(until)
             || refusal(facts, &publish.topic, is_kept, None) != Refusal::Never
     })
 }

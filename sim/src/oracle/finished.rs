@@ -4,10 +4,11 @@
 //!
 //! What never came at all is `lost.rs`'s.
 
-use super::facts::{Ordinal, Request, Wish};
+use super::facts::{Ordinal, Request, Span, Wish};
 use super::lost::is_drained;
 use super::sizes::is_small;
 use super::{Case, Wrong};
+use crate::access;
 use crate::history::{AckKind, Asked, Saw, What};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
@@ -18,10 +19,6 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
     for place in 0..case.facts.connections.len() {
         check_answered(case, place, wrong);
-    }
-    // What a client may no longer see is not sent again.
-    if !case.facts.policies.is_none() {
-        return;
     }
     for session in 0..case.sessions.all.len() {
         check_finished(case, session, wrong);
@@ -61,9 +58,12 @@ fn check_answered(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
 
 /// A delivery that is not finished.
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct Open<'a> {
     id: u16,
     at: Ordinal,
+    /// The connection that it came on.
+    on: usize,
+    topic: Option<&'a str>,
     /// PUBREC reached the broker.
     is_received: bool,
 }
@@ -73,7 +73,7 @@ fn check_finished(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
     if !is_drained(case, session) || !facts.doubts.is_empty() || is_small(case, session) {
         return;
     }
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<Open<'_>> = Vec::new();
     for &on in &facts.connections {
         let connection = &case.facts.connections[on];
         let mut requests = connection.requests.iter();
@@ -82,7 +82,8 @@ fn check_finished(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
                 What::Saw { packet: Saw::Publish(saw) } => {
                     let Some(id) = saw.id else { continue };
                     if !open.iter().any(|known| known.id == id) {
-                        open.push(Open { id, at: event.ordinal, is_received: false });
+                        let (at, topic) = (event.ordinal, saw.topic.as_deref());
+                        open.push(Open { id, at, on, topic, is_received: false });
                     }
                 }
                 // Requests are all that is asked but CONNECT.
@@ -96,7 +97,7 @@ fn check_finished(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
         }
     }
     let client = facts.connections.last().map(|&on| case.client(on));
-    for left in open {
+    for left in open.into_iter().filter(|left| !may_be_withdrawn(case, session, left)) {
         let (rule, words) = match left.is_received {
             true => ("never-released", "was received, and PUBREL never came to its end"),
             false => ("never-sent-again", "was not acknowledged, and never sent again"),
@@ -106,8 +107,30 @@ fn check_finished(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
     }
 }
 
+/// Whether a session may not have been sent a message again on some connection: what its client
+/// may no longer see goes then, if it has not come back before.
+fn may_be_withdrawn(case: &Case<'_>, session: usize, left: &Open<'_>) -> bool {
+    if case.facts.policies.is_none() {
+        return false;
+    }
+    let name = left.topic.unwrap_or_default();
+    let Some(topic) = case.messages.topics.iter().position(|topic| *topic == name) else {
+        return true;
+    };
+    let later = case.sessions.all[session].connections.iter().filter(|on| **on > left.on);
+    let mut entries = later.map(|&on| (on, case.facts.connections[on].entry));
+    entries.any(|(on, entry)| {
+        let from = entry.map_or(left.at, |entry| entry.from);
+        let during = Span { from, to: case.facts.connections[on].end.to, is_sure: true };
+        let may = |wish, what| case.facts.may_whoever(on, wish, what, during) == Some(true);
+        let mut filters = case.subscriptions.matching(session, topic);
+        !may(access::Wish::Receive, name)
+            || filters.any(|(it, _)| it.is_shared || !may(access::Wish::Subscribe, it.text))
+    })
+}
+
 /// What the broker may have handled.
-fn acknowledge(open: &mut Vec<Open>, request: &Request<'_>) {
+fn acknowledge(open: &mut Vec<Open<'_>>, request: &Request<'_>) {
     let (Wish::Ack(ack), Some(_)) = (request.wish, request.span) else { return };
     let Some(place) = open.iter().position(|known| known.id == ack.id) else { return };
     match ack.kind {

@@ -67,6 +67,10 @@ fn check_granted(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mut W
     if broker.inflight.is_some_and(|max| window != max) {
         add("wrong-receive-maximum", format!("was told a Receive Maximum of {window}"));
     }
+    // `max-qos` is about what subscribers get; whoever publishes may do so at every QoS.
+    if granted.lacks_something || granted.max_qos.is_some() {
+        add("less-than-mqtt", "was told that the broker lacks a part of MQTT".to_owned());
+    }
     let bytes = granted.packet_bytes_max;
     if broker.packet_bytes.is_some() && bytes != broker.packet_bytes {
         add("wrong-maximum-packet-size", format!("was told a Maximum Packet Size of {bytes:?}"));

@@ -102,6 +102,7 @@ mod tests {
             zone: 0,
             manners: Manners::default(),
             reuses_ids: false,
+            sips: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

@@ -74,6 +74,7 @@ const GUIDES: &[Guide] = &[
             "wrong-keep-alive",
             "wrong-session-expiry",
             "wrong-receive-maximum",
+            "less-than-mqtt",
             "wrong-maximum-packet-size",
         ],
         expected: "CONNACK says what the broker grants where that is not what was asked",

@@ -47,6 +47,7 @@ impl Cast {
             zone: index % 3,
             manners,
             reuses_ids: false,
+            sips: false,
             user: None,
             transport: crate::Transport::Tcp,
         });

@@ -168,6 +168,7 @@ mod tests {
             zone: index % 2,
             manners: Manners { aliases: true, ..Manners::default() },
             reuses_ids: false,
+            sips: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

@@ -86,6 +86,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.clients.iter_mut().for_each(|client| client.manners = Manners::default()),
     |s| s.clients.iter_mut().for_each(|client| client.zone = 0),
     |s| s.clients.iter_mut().for_each(|client| client.reuses_ids = false),
+    |s| s.clients.iter_mut().for_each(|client| client.sips = false),
     |s| s.clients.iter_mut().for_each(|client| client.transport = Transport::Tcp),
     |s| s.safety_ms = s.safety_ms.min(last_ms(s) + 1_000),
     |s| s.safety_ms = (s.safety_ms / 2).max(last_ms(s) + 1),
@@ -106,6 +107,7 @@ const CLIENT: &[fn(&mut Client)] = &[
     |c| c.version = ProtocolVersion::V5,
     |c| c.zone = 0,
     |c| c.reuses_ids = false,
+    |c| c.sips = false,
     |c| c.user = None,
     |c| c.transport = Transport::Tcp,
 ];

@@ -1,7 +1,9 @@
 //! Proof of `finished.rs`.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
+use super::policy::{allow_all, reloads, rule};
 use super::tale::{A, B, Q1, Tale};
 use super::{fine, planted_with_arrivals};
+use crate::access::Wish;
 
 #[test]
 fn no_answer_is_left_out() {
@@ -23,4 +25,21 @@ fn what_was_not_acknowledged_is_sent_again() {
         let again = sent(tale).gets_with(B, 1, Q1, |saw| (saw.dup, saw.id) = (true, Some(1)));
         again.answers(B, crate::history::AckKind::PubAck, 1).ends()
     });
+}
+
+/// What may be seen again when its client is back, whatever was forbidden meanwhile.
+#[test]
+fn what_may_be_seen_is_sent_again() {
+    let sent = |tale: Tale, policies: &[usize]| {
+        let tale = tale.exactly().given(|it| {
+            let forbids = rule(false, Wish::Receive, "", "a/#");
+            it.broker.policies = vec![vec![allow_all()], vec![forbids, allow_all()]];
+        });
+        let tale = tale.connects(A).connects(B).subscribes(B, "a/+", Q1);
+        let tale = tale.publishes(A, 1, "a/b", Q1).sees(B, 1, Q1, |_| {});
+        let tale = policies.iter().fold(tale, |tale, policy| reloads(tale, *policy));
+        tale.calms_down(&[A, B]).ends()
+    };
+    planted_with_arrivals("C13 never-sent-again", |tale| sent(tale, &[1, 0]));
+    fine(|tale| sent(tale, &[1]));
 }

@@ -6,7 +6,7 @@ use super::tale::{A, B, C, Tale};
 use super::{fine, planted, planted_with_arrivals};
 use crate::access::Opinion;
 use crate::history::{Asked, ClosedBy, Granted, Saw};
-use crate::scenario::{Broker, Connect, ProtocolVersion};
+use crate::scenario::{Broker, Connect, ProtocolVersion, Qos};
 
 fn greeted(
     tale: Tale,
@@ -26,6 +26,7 @@ fn connack_says_what_is_granted() {
         session_expiry_max_s: Some(60),
         inflight: Some(5),
         packet_bytes: Some(200),
+        max_qos: Some(Qos::AtLeastOnce), // of subscriptions
         ..Broker::default()
     };
     let right = || Granted {
@@ -41,6 +42,8 @@ fn connack_says_what_is_granted() {
         ("C11 wrong-session-expiry", Granted { expiry_s: None, ..right() }),
         ("C11 wrong-receive-maximum", Granted { receive_maximum: Some(6), ..right() }),
         ("C11 wrong-maximum-packet-size", Granted { packet_bytes_max: None, ..right() }),
+        ("C11 less-than-mqtt", Granted { max_qos: Some(1), ..right() }),
+        ("C11 less-than-mqtt", Granted { lacks_something: true, ..right() }),
         ("C11 wrong-assigned-id", Granted { client_id: Some(Arc::from("x")), ..right() }),
     ];
     for (class, granted) in other {

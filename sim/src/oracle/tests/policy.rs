@@ -9,7 +9,7 @@ use crate::history::{AckKind, Saw, What};
 use crate::scenario::FaultKind;
 use std::sync::Arc;
 
-fn rule(is_allowed: bool, wish: Wish, user: &str, filter: &str) -> Rule {
+pub(super) fn rule(is_allowed: bool, wish: Wish, user: &str, filter: &str) -> Rule {
     let list = |text: &str| match text {
         "" => Vec::new(),
         text => vec![Arc::from(text)],
@@ -17,7 +17,7 @@ fn rule(is_allowed: bool, wish: Wish, user: &str, filter: &str) -> Rule {
     Rule { is_allowed, wishes: vec![wish], users: list(user), filters: list(filter) }
 }
 
-fn allow_all() -> Rule {
+pub(super) fn allow_all() -> Rule {
     Rule { wishes: Wish::ALL.to_vec(), ..rule(true, Wish::Publish, "", "") }
 }
 
@@ -29,7 +29,7 @@ fn given(tale: Tale, rule: Rule) -> Tale {
     })
 }
 
-fn reloads(tale: Tale, policy: usize) -> Tale {
+pub(super) fn reloads(tale: Tale, policy: usize) -> Tale {
     tale.happens(None, What::Fault { kind: FaultKind::Reload { policy } })
 }
 

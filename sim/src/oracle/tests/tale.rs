@@ -51,6 +51,7 @@ impl Tale {
             zone: 0,
             manners: Manners::default(),
             reuses_ids: false,
+            sips: false,
             user: None,
             transport: crate::Transport::Tcp,
         };
