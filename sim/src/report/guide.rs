@@ -115,7 +115,8 @@ const GUIDES: &[Guide] = &[
     Guide {
         rules: &["nonsense"],
         expected: "the broker sends only what a broker may send, in packets that can be read",
-        standard: "section 3 of MQTT 5.0; [MQTT-3.1.2-29] of reasons in words",
+        standard: "section 3 of MQTT 5.0; [MQTT-3.1.2-24] of sizes, [MQTT-3.1.2-29] of reasons in \
+                   words",
         files: &["src/mqtt/wire/encode.rs", WIRE_PUBLISH, OUTPUT],
     },
     Guide {
