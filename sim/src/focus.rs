@@ -206,11 +206,7 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
 fn judge(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
     plan.policies = dice.one_of(&[0, 0, 2]);
-    if plan.policies > 0 {
-        // One way to a message stays, another is closed.
-        plan.topics = 2;
-        plan.wildcards = 500;
-    }
+    part_ways(plan);
     plan.clients = plan.clients.max(3);
     plan.shared_client_ids = 600;
     plan.opinions = 800;
@@ -279,11 +275,7 @@ fn share(plan: &mut Plan, dice: &mut Dice) {
     plan.clients = plan.clients.max(4);
     plan.shared_filters = 800;
     plan.policies = dice.one_of(&[0, 0, 1, 2]);
-    if plan.policies > 0 {
-        // Of what the same filter brings, a member may have one and not the other.
-        plan.topics = 2;
-        plan.wildcards = 500;
-    }
+    part_ways(plan);
     plan.actions = Actions {
         connect: 6,
         subscribe: 14,
@@ -323,6 +315,15 @@ fn bring_together(plan: &mut Plan) {
     let Broker { store, effort_max, disconnect_delay_s, .. } = plan.broker;
     plan.broker = Broker { store, effort_max, disconnect_delay_s, ..Broker::default() };
     plan.weather.spikes = 0;
+}
+
+/// Where there are rules, two topics, and filters for both: who may not have all that a filter
+/// brings may have a part of it, and what comes by two filters may come by one.
+fn part_ways(plan: &mut Plan) {
+    if plan.policies > 0 {
+        plan.topics = 2;
+        plan.wildcards = 500;
+    }
 }
 
 /// No topics that begin with `$`.

@@ -204,7 +204,7 @@ pub enum AckPolicy {
     Never,
     /// Answers PUBLISH, but not PUBREL.
     NeverComplete,
-    /// Answers with an error (0x80); 5.0 only, in 3.1.1 as it should.
+    /// Answers with errors, of every kind; 5.0 only, in 3.1.1 as it should.
     Reject,
 }
 

@@ -58,10 +58,8 @@ fn a_scenario_without_some_of_it_is_a_scenario() {
     }
 }
 
-/// What a run meets, and which messages come in time, in which a zone is held that way for three seconds, while two clients of it
-/// and of another zone publish to each other.
-fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
-    let client = |zone: usize| Client {
+fn client(zone: usize) -> Client {
+    Client {
         client_id: Arc::from(format!("zone-{zone}")),
         version: ProtocolVersion::V5,
         zone,
@@ -70,20 +68,29 @@ fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
         sips: false,
         user: None,
         transport: Transport::Tcp,
-    };
-    let mut ops = Vec::new();
-    let mut act = |at_ms, client, action| ops.push(Op { at_ms, client, action });
-    let filter = |filter: &str| Subscription {
-        filter: Arc::from(filter),
+    }
+}
+
+/// SUBSCRIBE to all that others publish.
+fn to_all() -> Action {
+    let filter = Subscription {
+        filter: Arc::from("#"),
         qos: Qos::AtLeastOnce,
         no_local: true,
         retain_as_published: false,
         retain_handling: 0,
     };
+    Action::Subscribe(Subscribe { subscription_id: None, filters: vec![filter] })
+}
+
+/// What a run meets, and which messages come in time, in which a zone is held that way for three
+/// seconds, while two clients of it and of another zone publish to each other.
+fn held(way: Way) -> (Marks, Vec<(u64, bool)>) {
+    let mut ops = Vec::new();
+    let mut act = |at_ms, client, action| ops.push(Op { at_ms, client, action });
     (0..2).for_each(|client| act(0, client, Action::Connect(Connect::default())));
     for client in 0..2 {
-        let filters = vec![filter("#")];
-        act(100, client, Action::Subscribe(Subscribe { subscription_id: None, filters }));
+        act(100, client, to_all());
     }
     for client in 0..2 {
         let (topic, message) = (Arc::from("a"), client as u64 + 1);
@@ -122,6 +129,34 @@ fn a_zone_that_is_held_one_way_still_hears_or_is_heard() {
     let (marks, came) = held(Way::ToClients);
     assert_eq!(came, [(1, true), (2, false)]);
     assert_eq!((marks.get(Mark::HeardUnhearing), marks.get(Mark::HearingUnheard)), (1, 0));
+}
+
+/// How many of eight messages of 10,000 bytes a client takes in five seconds in which it is paused.
+fn taken_while_paused(sips: bool) -> usize {
+    let mut ops = Vec::new();
+    let mut act = |at_ms, client, action| ops.push(Op { at_ms, client, action });
+    (0..2).for_each(|client| act(0, client, Action::Connect(Connect::default())));
+    act(100, 0, to_all());
+    act(200, 0, Action::Pause);
+    for message in 1..=8 {
+        let (topic, qos, bytes) = (Arc::from("a"), Qos::AtLeastOnce, 10_000);
+        let publish = Publish { message, topic, qos, bytes, ..Publish::default() };
+        act(300, 1, Action::Publish(publish));
+    }
+    let clients = vec![Client { sips, ..client(0) }, client(1)];
+    let scenario = Scenario { clients, ops, safety_ms: 5_000, ..Scenario::default() };
+    let run = network_level::run(&scenario);
+    assert_eq!(run.failure, None);
+    assert_eq!(oracle::check(&scenario, &run.history), []);
+    let is_message = |what: &What| matches!(what, What::Saw { packet: Saw::Publish(_) });
+    let paused = run.history.of(0).filter(|event| event.at_ms < scenario.safety_ms);
+    paused.filter(|event| is_message(&event.what)).count()
+}
+
+#[test]
+fn a_paused_client_takes_nothing_or_a_little() {
+    assert_eq!(taken_while_paused(false), 0);
+    assert_eq!(taken_while_paused(true), 1);
 }
 
 /// Of the first connections of clients with this transport, how many were let in and brought a

@@ -23,7 +23,7 @@ pub(crate) fn encode(packet: &Packet, version: ProtocolVersion) -> Vec<u8> {
         Packet::PubAck(packet) => whole(0x40, &ack(packet, is_v5)),
         Packet::PubRec(packet) => whole(0x50, &ack(packet, is_v5)),
         Packet::PubRel(packet) => {
-            // 3.1 knows DUP here, too (section 3.7 of MQTT 3.1).
+            // 3.1 knows DUP here, too (section 3.6 of MQTT 3.1).
             let is_dup = version == ProtocolVersion::V31 && packet.id.get() % 2 == 1;
             whole(if is_dup { 0x6A } else { 0x62 }, &ack(packet, is_v5))
         }

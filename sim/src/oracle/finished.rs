@@ -114,9 +114,7 @@ fn may_be_withdrawn(case: &Case<'_>, session: usize, left: &Open<'_>) -> bool {
         return false;
     }
     let name = left.topic.unwrap_or_default();
-    let Some(topic) = case.messages.topics.iter().position(|topic| *topic == name) else {
-        return true;
-    };
+    let Some(topic) = case.messages.topic_place(name) else { return true };
     let later = case.sessions.all[session].connections.iter().filter(|on| **on > left.on);
     let mut entries = later.map(|&on| (on, case.facts.connections[on].entry));
     entries.any(|(on, entry)| {

@@ -84,6 +84,10 @@ pub(super) struct Messages<'a> {
     pub(super) topics: Vec<&'a str>,
 }
 
+fn place_in(topics: &[&str], name: &str) -> Option<usize> {
+    topics.iter().position(|topic| *topic == name)
+}
+
 impl<'a> Messages<'a> {
     pub(super) fn of(facts: &Facts<'a>, sessions: &Sessions) -> Messages<'a> {
         let mut messages = Messages { all: Vec::with_capacity(64), topics: Vec::new() };
@@ -103,6 +107,11 @@ impl<'a> Messages<'a> {
             return None;
         }
         self.all.binary_search_by_key(&number, |message| message.number).ok()
+    }
+
+    /// The place of a topic that is published to.
+    pub(super) fn topic_place(&self, name: &str) -> Option<usize> {
+        place_in(&self.topics, name)
     }
 
     /// Messages of number 0.
@@ -181,7 +190,7 @@ impl<'a> Messages<'a> {
 
     fn number_topics(&mut self) {
         for message in &mut self.all {
-            let known = self.topics.iter().position(|topic| *topic == message.topic);
+            let known = place_in(&self.topics, message.topic);
             message.topic_place = known.unwrap_or(self.topics.len());
             if known.is_none() {
                 self.topics.push(message.topic);

@@ -115,7 +115,7 @@ fn check_kept(
     }
     // The broker's version is always one of them.
     let (mut least, mut most) = (1, 1);
-    let own_topic = case.messages.topics.iter().position(|name| *name == &*publish.topic);
+    let own_topic = case.messages.topic_place(&publish.topic);
     for topic in (0..case.messages.topics.len()).filter(|topic| Some(*topic) != own_topic) {
         let is_there = retained_at(case, topic, span, span.to).map(|message| message.is_some());
         least += usize::from(is_there == Some(true));
