@@ -29,10 +29,10 @@ pub(super) enum Standing {
     Forbidden,
     /// It has no connection, and its queue is full.
     AwayAndFull,
-    /// It has no connection.
-    Away,
-    /// Its queue is full.
+    /// Its queue is full: what it is given is dropped.
     Full,
+    /// It has no connection: what it is given waits for it.
+    Away,
     /// It can.
     Ready,
 }

@@ -121,6 +121,21 @@ fn a_member_with_a_full_queue_is_skipped() {
 }
 
 #[test]
+fn a_message_waits_for_a_member_that_is_away_sooner_than_it_is_dropped_at_one_that_is_full() {
+    let mut broker = Broker::with_limits(Limits { queue_messages: 1, ..Limits::default() });
+    let (members, publisher) = group(&mut broker, 2);
+    broker.close(members[1]);
+    broker.send(publisher, qos1(1, "t", "1"));
+    broker.send(publisher, qos1(2, "t", "2"));
+    assert_eq!(broker.machine.ledger().drops.total(), 0);
+    broker.send(publisher, qos1(3, "t", "no room anywhere"));
+    assert_eq!(broker.machine.ledger().drops.total(), 1);
+    assert_eq!(broker.see(members[0]), "t=1 q1#1");
+    let back = broker.connect(v5("m2").expiry(100));
+    assert_eq!(broker.see(back), "t=2 q1#1");
+}
+
+#[test]
 fn what_was_not_sent_stays_when_the_other_members_are_full() {
     let mut broker = Broker::with_limits(Limits { queue_messages: 1, ..Limits::default() });
     let (members, publisher) = group(&mut broker, 2);
