@@ -170,6 +170,11 @@ impl Connections {
         }
     }
 
+    /// Whether it is noted already that there is something to send.
+    pub(super) fn is_woken(&self, slot: Slot) -> bool {
+        self.slots[slot.0].is_woken
+    }
+
     pub(super) fn take_woken(&mut self, out: &mut Vec<ConnectionId>) {
         out.append(&mut self.woken);
     }

@@ -249,6 +249,15 @@ impl Session {
         2 * size_of::<Session>() + 2 * client_id.len()
     }
 
+    /// Something of every part that giving it a message needs.
+    pub(super) fn fetch(&self) -> u64 {
+        let slot = self.connection.map_or(0, |slot| slot.0 as u64);
+        u64::from(self.has_ended)
+            ^ u64::from(self.kept.whole().is_some())
+            ^ slot
+            ^ self.outbound.fetch()
+    }
+
     /// Whether it can take a message for a group.
     pub(super) fn standing(&self, limits: &Limits) -> Standing {
         let has_room = self.outbound.has_room(limits);

@@ -225,6 +225,11 @@ impl Outbound {
         self.next_number
     }
 
+    /// Something of every part that a message which is queued changes.
+    pub(super) fn fetch(&self) -> u64 {
+        self.queue.len() as u64 ^ self.queue_bytes as u64 ^ self.next_number ^ self.next_expiry.0
+    }
+
     /// How many messages are queued.
     pub(super) fn messages(&self) -> usize {
         self.queue.len() - self.cursors.len() - self.stale_cursors
