@@ -187,6 +187,7 @@ plants! {
     SyncRepeated Server "a sync that failed is done again, in place of what it should have kept",
     RoomForgotten Server "a broker that starts on a full disk does not say so",
     ConnectionKept Server "a connection that is gone stays in the table",
+    DoorHeld Server "whoever goes before it is let in keeps its place at the door",
 }
 
 /// Whether this fault is on.

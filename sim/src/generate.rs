@@ -301,7 +301,7 @@ impl<'p> Generator<'p> {
     }
 
     fn disconnect(&mut self) -> Action {
-        let reason = if self.dice.chance(200) { 4 } else { 0 };
+        let reason = if self.dice.chance(250) { self.pick(&[4, 4, 0x80, 0x97]) } else { 0 };
         let is_capped = self.plan.broker.session_expiry_max_s.is_some();
         let says_expiry = self.dice.chance(if is_capped { 600 } else { 400 });
         let mut expiry_s = says_expiry.then(|| self.seconds());

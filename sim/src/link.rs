@@ -50,6 +50,7 @@ pub(crate) struct Link(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
+    client: SocketAddr,
     /// The number of the connection, once its client has said it.
     number: Option<u64>,
     /// When the broker heard of its end, or ended it.
@@ -154,6 +155,7 @@ impl Links {
         }
         let choice = usize::try_from(table.dice.below(WINDOWS.len() as u64)).expect("a few");
         let state = State {
+            client,
             number: None,
             ended_at: None,
             window: WINDOWS[choice],
@@ -235,6 +237,11 @@ impl Links {
     /// Says what time it is, in milliseconds since the run began.
     pub(crate) fn set_now(&self, now: u64) {
         self.table().now = now;
+    }
+
+    /// How many the broker has, at most.
+    pub(crate) fn count(&self) -> usize {
+        self.table().links.len()
     }
 
     /// A connection that is over for the broker since before that time, and that it still has.
@@ -332,6 +339,11 @@ impl Link {
     /// Says which connection it is. Before anything is sent.
     pub(crate) fn number(&self, connection: u64) {
         self.state().number = Some(connection);
+    }
+
+    /// The address of its client.
+    pub(crate) fn client(&self) -> SocketAddr {
+        self.state().client
     }
 
     /// Says that not every byte that its client sends is MQTT.

@@ -20,11 +20,14 @@ pub enum Transport {
     Ws,
     /// WebSocket in TLS.
     Wss,
+    /// Nothing, behind a header of the PROXY protocol.
+    Proxied,
 }
 
 impl Transport {
-    /// All four.
-    pub const ALL: [Transport; 4] = [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss];
+    /// All of them.
+    pub const ALL: [Transport; 5] =
+        [Transport::Tcp, Transport::Tls, Transport::Ws, Transport::Wss, Transport::Proxied];
 
     /// Whether there is TLS.
     pub fn is_encrypted(self) -> bool {
@@ -49,6 +52,7 @@ impl Transport {
             Transport::Tls => "tls",
             Transport::Ws => "ws",
             Transport::Wss => "wss",
+            Transport::Proxied => "proxied",
         }
     }
 
@@ -59,6 +63,7 @@ impl Transport {
             Transport::Tls => 8_883,
             Transport::Ws => 8_080,
             Transport::Wss => 8_443,
+            Transport::Proxied => 1_884,
         }
     }
 }
@@ -67,7 +72,7 @@ impl Transport {
 pub(crate) fn draw(scenario: &mut Scenario, seed: u64, per_mille: u16) {
     let mut dice = Dice::new(seed, "transports", 0);
     for client in &mut scenario.clients {
-        let place = usize::try_from(dice.between(1, 3)).expect("a few");
+        let place = usize::try_from(dice.between(1, 4)).expect("a few");
         if dice.chance(per_mille) {
             client.transport = Transport::ALL[place];
         }

@@ -248,3 +248,21 @@ impl<A> Reporter<'_, A> {
         held.unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_written_anew_each_time_it_has_grown() {
+        let live = 1_000;
+        let size = Size::of(TIMES_MAX * live + BYTES_MORE_MAX);
+        assert!(!size.is_due(live, false));
+        for _ in 0..3 {
+            size.note(&Record::RewriteBegun, 1);
+            assert!(size.is_due(live, false));
+            assert!(!size.is_due(live, false), "it is under way");
+            size.note(&Record::RewriteEnded, 1);
+        }
+    }
+}

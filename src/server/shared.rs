@@ -395,6 +395,11 @@ impl<A> Shared<A> {
         });
     }
 
+    /// How many connections have not authenticated: their clients are not let in yet.
+    pub fn unauthenticated(&self) -> usize {
+        self.admission.unauthenticated()
+    }
+
     /// Makes the broker stop: every connection is told and closed.
     pub fn stop(&self) {
         self.stop.raise();

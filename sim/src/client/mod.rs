@@ -16,6 +16,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use stormpetrel::mqtt::types::{PacketId, Reason, Text};
 use stormpetrel::mqtt::wire::Packet;
 
@@ -32,6 +33,8 @@ pub struct Client {
     index: ClientIndex,
     client_id: Text,
     user: Option<Text>,
+    /// Nobody judges it.
+    password: Option<Bytes>,
     version: ProtocolVersion,
     manners: Manners,
     /// The connection it is on, as far as it knows.
@@ -52,6 +55,8 @@ pub struct Client {
 /// What ends with a connection.
 #[derive(Debug)]
 struct Link {
+    /// Whether it sent a CONNECT; else its first packet was none.
+    has_greeted: bool,
     /// Whether CONNACK has come.
     is_accepted: bool,
     is_paused: bool,
@@ -132,6 +137,9 @@ fn first_id(index: ClientIndex) -> u16 {
     place * IDS_EACH + part * (IDS_EACH / 4) + 1
 }
 
+/// Of those who have one.
+const PASSWORD: Bytes = Bytes::from_static(b"secret");
+
 /// No run is so long that the broker sends this many messages to one client.
 const UNUSED_ID: u16 = 65_000;
 
@@ -139,10 +147,13 @@ impl Client {
     /// The client at that place of a scenario. Its client id is text of MQTT's, or it has none.
     pub fn new(index: ClientIndex, client: &scenario::Client) -> Client {
         let first = PacketId::new(first_id(index)).expect("not 0");
+        // Before 5.0 there is none without a user. [3.1.1 MQTT-3.1.2-22]
+        let gives_password = index % 3 == 1 && (client.version.is_v5() || client.user.is_some());
         Client {
             index,
             client_id: Text::try_from(&*client.client_id).unwrap_or_default(),
             user: client.user.as_deref().and_then(|user| Text::try_from(user).ok()),
+            password: gives_password.then_some(PASSWORD),
             version: client.version,
             manners: client.manners,
             link: None,
@@ -207,8 +218,9 @@ impl Client {
     pub fn connect(&mut self, connect: Arc<Connect>, world: &mut World<'_>) {
         self.open(world);
         let connect = packets::as_said(connect, self.version);
-        let packet = packets::connect(&self.client_id, self.user.as_ref(), self.version, &connect);
+        let packet = self.connect_packet(&connect);
         let Some(link) = &mut self.link else { return };
+        link.has_greeted = true;
         link.keep_alive_ms = u64::from(connect.keep_alive_s) * 1_000;
         self.connect = Arc::clone(&connect);
         if connect.clean_start {
@@ -333,6 +345,7 @@ impl Client {
         let connection = *world.next_connection;
         *world.next_connection += 1;
         self.link = Some(Link {
+            has_greeted: false,
             is_accepted: false,
             is_paused: false,
             quota: u16::MAX,
@@ -368,6 +381,11 @@ impl Client {
         }
     }
 
+    fn connect_packet(&self, connect: &Connect) -> Packet {
+        let (user, password) = (self.user.as_ref(), self.password.as_ref());
+        packets::connect(&self.client_id, user, password, self.version, connect)
+    }
+
     fn disconnect(&mut self, reason: u8, expiry_s: Option<u32>, world: &mut World<'_>) {
         let (packet, asked) = packets::disconnect(reason, expiry_s, self.version);
         self.ask(asked, packet, world);
@@ -394,9 +412,7 @@ impl Client {
         let aliases_max = self.link.as_ref().map_or(0, |link| link.aliases_max);
         let broken = match breach {
             Breach::SecondConnect => {
-                let (id, user) = (&self.client_id, self.user.as_ref());
-                let connect = packets::connect(id, user, self.version, &Connect::default());
-                garbage(connect, Reason::ProtocolError)
+                garbage(self.connect_packet(&Connect::default()), Reason::ProtocolError)
             }
             Breach::SubAck => garbage(packets::suback(id), Reason::ProtocolError),
             // It never gives so many to its topics.

@@ -149,6 +149,7 @@ pub(super) fn as_said(mut connect: Arc<Connect>, version: ProtocolVersion) -> Ar
 pub(super) fn connect(
     client_id: &Text,
     user: Option<&Text>,
+    password: Option<&Bytes>,
     version: ProtocolVersion,
     connect: &Connect,
 ) -> Packet {
@@ -168,7 +169,7 @@ pub(super) fn connect(
         keep_alive: connect.keep_alive_s,
         will: connect.will.as_ref().and_then(|will| self::will(will, is_v5)),
         username: user.cloned(),
-        password: None,
+        password: password.cloned(),
         properties,
     }))
 }

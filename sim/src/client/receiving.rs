@@ -60,6 +60,7 @@ impl Client {
 
     /// Why it did not want a packet, in words. How large a PUBLISH is, the history says.
     fn unwanted(&self, packet: &Packet) -> Option<String> {
+        self.link.as_ref().filter(|link| link.has_greeted)?;
         if self.connect.declines_reasons && packets::has_words(packet) {
             return Some("a reason in words, which it did not want: [MQTT-3.1.2-29]".to_owned());
         }

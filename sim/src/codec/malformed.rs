@@ -141,9 +141,16 @@ const FIRST_IN_5: &[&[u8]] = &[
     b"\x10\x0D\x00\x04MQTT\x06\x02\x00\x00\x00\x00\x00",              // a version that is not known
 ];
 
+/// In place of CONNECT, in 5.0: well formed, and with an authentication method that nobody knows.
+const UNKNOWN_METHOD: &[u8] = b"\x10\x11\x00\x04MQTT\x05\x02\x00\x00\x04\x15\x00\x01x\x00\x00";
+
 /// One of what may not come first.
 pub(crate) fn malformed_first(version: ProtocolVersion, dice: &mut Dice) -> &'static [u8] {
-    dice.one_of(if version.is_v5() { FIRST_IN_5 } else { FIRST_BEFORE_5 })
+    match version.is_v5() {
+        true if dice.chance(100) => UNKNOWN_METHOD,
+        true => dice.one_of(FIRST_IN_5),
+        false => dice.one_of(FIRST_BEFORE_5),
+    }
 }
 
 /// One of them.

@@ -117,9 +117,8 @@ fn connect(packet: &Connect, version: ProtocolVersion) -> Vec<u8> {
     if let Some(will) = will {
         flags |= 0x04 | qos(will.qos) << 3 | if will.retain { 0x20 } else { 0 };
     }
-    if packet.username.is_some() {
-        flags |= 0x80;
-    }
+    flags |= if packet.username.is_some() { 0x80 } else { 0 };
+    flags |= if packet.password.is_some() { 0x40 } else { 0 };
     out.push(flags);
     out.extend_from_slice(&packet.keep_alive.to_be_bytes());
     if version.is_v5() {
@@ -135,6 +134,9 @@ fn connect(packet: &Connect, version: ProtocolVersion) -> Vec<u8> {
     }
     if let Some(user) = &packet.username {
         binary(user.as_bytes(), &mut out);
+    }
+    if let Some(password) = &packet.password {
+        binary(password, &mut out);
     }
     out
 }
@@ -282,7 +284,7 @@ fn disconnect(packet: &Disconnect, is_v5: bool) -> Vec<u8> {
     out.push(reason);
     let mut said = Vec::new();
     four(known::SESSION_EXPIRY, packet.session_expiry, &mut said);
-    if !said.is_empty() || reason % 8 == 4 {
+    if !said.is_empty() || reason == 0x80 {
         list(&said, &mut out);
     }
     out

@@ -48,6 +48,12 @@ impl Brokers {
         last.inspect(|shared| shared.stop()).is_some()
     }
 
+    /// How many connections the last one still counts as not let in.
+    pub(super) fn at_the_door(&self) -> usize {
+        let last = self.started.borrow().last().and_then(Weak::upgrade);
+        last.map_or(0, |shared| shared.unauthenticated())
+    }
+
     /// Gives the last one other rules, and those that come after it.
     pub(super) fn load_policy(&self, policy: &Policy) {
         *self.policy.borrow_mut() = Some(policy.clone());
@@ -173,6 +179,8 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
         connections_max: connections_max.unwrap_or(usize::MAX),
         is_websocket: transport.is_websocket(),
         certificates: transport.is_encrypted().then(cryptography::certificates),
+        is_proxied: transport == Transport::Proxied,
+        trusted_proxies: vec!["0.0.0.0/0".parse().expect("a subnet")],
         ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })
     };
     Transport::ALL.into_iter().filter(is_used).map(listener).collect()

@@ -1,5 +1,5 @@
-//! What lies between a client's MQTT and the network, as the client has it: TLS, WebSocket, or
-//! both.
+//! What lies between a client's MQTT and the network, as the client has it: TLS, WebSocket, both,
+//! or a header of the PROXY protocol.
 //!
 //! Bytes in, bytes out: `wire.rs` carries them. Written by another hand than the broker's; cuts
 //! what is sent into records and frames of any size, with empty frames and pings in between.
@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, Write};
+use std::net::SocketAddr;
 
 use bytes::{Buf, BytesMut};
 use tokio_rustls::rustls::ClientConnection;
@@ -18,7 +19,9 @@ use crate::transport::Transport;
 /// The request to upgrade, but for its end, with the key of RFC 6455's example.
 const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n";
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/// What it is to carry, as a list of one or several. [MQTT-6.0.0-3]
+const OFFERS: [&str; 4] = ["mqtt", "mqtt", "x, mqtt", "mqtt,x"];
 /// Bytes by which requests differ, at most: wherever the network cuts them, it cuts the end of some.
 const AGENT_BYTES_MAX: u64 = 40;
 /// What must be in the answer: the first line, the key's digest, the subprotocol.
@@ -41,6 +44,9 @@ pub(super) struct Layers {
     begins: Option<(TlsClients, bool)>,
     tls: Option<Box<ClientConnection>>,
     websocket: Option<WebSocket>,
+    is_proxied: bool,
+    /// The header that is still to be sent.
+    header: Option<Vec<u8>>,
     dice: Dice,
     /// What pings said that nobody has answered.
     pings: VecDeque<Vec<u8>>,
@@ -83,11 +89,18 @@ impl Layers {
             begins: clients.map(|clients| (clients.clone(), is_new_version)),
             tls: None,
             websocket: transport.is_websocket().then(WebSocket::default),
+            is_proxied: transport == Transport::Proxied,
+            header: None,
             dice,
             pings: VecDeque::new(),
             pinged: 0,
             is_over: false,
         })
+    }
+
+    /// The connection is there, from that address.
+    pub(super) fn connected(&mut self, client: SocketAddr) {
+        self.header = self.is_proxied.then(|| proxy_header(client, &mut self.dice));
     }
 
     /// Whether MQTT passes.
@@ -120,11 +133,18 @@ impl Layers {
             && !std::mem::replace(&mut websocket.has_asked, true)
         {
             let agent = "x".repeat(self.dice.below(AGENT_BYTES_MAX) as usize);
-            self.emit(format!("{UPGRADE}User-Agent: {agent}\r\n\r\n").as_bytes(), raw);
+            let offer = self.dice.one_of(&OFFERS);
+            let request =
+                format!("{UPGRADE}Sec-WebSocket-Protocol: {offer}\r\nUser-Agent: {agent}\r\n\r\n");
+            self.emit(request.as_bytes(), raw);
         }
         let pongs = self.websocket.as_mut().map(|websocket| std::mem::take(&mut websocket.pongs));
         for payload in pongs.into_iter().flatten() {
             self.emit_control(PONG, &payload, raw);
+        }
+        if !plain.is_empty() {
+            // Whoever has nothing to say is not announced.
+            raw.extend(self.header.take().unwrap_or_default());
         }
         while self.is_open() && !plain.is_empty() {
             let bytes = plain.len() as u64;
@@ -212,6 +232,9 @@ impl Layers {
         let frame = frame(first, piece, &mut self.dice);
         self.emit(&frame, raw);
         if self.dice.chance(100) {
+            if self.dice.chance(300) {
+                self.emit_control(PONG, b"nobody asked", raw); // RFC 6455, section 5.5.3
+            }
             let many = self.dice.one_of(&[1, 1, 1, 6]);
             (0..many).for_each(|_| self.ping(raw));
         }
@@ -253,6 +276,25 @@ impl Layers {
             write(tls, raw);
         }
     }
+}
+
+/// What a proxy says first, in one of both versions of its protocol: that this is the client, or
+/// that it speaks for itself, as it does here (haproxy's specification of the protocol).
+fn proxy_header(client: SocketAddr, dice: &mut Dice) -> Vec<u8> {
+    let (SocketAddr::V4(client), said @ 0..2) = (client, dice.below(4)) else {
+        let for_itself: [&[u8]; 2] = [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"];
+        return dice.one_of(&for_itself).to_vec();
+    };
+    let (ip, port) = (client.ip(), client.port());
+    if said == 0 {
+        return format!("PROXY TCP4 {ip} 192.0.2.1 {port} 1883\r\n").into_bytes();
+    }
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C".to_vec();
+    header.extend_from_slice(&ip.octets());
+    header.extend_from_slice(&[192, 0, 2, 1]);
+    header.extend_from_slice(&port.to_be_bytes());
+    header.extend_from_slice(&1_883_u16.to_be_bytes());
+    header
 }
 
 /// Takes what TLS has to send.

@@ -164,12 +164,27 @@ impl<'s> Stage<'s> {
             self.step()?;
         }
         let is_quiet = self.play_liveness()?;
+        if is_quiet {
+            self.check_door()?;
+        }
         for index in 0..self.clients.len() {
             self.with_client(index, Client::finish);
         }
         self.note(What::Ended { is_quiet });
         self.mark_troubles();
         self.stop()
+    }
+
+    /// The broker counts nobody as not let in who is in, or gone.
+    fn check_door(&self) -> Result<(), Violation> {
+        let are_in = self.clients.iter().filter(|client| client.is_accepted()).count();
+        let others = self.links.count().saturating_sub(are_in);
+        let counted = self.brokers.at_the_door();
+        if counted > others {
+            let words = format!("{counted} connections count as not let in, and {others} are not");
+            return Err(violation(Promise::I9, "place-kept", words));
+        }
+        Ok(())
     }
 
     /// Tells the broker to stop, and waits until it has. The history is over: clients are gone.

@@ -357,7 +357,8 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
         }
     };
     stream.link().number(shared.borrow().number);
-    if shared.borrow().layers.is_some() {
+    if let Some(layers) = &mut shared.borrow_mut().layers {
+        layers.connected(stream.link().client());
         stream.link().wrap();
     }
     shared.borrow_mut().is_open = true;

@@ -18,12 +18,14 @@ const UNSUPPORTED_PROTOCOL_VERSION: u8 = 0x84;
 const CLIENT_ID_NOT_VALID: u8 = 0x85;
 const BAD_CREDENTIALS: u8 = 0x86;
 const NOT_AUTHORIZED: u8 = 0x87;
+const BAD_AUTHENTICATION_METHOD: u8 = 0x8C;
 const TOPIC_NAME_INVALID: u8 = 0x90;
 const PACKET_TOO_LARGE: u8 = 0x95;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for (place, connection) in case.facts.connections.iter().enumerate() {
         check_refusal(case, place, connection, wrong);
+        check_bytes(case, connection, wrong);
         for request in &connection.requests {
             match request.wish {
                 Wish::Subscribe { filters, .. } if request.answer.is_some() => {
@@ -154,7 +156,7 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
         SERVER_UNAVAILABLE => is_stopping || (!is_v5 && is_full),
         QUOTA_EXCEEDED => is_v5 && is_full,
         PACKET_TOO_LARGE => is_v5 && (is_small || broker.packet_bytes.is_some()),
-        MALFORMED_PACKET | PROTOCOL_ERROR => is_v5 && connect.is_none(),
+        MALFORMED_PACKET | PROTOCOL_ERROR | BAD_AUTHENTICATION_METHOD => is_v5 && connect.is_none(),
         UNSUPPORTED_PROTOCOL_VERSION => connect.is_none(),
         BAD_CREDENTIALS => is_v5 && is_kept_out,
         NOT_AUTHORIZED => may_be_a_strangers(scenario, client) || (!is_v5 && is_kept_out),
@@ -164,6 +166,26 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
         let words = format!("was refused with {:#04x}, for no such reason", answer.reason);
         let events = [connection.opened, answer.at];
         wrong.add(Promise::I9, "refused-for-no-reason", connection.client, words, &events);
+    }
+}
+
+/// A CONNECT that is surely larger than the broker takes lets nobody in.
+fn check_bytes(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) {
+    let max = case.facts.scenario.broker.packet_bytes;
+    let (Some(connect), Some(answer), Some(max)) = (connection.connect, connection.answer, max)
+    else {
+        return;
+    };
+    let id = &case.facts.scenario.clients[connection.client].client_id;
+    let will = connect.will.as_ref().map(|will| &will.message);
+    let will = will.filter(|message| message.message != 0);
+    let will = will.map_or(0, |message| 4 + message.topic.len() + message.bytes);
+    // At least: the fixed header, protocol, flags and keep alive; the client id, and the will.
+    let least = 2 + 10 + 2 + id.len() + will;
+    if answer.reason == 0 && least > max as usize {
+        let words = format!("was let in by a CONNECT of at least {least} bytes, {max} are allowed");
+        let events = [connection.opened, answer.at];
+        wrong.add(Promise::C11, "let-in-by-too-much", connection.client, words, &events);
     }
 }
 

@@ -47,6 +47,13 @@ struct Sent {
 }
 
 impl<'a> Deliveries<'a> {
+    /// Those to a session.
+    pub(super) fn to(&self, session: usize) -> &[Delivery<'a>] {
+        let from = self.all.partition_point(|delivery| delivery.session < session);
+        let count = self.all[from..].partition_point(|delivery| delivery.session == session);
+        &self.all[from..from + count]
+    }
+
     pub(super) fn of(facts: &Facts<'a>, sessions: &Sessions, messages: &Messages<'_>) -> Self {
         let mut all: Vec<Delivery<'a>> = Vec::with_capacity(facts.events.len() / 4);
         let mut sent: Vec<Sent> = Vec::new();

@@ -1,5 +1,5 @@
-//! C8, C13: a group gives a message to a member that is connected, if there is one: a member that
-//! is away holds nothing up.
+//! C8, C13: a group gives a message to a member that is connected and has room, if there is one: a
+//! member that is away holds nothing up.
 //!
 //! Only where it is known when everything arrived. How many copies a group gives is checked by
 //! `copies.rs`, that it gives one by `lost.rs`.
@@ -12,9 +12,7 @@ use super::{Case, Wrong};
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let broker = &case.facts.scenario.broker;
-    let is_bounded = broker.queue_messages.is_some() || broker.queue_bytes.is_some();
-    if !case.facts.is_exact || is_bounded || !case.facts.policies.is_none() {
+    if !case.facts.is_exact || !case.facts.policies.is_none() {
         return;
     }
     for delivery in &case.deliveries.all {
@@ -91,7 +89,7 @@ fn check_delivered(
             if may_have_gone {
                 return; // what it had may have been given on
             }
-            if is_there && is_sure(changes, at) {
+            if is_there && is_sure(changes, at) && case.rooms[place].has_for(at) {
                 present = Some(other.identity);
             }
         }

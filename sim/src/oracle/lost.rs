@@ -10,7 +10,7 @@ use super::disk::asks_to_last;
 use super::facts::{Ordinal, Span};
 use super::limits::is_taken_for_sure;
 use super::messages::Message;
-use super::room::{Room, may_drop};
+use super::room::Room;
 use super::sizes::{fits, is_small, smallest};
 use super::subscriptions::{is_sure, states};
 use super::{Case, Wrong, topic};
@@ -30,26 +30,18 @@ struct Account<'c, 'a> {
     seen: Vec<usize>,
     /// It was there to the end, and all that waited for it has come.
     is_drained: bool,
-    /// What waits for it.
-    room: Room,
 }
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let mut from = 0;
     for session in 0..case.sessions.all.len() {
-        let rest = &case.deliveries.all[from..];
-        let count = rest.iter().take_while(|delivery| delivery.session == session).count();
-        from += count;
-        let mut seen: Vec<usize> = rest[..count].iter().filter_map(|d| d.message).collect();
+        let deliveries = case.deliveries.to(session);
+        let mut seen: Vec<usize> = deliveries.iter().filter_map(|d| d.message).collect();
         seen.sort_unstable();
         let is_drained = is_drained(case, session);
-        let (deliveries, room) = (&rest[..count], Room::of(case, session, &rest[..count]));
-        let account = Account { case, session, deliveries, seen, is_drained, room };
+        let account = Account { case, session, deliveries, seen, is_drained };
         account.check(wrong);
     }
-    if !may_drop(case) {
-        case.messages.all.iter().for_each(|message| check_groups(case, message, wrong));
-    }
+    case.messages.all.iter().for_each(|message| check_groups(case, message, wrong));
 }
 
 /// Whether a session was connected when all was quiet at the end.
@@ -142,7 +134,8 @@ impl Account<'_, '_> {
         let is_there = session.begun.to <= during.from
             && during.to < session.ended.from
             && !session.may_be_over_during(during);
-        let is_room = message.effects.iter().all(|effect| self.room.has_for(effect.span));
+        let room = &self.case.rooms[self.session];
+        let is_room = message.effects.iter().all(|effect| room.has_for(effect.span));
         if !is_certain || may_be_replaced || !is_there || !is_room {
             return None;
         }
@@ -298,7 +291,7 @@ fn may_receive(
 }
 
 /// A group's message goes to one of its members: owed if all who may be members were there to the
-/// end and drained, and one of them surely was a member.
+/// end and drained, and one of them surely was a member, and had room for it.
 fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
     let Some(during) = message.span().filter(|_| message.is_acked()) else { return };
     let topic = message.topic_place;
@@ -322,11 +315,14 @@ fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
             }
             let takes_all = states(changes, since)
                 .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));
-            is_owed |= is_sure(changes, during) && session.begun.to <= during.from;
+            is_owed |= is_sure(changes, during)
+                && session.begun.to <= during.from
+                && case.rooms[place].has_for(during);
             // What the sessions that have ended did not take goes to those that go on; but not at
             // QoS 2, where it may have been on its way. [MQTT-4.8.2-5] And what one did not take
-            // that is not kept goes down with the broker.
+            // that is not kept goes down with the broker. There may be no room for it, then.
             let is_handed_on = case.facts.is_exact
+                && matches!(case.rooms[place], Room::Enough)
                 && (!case.facts.is_durable()
                     || session.connections.iter().all(|on| asks_to_last(case, *on)))
                 && message.qos == Qos::AtLeastOnce

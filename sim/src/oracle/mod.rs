@@ -87,6 +87,7 @@ use calm::Calm;
 use deliveries::Deliveries;
 use facts::{Connection, Facts, Ordinal};
 use messages::Messages;
+use room::Room;
 use sessions::{Identity, Sessions};
 use subscriptions::Subscriptions;
 
@@ -136,6 +137,8 @@ struct Case<'a> {
     subscriptions: Subscriptions<'a>,
     deliveries: Deliveries<'a>,
     calm: Calm,
+    /// How much may wait, session by session.
+    rooms: Vec<Room>,
 }
 
 impl<'a> Case<'a> {
@@ -146,8 +149,10 @@ impl<'a> Case<'a> {
         let subscriptions = Subscriptions::of(&facts, &sessions, &messages.topics);
         let deliveries = Deliveries::of(&facts, &sessions, &messages);
         let calm = Calm::of(&facts);
-        let mut case = Case { facts, sessions, messages, subscriptions, deliveries, calm };
+        let rooms = Vec::new();
+        let mut case = Case { facts, sessions, messages, subscriptions, deliveries, calm, rooms };
         case.explain_all();
+        case.rooms = Room::of_all(&case);
         case
     }
 

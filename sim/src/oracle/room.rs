@@ -51,14 +51,21 @@ impl Limits {
 }
 
 impl Room {
-    /// All that may have been meant for a session, less what its client has seen.
-    pub(super) fn of(case: &Case<'_>, session: usize, deliveries: &[Delivery<'_>]) -> Room {
+    /// That of each session.
+    pub(super) fn of_all(case: &Case<'_>) -> Vec<Room> {
+        let sessions = 0..case.sessions.all.len();
+        let broker = &case.facts.scenario.broker;
         if !may_drop(case) {
-            return Room::Enough;
+            return sessions.map(|_| Room::Enough).collect();
         }
-        if !case.facts.is_exact || case.facts.scenario.broker.sys_interval_s.is_some() {
-            return Room::Unknown;
+        if !case.facts.is_exact || broker.sys_interval_s.is_some() {
+            return sessions.map(|_| Room::Unknown).collect();
         }
+        sessions.map(|session| Room::of(case, session, case.deliveries.to(session))).collect()
+    }
+
+    /// All that may have been meant for a session, less what its client has seen.
+    fn of(case: &Case<'_>, session: usize, deliveries: &[Delivery<'_>]) -> Room {
         let mut changes: Vec<Change> = Vec::new();
         for message in &case.messages.all {
             let topic = message.topic_place;
@@ -140,7 +147,7 @@ fn gone_after(case: &Case<'_>, session: usize, then: Span) -> Option<Ordinal> {
 }
 
 /// Whether the broker's limits allow it to drop messages that wait.
-pub(super) fn may_drop(case: &Case<'_>) -> bool {
+fn may_drop(case: &Case<'_>) -> bool {
     let broker = &case.facts.scenario.broker;
     let most = case.messages.all.iter().map(|message| message.times).sum::<usize>()
         + case.facts.connections.iter().map(|c| c.requests.len()).sum::<usize>();

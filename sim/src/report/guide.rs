@@ -85,6 +85,7 @@ const GUIDES: &[Guide] = &[
         rules: &[
             "let-in-against-the-rules",
             "let-in-to-a-strangers-session",
+            "let-in-by-too-much",
             "refused-though-room",
             "silent-connection-kept",
             "closed-too-early",
@@ -372,6 +373,12 @@ const GUIDES: &[Guide] = &[
         expected: "what a client sent before it left is handled, though it can be told nothing",
         standard: "[MQTT-3.14.4-3] of DISCONNECT; the broker's own promise",
         files: &[SHELL],
+    },
+    Guide {
+        rules: &["place-kept"],
+        expected: "who is let in or gone has no place among those who are not let in yet",
+        standard: "the limits `unauthenticated` and `unauthenticated-per-address`",
+        files: &["src/server/admission/places.rs", "src/server/connection.rs"],
     },
     Guide {
         rules: &["did-not-stop", "broker-leaked", "host-failed"],

@@ -12,8 +12,8 @@ fn crowd(cast: &mut Cast) -> Vec<ClientIndex> {
         cast.scenario.clients[client].transport = transport;
         client
     };
-    let [tcp, tls, ws, wss] = Transport::ALL;
-    [tls, ws, wss, tls, wss, ws, tcp].into_iter().enumerate().map(client).collect()
+    let [tcp, tls, ws, wss, proxied] = Transport::ALL;
+    [tls, ws, wss, tls, wss, ws, tcp, proxied].into_iter().enumerate().map(client).collect()
 }
 
 fn gather(cast: &mut Cast, clients: &[ClientIndex]) {

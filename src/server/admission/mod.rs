@@ -114,6 +114,11 @@ impl Admission {
         (book.sheds, book.failed_logins)
     }
 
+    /// Connections that have not authenticated.
+    pub(super) fn unauthenticated(&self) -> usize {
+        self.book().places.unauthenticated()
+    }
+
     /// The address as far as limits are concerned.
     fn source(&self, address: Option<IpAddr>) -> Option<Source> {
         let address = address.filter(|address| !self.exempt.iter().any(|e| e.contains(*address)));

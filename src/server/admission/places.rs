@@ -12,6 +12,7 @@ use super::expiring::Expiring;
 use super::source::Source;
 use crate::config;
 use crate::machine::{Shed, Timestamp};
+use crate::plant::{self, Plant};
 
 /// Seconds over which the rate holds.
 const BURST_SECS: u64 = 10;
@@ -80,6 +81,13 @@ impl Places {
         Ok(())
     }
 
+    /// Connections that have not authenticated, over all or as counted for each source, whichever
+    /// is more.
+    pub(super) fn unauthenticated(&self) -> usize {
+        let of_sources = self.sources.values().map(|count| count.unauthenticated).sum();
+        self.unauthenticated.max(of_sources)
+    }
+
     /// A connection has authenticated.
     pub(super) fn authenticate(&mut self, source: Option<Source>) {
         self.unauthenticated -= 1;
@@ -90,7 +98,7 @@ impl Places {
 
     /// A connection is gone.
     pub(super) fn close(&mut self, source: Option<Source>, is_authenticated: bool) {
-        if !is_authenticated {
+        if !is_authenticated && !plant::is_on(Plant::DoorHeld) {
             self.authenticate(source);
         }
         let Some(source) = source else { return };

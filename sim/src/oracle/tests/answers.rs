@@ -1,9 +1,10 @@
 //! Proof of `answers.rs`.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
 
-use super::tale::{A, B, Q0, Q1, Tale};
+use super::tale::{A, B, Q0, Q1, Tale, will};
 use super::{fine, planted, planted_with_arrivals};
 use crate::history::{Ack, AckKind, Asked, Saw};
+use crate::scenario::ProtocolVersion;
 use std::sync::Arc;
 
 /// An acknowledgement that refuses.
@@ -39,6 +40,19 @@ fn only_limits_refuse() {
     planted("I9 refused-for-no-reason", connect);
     fine(|tale| connect(tale.given(|it| it.broker.connections = Some(1))));
     planted("C10 forbidden-publish-taken", |tale| tale.connects(A).publishes(A, 1, "$SYS/x", Q1));
+}
+
+#[test]
+fn a_connect_that_is_too_large_lets_nobody_in() {
+    let connects = |tale: Tale, max| {
+        let tale = tale.given(|it| {
+            it.broker.packet_bytes = Some(max);
+            it.clients[A].version = ProtocolVersion::V311;
+        });
+        tale.connects_with(A, |connect| connect.will = Some(will(1, 0)))
+    };
+    fine(|tale| connects(tale, 200));
+    planted("C11 let-in-by-too-much", |tale| connects(tale, 30));
 }
 
 #[test]

@@ -125,6 +125,20 @@ fn some_member_of_a_group_gets_a_message() {
     fine(|tale| group(tale).calms_down(&[A, B]).ends());
 }
 
+#[test]
+fn a_group_gives_a_message_to_a_member_that_has_room() {
+    let group = |tale: Tale, max| {
+        let tale = tale.given(|scenario| scenario.broker.queue_messages = Some(max));
+        let tale = tale.exactly().connects(A).connects(B).connects(C);
+        tale.subscribes(B, "$share/g/a/+", Q1).publishes(A, 1, "a/b", Q1)
+    };
+    let twice = |tale: Tale, max| group(tale, max).publishes(A, 2, "a/b", Q1);
+    let ends = |tale: Tale| tale.calms_down(&[A, B, C]).ends();
+    planted_with_arrivals("C1 shared-lost", |tale| ends(group(tale, 1)));
+    planted_with_arrivals("C1 shared-lost", |tale| ends(twice(tale, 2).gets(B, 1, Q1)));
+    fine(|tale| ends(twice(tale, 1).gets(B, 1, Q1)));
+}
+
 /// It has no number: one must have come after it.
 #[test]
 fn an_empty_message_comes_to_who_stays() {
