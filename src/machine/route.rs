@@ -24,7 +24,9 @@ use crate::mqtt::types::{PacketId, QoS, Reason};
 use crate::mqtt::wire::{Ack, Delivery, Packet, Publish, Will};
 use crate::plant::{self, Plant};
 
-/// The memory of so many sessions is fetched at once, when a message goes to more.
+/// Where a message goes to more sessions than this, their memory is in no cache.
+const CACHED_MAX: usize = 2_000;
+/// And is fetched for so many of them at once.
 const AHEAD: usize = 32;
 
 /// Where a message comes from.
@@ -230,7 +232,7 @@ impl Machine {
                 || plant::is_on(Plant::NoLocalIgnored)
         });
         let (mut sessions, mut taken) = (0, 0);
-        let mut fetched = if matches.own.len() > AHEAD { 0 } else { matches.own.len() };
+        let mut fetched = if matches.own.len() > CACHED_MAX { 0 } else { matches.own.len() };
         for subscriptions in matches
             .own
             .chunk_by(|a, b| a.session == b.session && !plant::is_on(Plant::OverlapDoubled))
@@ -252,8 +254,8 @@ impl Machine {
         sessions
     }
 
-    /// Has the memory of some sessions and of their connections fetched. Where there are thousands
-    /// it is in no cache, and the processor waits for it once in place of once for each.
+    /// Has the memory of some sessions and of their connections fetched: the processor waits for
+    /// all of it once, in place of once for each.
     fn fetch(&self, subscribers: &[Subscriber]) {
         let sessions = || subscribers.iter().map(|it| self.clients.get(it.session));
         hint::black_box(sessions().fold(0, |sum, session| sum ^ session.fetch()));
