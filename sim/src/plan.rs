@@ -259,7 +259,7 @@ fn opinions(seed: u64) -> u16 {
 /// Three of four plans have none. Drawn by itself, as [`policies`].
 fn wrapped_clients(seed: u64) -> u16 {
     let mut draw = Draw(Dice::new(seed, "wrapped clients", 0));
-    draw.one_of(&[0, 0, 0, 0, 0, 0, 300, 1_000])
+    draw.one_of(&[0, 0, 0, 0, 0, 0, 600, 1_000])
 }
 
 /// One of three plans has one. Drawn by itself, as [`policies`].

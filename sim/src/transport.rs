@@ -72,9 +72,9 @@ impl Transport {
 pub(crate) fn draw(scenario: &mut Scenario, seed: u64, per_mille: u16) {
     let mut dice = Dice::new(seed, "transports", 0);
     for client in &mut scenario.clients {
-        let place = usize::try_from(dice.between(1, 4)).expect("a few");
+        let transport = dice.one_of(&Transport::ALL[1..]);
         if dice.chance(per_mille) {
-            client.transport = Transport::ALL[place];
+            client.transport = transport;
         }
     }
     let weather = scenario.weather;

@@ -29,6 +29,25 @@ fn subscriptions_that_overlap_give_one_message_with_the_highest_qos_and_all_ids(
 }
 
 #[test]
+fn a_message_comes_once_to_each_of_thousands() {
+    let mut settings = settings();
+    settings.listeners[0].connections_max = 3_000;
+    let mut broker = Broker::new(settings);
+    // More than are in any cache, and no multiple of how many are fetched at once.
+    let clients: Vec<_> =
+        (0..2_003).map(|number| broker.connect(v5(&number.to_string()))).collect();
+    for (number, client) in clients.iter().enumerate() {
+        broker.ask(*client, subscribe("t", Q1));
+        if number % 3 == 0 {
+            broker.ask(*client, subscribe("#", Q0));
+        }
+    }
+    broker.send(clients[0], qos1(1, "t", "m"));
+    assert!(clients[1..].iter().all(|client| broker.see(*client) == "t=m q1#1"));
+    assert_eq!(broker.see(clients[0]), "PUBACK 1; t=m q1#1");
+}
+
+#[test]
 fn a_message_is_delivered_with_the_lower_of_the_two_qualities() {
     for granted in [Q0, Q1, Q2] {
         for (packet, published) in
