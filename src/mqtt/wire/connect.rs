@@ -81,8 +81,11 @@ pub(super) fn decode(body: &mut Reader<'_>, version: Version) -> Result<Connect,
         0 => None,
         _ => Some(Box::new(decode_will(flags, body, version)?)),
     };
-    let username = if flags & USER_NAME != 0 { Some(body.text()?) } else { None };
-    let password = if flags & PASSWORD != 0 { Some(body.binary()?) } else { None };
+    // In 3.1 a packet that ends before them has neither, whatever its flags say (its section 3.1).
+    let may_end = version == Version::V31;
+    let has = |flag: u8, body: &Reader<'_>| flags & flag != 0 && !(may_end && body.is_empty());
+    let username = if has(USER_NAME, body) { Some(body.text()?) } else { None };
+    let password = if has(PASSWORD, body) { Some(body.binary()?) } else { None };
     Ok(Connect {
         version,
         client_id,
@@ -98,7 +101,9 @@ pub(super) fn decode(body: &mut Reader<'_>, version: Version) -> Result<Connect,
 /// Whether the connect flags agree with each other (MQTT 5.0, section 3.1.2.3).
 fn check_flags(flags: u8, version: Version) -> Result<(), Fault> {
     let reserved = flags & RESERVED != 0; // [MQTT-3.1.2-3] [3.1.1 MQTT-3.1.2-3]
-    let will_without = flags & WILL == 0 && flags & (WILL_QOS | WILL_RETAIN) != 0; // [MQTT-3.1.2-11] [MQTT-3.1.2-13]
+    // 3.1 has them disregarded without a will. [MQTT-3.1.2-11] [MQTT-3.1.2-13]
+    let will_without =
+        version != Version::V31 && flags & WILL == 0 && flags & (WILL_QOS | WILL_RETAIN) != 0;
     // Only 5.0 has passwords without user names. [3.1.1 MQTT-3.1.2-22]
     let password_alone = !version.is_v5() && flags & (USER_NAME | PASSWORD) == PASSWORD;
     if reserved || will_without || password_alone { Err(Fault::ConnectFlags) } else { Ok(()) }

@@ -457,3 +457,20 @@ fn a_text_that_is_no_filter_stands_beside_filters() {
         assert_eq!(decoder.decode(&mut bytes.freeze()), Ok(Some(packet)), "{none}");
     }
 }
+
+/// "Remaining Length takes precedence" over the flags for user name and password, and those of a
+/// will are disregarded without one (MQTT 3.1, section 3.1).
+#[test]
+fn connect_of_3_1_may_end_before_what_its_flags_say() {
+    let cases = [
+        (r#"10 0f 0006 "MQIsdp" 03 82 003c 0001 "c""#, None),
+        (r#"10 0f 0006 "MQIsdp" 03 c2 003c 0001 "c""#, None),
+        (r#"10 12 0006 "MQIsdp" 03 c2 003c 0001 "c" 0001 "u""#, Some(text("u"))),
+        (r#"10 0f 0006 "MQIsdp" 03 2a 003c 0001 "c""#, None),
+    ];
+    for (notation, username) in cases {
+        let connect = Connect { username, ..connect(V31) };
+        let decoded = decode_one(Sender::Client, V31, &bytes(notation));
+        assert_eq!(decoded, Ok(Packet::Connect(Box::new(connect))), "{notation}");
+    }
+}
