@@ -225,7 +225,9 @@ impl Machine {
         now: Timestamp,
     ) -> usize {
         let mut matches = std::mem::take(&mut self.matches);
-        self.subscriptions.collect(&message.topic, &mut matches);
+        let nodes = self.subscriptions.collect(&message.topic, &mut matches) as u64;
+        let own = matches.own.len() as u64;
+        self.effort.spend(nodes / effort::NODES + own / effort::MATCHES);
         self.effort.spend(matches.groups.len() as u64);
         matches.own.retain(|s| {
             !(s.no_local && origin == Some(s.session)) // [MQTT-3.8.3-3]

@@ -290,12 +290,13 @@ impl Subscriptions {
         existed
     }
 
-    /// Collects everything that a topic matches, in place of what `matches` held.
-    pub(super) fn collect(&self, topic: &TopicName, matches: &mut Matches) {
+    /// Collects everything that a topic matches, in place of what `matches` held. How many nodes
+    /// of the tree were looked at.
+    pub(super) fn collect(&self, topic: &TopicName, matches: &mut Matches) -> usize {
         matches.own.clear();
         matches.groups.clear();
         let mut filters = 0;
-        self.tree.for_each_match(topic, |subscribers| {
+        let nodes = self.tree.for_each_match(topic, |subscribers| {
             filters += 1;
             subscribers.own.for_each(|subscriber| {
                 if !subscriber.is_suspended {
@@ -315,6 +316,7 @@ impl Subscriptions {
     /// Chooses the member of a group that gets a message. None if the group has no member any
     /// more.
     pub(super) fn choose(
+        nodes
         &mut self,
         id: GroupId,
         ask: impl FnMut(SessionKey) -> Standing,

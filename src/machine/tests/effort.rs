@@ -174,3 +174,21 @@ fn retained_messages_that_are_looked_at_in_vain_cost_something() {
     let _ = broker.pull_once(client, usize::MAX, &mut Vec::new());
     assert!(broker.machine.effort() - before >= 1_000);
 }
+
+/// Of all filters of twelve levels that are `a` or `+`, each matches.
+#[test]
+fn a_topic_that_thousands_of_filters_match_costs_what_it_takes_to_find_them() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c"));
+    let level = |bits: usize, place: usize| if bits >> place & 1 == 0 { "a" } else { "+" };
+    for bits in 0..1 << 12 {
+        let filter = (0..12).map(|place| level(bits, place)).collect::<Vec<_>>().join("/");
+        broker.send(client, subscribe(&filter, Q0));
+    }
+    let publisher = broker.connect(v5("p"));
+    let packets = (0..12).map(|_| qos0("a/a/a/a/a/a/a/a/a/a/a/a", "m")).collect();
+    let (dearest, visits) = dearest(&mut broker, publisher, packets);
+    assert!(dearest < 2 * EFFORT_MAX, "{dearest} at once");
+    assert!(visits >= 4, "{visits} visits");
+    assert_eq!(broker.machine.ledger().matched, 12);
+}

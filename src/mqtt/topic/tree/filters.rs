@@ -101,14 +101,13 @@ impl<T> FilterTree<T> {
 
     /// Calls `visit` with the value of each filter that matches, once each: the one without
     /// wildcards first, then the others. The order is the same whatever the seed is, and in
-    /// whichever order the filters came.
-    pub fn for_each_match<'a>(&'a self, name: &TopicName, mut visit: impl FnMut(&'a T)) {
+    /// whichever order the filters came. How many nodes of the trie were looked at, which is
+    /// what it costs: peers choose the filters, and may make them many.
+    pub fn for_each_match<'a>(&'a self, name: &TopicName, mut visit: impl FnMut(&'a T)) -> usize {
         if let Some(value) = self.exact(name) {
             visit(value);
         }
-        if !self.wildcards.is_empty() {
-            self.wildcards.for_each_match(name, visit);
-        }
+        if self.wildcards.is_empty() { 0 } else { self.wildcards.for_each_match(name, visit) }
     }
 
     /// A number that grows whenever a filter comes or goes: what was found for a name holds as

@@ -105,12 +105,19 @@ impl<T> Wildcards<T> {
         Some(value)
     }
 
-    /// Calls `visit` for each match: `#` before what is deeper, a literal level before `+`.
-    pub(super) fn for_each_match<'a>(&'a self, name: &TopicName, mut visit: impl FnMut(&'a T)) {
+    /// Calls `visit` for each match: `#` before what is deeper, a literal level before `+`. How
+    /// many nodes were looked at.
+    pub(super) fn for_each_match<'a>(
+        &'a self,
+        name: &TopicName,
+        mut visit: impl FnMut(&'a T),
+    ) -> usize {
+        let mut nodes = 0;
         // Nodes that match so far, each with the levels of the name below it, if there are any.
         let mut open: SmallVec<[(usize, Option<&str>); 16]> = SmallVec::new();
         open.push((ROOT, Some(name.as_str())));
         while let Some((id, levels)) = open.pop() {
+            nodes += 1;
             let node = &self.nodes[id];
             let may_be_wild = id != ROOT || !name.is_reserved(); // [MQTT-4.7.2-1]
             let may_be_wild = may_be_wild || plant::is_on(Plant::DollarMatchesWildcard);
@@ -140,6 +147,7 @@ impl<T> Wildcards<T> {
                 open.push((literal, below));
             }
         }
+        nodes
     }
 
     /// The node where the filter ends, if there is one; it may have no value.
