@@ -5,6 +5,7 @@
 //! `route.rs` asks for messages, `subscribe.rs` for filters, `session/transmit.rs` for retained
 //! messages.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::clients::SessionKey;
@@ -14,6 +15,7 @@ use super::record::Record;
 use super::session::{Queued, Session};
 use super::{Machine, Timestamp, effort};
 use crate::access::{Action, Authorise, Identity, Question};
+use crate::mqtt::topic::tree::FilterTree;
 use crate::mqtt::topic::{Filter, TopicFilter};
 use crate::plant::{self, Plant};
 
@@ -188,7 +190,8 @@ impl Machine {
     }
 
     fn judge_subscriptions(&mut self, key: SessionKey) -> Judged {
-        let mut judged = Judged::default();
+        let (mut suspended, mut standing) = (Vec::new(), Vec::new());
+        let mut groups = BTreeSet::new();
         let session = self.clients.get_mut(key);
         let filters: Vec<Filter> = session
             .subscriptions
@@ -205,26 +208,32 @@ impl Machine {
             match (&filter, is_suspended) {
                 (Filter::Plain(filter), true) => {
                     session.outbound.forget_retained(filter);
-                    judged.suspended.push(filter.clone());
+                    suspended.push(filter.clone());
                 }
-                (Filter::Plain(filter), false) => judged.standing.push(filter.clone()),
+                (Filter::Plain(filter), false) => standing.push(filter.clone()),
                 (Filter::Shared(filter), true) => {
-                    judged.groups.extend(self.subscriptions.group_of(filter));
+                    groups.extend(self.subscriptions.group_of(filter));
                 }
                 (Filter::Shared(_), false) => {}
             }
         }
-        judged
+        let tree_of = |filters: Vec<TopicFilter>| {
+            let mut tree = self.subscriptions.empty_tree();
+            filters.iter().for_each(|filter| *tree.get_or_insert_with(filter, || ()));
+            tree
+        };
+        let filters = (!suspended.is_empty()).then(|| (tree_of(suspended), tree_of(standing)));
+        Judged { filters, groups }
     }
 }
 
 /// A session's filters, after they were judged.
-#[derive(Debug, Default)]
 struct Judged {
-    suspended: Vec<TopicFilter>,
-    standing: Vec<TopicFilter>,
-    /// Those in which it is suspended.
-    groups: Vec<GroupId>,
+    /// Those that are suspended and those that stand; none if all stand. Trees, because thousands
+    /// of messages are held against thousands of filters.
+    filters: Option<(FilterTree<()>, FilterTree<()>)>,
+    /// The groups in which it is suspended.
+    groups: BTreeSet<GroupId>,
 }
 
 impl Judged {
@@ -233,10 +242,9 @@ impl Judged {
         let topic = &queued.message.topic;
         match queued.share {
             Some(group) => self.groups.contains(&group),
-            None => {
-                self.suspended.iter().any(|filter| filter.matches(topic))
-                    && !self.standing.iter().any(|filter| filter.matches(topic))
-            }
+            None => self.filters.as_ref().is_some_and(|(suspended, standing)| {
+                suspended.has_match(topic) && !standing.has_match(topic)
+            }),
         }
     }
 }

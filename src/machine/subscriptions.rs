@@ -170,6 +170,11 @@ impl Subscriptions {
         }
     }
 
+    /// An empty tree, for filters of a session.
+    pub(super) fn empty_tree(&self) -> FilterTree<()> {
+        self.tree.sibling()
+    }
+
     /// Adds a subscription, or replaces the session's older one to the same filter. Whether it
     /// is new. [MQTT-3.8.4-3]
     pub(super) fn insert(&mut self, filter: &Filter, subscriber: Subscriber) -> bool {

@@ -34,6 +34,23 @@ impl<T> FilterTree<T> {
         }
     }
 
+    /// An empty tree with the seed of this one.
+    pub fn sibling<U>(&self) -> FilterTree<U> {
+        FilterTree {
+            exact: Table::new(),
+            wildcards: Wildcards::new(self.hashers.clone()),
+            hashers: self.hashers.clone(),
+            generation: 0,
+        }
+    }
+
+    /// Whether any filter matches.
+    pub fn has_match(&self, name: &TopicName) -> bool {
+        let mut has_match = false;
+        self.for_each_match(name, |_| has_match = true);
+        has_match
+    }
+
     /// The value of this very filter.
     pub fn get(&self, filter: &TopicFilter) -> Option<&T> {
         if filter.has_wildcards() { self.wildcards.get(filter) } else { self.exact(filter) }
