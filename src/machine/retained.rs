@@ -58,6 +58,11 @@ impl Retained {
         count <= limits.retained_messages && bytes <= limits.retained_bytes
     }
 
+    /// Whether there is one of this topic.
+    pub(super) fn holds(&self, topic: &TopicName) -> bool {
+        self.names.get(topic).is_some()
+    }
+
     /// Keeps a message in place of the last one with its topic; an empty one only removes that.
     /// Whether anything has changed. [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7]
     pub(super) fn keep(

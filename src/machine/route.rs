@@ -150,9 +150,10 @@ impl Machine {
         }
         let limits = &self.settings.limits;
         let is_kept = message.retain && !message.payload.is_empty();
-        if self.ledger.held_bytes() + message.bytes() > limits.total_bytes
-            || (is_kept && !self.retained.has_room(&message, limits))
-        {
+        // What clears a retained message makes room.
+        let is_clear = message.retain && !is_kept && self.retained.holds(&message.topic);
+        let is_too_much = self.ledger.held_bytes() + message.bytes() > limits.total_bytes;
+        if (is_too_much && !is_clear) || (is_kept && !self.retained.has_room(&message, limits)) {
             return Err(Reason::QuotaExceeded);
         }
         let expires_at = message.expiry().map(|secs| now.after_secs(secs.into()));
