@@ -113,7 +113,7 @@ pub struct Ledger {
     pub waiting: u64,
     /// Of these, dropped.
     pub drops: Drops,
-    /// Messages that were refused on arrival, where no answer could say so: nothing was matched.
+    /// Messages that were refused on arrival: nothing was matched.
     pub refused: u64,
     /// What clients were not allowed to do.
     pub denials: Denials,
