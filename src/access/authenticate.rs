@@ -107,6 +107,12 @@ impl Identity {
     pub fn may_resume(&self, owner: &Identity) -> bool {
         !owner.is_proven || (self.is_proven && self.user == owner.user)
     }
+
+    /// About as many bytes as it takes beside itself: clients choose how long their names are.
+    pub(crate) fn bytes(&self) -> usize {
+        let grants = self.grants.as_deref().map_or(0, Grants::bytes);
+        self.user.as_deref().map_or(0, str::len) + grants
+    }
 }
 
 /// What all plugins together come to.

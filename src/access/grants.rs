@@ -23,6 +23,12 @@ impl Grants {
         &self.by_action[action as usize]
     }
 
+    /// About as many bytes as it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let patterns = self.by_action.iter().flatten();
+        size_of::<Grants>() + patterns.map(Pattern::bytes).sum::<usize>()
+    }
+
     /// Whether it is granted: a topic that a filter matches, a filter that one covers whole.
     fn include(&self, action: Action, topic: &str) -> bool {
         self.by_action[action as usize].iter().any(|pattern| match action {

@@ -80,6 +80,11 @@ impl Pattern {
         })
     }
 
+    /// About as many bytes as it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Pattern>() + 2 * self.text.len() + size_of_val(&*self.levels)
+    }
+
     fn read(text: &str, word: impl Fn(&str) -> Level) -> Result<Pattern, PatternError> {
         let filter = TopicFilter::try_from(text)?;
         let level = |level: &str| match level {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::Machine;
 use super::connections::Phase;
-use super::session::Session;
 use super::subscribe::subscription_bytes;
 use crate::mqtt::message::Message;
 use crate::mqtt::wire::Will;
@@ -51,7 +50,7 @@ impl Machine {
         let mut held = 0;
         let mut messages: BTreeMap<*const Message, &Message> = BTreeMap::new();
         for session in self.clients.iter() {
-            held += Session::base_bytes(&session.client_id);
+            held += session.own_bytes();
             held += session.will.as_deref().map_or(0, Will::bytes);
             held += session.subscriptions.iter().map(|it| subscription_bytes(it)).sum::<usize>();
             for queued in session.outbound.waiting() {

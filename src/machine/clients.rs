@@ -195,7 +195,9 @@ impl Machine {
         let is_inside = self.connections.get(slot).is_none_or(|c| c.listener.is_none());
         let session = self.clients.get_mut(key);
         let is_same = (&session.identity, session.is_inside) == (&identity, is_inside);
+        self.ledger.release_bytes(session.own_bytes());
         session.identity = identity;
+        self.ledger.hold_bytes(session.own_bytes());
         session.is_inside = is_inside;
         let may_have_lost =
             self.policy.asks(Action::Subscribe) || self.policy.asks(Action::Receive);
@@ -238,10 +240,10 @@ impl Machine {
         }
         let will = connect.will.as_deref().map_or(0, Will::bytes);
         // What is known comes back whatever the broker holds, unless it brings more along.
-        let bytes = match known {
-            Some(session) => will.saturating_sub(session.will.as_deref().map_or(0, Will::bytes)),
-            None => will + Session::base_bytes(&connect.client_id),
-        };
+        let bytes = will + Session::base_bytes(&connect.client_id, identity);
+        let bytes = bytes.saturating_sub(known.map_or(0, |session| {
+            session.own_bytes() + session.will.as_deref().map_or(0, Will::bytes)
+        }));
         if bytes > 0 && self.ledger.held_bytes() + bytes > self.settings.limits.total_bytes {
             return Err(Reason::QuotaExceeded);
         }
@@ -320,18 +322,18 @@ impl Machine {
     }
 
     fn begin_session(&mut self, client_id: Arc<str>, expiry: SessionExpiry) -> SessionKey {
-        self.ledger.hold_bytes(Session::base_bytes(&client_id));
         // That the one before it has ended must be durable before its client hears of this one.
         let recorded = self.journal.waits_for_end(&client_id);
         let mut session = Session::new(client_id, expiry);
         session.outbound.next_id = self.settings.first_packet_id;
         session.recorded = recorded;
+        self.ledger.hold_bytes(session.own_bytes());
         self.clients.insert(session)
     }
 
     /// A session comes back after a restart.
     pub(super) fn add_restored(&mut self, session: Session) -> SessionKey {
-        self.ledger.hold_bytes(Session::base_bytes(&session.client_id));
+        self.ledger.hold_bytes(session.own_bytes());
         self.clients.insert(session)
     }
 

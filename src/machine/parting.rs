@@ -11,7 +11,7 @@ use super::connections::{Phase, Slot, version_of};
 use super::deadlines::Due;
 use super::ledger::DropReason;
 use super::record::{Lsn, Record, SessionUid};
-use super::session::{Attachment, Queued, Session, SessionExpiry};
+use super::session::{Attachment, Queued, SessionExpiry};
 use super::{Closing, Machine, Timestamp, effort};
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::Reason;
@@ -224,7 +224,7 @@ impl Machine {
             }
         }
         let session = self.clients.remove(key);
-        self.ledger.release_bytes(Session::base_bytes(&session.client_id));
+        self.ledger.release_bytes(session.own_bytes());
         true
     }
 

@@ -244,9 +244,14 @@ impl Session {
         }
     }
 
-    /// The bytes that a session itself is charged with.
-    pub(super) fn base_bytes(client_id: &str) -> usize {
-        2 * size_of::<Session>() + 2 * client_id.len()
+    /// The bytes that a session itself is charged with, as long as it holds nothing.
+    pub(super) fn base_bytes(client_id: &str, identity: &Identity) -> usize {
+        2 * size_of::<Session>() + 2 * client_id.len() + identity.bytes()
+    }
+
+    /// The same of this one.
+    pub(super) fn own_bytes(&self) -> usize {
+        Session::base_bytes(&self.client_id, &self.identity)
     }
 
     /// Something of every part that giving it a message needs.

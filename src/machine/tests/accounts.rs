@@ -258,3 +258,24 @@ fn the_topics_that_aliases_stand_for_are_charged_while_the_connection_lives() {
     assert_eq!(seen, "DISCONNECT QuotaExceeded; close for QuotaExceeded");
     assert_eq!(broker.machine.ledger().held_bytes(), base);
 }
+
+#[test]
+fn a_session_is_charged_with_the_name_of_its_user() {
+    let named = |user: &str| {
+        let mut joining = v5("c").expiry(100);
+        joining.0.username = Some(crate::mqtt::types::Text::try_from(user).expect("text"));
+        joining
+    };
+    let mut broker = Broker::plain();
+    let client = broker.connect(named("short"));
+    let held = broker.machine.ledger().held_bytes();
+    broker.close(client);
+    let client = broker.connect(named(&"x".repeat(10_005)));
+    assert_eq!(broker.machine.ledger().held_bytes() - held, 10_000);
+    broker.close(client);
+    broker.machine.settings.limits.total_bytes = held + 12_000;
+    let refused = broker.try_connect(named(&"x".repeat(13_000)));
+    assert_eq!(broker.see(refused), "CONNACK QuotaExceeded; close for QuotaExceeded");
+    broker.pass(200);
+    assert!(broker.machine.ledger().held_bytes() < held);
+}
