@@ -29,6 +29,10 @@ pub enum Durability {
     Sync,
 }
 
+/// A client may have so many answers beside those that fill its Receive Maximum held back, and is
+/// read all the same: it pings, acknowledges and goes while a disk is slow.
+const ANSWERS_BEYOND: usize = 64;
+
 impl Machine {
     /// Gives out what was recorded since the last call. The place of the last record.
     pub fn poll_records(&mut self, out: &mut Vec<Record>) -> Lsn {
@@ -49,10 +53,12 @@ impl Machine {
     /// Whether a connection is still to get so many answers, once records are durable, that no
     /// more should be read of it.
     pub fn owes_much(&self, connection: ConnectionId) -> bool {
-        let slot = self.connections.find(connection).filter(|_| self.journal.is_on);
-        slot.is_some_and(|slot| {
-            self.connections.held_answers(slot) >= usize::from(self.settings.limits.inflight)
-        })
+        self.connections.find(connection).is_some_and(|slot| self.owes_much_on(slot))
+    }
+
+    pub(super) fn owes_much_on(&self, slot: Slot) -> bool {
+        let answers_max = usize::from(self.settings.limits.inflight) + ANSWERS_BEYOND;
+        self.journal.is_on && self.connections.held_answers(slot) >= answers_max
     }
 
     /// How durable what happens on a connection is to be.

@@ -287,6 +287,10 @@ impl Machine {
         let Some((_, attachment)) = self.connections.attachment(slot) else { return };
         let Some(silence_max) = attachment.silence_max else { return };
         let due = attachment.last_received.after_millis(silence_max);
+        // Of whom so much waits for the disk that nothing is read cannot be heard.
+        let is_heard = !self.owes_much_on(slot);
+        let Some((_, attachment)) = self.connections.attachment(slot) else { return };
+        let due = if is_heard { due } else { now.after_millis(silence_max) };
         if due <= now {
             attachment.keep_alive_armed = None;
             return self.violate(slot, Reason::KeepAliveTimeout, now);

@@ -689,3 +689,26 @@ fn what_survives_is_what_began_where_something_is_kept() {
     let kept = |seen: &str| format!("CONNACK session present; {seen}");
     assert_eq!(present, [kept("a=1 q1#1 dup; "), kept("a=1 q1#1"), "CONNACK; ".to_owned()]);
 }
+
+#[test]
+fn who_is_not_read_because_the_disk_is_slow_is_not_closed_as_silent() {
+    let mut slow = durable(settings());
+    slow.limits.inflight = 1;
+    let mut broker = Broker::new(slow);
+    let reader = join(&mut broker, stays("s"));
+    broker.send(reader, subscribe("a", Q1));
+    let client = join(&mut broker, stays("c").keep_alive(10));
+    broker.send(client, qos1(1, "a", "m"));
+    assert!(!broker.machine.owes_much(client), "it may still ping");
+    for number in 2..=65 {
+        broker.send(client, qos1(number, "a", "m"));
+    }
+    assert!(broker.machine.owes_much(client));
+    broker.pass(100);
+    assert_eq!(broker.see(client), "");
+    sync(&mut broker);
+    assert!(broker.see(client).ends_with("PUBACK 65"));
+    broker.pass(30);
+    let seen = broker.see(client);
+    assert_eq!(seen, "DISCONNECT KeepAliveTimeout; close for KeepAliveTimeout");
+}
