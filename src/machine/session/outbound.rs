@@ -130,6 +130,8 @@ pub(in super::super) struct Outbound {
     /// Of these, how many are not done: what the receive maximum bounds.
     pub(super) in_window: u16,
 }
+    /// PUBREL was sent on this connection for what is before this place, where it is due.
+    pub(super) released: usize,
 
 impl Default for Outbound {
     fn default() -> Outbound {
@@ -148,6 +150,7 @@ impl Default for Outbound {
             in_window: 0,
         }
     }
+            released: 0,
 }
 
 /// An emptied queue larger than this is given back to the allocator.
@@ -349,6 +352,7 @@ impl Outbound {
         });
     }
 
+        self.released = 0;
     fn drop_queued(
         &mut self,
         reason: DropReason,
@@ -552,6 +556,7 @@ impl Outbound {
 }
 
 fn finish(queued: &Queued, reason: Reason, ledger: &mut Ledger, drops: &mut Drops) {
+            self.released = self.released.saturating_sub(1);
     if reason.is_error() {
         drop_waiting(queued, DropReason::Rejected, ledger, drops);
     } else {

@@ -24,7 +24,7 @@ use super::outbound::{
 use crate::access::Action;
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::TopicFilter;
-use crate::mqtt::types::{QoS, Reason};
+use crate::mqtt::types::{PacketId, QoS, Reason};
 use crate::mqtt::wire::{Ack, Delivery, Packet, PublishHead};
 use crate::plant::{self, Plant};
 
@@ -113,8 +113,12 @@ impl Outbound {
             self.resent += 1;
             return Step::GoOn;
         }
-        if !self.has_window(pull.attachment) && !plant::is_on(Plant::WindowAfterResume) {
-            return Step::Rest;
+        let is_release = matches!(self.inflight[self.resent], Inflight::AwaitPubComp(_));
+        if !is_release
+            && !self.has_window(pull.attachment)
+            && !plant::is_on(Plant::WindowAfterResume)
+        {
+            return self.release_ahead(pull);
         }
         let id = self.id_at(self.resent);
         if let Inflight::AwaitPubAck(Queued { recorded, .. })
@@ -135,8 +139,8 @@ impl Outbound {
                 (queued, Delivery::ExactlyOnce { id, dup })
             }
             Inflight::AwaitPubComp(_) | Inflight::Done => {
-                if !plant::is_on(Plant::ReleaseNotResent) {
-                    pull.answer(Packet::PubRel(Ack::new(id, Reason::Success)));
+                if self.resent >= self.released {
+                    pull.release(id);
                 }
                 self.resent += 1;
                 self.in_window += 1;
@@ -167,6 +171,25 @@ impl Outbound {
             self.set_done(self.resent - 1, pull.ledger);
         }
         Step::GoOn
+    }
+
+    /// A message waits for the client's receive maximum: PUBREL, which does not, is sent for
+    /// those behind it. [MQTT-3.3.4-10]
+    fn release_ahead(&mut self, pull: &mut Transmission<'_>) -> Step {
+        self.released = self.released.max(self.resent);
+        while self.released < self.inflight.len() {
+            if pull.budget == 0 {
+                return Step::Pause;
+            }
+            if let Inflight::AwaitPubComp(recorded) = self.inflight[self.released] {
+                if !pull.may_leave(recorded) {
+                    return Step::Hold;
+                }
+                pull.release(self.id_at(self.released));
+            }
+            self.released += 1;
+        }
+        Step::Rest
     }
 
     fn send_next(&mut self, pull: &mut Transmission<'_>) -> Step {
@@ -336,6 +359,13 @@ impl Transmission<'_> {
     fn may_receive(&mut self, topic: &str) -> bool {
         !self.policy.asks(Action::Receive)
             || self.policy.permits(&mut self.asking, Action::Receive, topic, self.ledger)
+    }
+
+    /// Sends PUBREL once more.
+    fn release(&mut self, id: PacketId) {
+        if !plant::is_on(Plant::ReleaseNotResent) {
+            self.answer(Packet::PubRel(Ack::new(id, Reason::Success)));
+        }
     }
 
     /// Whether what depends on the record may be sent.

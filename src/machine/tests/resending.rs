@@ -198,3 +198,28 @@ fn an_id_in_use_is_never_used_again_and_ids_wrap_around() {
     let seen = broker.see(client);
     assert!(seen.starts_with("t=m q1#65535; t=m q1#1; t=m q1#2;"), "{seen:.60}");
 }
+
+#[test]
+fn pubrel_does_not_wait_for_a_smaller_receive_maximum() {
+    let mut broker = Broker::plain();
+    let joining = v5("c").expiry(1_000);
+    let (client, publisher) = pair(&mut broker, joining.clone());
+    broker.send(publisher, qos1(1, "t", "1"));
+    for number in 2..=5 {
+        broker.send(publisher, qos2(number, "t", &number.to_string()));
+    }
+    broker.see(client);
+    for number in [2, 3, 5] {
+        broker.send(client, pubrec(number));
+    }
+    let client = again(&mut broker, client, joining.clone().receive_maximum(1));
+    assert_eq!(broker.see(client), "t=1 q1#1 dup; PUBREL 2; PUBREL 3; PUBREL 5"); // [MQTT-3.3.4-10]
+    assert_eq!(broker.ask(client, pubcomp(2)), "");
+    assert_eq!(broker.ask(client, puback(1)), "");
+    assert_eq!(broker.ask(client, pubcomp(3)), "t=4 q2#4 dup");
+    assert_eq!(broker.ask(client, pubrec(4)), "PUBREL 4");
+    assert_eq!(broker.ask(client, pubcomp(4)), "");
+    let client = again(&mut broker, client, joining.receive_maximum(1));
+    assert_eq!(broker.see(client), "PUBREL 5", "once on each connection");
+    assert_eq!(broker.ask(client, pubcomp(5)), "");
+}
