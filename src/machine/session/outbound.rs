@@ -115,8 +115,9 @@ pub(in super::super) struct Outbound {
     /// The number of each filter's cursor in the queue.
     cursors: BTreeMap<TopicFilter, u64>,
     next_cursor: u64,
-    /// Cursors in the queue that are to be skipped.
+    /// Cursors in the queue that are to be skipped, and the bytes of their filters.
     stale_cursors: usize,
+    stale_bytes: usize,
     /// No queued message expires before this.
     next_expiry: Timestamp,
     /// Nor is one looked for before this.
@@ -129,9 +130,9 @@ pub(in super::super) struct Outbound {
     pub(super) resent: usize,
     /// Of these, how many are not done: what the receive maximum bounds.
     pub(super) in_window: u16,
-}
     /// PUBREL was sent on this connection for what is before this place, where it is due.
     pub(super) released: usize,
+}
 
 impl Default for Outbound {
     fn default() -> Outbound {
@@ -141,6 +142,7 @@ impl Default for Outbound {
             cursors: BTreeMap::new(),
             next_cursor: 0,
             stale_cursors: 0,
+            stale_bytes: 0,
             next_expiry: Timestamp(u64::MAX),
             next_sweep: Timestamp::default(),
             inflight: VecDeque::new(),
@@ -148,9 +150,9 @@ impl Default for Outbound {
             next_number: 0,
             resent: 0,
             in_window: 0,
+            released: 0,
         }
     }
-            released: 0,
 }
 
 /// An emptied queue larger than this is given back to the allocator.
@@ -159,6 +161,8 @@ pub(super) const IDLE_CAPACITY_MAX: usize = 32;
 const SWEPT_EACH_MILLI: u64 = 100;
 /// So many stale cursors may stay in any queue; in a large one, as many as half of it.
 const STALE_CURSORS_MAX: usize = 64;
+/// And their filters may take so many bytes, which are in no account.
+const STALE_BYTES_MAX: usize = 128 * 1_024;
 
 impl Queued {
     pub(in super::super) fn bytes(&self) -> usize {
@@ -314,13 +318,16 @@ impl Outbound {
             return;
         }
         self.stale_cursors += 1;
-        if self.stale_cursors > STALE_CURSORS_MAX.max(self.queue.len() / 2) {
+        self.stale_bytes += filter.len();
+        if self.stale_cursors > STALE_CURSORS_MAX.max(self.queue.len() / 2)
+            || self.stale_bytes > STALE_BYTES_MAX
+        {
             let cursors = &self.cursors;
             self.queue.retain(|item| match item {
                 Item::Message(_) => true,
                 Item::Retained(cursor) => cursors.get(&cursor.filter) == Some(&cursor.number),
             });
-            self.stale_cursors = 0;
+            (self.stale_cursors, self.stale_bytes) = (0, 0);
         }
     }
 
@@ -331,6 +338,7 @@ impl Outbound {
             return Some(cursor);
         }
         self.stale_cursors -= 1;
+        self.stale_bytes -= cursor.filter.len();
         None
     }
 
@@ -344,6 +352,7 @@ impl Outbound {
     pub(in super::super) fn detach(&mut self, ledger: &mut Ledger, drops: &mut Drops) {
         self.resent = 0;
         self.in_window = 0;
+        self.released = 0;
         if plant::is_on(Plant::ResentBackwards) {
             self.inflight.make_contiguous().reverse();
         }
@@ -352,7 +361,6 @@ impl Outbound {
         });
     }
 
-        self.released = 0;
     fn drop_queued(
         &mut self,
         reason: DropReason,
@@ -548,6 +556,7 @@ impl Outbound {
         while matches!(self.inflight.front(), Some(Inflight::Done)) {
             self.inflight.pop_front();
             self.resent = self.resent.saturating_sub(1);
+            self.released = self.released.saturating_sub(1);
         }
         if self.inflight.is_empty() && self.inflight.capacity() > IDLE_CAPACITY_MAX {
             self.inflight = VecDeque::new();
@@ -556,7 +565,6 @@ impl Outbound {
 }
 
 fn finish(queued: &Queued, reason: Reason, ledger: &mut Ledger, drops: &mut Drops) {
-            self.released = self.released.saturating_sub(1);
     if reason.is_error() {
         drop_waiting(queued, DropReason::Rejected, ledger, drops);
     } else {

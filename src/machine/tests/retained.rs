@@ -263,3 +263,32 @@ fn what_came_at_qos_1_while_its_subscriber_was_away_comes_once() {
     let client = broker.connect(v5("c").expiry(100));
     assert_eq!(broker.see(client), "r/a=new q1#1");
 }
+
+#[test]
+fn a_full_broker_lets_a_retained_message_be_cleared() {
+    let (mut full, publisher) = broker(1);
+    let total_bytes = full.machine.ledger().held_bytes() + 2_000;
+    full.machine.settings.limits.total_bytes = total_bytes;
+    let large = "x".repeat(1_500);
+    full.send(publisher, retained(qos0("large", &large)));
+    let name = "n".repeat(1_000);
+    assert_eq!(full.ask(publisher, retained(qos1(1, &name, ""))), "PUBACK 1 QuotaExceeded");
+    full.machine.settings.limits.total_bytes = 0;
+    let answer = full.ask(publisher, retained(qos1(2, "large", "")));
+    assert_eq!(answer, "PUBACK 2 NoMatchingSubscribers");
+    assert!(full.machine.ledger().held_bytes() < total_bytes - 1_500);
+}
+
+#[test]
+fn filters_that_are_forgotten_while_they_wait_take_little_memory() {
+    let (mut broker, publisher) = broker(1);
+    let client = broker.connect(v5("c"));
+    let long = "x".repeat(5_000);
+    broker.send(publisher, retained(qos0(&long, "m")));
+    for _ in 0..1_000 {
+        broker.send(client, subscribe(&long, Q0));
+    }
+    let key = broker.machine.clients.find("c").expect("it is connected");
+    let queued = broker.machine.clients.get(key).outbound.queue_len();
+    assert!(queued < 40, "{queued} cursors");
+}
