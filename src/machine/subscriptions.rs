@@ -316,12 +316,12 @@ impl Subscriptions {
         if filters > 1 {
             matches.own.sort_by_key(|subscriber| subscriber.session);
         }
+        nodes
     }
 
     /// Chooses the member of a group that gets a message. None if the group has no member any
     /// more.
     pub(super) fn choose(
-        nodes
         &mut self,
         id: GroupId,
         ask: impl FnMut(SessionKey) -> Standing,

@@ -163,6 +163,11 @@ impl Layers {
 }
 
 impl<S> Transport<S> {
+    /// Whether the handshakes are not over: no MQTT was read or written.
+    pub(crate) fn is_opening(&self) -> bool {
+        matches!(self, Transport::Opening(_))
+    }
+
     /// Who calls, if opening the connection told more than its address. Once.
     pub(crate) fn take_caller(&mut self) -> Option<Box<Caller>> {
         match self {

@@ -107,7 +107,8 @@ fn given_up(case: &Case<'_>, connection: &Connection<'_>) -> Option<Ordinal> {
     });
     let mut before = connection.events.iter().filter(|event| event.ordinal < at);
     let taken = before.rfind(|event| matches!(event.what, What::Saw { .. }))?;
-    let is_soon = facts.ms(at) < taken.at_ms + PATIENCE_MS;
+    // What it took was on its way before.
+    let is_soon = facts.ms(at) + case.calm.soon_ms() < taken.at_ms + PATIENCE_MS;
     let is_the_brokers = connection.ending.is_none_or(|(ended, _)| ended > at);
     (is_soon && is_the_brokers && !is_cut).then_some(at)
 }

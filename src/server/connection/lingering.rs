@@ -29,6 +29,10 @@ pub(super) async fn linger<N: Network>(
     worker: &Worker<N>,
     connection: &RefCell<Connection<Transport<N::Stream>>>,
 ) {
+    // Whoever has not got through the handshakes was told nothing.
+    if connection.borrow().stream.is_opening() {
+        return;
+    }
     // What TLS and WebSocket have taken, the peer may still have to take.
     let shut_down = poll_fn(|context| connection.borrow_mut().poll_shutdown(context));
     if timeout(CLOSE_TIMEOUT, shut_down).await.is_err() {
