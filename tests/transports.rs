@@ -155,7 +155,13 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         let value = HeaderValue::from_static(protocol);
         request.headers_mut().insert("sec-websocket-protocol", value);
     }
-    timeout(PATIENCE, client_async(request, stream)).await.unwrap().map(|(frames, _)| frames)
+    let upgraded = timeout(PATIENCE, client_async(request, stream)).await.unwrap();
+    let (frames, response) = upgraded?;
+    // Whatever else is offered, and in whatever order. [MQTT-6.0.0-4]
+    let chosen = response.headers().get("sec-websocket-protocol");
+    let offers_mqtt = protocol.is_some_and(|names| names.split(", ").any(|name| name == "mqtt"));
+    assert!(!offers_mqtt || chosen.is_some_and(|name| name == "mqtt"), "{chosen:?}");
+    Ok(frames)
 }
 
 async fn websocket(address: SocketAddr) -> WebSocketStream<TcpStream> {

@@ -24,7 +24,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control
 use self::frames::{End, Frames};
 use super::transport::Rewound;
 
-/// The names of MQTT as a subprotocol; the second is that of 3.1. [MQTT-6.0.0-3]
+/// The names of MQTT as a subprotocol, the preferred one first; the second is that of 3.1.
+/// [MQTT-6.0.0-3]
 const PROTOCOLS: [&str; 2] = ["mqtt", "mqttv3.1"];
 /// Bytes of data in one frame to a client.
 const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -100,18 +101,20 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(Bytes, B
     }
 }
 
-/// Chooses the first of the client's subprotocols that is MQTT. [MQTT-6.0.0-4]
+/// Chooses the first of MQTT's names that the client offers, in whatever order it has them.
+/// [MQTT-6.0.0-4]
 #[expect(clippy::result_large_err, reason = "the type is that of the library's callback")]
 fn choose_protocol(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     let offers = offers.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
-    let chosen = offers.map(str::trim).find(|offer| PROTOCOLS.contains(offer));
-    let Some(value) = chosen.and_then(|name| HeaderValue::from_str(name).ok()) else {
+    let offers: Vec<&str> = offers.map(str::trim).collect();
+    let Some(chosen) = PROTOCOLS.into_iter().find(|name| offers.contains(name)) else {
         let words = "the WebSocket subprotocol must be mqtt".to_owned();
         let mut refusal = ErrorResponse::new(Some(words));
         *refusal.status_mut() = StatusCode::BAD_REQUEST;
         return Err(refusal);
     };
+    let value = HeaderValue::from_static(chosen);
     response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     Ok(response)
 }
