@@ -329,7 +329,8 @@ async fn one_deadline_covers_handshakes_too() {
         config.limits.connect_timeout = 50;
         let broker = Broker::new(config).start().await.unwrap();
         let mut silent = TcpStream::connect(broker.addresses()[0]).await.unwrap();
-        silent.write_all(b"\x16").await.unwrap();
+        let begun: &[u8] = if is_websocket { b"G" } else { b"\x16" };
+        silent.write_all(begun).await.unwrap();
         let ended = timeout(PATIENCE, silent.read(&mut [0])).await.unwrap();
         assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
     }
@@ -569,9 +570,48 @@ async fn an_upgrade_may_come_in_any_pieces_but_not_at_any_length() {
             assert_eq!(first_line(address, request, is_slow).await, want);
         }
     }
-    let head = "HEAD / HTTP/1.1\r\n\r\n".to_owned();
-    for request in [padded(8_192), padded(1 << 20), many, head, "\0".repeat(9_000)] {
-        assert_eq!(first_line(address, &request, false).await, "", "{}", &request[..20]);
+    let refused = "HTTP/1.1 400 Bad Request";
+    for request in [padded(8_192), padded(1 << 20), many, "\0".repeat(9_000)] {
+        assert_eq!(first_line(address, &request, false).await, refused, "{}", &request[..20]);
+    }
+    speaks_mqtt_in(websocket(address).await).await;
+}
+
+/// All that the broker answers to these bytes before it closes.
+async fn whole_answer(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn what_is_no_upgrade_is_answered_with_400() {
+    let (_broker, address) = start(|listener| listener.is_websocket = true).await;
+    let without = |header: &str| {
+        let lines = UPGRADE.split_inclusive('\n').filter(|line| !line.starts_with(header));
+        lines.collect::<String>() + "\r\n"
+    };
+    for request in [
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_owned(),
+        "POST /mqtt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}".to_owned(),
+        "GET / HTTP/1.0\r\n\r\n".to_owned(),
+        "GET\u{1} / HTTP/1.1\r\n\r\n".to_owned(),
+        without("Upgrade:"),
+        without("Connection:"),
+        without("Sec-WebSocket-Key:"),
+        without("Sec-WebSocket-Version:"),
+        without("Sec-WebSocket-Protocol:"),
+    ] {
+        let answer = whole_answer(address, &request).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect(&request);
+        let mut lines = head.lines();
+        assert_eq!(lines.next(), Some("HTTP/1.1 400 Bad Request"), "{request}");
+        let lines: Vec<&str> = lines.collect();
+        assert!(lines.contains(&"Connection: close"), "{lines:?}");
+        assert!(lines.contains(&&*format!("Content-Length: {}", body.len())), "{lines:?}");
     }
     speaks_mqtt_in(websocket(address).await).await;
 }

@@ -112,7 +112,7 @@ impl Layers {
         if let Some(client) = client {
             self.settle(&mut opened, client)?;
         }
-        opened.stream = Box::new(Rewound { unread: rest.freeze(), stream: opened.stream });
+        opened.stream = Box::new(Rewound::new(rest.freeze(), opened.stream));
         Ok(opened)
     }
 
@@ -198,8 +198,23 @@ impl<S: Duplex> Transport<S> {
 
 /// A stream of which something was read already.
 pub(super) struct Rewound<S> {
-    pub(super) unread: Bytes,
-    pub(super) stream: S,
+    unread: Bytes,
+    stream: S,
+}
+
+impl<S> Rewound<S> {
+    pub(super) fn new(unread: Bytes, stream: S) -> Rewound<S> {
+        let mut rewound = Rewound { unread, stream };
+        rewound.let_go();
+        rewound
+    }
+
+    /// What is empty still holds the memory that it is a piece of.
+    fn let_go(&mut self) {
+        if self.unread.is_empty() {
+            self.unread = Bytes::new();
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
@@ -214,6 +229,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
         let count = self.unread.len().min(buffer.remaining());
         buffer.put_slice(&self.unread[..count]);
         self.unread.advance(count);
+        self.let_go();
         Poll::Ready(Ok(()))
     }
 }
@@ -325,5 +341,36 @@ impl<S> fmt::Debug for Transport<S> {
             Transport::Opening(_) => "Opening",
             Transport::Layered(..) => "Layered",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    /// Memory of which one can see whether somebody still holds it.
+    struct Held(Arc<[u8]>);
+
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_before_is_held_no_longer_than_it_is_needed() {
+        for taken in [0, 3, 7] {
+            let memory: Arc<[u8]> = Arc::from(&b"request"[..]);
+            let mut unread = Bytes::from_owner(Held(memory.clone()));
+            unread.advance(taken);
+            let mut stream = Rewound::new(unread, tokio::io::empty());
+            let mut read = Vec::new();
+            while Arc::strong_count(&memory) > 1 {
+                assert_ne!(stream.read_buf(&mut read).await.expect("it is there"), 0, "{taken}");
+            }
+            assert_eq!(read, memory[taken..]);
+        }
     }
 }

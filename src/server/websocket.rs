@@ -10,14 +10,15 @@ mod frames;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
-use tokio_tungstenite::accept_hdr_async_with_config;
-use tokio_tungstenite::tungstenite::Error;
-use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
@@ -35,6 +36,11 @@ const EMPTY_READS_MAX: usize = 4;
 const HEAD_BYTES_MAX: usize = 8 * 1024;
 /// The end of a request without a body (RFC 9112, section 2.1).
 const HEAD_END: &[u8] = b"\r\n\r\n";
+/// Why a request is answered with 400.
+const NO_UPGRADE: &str = "only upgrades to WebSocket, of at most 8 KiB, are answered here";
+const NO_MQTT: &str = "the WebSocket subprotocol must be mqtt";
+/// Time for a client to take such an answer.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Where proxies write whom they speak for.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 /// Bytes of memory that a connection keeps for frames when none waits.
@@ -50,37 +56,42 @@ pub(super) struct WebSocket<S> {
     has_said_goodbye: bool,
 }
 
-/// Answers the upgrade. Beside the stream, the values of `X-Forwarded-For`, which anybody can
-/// have written.
+/// Answers the upgrade, or anything else with 400. Beside the stream, the values of
+/// `X-Forwarded-For`, which anybody can have written.
 ///
 /// # Errors
 /// It is no upgrade to MQTT, its head is too long, or the connection failed.
 pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
 ) -> io::Result<(WebSocket<Rewound<S>>, Vec<String>)> {
-    let (head, rest) = read_head(&mut stream).await?;
-    // What the library keeps for frames is not used: it only shakes hands.
-    let config = WebSocketConfig::default().read_buffer_size(0).write_buffer_size(0);
-    let mut forwarded = Vec::new();
-    #[expect(clippy::result_large_err, reason = "the type is that of the library's callback")]
-    let answer = |request: &Request, response| {
-        let values = request.headers().get_all(FORWARDED_FOR).into_iter();
-        forwarded.extend(values.filter_map(|value| value.to_str().ok()).map(str::to_owned));
-        choose_protocol(request, response)
+    let read = read_head(&mut stream).await?;
+    let upgrade = match read {
+        Some((head, rest)) => upgrade(&head).map(|upgrade| (upgrade, rest)),
+        None => Err(NO_UPGRADE),
     };
-    let stream = Rewound { unread: head, stream };
-    let upgraded = accept_hdr_async_with_config(stream, answer, Some(config)).await;
-    let mut stream = upgraded.map_err(io_error)?.into_inner();
-    stream.unread = rest;
-    let outgoing = BytesMut::new();
-    let websocket =
-        WebSocket { stream, incoming: Frames::default(), outgoing, has_said_goodbye: false };
-    Ok((websocket, forwarded))
+    let (Upgrade { answer, forwarded }, rest) = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(cause) => {
+            refuse(&mut stream, cause).await;
+            return Err(io::Error::new(io::ErrorKind::InvalidData, cause));
+        }
+    };
+    stream.write_all(&answer).await?;
+    stream.flush().await?;
+    let stream = Rewound::new(rest, stream);
+    let (incoming, outgoing) = (Frames::default(), BytesMut::new());
+    Ok((WebSocket { stream, incoming, outgoing, has_said_goodbye: false }, forwarded))
 }
 
-/// Reads the request, in however many pieces it comes, and what comes behind it. The library
-/// would take many small pieces for an attack, and much larger ones.
-async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(Bytes, Bytes)> {
+/// What an upgrade is answered with, and for whom it says that it speaks.
+struct Upgrade {
+    answer: Vec<u8>,
+    forwarded: Vec<String>,
+}
+
+/// Reads the request, in however many pieces it comes, and what comes behind it. None if it is no
+/// request to upgrade, or too long for one.
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<(Bytes, Bytes)>> {
     let mut head = BytesMut::with_capacity(1_024);
     loop {
         let seen = head.len().saturating_sub(HEAD_END.len() - 1);
@@ -91,40 +102,59 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<(Bytes, B
         let length = end.map(|end| seen + end + HEAD_END.len());
         let is_get = b"GET ".starts_with(&head[..head.len().min(4)]);
         if length.unwrap_or(head.len()) > HEAD_BYTES_MAX || !is_get {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no request to upgrade"));
+            return Ok(None);
         }
         if let Some(length) = length {
             let rest = head.split_off(length);
-            return Ok((head.freeze(), rest.freeze()));
+            return Ok(Some((head.freeze(), rest.freeze())));
         }
         head.reserve(1_024);
     }
 }
 
-/// Chooses the first of MQTT's names that the client offers, in whatever order it has them.
+/// What a request is answered with; if it is no upgrade to MQTT, why not.
+fn upgrade(head: &[u8]) -> Result<Upgrade, &'static str> {
+    let (_, request) = Request::try_parse(head).ok().flatten().ok_or(NO_UPGRADE)?;
+    let mut response = create_response(&request).map_err(|_| NO_UPGRADE)?;
+    let protocol = choose_protocol(&request).ok_or(NO_MQTT)?;
+    let protocol = HeaderValue::from_static(protocol);
+    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    let mut answer = Vec::new();
+    write_response(&mut answer, &response).map_err(|_| NO_UPGRADE)?;
+    let values = request.headers().get_all(FORWARDED_FOR).into_iter();
+    let forwarded = values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+    Ok(Upgrade { answer, forwarded })
+}
+
+/// The first of MQTT's names that the client offers, in whatever order it has them.
 /// [MQTT-6.0.0-4]
-#[expect(clippy::result_large_err, reason = "the type is that of the library's callback")]
-fn choose_protocol(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
+fn choose_protocol(request: &Request) -> Option<&'static str> {
     let offers = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     let offers = offers.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
     let offers: Vec<&str> = offers.map(str::trim).collect();
-    let Some(chosen) = PROTOCOLS.into_iter().find(|name| offers.contains(name)) else {
-        let words = "the WebSocket subprotocol must be mqtt".to_owned();
-        let mut refusal = ErrorResponse::new(Some(words));
-        *refusal.status_mut() = StatusCode::BAD_REQUEST;
-        return Err(refusal);
-    };
-    let value = HeaderValue::from_static(chosen);
-    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
-    Ok(response)
+    PROTOCOLS.into_iter().find(|name| offers.contains(name))
 }
 
-fn io_error(error: Error) -> io::Error {
-    match error {
-        Error::Io(error) => error,
-        Error::ConnectionClosed | Error::AlreadyClosed => io::ErrorKind::NotConnected.into(),
-        other => io::Error::new(io::ErrorKind::InvalidData, other),
-    }
+/// Says no, and reads on for a moment: a close with input unread is a reset, which could take the
+/// answer away from the client.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, cause: &str) {
+    let length = cause.len() + 1;
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
+         Content-Length: {length}\r\n\r\n{cause}\n"
+    );
+    let refused = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut unread = BytesMut::with_capacity(1_024);
+        while stream.read_buf(&mut unread).await? > 0 {
+            unread.clear();
+            yield_now().await; // however fast it sends
+        }
+        io::Result::Ok(())
+    };
+    // It fails only for who is gone, or for who takes too long.
+    let _ = timeout(REFUSAL_TIMEOUT, refused).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
