@@ -3,8 +3,9 @@
 //! The rule. After some failures with one user name from one source, the next login with that
 //! name from there has to wait, each time twice as long, up to five minutes; so it is for a
 //! source after more failures with any names. Who has to wait is refused without a look at the
-//! password, and a login that is being judged counts as failed until it succeeds, so that many at
-//! once gain nothing. Ten minutes after the last failure, and for a name and its source after a
+//! password. A login that is being judged counts as failed until it succeeds, so that many at once
+//! gain nothing; as long as that is not known, the next ones are not refused, but judged in turn
+//! (`turns.rs`): many clients may have one name. Ten minutes after the last failure, and for a name and its source after a
 //! success, all is forgotten.
 //!
 //! Nobody is locked out from elsewhere: after many failures with one user name, wherever they
@@ -16,11 +17,14 @@
 //! Pure: time comes in as an argument.
 
 use std::hash::{BuildHasher, Hash};
+use std::sync::Arc;
 
 use foldhash::quality::FixedState;
+use tokio::sync::Notify;
 
 use super::expiring::Expiring;
 use super::source::Source;
+use super::turns::Turns;
 use crate::config;
 use crate::machine::Timestamp;
 
@@ -48,10 +52,18 @@ pub(super) struct Logins {
     sources: Expiring<Source, Failures>,
     names: Expiring<u64, Failures>,
     known: Expiring<Pair, ()>,
+    turns: Turns<Queue>,
 }
 
 /// A source and the hash of a user name.
 type Pair = (Source, u64);
+
+/// Those of whom only so many are judged at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Queue {
+    Pair(Pair),
+    Source(Source),
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Failures {
@@ -69,9 +81,14 @@ pub(super) struct Attempt {
     pub(super) delay: u64,
 }
 
-/// A login that has to wait.
+/// Why a login is not judged now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct MustWait;
+pub(super) enum NotNow {
+    /// Too many have failed: it is refused.
+    MustWait,
+    /// As many are being judged as may fail: it is one of those that wait for them.
+    InTurn(Queue),
+}
 
 impl Logins {
     /// `connect_timeout`: milliseconds that a client has for all.
@@ -87,33 +104,102 @@ impl Logins {
             sources: Expiring::new(hasher.clone(), FAILURES_MAX),
             names: Expiring::new(hasher.clone(), FAILURES_MAX),
             known: Expiring::new(hasher.clone(), KNOWN_MAX),
+            turns: Turns::new(hasher.clone()),
             hasher,
         }
     }
 
-    /// A client wants to log in.
+    /// A client wants to log in. `place`: where it waits, if it does so already; changed to where
+    /// it waits from now on.
     pub(super) fn begin(
         &mut self,
         source: Source,
         name: &str,
+        place: &mut Option<Queue>,
         now: Timestamp,
-    ) -> Result<Attempt, MustWait> {
-        let name = self.hasher.hash_one(name);
-        let pair = (source, name);
+    ) -> Result<Attempt, NotNow> {
+        let pair = (source, self.hasher.hash_one(name));
+        let begun = self.begin_pair(pair, place.is_some(), now);
+        let next = match begun {
+            Err(NotNow::InTurn(queue)) => Some(queue),
+            Ok(_) | Err(NotNow::MustWait) => None,
+        };
+        if *place != next {
+            next.into_iter().for_each(|queue| self.turns.wait(queue));
+            let left = std::mem::replace(place, next);
+            left.into_iter().for_each(|queue| self.leave(queue, now));
+        }
+        begun
+    }
+
+    fn begin_pair(
+        &mut self,
+        pair: Pair,
+        has_waited: bool,
+        now: Timestamp,
+    ) -> Result<Attempt, NotNow> {
+        let (source, name) = pair;
         let is_known = self.known.get(pair, now).is_some();
         if must_wait(&self.pairs, pair, now) || (!is_known && must_wait(&self.sources, source, now))
         {
-            return Err(MustWait);
+            return Err(NotNow::MustWait);
         }
+        let of_source = Some(Queue::Source(source)).filter(|_| !is_known);
+        for queue in [Some(Queue::Pair(pair)), of_source].into_iter().flatten() {
+            let is_behind = !has_waited && self.turns.has_queue(queue);
+            if is_behind || !self.has_room(queue, now) {
+                return Err(NotNow::InTurn(queue));
+            }
+        }
+        self.turns.begin(Queue::Pair(pair));
         hold(&mut self.pairs, pair, self.limits.failed_logins, now);
         let mut delay = 0;
         if !is_known {
+            self.turns.begin(Queue::Source(source));
             hold(&mut self.sources, source, self.limits.failed_logins_per_address, now);
             let failures = self.names.get(name, now).unwrap_or_default().count;
             let wait = wait_after(failures, self.limits.failed_logins_per_user);
             delay = wait.unwrap_or(0).min(self.delay_max);
         }
         Ok(Attempt { pair, is_known, delay })
+    }
+
+    /// Whether one more may fail.
+    fn has_room(&self, queue: Queue, now: Timestamp) -> bool {
+        let (failures, free) = match queue {
+            Queue::Pair(pair) => (self.pairs.get(pair, now), self.limits.failed_logins),
+            Queue::Source(source) => {
+                (self.sources.get(source, now), self.limits.failed_logins_per_address)
+            }
+        };
+        let judged = self.turns.judged(queue);
+        judged == 0 || failures.unwrap_or_default().count.saturating_add(judged) < free
+    }
+
+    /// One waits no more: the next may try if there is room.
+    fn leave(&mut self, queue: Queue, now: Timestamp) {
+        self.turns.end_wait(queue);
+        if self.has_room(queue, now) {
+            self.turns.call(queue);
+        }
+    }
+
+    /// A client that waits there is gone.
+    pub(super) fn give_up(&mut self, place: Queue) {
+        self.turns.end_wait(place);
+    }
+
+    /// Tells one that waits there when to try again.
+    pub(super) fn turn(&self, place: Queue) -> Arc<Notify> {
+        self.turns.turn(place)
+    }
+
+    /// A login is not being judged any more.
+    pub(super) fn end(&mut self, attempt: Attempt) {
+        self.turns.end(Queue::Pair(attempt.pair));
+        if !attempt.is_known {
+            self.turns.end(Queue::Source(attempt.pair.0));
+        }
     }
 
     /// The name and the password do not belong together.
@@ -201,14 +287,28 @@ mod tests {
         Timestamp(1_000_000).after_secs(secs)
     }
 
+    /// Wants to log in, and does not wait in turn.
+    fn begin(
+        logins: &mut Logins,
+        source: Source,
+        name: &str,
+        secs: u64,
+    ) -> Result<Attempt, NotNow> {
+        let mut place = None;
+        let begun = logins.begin(source, name, &mut place, at(secs));
+        place.into_iter().for_each(|queue| logins.give_up(queue));
+        begun
+    }
+
     /// Tries to log in, at once; whether the password was looked at.
     fn is_judged(logins: &mut Logins, source: Source, name: &str, ok: bool, secs: u64) -> bool {
-        let Ok(attempt) = logins.begin(source, name, at(secs)) else { return false };
+        let Ok(attempt) = begin(logins, source, name, secs) else { return false };
         if ok {
             logins.succeed(attempt, at(secs))
         } else {
             logins.fail(attempt, at(secs))
         }
+        logins.end(attempt);
         true
     }
 
@@ -238,9 +338,9 @@ mod tests {
     fn a_guesser_keeps_nobody_out_elsewhere_or_with_another_name() {
         let mut logins = logins();
         guesses(&mut logins, HERE, "ann", 86_400);
-        let attempt = logins.begin(THERE, "ann", at(86_400)).expect("judged from elsewhere");
+        let attempt = begin(&mut logins, THERE, "ann", 86_400).expect("judged from elsewhere");
         assert_eq!(attempt.delay, 5_000, "late");
-        let attempt = logins.begin(THERE, "bob", at(86_400)).expect("judged");
+        let attempt = begin(&mut logins, THERE, "bob", 86_400).expect("judged");
         assert_eq!(attempt.delay, 0);
     }
 
@@ -250,10 +350,11 @@ mod tests {
         for guesser in 0..10_000 {
             guesses(&mut logins, Source::V6(100 + guesser), "ann", 3);
         }
-        let attempt = logins.begin(HERE, "ann", at(3)).expect("judged");
+        let attempt = begin(&mut logins, HERE, "ann", 3).expect("judged");
         assert_eq!(attempt.delay, 5_000);
         logins.succeed(attempt, at(8));
-        let attempt = logins.begin(HERE, "ann", at(9)).expect("judged");
+        logins.end(attempt);
+        let attempt = begin(&mut logins, HERE, "ann", 9).expect("judged");
         assert_eq!(attempt.delay, 0, "it is known there now");
     }
 
@@ -274,10 +375,84 @@ mod tests {
     fn many_at_once_gain_nothing() {
         let mut logins = logins();
         guesses(&mut logins, HERE, "ann", 5);
-        let first = logins.begin(HERE, "ann", at(100)).expect("it has waited");
-        assert_eq!(logins.begin(HERE, "ann", at(100)), Err(MustWait), "one is being judged");
+        let first = begin(&mut logins, HERE, "ann", 100).expect("it has waited");
+        assert_eq!(
+            begin(&mut logins, HERE, "ann", 100),
+            Err(NotNow::MustWait),
+            "one is being judged"
+        );
         logins.succeed(first, at(100));
-        assert!(logins.begin(HERE, "ann", at(100)).is_ok());
+        logins.end(first);
+        assert!(begin(&mut logins, HERE, "ann", 100).is_ok());
+    }
+
+    /// Begins for each of these places what can begin.
+    fn begin_all(logins: &mut Logins, places: &mut Vec<Option<Queue>>, secs: u64) -> Vec<Attempt> {
+        let mut begun = Vec::new();
+        places.retain_mut(|place| {
+            let result = logins.begin(HERE, "ann", place, at(secs));
+            begun.extend(result);
+            matches!(result, Err(NotNow::InTurn(_)))
+        });
+        begun
+    }
+
+    #[test]
+    fn many_at_once_gain_nothing_without_a_failure_before() {
+        let mut logins = logins();
+        let mut guesses = 0;
+        for round in 0..96 {
+            let secs = 900 * round;
+            let mut places = vec![None; 200];
+            loop {
+                let judged = begin_all(&mut logins, &mut places, secs);
+                assert!(judged.len() <= 5, "{}", judged.len());
+                if judged.is_empty() {
+                    break;
+                }
+                guesses += judged.len();
+                for attempt in judged {
+                    logins.fail(attempt, at(secs));
+                    logins.end(attempt);
+                }
+            }
+            assert!(places.is_empty(), "the others are refused");
+        }
+        assert_eq!(guesses, 96 * 5, "five, as often as all is forgotten");
+        assert_eq!(logins.turns.len(), 0);
+    }
+
+    #[test]
+    fn many_with_one_name_are_judged_in_turn_and_none_is_refused() {
+        let mut logins = logins();
+        let mut places = vec![None; 200];
+        let mut judged = begin_all(&mut logins, &mut places, 0);
+        assert_eq!((judged.len(), places.len()), (5, 195));
+        // One that comes later does not overtake them; two leave without a verdict.
+        logins.end(judged.pop().expect("it is judged"));
+        assert!(matches!(begin(&mut logins, HERE, "ann", 0), Err(NotNow::InTurn(_))));
+        logins.give_up(places.pop().flatten().expect("it waits"));
+        let mut succeeded = 0;
+        loop {
+            for attempt in judged.drain(..) {
+                logins.succeed(attempt, at(1));
+                logins.end(attempt);
+                succeeded += 1;
+            }
+            judged = begin_all(&mut logins, &mut places, 1);
+            if judged.is_empty() {
+                break;
+            }
+        }
+        assert_eq!((succeeded, places.len(), logins.turns.len()), (198, 0, 0));
+    }
+
+    #[test]
+    fn many_names_at_once_gain_nothing_either() {
+        let mut logins = logins();
+        let names: Vec<String> = (0..200).map(|number| number.to_string()).collect();
+        let judged = names.iter().filter(|name| begin(&mut logins, HERE, name, 0).is_ok());
+        assert_eq!(judged.count(), 50);
     }
 
     #[test]
@@ -311,6 +486,6 @@ mod tests {
         let limits = config::Admission::unlimited();
         let mut logins = Logins::new(limits, 10_000, FixedState::with_seed(7));
         assert_eq!(guesses(&mut logins, HERE, "ann", 1_000), 1_000);
-        assert_eq!(logins.begin(THERE, "ann", at(1_000)).map(|attempt| attempt.delay), Ok(0));
+        assert_eq!(begin(&mut logins, THERE, "ann", 1_000).map(|attempt| attempt.delay), Ok(0));
     }
 }

@@ -3,7 +3,7 @@
 //! A connection gets a [`Ticket`] when it is accepted, before TLS, or is closed at once. The
 //! ticket is told where its client really connects from, once a proxy has said so, and when it
 //! has authenticated; dropped, it gives its places back. What is counted is in `places.rs`, how
-//! long logins wait in `logins.rs`; both are pure. Who is let in then is decided by the plugins
+//! long logins wait in `logins.rs`, and in which order in `turns.rs`; all are pure. Who is let in then is decided by the plugins
 //! (`door.rs`). Connections of exempt addresses, of proxies that speak for themselves and over
 //! Unix sockets have no source: of them only those that have not authenticated are counted.
 
@@ -12,6 +12,7 @@ mod logins;
 mod places;
 mod source;
 mod told;
+mod turns;
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -20,9 +21,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::quality::FixedState;
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
-use self::logins::{Attempt, Logins};
+use self::logins::{Attempt, Logins, NotNow, Queue};
 use self::places::Places;
 use self::source::Source;
 use self::told::Told;
@@ -57,12 +59,18 @@ pub(crate) struct Ticket {
     is_authenticated: Cell<bool>,
 }
 
-/// A login whose verdict is awaited.
+/// A login whose verdict is awaited. Dropped without one, it has not failed.
 #[derive(Debug)]
 pub(crate) struct Login {
     ticket: Rc<Ticket>,
     /// None if the source is not limited.
     attempt: Option<Attempt>,
+}
+
+/// A login that may have to wait until it is judged. Dropped, it waits no more.
+struct Waiting {
+    ticket: Rc<Ticket>,
+    place: Option<Queue>,
 }
 
 impl Admission {
@@ -186,18 +194,42 @@ impl Ticket {
         self.is_authenticated.get()
     }
 
-    /// The client wants to log in with this name. None if it has to wait.
-    pub(super) fn log_in(self: &Rc<Ticket>, name: &str) -> Option<Login> {
-        let ticket = self.clone();
-        let Some(source) = self.source.get() else { return Some(Login { ticket, attempt: None }) };
-        let now = self.admission.clock.now();
-        let mut book = self.admission.book();
-        match book.logins.begin(source, name, now) {
-            Ok(attempt) => Some(Login { ticket, attempt: Some(attempt) }),
-            Err(_) => {
+    /// The client wants to log in with this name. Waits while as many are being judged as may
+    /// fail. None if it is refused, because too many have failed. Safe to cancel.
+    pub(super) async fn log_in(self: Rc<Ticket>, name: &str) -> Option<Login> {
+        let Some(source) = self.source.get() else {
+            return Some(Login { ticket: self, attempt: None });
+        };
+        let mut waiting = Waiting { ticket: self.clone(), place: None };
+        loop {
+            let turn = match waiting.begin(source, name) {
+                Ok(attempt) => return Some(Login { ticket: self, attempt: Some(attempt) }),
+                Err(turn) => turn?,
+            };
+            turn.notified().await;
+        }
+    }
+}
+
+impl Waiting {
+    /// Tries to begin. If it cannot yet, what tells when to try again; none if it is refused.
+    fn begin(&mut self, source: Source, name: &str) -> Result<Attempt, Option<Arc<Notify>>> {
+        let now = self.ticket.admission.clock.now();
+        let mut book = self.ticket.admission.book();
+        book.logins.begin(source, name, &mut self.place, now).map_err(|not_now| match not_now {
+            NotNow::InTurn(place) => Some(book.logins.turn(place)),
+            NotNow::MustWait => {
                 book.shed(Some(source), Shed::Logins, now);
                 None
             }
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.ticket.admission.book().logins.give_up(place);
         }
     }
 }
@@ -231,6 +263,14 @@ impl Login {
             }
             // Nobody has looked at the password.
             (Judgement::Refused(Refusal::Busy | Refusal::Unavailable | Refusal::Throttled), _) => {}
+        }
+    }
+}
+
+impl Drop for Login {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.attempt {
+            self.ticket.admission.book().logins.end(attempt);
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::future::{Future, ready};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -76,13 +76,13 @@ fn judgement(
     door: Arc<Door>,
     request: ConnectRequest,
 ) -> Pin<Box<dyn Future<Output = Judgement>>> {
-    let named = ticket.zip(request.username.as_deref());
-    let login = match named.map(|(ticket, name)| ticket.log_in(name)) {
-        Some(None) => return Box::pin(ready(Judgement::Refused(Refusal::Throttled))),
-        Some(Some(login)) => login,
-        None => return Box::pin(async move { door.judge(&request).await }),
-    };
+    let ticket = ticket.filter(|_| request.username.is_some()).cloned();
+    let Some(ticket) = ticket else { return Box::pin(async move { door.judge(&request).await }) };
     Box::pin(async move {
+        let name = request.username.as_deref().unwrap_or_default();
+        let Some(login) = ticket.log_in(name).await else {
+            return Judgement::Refused(Refusal::Throttled);
+        };
         if !login.delay().is_zero() {
             tokio::time::sleep(login.delay()).await;
         }

@@ -46,6 +46,26 @@ impl World {
         let reason = client.log_in(user, password).await;
         (client, reason)
     }
+
+    /// So many clients log in from there, all at once and with one name.
+    async fn log_in_at_once(
+        &self,
+        address: &str,
+        password: &'static str,
+        count: usize,
+    ) -> Vec<Option<Reason>> {
+        let all: Vec<_> = (0..count)
+            .map(|_| {
+                let mut client = self.open_from(address, 1_000);
+                tokio::task::spawn_local(async move { client.log_in("ann", password).await })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for one in all {
+            answers.push(one.await.expect("no panic"));
+        }
+        answers
+    }
 }
 
 impl Client {
@@ -197,6 +217,42 @@ fn who_guesses_waits_and_nobody_else_does() {
             }
         },
     );
+}
+
+/// As [`Password`], a tenth of a second later.
+struct SlowPassword;
+
+impl Authenticate for SlowPassword {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        Password.authenticate(request).await
+    }
+}
+
+#[test]
+fn guesses_at_once_are_no_more_guesses_and_a_fleet_with_one_name_is_let_in() {
+    let mut plugins = Plugins::default();
+    plugins.register("slow", SlowPassword);
+    let authentication = vec![Authentication::Named("slow".to_owned())];
+    let mut admission = Admission { exempt_addresses: Vec::new(), ..Admission::unlimited() };
+    admission.failed_logins = 5;
+    let config = Config { authentication, admission, ..Config::default() };
+    with_plugins(&config, plugins, async |world| {
+        let answers = world.log_in_at_once(HERE, "bad", 200).await;
+        let of = |reason| answers.iter().filter(|answer| **answer == Some(reason)).count();
+        assert_eq!(of(Reason::BadUserNameOrPassword), 5);
+        assert_eq!(of(Reason::ConnectionRateExceeded), 195);
+
+        let started = Instant::now();
+        let answers = world.log_in_at_once(THERE, "good", 200).await;
+        assert!(answers.iter().all(|answer| *answer == Some(Reason::Success)), "{answers:?}");
+        assert_eq!(started.elapsed().as_millis() / 100, 40, "five at once");
+
+        // They have ten seconds. Who has not been judged in time leaves the others their turn.
+        let answers = world.log_in_at_once("198.51.100.1", "good", 600).await;
+        assert_eq!(answers.iter().filter(|answer| answer.is_some()).count(), 500);
+        assert_eq!(world.log_in("198.51.100.1", "ann", "good").await.1, Some(Reason::Success));
+    });
 }
 
 /// The delay leaves time to be judged.
