@@ -65,16 +65,31 @@ pub(crate) async fn start(
         }
     }
     if let Some(keeper) = keeper {
-        threads.keeper = Some(start_keeper(&shared, keeper)?);
+        match start_keeper(&shared, keeper).await {
+            Ok(handle) => threads.keeper = Some(handle),
+            Err(error) => {
+                shared.stop();
+                return Err(error);
+            }
+        }
     }
     Ok((threads, addresses))
 }
 
-/// Starts the thread that writes the log.
-fn start_keeper(shared: &Arc<TcpShared>, keeper: Keeper<Files>) -> Result<JoinHandle<()>, Error> {
-    let (started, _) = oneshot::channel::<Result<(), Error>>();
+/// Starts the thread that writes the log. Returns when it runs: without it nothing that must
+/// survive would ever be acknowledged.
+async fn start_keeper(
+    shared: &Arc<TcpShared>,
+    keeper: Keeper<Files>,
+) -> Result<JoinHandle<()>, Error> {
     let of_thread = shared.clone();
-    spawn("log", shared, started, move |runtime, _| runtime.block_on(keeper.run(of_thread)))
+    let (running, is_running) = oneshot::channel();
+    let handle = spawn("log", shared, running, move |runtime, running| {
+        let _ = running.send(Ok(())); // nobody waits: the broker stops
+        runtime.block_on(keeper.run(of_thread));
+    })?;
+    is_running.await.map_err(|_| died())??;
+    Ok(handle)
 }
 
 /// Starts a worker beside the first. Returns when it runs.
