@@ -286,6 +286,8 @@ fn hand_in<N: Network>(
     worker.network().took_effect(connection.borrow().peer, Effect::Packets(taken));
     if is_owed_much {
         connection.borrow_mut().set_owed_much(true);
+        // It may be old news, if there was a flush since: then nobody else would say so.
+        worker.gather(id);
     }
     if worker.shared().has_failed() {
         packets.clear(); // nobody takes them any more
