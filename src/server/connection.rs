@@ -15,7 +15,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,6 +127,8 @@ enum Event {
     Writable,
     /// No packet came in time.
     ConnectTimedOut,
+    /// Nothing more will come.
+    Ended(Closed),
     /// Nothing more will be sent.
     Over,
 }
@@ -192,6 +194,7 @@ fn turn<N: Network>(
                 }
                 worker.exchange(|machine, now| machine.handle(input, now));
             }
+            Poll::Ready(Event::Ended(closed)) => end(worker, connection, id, closed),
             Poll::Ready(Event::Over) => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
         }
@@ -204,6 +207,24 @@ fn turn<N: Network>(
         context.waker().wake_by_ref();
     }
     Poll::Pending
+}
+
+/// Ends a connection of which nothing more will come. What the machine made of what came before is
+/// learnt first, and sent if anybody still takes it: a client may say goodbye and be gone at once.
+fn end<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
+    id: ConnectionId,
+    closed: Closed,
+) {
+    let mut outgoing = Vec::new();
+    worker.exchange(|machine, now| {
+        // What is left behind is nobody's any more.
+        let _ = machine.poll_transmit(id, 0, &mut outgoing, now);
+    });
+    let mut connection = connection.borrow_mut();
+    connection.send(outgoing.into_iter(), &mut Encoded::default());
+    connection.cut(closed);
 }
 
 /// Decodes the bytes and hands the packets to the machine, all in one visit if they are not
@@ -444,8 +465,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(event);
         }
         if let Some(error) = self.unwritable {
-            self.cut(Closed::Failed(error));
-            return Poll::Ready(Event::Over);
+            return Poll::Ready(Event::Ended(Closed::Failed(error)));
         }
         if self.has_more && self.output.is_empty() && self.closed.is_none() {
             return Poll::Ready(Event::Writable);
@@ -481,16 +501,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn poll_read(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Event> {
         let mut buffer = ReadBuf::new(buffer);
-        match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
-            Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(error)) => self.cut(Closed::Failed(error.kind())),
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => self.cut(Closed::Ended),
-            Poll::Ready(Ok(())) => {
+        let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+        Poll::Ready(match read {
+            Err(error) => Event::Ended(Closed::Failed(error.kind())),
+            Ok(()) if buffer.filled().is_empty() => Event::Ended(Closed::Ended),
+            Ok(()) => {
                 self.load.add_received(buffer.filled().len());
-                return Poll::Ready(Event::Received(self.input.take(buffer.filled())));
+                Event::Received(self.input.take(buffer.filled()))
             }
-        }
-        Poll::Ready(Event::Over)
+        })
     }
 
     fn decode(
