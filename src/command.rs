@@ -81,9 +81,9 @@ impl Arguments {
     /// Sends logs to the standard error.
     pub(crate) fn start_logging(&self) -> anyhow::Result<()> {
         let level = if self.debug { LevelFilter::DEBUG } else { LevelFilter::INFO };
+        let said = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
         let filter = EnvFilter::builder()
-            .with_default_directive(level.into())
-            .from_env()
+            .parse(directives(level, &said))
             .map_err(|error| anyhow::anyhow!("RUST_LOG cannot be read: {error}"))?;
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
@@ -95,6 +95,21 @@ impl Arguments {
         }
         Ok(())
     }
+}
+
+/// What is logged: this level, but for what `RUST_LOG` says otherwise. That of another crate
+/// leaves ours as it is. What TLS has to say about every stranger is no warning to the operator.
+fn directives(level: LevelFilter, said: &str) -> String {
+    // An empty text would be read as a level too.
+    let is_level = |directive: &str| {
+        let directive = directive.trim();
+        !directive.is_empty() && directive.parse::<LevelFilter>().is_ok()
+    };
+    let own = match said.split(',').any(is_level) {
+        true => format!("{level}"),
+        false => format!("{level},rustls=error"),
+    };
+    [&own, said.trim()].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",")
 }
 
 /// Prints a script for a shell.
@@ -136,5 +151,30 @@ pub(crate) fn check(file: &Path) -> io::Result<bool> {
             }
             Ok(false)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rust_log_changes_what_it_names_and_nothing_else() {
+        for (level, said, want) in [
+            (LevelFilter::INFO, "", "info,rustls=error"),
+            (LevelFilter::DEBUG, "hyper=debug", "debug,rustls=error,hyper=debug"),
+            (LevelFilter::INFO, "rustls=warn", "info,rustls=error,rustls=warn"),
+            (LevelFilter::INFO, "warn", "info,warn"),
+            (LevelFilter::DEBUG, "hyper=off, TRACE", "debug,hyper=off, TRACE"),
+            (LevelFilter::INFO, "stormpetrel=warn", "info,rustls=error,stormpetrel=warn"),
+        ] {
+            let directives = directives(level, said);
+            assert_eq!(directives, want);
+            EnvFilter::builder().parse(&directives).expect("it can be read");
+        }
+        // The last word on a target counts.
+        let filter = EnvFilter::builder().parse("info,warn,rustls=error,rustls=debug");
+        let filter = filter.expect("it can be read").to_string();
+        assert_eq!(filter, "rustls=debug,warn");
     }
 }
