@@ -17,7 +17,8 @@ use tracing::warn;
 
 use super::remembered::{Key, Remembered};
 use super::{
-    Answer, Authenticate, ConnectRequest, FetchError, Method, Refusal, Request, Server, Verdict,
+    Answer, Authenticate, ConnectRequest, FetchError, Line, Method, Refusal, Request, Server, Told,
+    Verdict,
 };
 
 /// How a server is asked, and what its answers mean.
@@ -104,6 +105,8 @@ pub struct Http {
     server: Arc<Server>,
     user_agent: Arc<str>,
     remembered: Mutex<Remembered>,
+    /// Of which statuses the log has spoken, and of no answer at all.
+    told: Mutex<Told<Option<u16>>>,
 }
 
 impl Http {
@@ -118,8 +121,34 @@ impl Http {
             server: Arc::new(server),
             user_agent: Arc::from(settings.user_agent.as_str()),
             remembered: Mutex::new(Remembered::new(key, Duration::from_secs(settings.remember))),
+            told: Mutex::default(),
             settings: settings.clone(),
         }
+    }
+
+    /// Logs that a client is refused because of such an answer, unless that was said just now.
+    fn warn_of_nonsense(&self, status: u16, now: Duration) {
+        if let Some(Line { unlogged }) = self.line(Some(status), now) {
+            let server = &self.server;
+            warn!(
+                ?server,
+                reason = status,
+                unlogged,
+                "a client is refused: no sense in the answer"
+            );
+        }
+    }
+
+    /// The same where there is none.
+    fn warn_of_silence(&self, error: &FetchError, now: Duration) {
+        if let Some(Line { unlogged }) = self.line(None, now) {
+            let server = &self.server;
+            warn!(?server, %error, unlogged, "a client is refused: there is no answer");
+        }
+    }
+
+    fn line(&self, cause: Option<u16>, now: Duration) -> Option<Line> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).tell(cause, now)
     }
 
     /// What the server is asked; none if the password cannot be put into words.
@@ -261,15 +290,13 @@ impl Authenticate for Http {
                 Meaning::No => refused,
                 Meaning::NoOpinion => Verdict::Abstains,
                 Meaning::Nonsense => {
-                    let (server, status) = (&self.server, answer.status);
-                    warn!(?server, reason = status, "a client is refused: no sense in the answer");
+                    self.warn_of_nonsense(answer.status, asked);
                     Verdict::Refused(Refusal::Unavailable)
                 }
             },
             Err(FetchError::Busy) => Verdict::Refused(Refusal::Busy),
             Err(error) => {
-                let server = &self.server;
-                warn!(?server, %error, "a client is refused: there is no answer");
+                self.warn_of_silence(&error, asked);
                 Verdict::Refused(Refusal::Unavailable)
             }
         }

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::{
     Action, Authenticate, ConnectRequest, Grants, JwtAlgorithm, JwtKey, JwtKeyError, Pattern,
-    Proof, Refusal, Verdict,
+    Proof, Refusal, Said, Verdict,
 };
 
 /// How tokens are checked.
@@ -198,11 +198,11 @@ impl Authenticate for Jwt {
         match self.read(token, request.date) {
             Ok(proof) if user.is_none_or(|user| *user == *proof.user) => Verdict::Identified(proof),
             Ok(_) => {
-                debug!(client_id = ?request.client_id, reason = "another user's", "token refused");
+                debug!(client_id = ?Said(&request.client_id), reason = "another user's", "token refused");
                 refused
             }
             Err(flaw) => {
-                debug!(client_id = ?request.client_id, reason = %flaw, "token refused");
+                debug!(client_id = ?Said(&request.client_id), reason = %flaw, "token refused");
                 refused
             }
         }

@@ -7,6 +7,7 @@
 
 mod judging;
 mod lingering;
+mod telling;
 mod timing;
 
 use std::cell::RefCell;
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
-use tracing::{debug, error, info};
+use tracing::error;
 
 use self::judging::{Held, Judging, enter, judge};
 use self::lingering::linger;
@@ -39,7 +40,7 @@ use super::transport::Transport;
 use super::worker::Worker;
 use crate::access::{Judgement, PeerCertificate};
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
-use crate::mqtt::types::{Reason, Version};
+use crate::mqtt::types::Version;
 use crate::mqtt::wire::Packet;
 use crate::plant::{self, Plant};
 
@@ -556,33 +557,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if let Packet::Connect(connect) = packet {
             self.client_id = Some(Box::from(connect.client_id.as_str()));
-        }
-    }
-
-    /// Logs that the client is in.
-    fn note_answer(&mut self, packet: &Packet) {
-        let Packet::ConnAck(answer) = packet else { return };
-        if let Some(assigned) = &answer.properties.assigned_client_id {
-            self.client_id = Some(Box::from(assigned.as_str()));
-        }
-        if answer.reason != Reason::Success {
-            self.load.add_refused();
-        } else {
-            if let Some(ticket) = &self.ticket {
-                ticket.authenticate();
-            }
-            let client_id = self.client_id.as_deref().unwrap_or_default();
-            info!(?client_id, peer = %self.peer, listener = %self.listener_name, "connected");
-        }
-    }
-
-    fn log_end(&self) {
-        let reason = self.closed.unwrap_or(Closed::Abandoned);
-        // What strangers do is no news: they may be many.
-        let was_in = self.ticket.as_ref().is_some_and(|ticket| ticket.is_authenticated());
-        match self.client_id.as_deref().filter(|_| was_in) {
-            Some(client_id) => info!(?client_id, peer = %self.peer, %reason, "closed"),
-            None => debug!(client_id = ?self.client_id, peer = %self.peer, %reason, "closed"),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tracing::{info, warn};
@@ -21,7 +22,7 @@ use super::mailbox::{Arrival, Mailbox};
 use super::peer::Peer;
 use super::signal::Signal;
 use super::transport::Layers;
-use crate::access::{Authorise, Compute, Door};
+use crate::access::{Authorise, Compute, Door, Line, Said, Told};
 use crate::machine::record::Record;
 use crate::machine::{
     ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Restored, Restorer, Seed,
@@ -66,6 +67,8 @@ pub struct Shared<A> {
     /// Who waits for connections inside the process.
     inside: Mutex<BTreeMap<ConnectionId, Arc<Notify>>>,
     connections_named: AtomicU64,
+    /// Of whose denials the log has spoken.
+    told: Mutex<Told<Arc<str>>>,
     rearmed: Notify,
     stop: Signal,
     /// A part of the broker has panicked.
@@ -181,6 +184,7 @@ impl<A> Shared<A> {
             loads: (0..workers).map(|_| Arc::default()).collect(),
             inside: Mutex::new(BTreeMap::new()),
             connections_named: AtomicU64::new(0),
+            told: Mutex::default(),
             rearmed: Notify::new(),
             stop: Signal::default(),
             failure: Signal::default(),
@@ -276,7 +280,9 @@ impl<A> Shared<A> {
         let mut denials = Vec::new();
         core.machine.poll_denials(&mut denials);
         drop(core);
-        denials.iter().for_each(log_denial);
+        if !denials.is_empty() {
+            self.log(&denials);
+        }
         if is_sooner && !plant::is_on(Plant::TimerNotRearmed) {
             self.rearmed.notify_one();
         }
@@ -355,9 +361,9 @@ impl<A> Shared<A> {
         // A proxy speaks for others: it says for whom before long.
         let address = peer.ip().filter(|_| !self.listeners.layers()[listener.0].trusts(peer));
         if loads.clone().sum::<usize>() >= max {
-            return self.admission.shed(address, Shed::Connections);
+            return self.admission.shed(address, peer, Shed::Connections);
         }
-        let Some(ticket) = self.admission.admit(address) else { return };
+        let Some(ticket) = self.admission.admit(address, peer) else { return };
         let worker = fewest(loads);
         self.load(worker).add_connection();
         let id = self.name(worker);
@@ -444,6 +450,18 @@ impl<A> Shared<A> {
         }
     }
 
+    /// Logs what was denied. A client has no say in how much that is: it may come again and again
+    /// with another client id.
+    fn log(&self, denials: &[Denial]) {
+        let now = Duration::from_millis(self.clock.now().0);
+        for denial in denials {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            let line = told.tell(denial.client_id.clone(), now);
+            drop(told);
+            line.into_iter().for_each(|line| log_denial(denial, line));
+        }
+    }
+
     fn core(&self) -> Option<MutexGuard<'_, Core>> {
         if let Ok(core) = self.core.try_lock() {
             return Some(core);
@@ -481,10 +499,11 @@ impl<A> Drop for Watch<'_, A> {
     }
 }
 
-/// What a client may not do, the first time that it tries: what it says is escaped.
-fn log_denial(denial: &Denial) {
+/// What a client may not do, the first time that it tries.
+fn log_denial(denial: &Denial, Line { unlogged }: Line) {
     let Denial { client_id, user, action, topic, rule } = denial;
-    warn!(?client_id, ?user, %action, ?topic, reason = %rule.escape_debug(), "denied");
+    let (client_id, user, topic) = (Said(client_id), user.as_deref().map(Said), Said(topic));
+    warn!(?client_id, ?user, %action, ?topic, reason = ?Said(rule), unlogged, "denied");
 }
 
 /// Where a new connection goes: to the worker with the fewest, the lowest of these.

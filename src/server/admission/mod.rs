@@ -11,7 +11,6 @@ mod expiring;
 mod logins;
 mod places;
 mod source;
-mod told;
 mod turns;
 
 use std::cell::Cell;
@@ -27,11 +26,12 @@ use tracing::{info, warn};
 use self::logins::{Attempt, Logins, NotNow, Queue};
 use self::places::Places;
 use self::source::Source;
-use self::told::Told;
 use super::clock::Clock;
-use crate::access::{Judgement, Refusal};
+use super::peer::Peer;
+use crate::access::{ConnectRequest, Judgement, Line, Refusal, Said, Told};
 use crate::config;
 use crate::machine::{Seed, Shed, Sheds, Timestamp};
+use crate::mqtt::types::Reason;
 
 /// What all workers know of who stands at the door.
 #[derive(Debug)]
@@ -47,8 +47,9 @@ struct Book {
     logins: Logins,
     sheds: Sheds,
     failed_logins: u64,
-    told_of_sheds: Told,
-    told_of_failures: Told,
+    told_of_sheds: Told<Option<Source>>,
+    told_of_failures: Told<Option<Source>>,
+    told_of_refusals: Told<Option<Source>>,
 }
 
 /// A connection's place. Given back when it is dropped.
@@ -57,6 +58,8 @@ pub(crate) struct Ticket {
     admission: Arc<Admission>,
     source: Cell<Option<Source>>,
     is_authenticated: Cell<bool>,
+    /// What is wrong with its client is logged, or counted among what is not.
+    is_told: Cell<bool>,
 }
 
 /// A login whose verdict is awaited. Dropped without one, it has not failed.
@@ -91,29 +94,36 @@ impl Admission {
             failed_logins: 0,
             told_of_sheds: Told::default(),
             told_of_failures: Told::default(),
+            told_of_refusals: Told::default(),
         };
         let exempt = limits.exempt_addresses.clone();
         Arc::new(Admission { exempt, clock, book: Mutex::new(book) })
     }
 
-    /// Lets a connection in that comes from there, or from nowhere in particular.
-    pub(super) fn admit(self: &Arc<Admission>, address: Option<IpAddr>) -> Option<Ticket> {
+    /// Lets a connection in that comes from there, or from nowhere in particular. `peer`: who
+    /// connects, for logs.
+    pub(super) fn admit(
+        self: &Arc<Admission>,
+        address: Option<IpAddr>,
+        peer: Peer,
+    ) -> Option<Ticket> {
         let source = self.source(address);
         let now = self.clock.now();
         let mut book = self.book();
         if let Err(reason) = book.places.open(source, now) {
-            book.shed(source, reason, now);
+            book.shed((source, peer), reason, now);
             return None;
         }
         drop(book);
-        let (source, is_authenticated) = (Cell::new(source), Cell::new(false));
-        Some(Ticket { admission: self.clone(), source, is_authenticated })
+        let admission = self.clone();
+        let (is_authenticated, is_told) = (Cell::new(false), Cell::new(false));
+        Some(Ticket { admission, source: Cell::new(source), is_authenticated, is_told })
     }
 
     /// A connection was turned away because there are far too many.
-    pub(super) fn shed(&self, address: Option<IpAddr>, reason: Shed) {
+    pub(super) fn shed(&self, address: Option<IpAddr>, peer: Peer, reason: Shed) {
         let source = self.source(address);
-        self.book().shed(source, reason, self.clock.now());
+        self.book().shed((source, peer), reason, self.clock.now());
     }
 
     /// How many were turned away, and how many logins have failed.
@@ -140,25 +150,58 @@ impl Admission {
 }
 
 impl Book {
-    fn shed(&mut self, source: Option<Source>, reason: Shed, now: Timestamp) {
+    fn shed(&mut self, (source, peer): (Option<Source>, Peer), reason: Shed, now: Timestamp) {
         self.sheds.count(reason);
-        if let Some(count) = self.told_of_sheds.tell(source, now) {
-            let (peer, reason) = (words(source), reason.name());
-            warn!(%peer, %reason, count, "turned away, and `count` more since the last such line");
+        if let Some(Line { unlogged }) = self.told_of_sheds.tell(source, since_1970(now)) {
+            let (peer, reason) = (words(source, peer), reason.name());
+            warn!(%peer, %reason, unlogged, "turned away");
         }
     }
 
-    fn fail(&mut self, source: Option<Source>, now: Timestamp) {
+    fn fail(
+        &mut self,
+        (source, peer): (Option<Source>, Peer),
+        request: &ConnectRequest,
+        reason: Reason,
+        now: Timestamp,
+    ) {
         self.failed_logins += 1;
-        if let Some(count) = self.told_of_failures.tell(source, now) {
-            info!(peer = %words(source), count, "a login failed, and `count` more since the last such line");
+        if let Some(Line { unlogged }) = self.told_of_failures.tell(source, since_1970(now)) {
+            let client_id = Said(&request.client_id);
+            let user = Said(request.username.as_deref().unwrap_or_default());
+            info!(?client_id, ?user, %peer, ?reason, unlogged, "a login failed");
+        }
+    }
+
+    /// A client was refused whose login did not fail. What the broker has no place for an
+    /// operator may want to know, and who is not let in at all is the client's affair.
+    fn refuse(
+        &mut self,
+        (source, peer): (Option<Source>, Peer),
+        client_id: &str,
+        reason: Reason,
+        now: Timestamp,
+    ) {
+        let line = self.told_of_refusals.tell(source, since_1970(now));
+        let Some(Line { unlogged }) = line else { return };
+        let client_id = Said(client_id);
+        match reason {
+            Reason::QuotaExceeded | Reason::ServerBusy | Reason::ServerUnavailable => {
+                warn!(?client_id, %peer, ?reason, unlogged, "a client is refused");
+            }
+            _ => info!(?client_id, %peer, ?reason, unlogged, "a client is refused"),
         }
     }
 }
 
-/// For logs.
-fn words(source: Option<Source>) -> String {
-    source.map_or_else(|| "not limited".to_owned(), |source| source.to_string())
+fn since_1970(now: Timestamp) -> Duration {
+    Duration::from_millis(now.0)
+}
+
+/// Who is turned away, for logs: all that count as one, or the address of one that is not limited.
+fn words(source: Option<Source>, peer: Peer) -> String {
+    let address = || peer.ip().map_or_else(|| peer.to_string(), |address| address.to_string());
+    source.map_or_else(address, |source| source.to_string())
 }
 
 impl Ticket {
@@ -176,7 +219,7 @@ impl Ticket {
                 true
             }
             Err(reason) => {
-                book.shed(Some(source), reason, now);
+                book.shed((Some(source), Peer::Tcp((address, 0).into())), reason, now);
                 false
             }
         }
@@ -189,6 +232,14 @@ impl Ticket {
         }
     }
 
+    /// The client is refused. Says so, unless it was said why when that happened.
+    pub(super) fn refuse(&self, peer: Peer, client_id: &str, reason: Reason) {
+        if !self.is_told.replace(true) {
+            let now = self.admission.clock.now();
+            self.admission.book().refuse((self.source.get(), peer), client_id, reason, now);
+        }
+    }
+
     /// Whether the client is in.
     pub(super) fn is_authenticated(&self) -> bool {
         self.is_authenticated.get()
@@ -196,13 +247,13 @@ impl Ticket {
 
     /// The client wants to log in with this name. Waits while as many are being judged as may
     /// fail. None if it is refused, because too many have failed. Safe to cancel.
-    pub(super) async fn log_in(self: Rc<Ticket>, name: &str) -> Option<Login> {
+    pub(super) async fn log_in(self: Rc<Ticket>, name: &str, peer: Peer) -> Option<Login> {
         let Some(source) = self.source.get() else {
             return Some(Login { ticket: self, attempt: None });
         };
         let mut waiting = Waiting { ticket: self.clone(), place: None };
         loop {
-            let turn = match waiting.begin(source, name) {
+            let turn = match waiting.begin(source, name, peer) {
                 Ok(attempt) => return Some(Login { ticket: self, attempt: Some(attempt) }),
                 Err(turn) => turn?,
             };
@@ -213,13 +264,19 @@ impl Ticket {
 
 impl Waiting {
     /// Tries to begin. If it cannot yet, what tells when to try again; none if it is refused.
-    fn begin(&mut self, source: Source, name: &str) -> Result<Attempt, Option<Arc<Notify>>> {
+    fn begin(
+        &mut self,
+        source: Source,
+        name: &str,
+        peer: Peer,
+    ) -> Result<Attempt, Option<Arc<Notify>>> {
         let now = self.ticket.admission.clock.now();
         let mut book = self.ticket.admission.book();
         book.logins.begin(source, name, &mut self.place, now).map_err(|not_now| match not_now {
             NotNow::InTurn(place) => Some(book.logins.turn(place)),
             NotNow::MustWait => {
-                book.shed(Some(source), Shed::Logins, now);
+                self.ticket.is_told.set(true);
+                book.shed((Some(source), peer), Shed::Logins, now);
                 None
             }
         })
@@ -248,18 +305,22 @@ impl Login {
     }
 
     /// Takes note of the verdict.
-    pub(super) fn finish(self, judgement: &Judgement) {
+    pub(super) fn finish(self, judgement: &Judgement, request: &ConnectRequest, peer: Peer) {
         let source = self.ticket.source.get();
         let now = self.ticket.admission.clock.now();
         let mut book = self.ticket.admission.book();
         match (judgement, self.attempt) {
             (Judgement::Accepted(_), Some(attempt)) => book.logins.succeed(attempt, now),
             (Judgement::Accepted(_), None) => {}
-            (Judgement::Refused(Refusal::BadCredentials | Refusal::NotAuthorized), attempt) => {
+            (
+                Judgement::Refused(why @ (Refusal::BadCredentials | Refusal::NotAuthorized)),
+                attempt,
+            ) => {
                 if let Some(attempt) = attempt {
                     book.logins.fail(attempt, now);
                 }
-                book.fail(source, now);
+                self.ticket.is_told.set(true);
+                book.fail((source, peer), request, why.reason(), now);
             }
             // Nobody has looked at the password.
             (Judgement::Refused(Refusal::Busy | Refusal::Unavailable | Refusal::Throttled), _) => {}

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::admission::Ticket;
 use super::super::network::{Effect, Network};
+use super::super::peer::Peer;
 use super::super::transport::Transport;
 use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
@@ -65,7 +66,7 @@ pub(super) fn judge<N: Network>(
         computer: worker.shared().computer(|| worker.network().computer()),
         fetcher: worker.fetcher(),
     };
-    let judgement = judgement(connection.ticket.as_ref(), door, request);
+    let judgement = judgement(connection.ticket.as_ref(), connection.peer, door, request);
     connection.judging = Some(Box::new(Judging { judgement, held: Held { connect, rest } }));
 }
 
@@ -73,6 +74,7 @@ pub(super) fn judge<N: Network>(
 /// without them. Only who gives a user name can guess a password.
 fn judgement(
     ticket: Option<&Rc<Ticket>>,
+    peer: Peer,
     door: Arc<Door>,
     request: ConnectRequest,
 ) -> Pin<Box<dyn Future<Output = Judgement>>> {
@@ -80,14 +82,14 @@ fn judgement(
     let Some(ticket) = ticket else { return Box::pin(async move { door.judge(&request).await }) };
     Box::pin(async move {
         let name = request.username.as_deref().unwrap_or_default();
-        let Some(login) = ticket.log_in(name).await else {
+        let Some(login) = ticket.log_in(name, peer).await else {
             return Judgement::Refused(Refusal::Throttled);
         };
         if !login.delay().is_zero() {
             tokio::time::sleep(login.delay()).await;
         }
         let judgement = door.judge(&request).await;
-        login.finish(&judgement);
+        login.finish(&judgement, &request, peer);
         judgement
     })
 }

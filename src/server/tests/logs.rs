@@ -1,0 +1,204 @@
+//! What the log says of clients: enough to act on, and never as much as a stranger likes.
+
+use std::io::Write;
+use std::sync::Mutex;
+
+use tracing::Level;
+use tracing::subscriber::set_default;
+
+use super::*;
+use crate::access::{Authenticate, ConnectRequest, Refusal, Taboo, Verdict};
+use crate::config::{Admission, Authentication};
+use crate::machine::Limits;
+
+/// Where the log goes.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Write::write(&mut *self.0.lock().expect("no panic"), bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The lines of this level that hold these words.
+    fn lines(&self, level: Level, words: &str) -> Vec<String> {
+        let text = String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8");
+        let is_one = |line: &&str| line.contains(level.as_str()) && line.contains(words);
+        text.lines().filter(is_one).map(str::to_owned).collect()
+    }
+}
+
+/// Lets in who says "good".
+struct Password;
+
+impl Authenticate for Password {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        match request.password.as_deref() {
+            Some(b"good") => Verdict::Proven,
+            _ => Verdict::Refused(Refusal::BadCredentials),
+        }
+    }
+}
+
+/// Runs a broker on one thread, and everything that it logs of this level and above.
+fn with_log<F: Future<Output = ()>>(
+    level: Level,
+    config: &Config,
+    scenario: impl FnOnce(World, Log) -> F,
+) {
+    let log = Log::default();
+    let writer = log.clone();
+    let logs = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
+    let _guard = set_default(logs.with_writer(move || writer.clone()).finish());
+    let mut plugins = Plugins::default();
+    plugins.register("password", Password);
+    with_plugins(config, plugins, |world| scenario(world, log));
+}
+
+/// As who is limited, and with what the test needs beside.
+fn limited(change: impl FnOnce(&mut Config)) -> Config {
+    let admission = Admission { exempt_addresses: Vec::new(), ..Admission::unlimited() };
+    let mut config = Config { admission, ..Config::default() };
+    change(&mut config);
+    config
+}
+
+fn with_password(config: &mut Config) {
+    config.authentication = vec![Authentication::Named("password".to_owned())];
+}
+
+fn named(client_id: &str, user: &str, password: &str) -> Packet {
+    Packet::Connect(Box::new(Connect {
+        username: Some(text(user)),
+        password: Some(Bytes::copy_from_slice(password.as_bytes())),
+        will: None,
+        ..connect(client_id)
+    }))
+}
+
+#[test]
+fn a_goodbye_is_told_as_one_however_soon_the_end_comes() {
+    with_log(Level::INFO, &Config::default(), async |world, log| {
+        for number in 0..40 {
+            let mut client = world.connect(&format!("c{number}"), 10_000).await;
+            let mut bytes = bytes_of(&publish("t", "x"));
+            bytes.extend(bytes_of(&Packet::Disconnect(Box::new(Disconnect::new(Reason::Success)))));
+            client.stream.write_all(&bytes).await.expect("the broker reads");
+            drop(client);
+            // What is wrong is told too, though nobody is left to take it.
+            let mut client = world.connect(&format!("d{number}"), 10_000).await;
+            client.stream.write_all(&[0xC2, 0x00]).await.expect("the broker reads");
+            drop(client);
+            drop(world.connect(&format!("e{number}"), 10_000).await);
+        }
+        while world.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(log.lines(Level::INFO, "closed").len(), 120);
+        for (client_id, reason) in [
+            ("\"c", "reason=the client left"),
+            ("\"d", "reason=MalformedPacket"),
+            ("\"e", "reason=the peer closed the connection"),
+        ] {
+            let lines = log.lines(Level::INFO, reason);
+            assert_eq!(lines.len(), 40, "{reason}");
+            assert!(lines.iter().all(|line| line.contains(client_id)), "{lines:?}");
+        }
+    });
+}
+
+#[test]
+fn a_failed_login_is_told_with_a_name_and_an_address_and_few_are() {
+    with_log(Level::INFO, &limited(with_password), async |world, log| {
+        let user = format!("ann\n{}", "x".repeat(60_000));
+        for (address, count) in [("192.0.2.1", 30), ("192.0.2.2", 1)] {
+            for _ in 0..count {
+                let mut client = world.open_from(address, 100_000);
+                client.send(&named("thing", &user, "bad")).await;
+                assert!(matches!(client.recv().await, Some(Packet::ConnAck(_))));
+            }
+        }
+        let lines = log.lines(Level::INFO, "a login failed");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        for (line, words) in lines.iter().zip([&[][..], &["unlogged=29"]]) {
+            let always = [r#"client_id="thing""#, r#"user="ann\nxxx"#, "reason=BadUserName"];
+            assert!(always.iter().chain(words).all(|word| line.contains(word)), "{line}");
+            assert!(!line.contains("unlogged=0") && line.len() < 1_000, "{line}");
+        }
+        assert!(lines[0].contains("peer=192.0.2.1:50000"), "{lines:?}");
+        assert!(log.lines(Level::INFO, "is refused").is_empty(), "once is enough");
+    });
+}
+
+#[test]
+fn an_exempt_client_has_an_address_in_the_log_too() {
+    let config = limited(|config| {
+        with_password(config);
+        config.admission.exempt_addresses = vec!["127.0.0.1".parse().expect("an address")];
+    });
+    with_log(Level::INFO, &config, async |world, log| {
+        let mut client = world.open(1_000);
+        client.send(&named("thing", "ann", "bad")).await;
+        assert!(matches!(client.recv().await, Some(Packet::ConnAck(_))));
+        let lines = log.lines(Level::INFO, "a login failed");
+        assert!(lines.len() == 1 && lines[0].contains("peer=127.0.0.1:50000"), "{lines:?}");
+    });
+}
+
+#[test]
+fn who_is_above_the_limit_of_connections_is_told() {
+    let config = limited(|config| config.limits = Limits { connections: 2, ..Limits::default() });
+    with_log(Level::INFO, &config, async |world, log| {
+        let _inside = [world.connect("a", 1_000).await, world.connect("b", 1_000).await];
+        for address in ["192.0.2.1", "192.0.2.1", "192.0.2.2"] {
+            let mut client = world.open_from(address, 1_000);
+            client.send(&Packet::Connect(Box::new(connect("late")))).await;
+            assert!(matches!(client.recv().await, Some(Packet::ConnAck(_))));
+        }
+        let lines = log.lines(Level::WARN, "a client is refused");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let words = [r#"client_id="late""#, "peer=192.0.2.1:50000", "reason=QuotaExceeded"];
+        assert!(words.iter().all(|word| lines[0].contains(word)), "{lines:?}");
+        assert!(lines[1].contains("peer=192.0.2.2") && lines[1].contains("unlogged=1"));
+    });
+}
+
+#[test]
+fn what_clients_call_themselves_is_cut() {
+    with_log(Level::DEBUG, &Config::default(), async |world, log| {
+        let long = "x".repeat(20_000);
+        let mut client = world.connect(&long, 200_000).await;
+        client.subscribe(&long).await;
+        drop(client);
+        while world.connections() > 0 {
+            tokio::task::yield_now().await;
+        }
+        for (level, words) in [
+            (Level::INFO, "connected"),
+            (Level::INFO, "closed"),
+        ] {
+            let lines = log.lines(level, words);
+            assert_eq!(lines.len(), 1, "{words}");
+            assert!(lines[0].contains("xxx\"... (20000 bytes)"), "{words}");
+            assert!(lines[0].len() < 1_000, "{words}");
+        }
+    });
+}
+
+#[test]
+fn denials_of_ever_new_clients_do_not_fill_the_log() {
+    with_log(Level::WARN, &Config::default(), async |world, log| {
+        world.shared.change_policy(Some(Arc::new(Taboo::default())));
+        for number in 0..100 {
+            let mut client = world.connect(&number.to_string(), 1_000).await;
+            client.subscribe("top-secret").await;
+        }
+        assert_eq!(log.lines(Level::WARN, "denied").len(), 20);
+    });
+}
