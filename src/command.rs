@@ -24,7 +24,8 @@ pub(crate) struct Arguments {
     /// The configuration: YAML, as amqtt and hbmqtt read it.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Logs what the broker does for each client. RUST_LOG chooses in detail.
+    /// Logs also what each client asks for, what it is answered, and each message that is
+    /// refused with an answer. RUST_LOG chooses in detail.
     #[arg(short, long)]
     debug: bool,
     /// How logs are written to the standard error.

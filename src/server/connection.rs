@@ -525,6 +525,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             self.note_first(first);
         }
+        self.tell_requests(packets);
         if !self.output.is_empty() {
             self.unanswered += packets.len();
         }

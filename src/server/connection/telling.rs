@@ -1,21 +1,33 @@
-//! What the log says of a connection: who is let in, who is not, and why it ends.
+//! What the log says of a connection: who is let in, who is not, and why it ends; with DEBUG also
+//! what its client asks for and is answered.
 //!
-//! What a client says is escaped and cut (`access/said.rs`).
+//! Of messages it speaks only where one is refused. What a client says is escaped and cut
+//! (`access/said.rs`).
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::{debug, info};
+use tracing::{Level, debug, enabled, info};
 
 use super::super::closed::Closed;
 use super::Connection;
 use crate::access::Said;
+use crate::mqtt::topic::Filter;
 use crate::mqtt::types::Reason;
-use crate::mqtt::wire::{ConnAck, Packet};
+use crate::mqtt::wire::{Answers, ConnAck, Packet, RequestedFilter};
+
+/// Filters of one request that are told, and answers.
+const TOLD_MAX: usize = 16;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Takes note of an answer, and logs what it means.
     pub(super) fn note_answer(&mut self, packet: &Packet) {
-        if let Packet::ConnAck(answer) = packet {
-            self.note_entry(answer);
+        match packet {
+            Packet::ConnAck(answer) => self.note_entry(answer),
+            Packet::SubAck(answers) => self.tell_answers(answers),
+            Packet::PubAck(ack) | Packet::PubRec(ack) if ack.reason.is_error() => {
+                let (client_id, reason) = (self.said_id(), ack.reason);
+                debug!(?client_id, packet_id = %ack.id, ?reason, "a message is refused");
+            }
+            _ => {}
         }
     }
 
@@ -39,6 +51,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         info!(?client_id, peer = %self.peer, listener = %self.listener_name, "connected");
     }
 
+    /// Logs what the client asks for, if that is wanted.
+    pub(super) fn tell_requests(&self, packets: &[Packet]) {
+        if enabled!(Level::DEBUG) {
+            packets.iter().for_each(|packet| self.tell_request(packet));
+        }
+    }
+
+    fn tell_request(&self, packet: &Packet) {
+        let client_id = self.said_id();
+        match packet {
+            Packet::Connect(connect) => {
+                let (version, clean_start) = (connect.version, connect.clean_start);
+                let (peer, keep_alive) = (self.peer, connect.keep_alive);
+                debug!(?client_id, %peer, ?version, clean_start, keep_alive, "asks to be let in");
+            }
+            Packet::Subscribe(subscribe) => {
+                let (packet_id, count) = (subscribe.id, subscribe.requests.len());
+                for request in subscribe.requests.iter().take(TOLD_MAX) {
+                    let (filter, qos) = (words(&request.filter), request.options.qos);
+                    let filter = Said(&filter);
+                    debug!(?client_id, %packet_id, ?filter, ?qos, count, "asks to subscribe");
+                }
+            }
+            Packet::Unsubscribe(unsubscribe) => {
+                let (packet_id, count) = (unsubscribe.id, unsubscribe.filters.len());
+                for filter in unsubscribe.filters.iter().take(TOLD_MAX) {
+                    let filter = words(filter);
+                    let filter = Said(&filter);
+                    debug!(?client_id, %packet_id, ?filter, count, "asks to unsubscribe");
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_answers(&self, answers: &Answers) {
+        let (client_id, count) = (self.said_id(), answers.reasons.len());
+        let reason = &answers.reasons[..count.min(TOLD_MAX)];
+        debug!(?client_id, packet_id = %answers.id, ?reason, count, "is answered for each filter");
+    }
+
     /// Logs why the connection ended.
     pub(super) fn log_end(&self) {
         let reason = self.closed.unwrap_or(Closed::Abandoned);
@@ -55,4 +108,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn said_id(&self) -> Said<'_> {
         Said(self.client_id.as_deref().unwrap_or_default())
     }
+}
+
+/// A filter, or what is none.
+fn words(filter: &RequestedFilter) -> String {
+    filter.as_ref().map_or_else(|text| text.as_str().to_owned(), Filter::to_string)
 }

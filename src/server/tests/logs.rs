@@ -182,6 +182,8 @@ fn what_clients_call_themselves_is_cut() {
         for (level, words) in [
             (Level::INFO, "connected"),
             (Level::INFO, "closed"),
+            (Level::DEBUG, "asks to be let in"),
+            (Level::DEBUG, "asks to subscribe"),
         ] {
             let lines = log.lines(level, words);
             assert_eq!(lines.len(), 1, "{words}");
@@ -200,5 +202,21 @@ fn denials_of_ever_new_clients_do_not_fill_the_log() {
             client.subscribe("top-secret").await;
         }
         assert_eq!(log.lines(Level::WARN, "denied").len(), 20);
+    });
+}
+
+#[test]
+fn with_debug_the_log_tells_what_clients_ask_for_and_are_answered() {
+    with_log(Level::DEBUG, &Config::default(), async |world, log| {
+        let mut client = world.connect("c", 1_000).await;
+        client.subscribe("a/+").await;
+        for (words, want) in [
+            ("asks to be let in", "version=V5 clean_start=true keep_alive=0"),
+            ("asks to subscribe", r#"client_id="c" packet_id=1 filter="a/+" qos=AtLeastOnce"#),
+            ("is answered", "packet_id=1 reason=[GrantedQoS1]"),
+        ] {
+            let lines = log.lines(Level::DEBUG, words);
+            assert!(lines.len() == 1 && lines[0].contains(want), "{words}: {lines:?}");
+        }
     });
 }
