@@ -184,7 +184,7 @@ impl Machine {
         answer.session_present |= !connect.clean_start && plant::is_on(Plant::SessionPresentLies);
         self.enter(slot, key, identity, now);
         self.attach(slot, key, connect, expiry, now);
-        self.record_attached(slot, key);
+        self.record_attached(slot, key, resumed.is_none());
         let until = self.answer_waits_for(slot);
         self.hold_greeting(slot, until);
         self.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]

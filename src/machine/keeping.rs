@@ -143,8 +143,10 @@ impl Machine {
         self.go_on_rewriting();
     }
 
-    /// A session has a connection: it is recorded, if it must survive.
-    pub(super) fn record_attached(&mut self, slot: Slot, key: SessionKey) {
+    /// A session has a connection: it is recorded, if it must survive. Only a new one begins to
+    /// be kept whole: of one that was there before and was not, nobody has recorded what it is
+    /// subscribed to and what waits for it.
+    pub(super) fn record_attached(&mut self, slot: Slot, key: SessionKey, is_new: bool) {
         if !self.journal.is_on {
             return;
         }
@@ -154,7 +156,7 @@ impl Machine {
         let session = self.clients.get_mut(key);
         // Who was let in with a session that lives on can rely on that.
         let lives_on = session.expiry != SessionExpiry::AtDisconnect;
-        let may_begin = durability != Durability::None && (lives_on || !is_full);
+        let may_begin = durability != Durability::None && if lives_on { is_new } else { !is_full };
         if session.kept == Kept::Nothing && may_begin {
             session.kept = match (lives_on, &session.will) {
                 (true, _) => Kept::Whole(uid),

@@ -75,7 +75,12 @@ impl Broker {
 
     /// A client that connects, whatever it is answered.
     pub(super) fn try_connect(&mut self, joining: Joining) -> ConnectionId {
-        let connection = self.open();
+        self.try_connect_at(0, joining)
+    }
+
+    /// The same, by that listener.
+    pub(super) fn try_connect_at(&mut self, listener: usize, joining: Joining) -> ConnectionId {
+        let connection = self.open_at(Some(listener));
         self.send(connection, joining.packet());
         connection
     }

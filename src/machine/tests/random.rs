@@ -22,6 +22,7 @@ const FILTERS: [&str; 8] =
 pub(super) enum Step {
     Connect {
         client: usize,
+        listener: usize,
         joining: Joining,
     },
     Say {
@@ -59,24 +60,26 @@ fn qos() -> impl Strategy<Value = QoS> {
 
 fn connect() -> impl Strategy<Value = Step> {
     let expiry = prop_oneof![Just(0), Just(1), Just(5), Just(u32::MAX)];
-    let what = (0..CLIENTS, any::<bool>(), any::<bool>(), expiry, 1..4u16);
+    let what = ((0..CLIENTS, 0..2usize), any::<bool>(), any::<bool>(), expiry, 1..4u16);
     let how = (proptest::option::of((0..3u32, 0..TOPICS.len())), 0..3u16, 0..3u16, 20..60u32);
-    (what, how).prop_map(|((client, is_v5, clean, expiry, window), (will, alive, aliases, max))| {
-        let name = format!("c{client}");
-        let mut joining = if is_v5 {
-            let base = v5(&name).expiry(expiry).receive_maximum(window).aliases(aliases);
-            if max < 40 { base.packet_bytes_max(max) } else { base }
-        } else {
-            v311(&name)
-        };
-        if clean {
-            joining = joining.clean();
-        }
-        if let Some((delay, topic)) = will {
-            joining = joining.will(TOPICS[topic], if is_v5 { delay } else { 0 });
-        }
-        Step::Connect { client, joining: joining.keep_alive(alive) }
-    })
+    (what, how).prop_map(
+        |(((client, listener), is_v5, clean, expiry, window), (will, alive, aliases, max))| {
+            let name = format!("c{client}");
+            let mut joining = if is_v5 {
+                let base = v5(&name).expiry(expiry).receive_maximum(window).aliases(aliases);
+                if max < 40 { base.packet_bytes_max(max) } else { base }
+            } else {
+                v311(&name)
+            };
+            if clean {
+                joining = joining.clean();
+            }
+            if let Some((delay, topic)) = will {
+                joining = joining.will(TOPICS[topic], if is_v5 { delay } else { 0 });
+            }
+            Step::Connect { client, listener, joining: joining.keep_alive(alive) }
+        },
+    )
 }
 
 fn publish() -> impl Strategy<Value = Packet> {
@@ -177,7 +180,8 @@ pub(super) fn scarce() -> Settings {
         retained_bytes: 2_000,
         ..Limits::default()
     };
-    let listeners = vec![ListenerSettings { connections_max: 5, durability: Durability::None }];
+    let listener = ListenerSettings { connections_max: 5, durability: Durability::None };
+    let listeners = vec![listener.clone(), listener];
     Settings { limits, listeners, sys_interval: Some(3), ..settings() }
 }
 
@@ -202,8 +206,8 @@ impl World {
 
     pub(super) fn take(&mut self, step: Step) {
         match step {
-            Step::Connect { client, joining } => {
-                let connection = self.broker.try_connect(joining);
+            Step::Connect { client, listener, joining } => {
+                let connection = self.broker.try_connect_at(listener, joining);
                 self.open.push(connection);
                 self.latest[client] = Some(connection);
             }

@@ -340,8 +340,10 @@ proptest! {
         steps in vec(step(), 1..120),
         rewrite in 0..120usize,
         effort_max in prop_oneof![Just(1), Just(60), Just(EFFORT_MAX)],
+        second in prop_oneof![Just(Durability::None), Just(Durability::Async)],
     ) {
-        let settings = durable(Settings { effort_max, ..scarce() });
+        let mut settings = durable(Settings { effort_max, ..scarce() });
+        settings.listeners[1].durability = second;
         let mut world = World::with(settings.clone());
         let (mut log, mut from) = (Log::default(), Lsn(0));
         for (number, step) in steps.into_iter().enumerate() {
@@ -711,4 +713,42 @@ fn who_is_not_read_because_the_disk_is_slow_is_not_closed_as_silent() {
     broker.pass(30);
     let seen = broker.see(client);
     assert_eq!(seen, "DISCONNECT KeepAliveTimeout; close for KeepAliveTimeout");
+
+/// A session that began where nothing is kept, and moves to where something is.
+#[test]
+fn what_began_where_nothing_is_kept_is_not_said_to_be_present_after_a_restart() {
+    for (listener, comes) in [(0, stays("n")), (1, stays("n")), (0, stays("n").will("w", 0))] {
+        let (mut broker, [.., fleeting]) = on_listeners();
+        let mut log = Log::default();
+        broker.send(fleeting, subscribe("a", Q1));
+        broker.close(fleeting);
+        let moved = broker.try_connect_at(listener, comes);
+        sync_into(&mut broker, &mut log);
+        assert_eq!(broker.see(moved), "CONNACK session present");
+        assert_eq!(broker.ask(moved, qos1(7, "a", "1")), "PUBACK 7; a=1 q1#1");
+        sync_into(&mut broker, &mut log);
+        broker.machine = log.restore(Lsn(0), broker.machine.settings.clone(), broker.now);
+        let back = broker.try_connect_at(listener, stays("n"));
+        sync(&mut broker);
+        assert_eq!(broker.see(back), "CONNACK");
+    }
+}
+
+#[test]
+fn the_will_of_a_session_that_ends_with_its_connection_is_kept_wherever_the_session_began() {
+    let (mut broker, [.., fleeting]) = on_listeners();
+    let mut log = Log::default();
+    broker.close(fleeting);
+    let moved = broker.try_connect_at(0, v5("n").will("w", 0));
+    sync_into(&mut broker, &mut log);
+    assert_eq!(broker.see(moved), "CONNACK session present");
+    broker.machine = log.restore(Lsn(0), broker.machine.settings.clone(), broker.now);
+    let watcher = broker.connect(v5("watcher"));
+    broker.ask(watcher, subscribe("w", Q0));
+    broker.handle(Input::Deadline);
+    sync(&mut broker);
+    assert!(broker.see(watcher).ends_with("w=will"));
+    let back = broker.try_connect_at(0, stays("n"));
+    sync(&mut broker);
+    assert_eq!(broker.see(back), "CONNACK");
 }
