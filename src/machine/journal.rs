@@ -167,6 +167,11 @@ impl Journal {
         (self.last > self.mark).then_some(self.last)
     }
 
+    /// Bytes of records that are not durable yet, about.
+    pub(super) fn unwritten_bytes(&self) -> usize {
+        self.unwritten_bytes
+    }
+
     /// Whether nothing may be taken at the moment that needs records to be kept.
     pub(super) fn is_full(&self) -> bool {
         (self.health != StoreHealth::Working && !plant::is_on(Plant::TroubleIgnored))

@@ -17,6 +17,11 @@ use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{RetainHandling, SubscriptionOptions};
 use crate::plant::{self, Plant};
 
+/// Bytes of records that are not durable yet, above which the next part waits: a disk that keeps
+/// up with clients need not keep up with everything there is, and what clients send must not be
+/// refused for that.
+const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
+
 /// How far the state is recorded anew: what comes next.
 #[derive(Debug)]
 pub(super) enum Rewrite {
@@ -45,10 +50,13 @@ impl Machine {
         }
     }
 
-    /// Records the next part, of half a visit's cost.
+    /// Records the next part, of half a visit's cost. Stands still while the disk is late; it
+    /// goes on when more is durable.
     pub(super) fn go_on_rewriting(&mut self) {
         let effort_max = self.effort.spent() + self.settings.effort_max / 2;
-        while let Some(next) = self.rewrite.take() {
+        while self.may_rewrite()
+            && let Some(next) = self.rewrite.take()
+        {
             let next = match next {
                 Rewrite::Session(place) => self.rewrite_session(place),
                 Rewrite::Subscriptions(key, after) => self.rewrite_subscription(key, after),
@@ -66,6 +74,11 @@ impl Machine {
                 return; // the next part comes when these are durable
             }
         }
+    }
+
+    /// Whether the disk can take more of it.
+    fn may_rewrite(&self) -> bool {
+        self.journal.unwritten_bytes() <= UNWRITTEN_BYTES_MAX
     }
 
     /// Ends it, if all was recorded that is to be.

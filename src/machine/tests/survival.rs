@@ -752,3 +752,37 @@ fn the_will_of_a_session_that_ends_with_its_connection_is_kept_wherever_the_sess
     sync(&mut broker);
     assert_eq!(broker.see(back), "CONNACK");
 }
+
+/// So many retained messages of a megabyte, all durable.
+fn with_large_messages(count: usize) -> (Broker, Log) {
+    let (mut broker, mut log) = (Broker::new(durable(settings())), Log::default());
+    let publisher = broker.connect(v5("p"));
+    let payload = "x".repeat(1 << 20);
+    for number in 0..count {
+        broker.send(publisher, retained(qos0(&number.to_string(), &payload)));
+        sync_into(&mut broker, &mut log);
+    }
+    (broker, log)
+}
+
+#[test]
+fn while_everything_is_written_anew_clients_are_not_refused_however_large_it_is() {
+    let (mut broker, mut log) = with_large_messages(30);
+    broker.handle(Input::Rewrite);
+    let mut parts = 0;
+    while broker.machine.rewrite.is_some() {
+        parts += 1;
+        let last = log.take(&mut broker.machine);
+        assert!(broker.machine.journal.unwritten_bytes() < 10 << 20);
+        // The disk is late: the first of them is durable, and then the rest.
+        for durable in [log.records[log.records.len() - 2].0, last] {
+            broker.handle(Input::Durable(durable));
+        }
+    }
+    assert!((4..10).contains(&parts), "{parts}");
+    let last = log.take(&mut broker.machine);
+    let from = broker.machine.poll_droppable().expect("it was written anew");
+    broker.handle(Input::Durable(last));
+    let restored = log.restore(from, durable(settings()), broker.now);
+    assert_eq!(restored.retained.len(), broker.machine.retained.len());
+}
