@@ -67,6 +67,7 @@ pub use ledger::{Denials, DropReason, Drops, Ledger};
 pub use limits::Limits;
 pub use policy::Denial;
 pub use restore::{Restored, Restorer};
+pub use rewrite::LITTLE_BYTES;
 pub use shed::{Shed, Sheds};
 pub use sys::Readings;
 
@@ -225,7 +226,10 @@ impl Machine {
             Input::Deadline => self.handle_deadline(now),
             Input::Durable(lsn) => self.handle_durable(lsn),
             Input::Store(StoreHealth::Working) if plant::is_on(Plant::TroubleForGood) => {}
-            Input::Store(health) => self.journal.health = health,
+            Input::Store(health) => {
+                self.journal.health = health;
+                self.go_on_rewriting();
+            }
             Input::Rewrite => self.begin_rewrite(),
             Input::ShutDown => self.handle_shut_down(now),
         }

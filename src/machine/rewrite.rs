@@ -10,7 +10,7 @@ use super::clients::SessionKey;
 use super::journal::waiting;
 use super::record::{Lsn, Record, RetainedLeft, Subscribed, Taken};
 use super::session::{Inflight, Item, Queued};
-use super::{Machine, effort};
+use super::{Machine, StoreHealth, effort};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
@@ -21,6 +21,9 @@ use crate::plant::{self, Plant};
 /// up with clients need not keep up with everything there is, and what clients send must not be
 /// refused for that.
 const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
+/// Where fewer bytes live, all of it written anew surely fits into what is kept free for a full
+/// disk, and acknowledgements beside it.
+pub const LITTLE_BYTES: u64 = 512 << 10;
 
 /// How far the state is recorded anew: what comes next.
 #[derive(Debug)]
@@ -50,8 +53,8 @@ impl Machine {
         }
     }
 
-    /// Records the next part, of half a visit's cost. Stands still while the disk is late; it
-    /// goes on when more is durable.
+    /// Records the next part, of half a visit's cost. Stands still while the disk has no room for
+    /// it, or is late; it goes on when more is durable, or the log does better.
     pub(super) fn go_on_rewriting(&mut self) {
         let effort_max = self.effort.spent() + self.settings.effort_max / 2;
         while self.may_rewrite()
@@ -76,9 +79,15 @@ impl Machine {
         }
     }
 
-    /// Whether the disk can take more of it.
+    /// Whether the disk can take more of it. On a full one the reserve is for acknowledgements,
+    /// unless what lives is so little that it fits there too, and frees room.
     fn may_rewrite(&self) -> bool {
-        self.journal.unwritten_bytes() <= UNWRITTEN_BYTES_MAX
+        let has_room = match self.journal.health {
+            StoreHealth::Working => true,
+            StoreHealth::Low => (self.ledger.held_bytes() as u64) < LITTLE_BYTES,
+            StoreHealth::Failing => false,
+        };
+        has_room && self.journal.unwritten_bytes() <= UNWRITTEN_BYTES_MAX
     }
 
     /// Ends it, if all was recorded that is to be.

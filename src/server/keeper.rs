@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::shared::Shared;
 use crate::config::Config;
 use crate::machine::record::{Lsn, Record};
-use crate::machine::{Durability, Input, Restorer, Seed, StoreHealth};
+use crate::machine::{Durability, Input, LITTLE_BYTES, Restorer, Seed, StoreHealth};
 use crate::store::{self, Damage, DamageKind, Disk, Event, Log, Recovered, Room, Visit};
 
 /// Bytes of a file of the log. What is dead goes with whole files.
@@ -28,6 +28,7 @@ const TIMES_MAX: u64 = 3;
 const BYTES_MORE_MAX: u64 = 64 << 20;
 /// A recovery of more than this is told of while it goes on, each time as much is read again.
 const TOLD_BYTES: u64 = 256 << 20;
+const _: () = assert!(2 * LITTLE_BYTES <= RESERVE_BYTES, "what is little fits into the reserve");
 /// What a frame of the log adds to a record, about.
 const FRAME_BYTES: u64 = 24;
 
@@ -165,7 +166,7 @@ impl Size {
     /// only what surely fits into the reserve may be written: what lives must have become little.
     fn is_due(&self, live: u64, is_low: bool) -> bool {
         let is_large = match is_low {
-            true => live < RESERVE_BYTES / 2 && self.bytes.get() > live + RESERVE_BYTES,
+            true => live < LITTLE_BYTES && self.bytes.get() > live + RESERVE_BYTES,
             false => self.bytes.get() > TIMES_MAX.saturating_mul(live) + BYTES_MORE_MAX,
         };
         is_large && !self.is_rewritten.replace(is_large)

@@ -786,3 +786,30 @@ fn while_everything_is_written_anew_clients_are_not_refused_however_large_it_is(
     let restored = log.restore(from, durable(settings()), broker.now);
     assert_eq!(restored.retained.len(), broker.machine.retained.len());
 }
+
+#[test]
+fn on_a_full_disk_writing_anew_stands_still_and_goes_on_when_there_is_room() {
+    for health in [StoreHealth::Low, StoreHealth::Failing] {
+        let (mut broker, mut log) = with_large_messages(3);
+        broker.handle(Input::Rewrite);
+        broker.handle(Input::Store(health));
+        for _ in 0..3 {
+            sync_into(&mut broker, &mut log);
+        }
+        assert!(!broker.machine.has_records(), "{health:?}");
+        assert!(broker.machine.rewrite.is_some());
+        broker.handle(Input::Store(StoreHealth::Working));
+        assert!(broker.machine.rewrite.is_none(), "nothing else need become durable for that");
+        assert!(broker.machine.poll_droppable().is_some());
+    }
+}
+
+#[test]
+fn on_a_full_disk_what_is_little_is_written_anew_to_make_room() {
+    let (mut broker, mut log) = (Broker::new(durable(settings())), Log::default());
+    join_into(&mut broker, &mut log, stays("c"));
+    broker.handle(Input::Store(StoreHealth::Low));
+    broker.handle(Input::Rewrite);
+    sync_into(&mut broker, &mut log);
+    assert!(broker.machine.poll_droppable().is_some());
+}
