@@ -143,33 +143,63 @@ impl<D: Disk> Keeper<D> {
     }
 }
 
+/// How far writing the log anew has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Rewriting {
+    /// It is not.
+    #[default]
+    Nothing,
+    /// The machine records everything anew, or what that leaves dead is not removed yet.
+    UnderWay,
+    /// The machine has recorded all of it: what is dead now goes next.
+    Recorded,
+}
+
 /// How large the log is, and whether it is being written anew.
 #[derive(Debug)]
 struct Size {
     bytes: Cell<u64>,
-    is_rewritten: Cell<bool>,
+    rewriting: Cell<Rewriting>,
+    /// How large it was when the last rewrite could not make it smaller; 0: it could.
+    stuck_at: Cell<u64>,
 }
 
 impl Size {
     fn of(bytes: u64) -> Size {
-        Size { bytes: Cell::new(bytes), is_rewritten: Cell::new(false) }
+        Size { bytes: Cell::new(bytes), rewriting: Cell::default(), stuck_at: Cell::default() }
     }
 
     fn note(&self, record: &Record, bytes: u64) {
         self.bytes.set(self.bytes.get() + bytes);
         if matches!(record, Record::RewriteEnded) {
-            self.is_rewritten.set(false);
+            self.rewriting.set(Rewriting::Recorded);
         }
     }
 
-    /// Whether it is time to write it anew, if so many bytes of it live. True once. On a full disk
-    /// only what surely fits into the reserve may be written: what lives must have become little.
+    /// Whether it is time to write it anew, if so many bytes of it live. True once, until what is
+    /// dead then was to be removed. On a full disk only what surely fits into the reserve may be
+    /// written: what lives must have become little.
     fn is_due(&self, live: u64, is_low: bool) -> bool {
+        let (stuck_at, bytes) = (self.stuck_at.get(), self.bytes.get());
         let is_large = match is_low {
-            true => live < LITTLE_BYTES && self.bytes.get() > live + RESERVE_BYTES,
-            false => self.bytes.get() > TIMES_MAX.saturating_mul(live) + BYTES_MORE_MAX,
+            true => live < LITTLE_BYTES && bytes > live.max(stuck_at) + RESERVE_BYTES,
+            false => {
+                bytes > TIMES_MAX.saturating_mul(live).max(stuck_at).saturating_add(BYTES_MORE_MAX)
+            }
         };
-        is_large && !self.is_rewritten.replace(is_large)
+        let is_due = is_large && self.rewriting.get() == Rewriting::Nothing;
+        if is_due {
+            self.rewriting.set(Rewriting::UnderWay);
+        }
+        is_due
+    }
+
+    /// What was dead is removed, as far as it can be; so many bytes.
+    fn note_dropped(&self, freed: u64) {
+        if self.rewriting.get() == Rewriting::Recorded {
+            self.rewriting.set(Rewriting::Nothing);
+            self.stuck_at.set(if freed == 0 { self.bytes.get() } else { 0 });
+        }
     }
 }
 
@@ -214,11 +244,15 @@ impl<A> Reporter<'_, A> {
                 self.rewrite_if_due(held);
             }
             Event::Dropped { freed, bytes } => {
-                info!(bytes = freed, "dead records are removed; the log has {bytes} bytes");
+                if freed > 0 {
+                    info!(bytes = freed, "dead records are removed; the log has {bytes} bytes");
+                }
                 self.size.bytes.set(bytes);
+                self.size.note_dropped(freed);
             }
             Event::NotDropped(error) => {
                 warn!(%error, "dead records cannot be removed from the disk");
+                self.size.note_dropped(0);
             }
         }
     }
@@ -252,18 +286,76 @@ impl<A> Reporter<'_, A> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::door::Plugins;
+    use super::super::{Clock, shared_from};
     use super::*;
+    use crate::machine::Timestamp;
+    use crate::store::Mail;
+
+    /// A broker whose writer is this test.
+    #[test]
+    fn everything_is_recorded_anew_once_when_the_log_has_grown() {
+        let (config, plugins) = (Config::default(), Plugins::default());
+        let (restorer, clock) = (Some(Restorer::default()), Clock::starting_at(Timestamp(1)));
+        let shared = shared_from::<()>(restorer, &config, &plugins, Seed::default(), clock, 1)
+            .expect("the configuration is good");
+        let inbox = shared.inbox().expect("it records");
+        let size = Size::of(1 << 30);
+        let mut reporter =
+            Reporter { shared: &*shared, size: &size, is_failing: false, is_low: false };
+        reporter.take(Event::Room(Room::Plenty));
+        let (mut mail, mut begun, mut dropped) = (Mail::new(), 0, store::Lsn(0));
+        loop {
+            inbox.collect(&mut mail);
+            let Some((last, _)) = mail.records.last() else { break };
+            let last = *last;
+            for (_, record) in mail.records.drain(..) {
+                begun += u32::from(matches!(record, Record::RewriteBegun));
+                assert!(begun < 10, "again and again");
+                size.note(&record, 1);
+            }
+            reporter.take(Event::Durable(last));
+            if mail.dead_before > dropped {
+                dropped = mail.dead_before;
+                reporter.take(Event::Dropped { freed: 1 << 29, bytes: 1 << 10 });
+            }
+        }
+        assert_eq!(begun, 1);
+        assert!(dropped > store::Lsn(0));
+    }
 
     #[test]
-    fn a_log_is_written_anew_each_time_it_has_grown() {
+    fn a_log_is_written_anew_each_time_it_has_grown_and_not_before_what_is_dead_is_removed() {
         let live = 1_000;
         let size = Size::of(TIMES_MAX * live + BYTES_MORE_MAX);
         assert!(!size.is_due(live, false));
         for _ in 0..3 {
-            size.note(&Record::RewriteBegun, 1);
+            size.note(&Record::RewriteBegun, BYTES_MORE_MAX);
             assert!(size.is_due(live, false));
             assert!(!size.is_due(live, false), "it is under way");
+            size.note_dropped(1); // of an earlier one
+            assert!(!size.is_due(live, false), "it is still under way");
             size.note(&Record::RewriteEnded, 1);
+            assert!(!size.is_due(live, false), "what is dead is to be removed first");
+            size.bytes.set(live);
+            size.note_dropped(1);
+            assert!(!size.is_due(live, false), "it is small");
+            size.bytes.set(TIMES_MAX * live + BYTES_MORE_MAX);
+        }
+    }
+
+    #[test]
+    fn a_log_that_could_not_be_made_smaller_is_written_anew_when_it_has_grown_again() {
+        for (is_low, more) in [(true, RESERVE_BYTES), (false, BYTES_MORE_MAX)] {
+            let size = Size::of(TIMES_MAX * BYTES_MORE_MAX);
+            assert!(size.is_due(0, is_low));
+            size.note(&Record::RewriteEnded, 1);
+            size.note_dropped(0);
+            assert!(!size.is_due(0, is_low));
+            size.note(&Record::RewriteBegun, more);
+            assert!(!size.is_due(0, is_low));
+            size.note(&Record::RewriteBegun, 1);
+            assert!(size.is_due(0, is_low));
         }
     }
 }

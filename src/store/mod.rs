@@ -50,6 +50,8 @@ use std::io;
 pub use disk::{Disk, Entry, Lock};
 pub use files::Files;
 pub use inbox::Inbox;
+#[cfg(test)]
+pub(crate) use inbox::Mail;
 pub use log::{Log, Settings};
 pub use recovery::{Damage, DamageKind, Recovered, Visit, read};
 pub use repair::{RepairError, repair};

@@ -55,9 +55,10 @@ pub enum Event {
     Working,
     /// How much room the disk has now.
     Room(Room),
-    /// So many bytes of dead records were removed, and the log has so many now.
+    /// So many bytes of dead records were removed, and the log has so many now. Said for each
+    /// [`Inbox::drop_before`], also if that removes nothing yet.
     Dropped {
-        /// Bytes removed.
+        /// Bytes removed; 0 if there is no file whose records are all dead.
         freed: u64,
         /// Bytes left.
         bytes: u64,
@@ -258,9 +259,11 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
             return Ok(());
         }
         self.dropped = lsn;
+        // At the start, what an earlier process has asked for is only gone on with.
+        let is_news = lsn > self.log.oldest();
         loop {
             match self.log.drop_before(lsn).await {
-                Ok(0) => return Ok(()),
+                Ok(0) if !is_news => return Ok(()),
                 Ok(freed) => {
                     (self.report)(Event::Dropped { freed, bytes: self.log.bytes() });
                     return Ok(());
