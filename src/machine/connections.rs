@@ -48,6 +48,8 @@ pub(super) struct Connection {
     pub(super) answers: VecDeque<Outgoing>,
     /// Answers that may not be sent before a record is durable, in order.
     held: VecDeque<(Lsn, Packet)>,
+    /// Bytes of memory that they take, about.
+    held_bytes: usize,
     /// Whether it is noted as one that waits for that.
     pub(super) is_waiting: bool,
     /// Whether the shell has been told, or is to be told, that there is something to send.
@@ -93,6 +95,7 @@ impl Connections {
             phase: Phase::AwaitConnect,
             answers: VecDeque::new(),
             held: VecDeque::new(),
+            held_bytes: 0,
             is_waiting: false,
             is_woken: false,
         }));
@@ -214,6 +217,7 @@ impl Connections {
             Phase::Closing => false,
         };
         if may_send {
+            connection.held_bytes += bytes_of(&packet);
             connection.held.push_back((until.unwrap_or_default(), packet));
         }
     }
@@ -227,6 +231,7 @@ impl Connections {
                 held.push_front((until, packet));
                 break;
             }
+            self.slots[slot.0].held_bytes -= bytes_of(&packet);
             self.push(slot, Outgoing::Packet(packet));
         }
         if !held.is_empty() {
@@ -239,6 +244,11 @@ impl Connections {
         self.slots[slot.0].held.len()
     }
 
+    /// Bytes of memory that these take, about.
+    pub(super) fn held_bytes(&self, slot: Slot) -> usize {
+        self.slots[slot.0].held_bytes
+    }
+
     /// Closes a connection after a last packet, if there is one to say. The phase it was in;
     /// one that closes already goes on to do so. An answer that waits for the disk is never
     /// sent: what it would have acknowledged comes again.
@@ -249,6 +259,7 @@ impl Connections {
                 self.push(slot, Outgoing::Packet(packet));
             }
             self.slots[slot.0].held = VecDeque::new();
+            self.slots[slot.0].held_bytes = 0;
             // The shell may be busy with what is left to send; that it must close is news.
             self.slots[slot.0].is_woken = false;
             self.push(slot, Outgoing::Close(why));
@@ -295,6 +306,15 @@ impl Connections {
         assert_eq!(by_listener, self.admitted_by_listener, "connections are miscounted");
         assert_eq!(by_listener.iter().sum::<usize>(), self.admitted, "and so is their sum");
     }
+}
+
+/// About as many bytes of memory as an answer takes: one to many filters has a reason for each.
+fn bytes_of(packet: &Packet) -> usize {
+    size_of::<(Lsn, Packet)>()
+        + match packet {
+            Packet::SubAck(answers) | Packet::UnsubAck(answers) => answers.reasons.len(),
+            _ => 0,
+        }
 }
 
 /// The version that an attached connection speaks.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::ConnectionId;
 use super::connections::Slot;
-use super::record::{Body, Lsn, Record, SessionUid, Taken, Waiting};
+use super::record::{Body, Lsn, Record, SessionState, SessionUid, Taken, Waiting};
 use super::restore::UnsettledEnd;
 use super::session::{Kept, Queued};
 use crate::mqtt::message::Message;
@@ -293,11 +293,52 @@ fn bytes_of(record: &Record) -> usize {
     const FRAME_BYTES: usize = 64;
     FRAME_BYTES
         + match record {
-            Record::Message(taken) => match &taken.message {
-                Body::Here(message) => message.bytes() + 32 * taken.deliveries.len(),
-                Body::In(_) => 32 * taken.deliveries.len(),
-            },
-            Record::Session(state) => state.will.as_ref().map_or(0, |will| will.bytes()),
-            _ => 0,
+            Record::Message(taken) => taken_bytes(taken),
+            Record::Session(state) => session_bytes(state),
+            Record::Subscribed(subscribed) => {
+                let left = subscribed.retained.as_ref();
+                let after = left.and_then(|left| left.after.as_ref());
+                filter_bytes(&subscribed.filter) + after.map_or(0, |topic| topic.len())
+            }
+            Record::Unsubscribed { filter, .. } => filter_bytes(filter),
+            Record::RetainedSent { filter, .. } => filter.len(),
+            Record::Detached { .. }
+            | Record::Ended { .. }
+            | Record::WillGone { .. }
+            | Record::Sent { .. }
+            | Record::Dropped { .. }
+            | Record::Finished { .. }
+            | Record::Received { .. }
+            | Record::Released { .. }
+            | Record::RewriteBegun
+            | Record::RewriteEnded => 0,
         }
+}
+
+fn taken_bytes(taken: &Taken) -> usize {
+    let body = match &taken.message {
+        Body::Here(message) => message.bytes(),
+        Body::In(_) => 0,
+    };
+    let cursor = taken.cursor.as_ref().map_or(0, |(_, filter)| filter.len());
+    let deliveries = taken.deliveries.iter().map(|delivery| {
+        let ids = delivery.subscription_ids.as_deref().unwrap_or_default();
+        32 + size_of_val(ids) + delivery.share.as_deref().map_or(0, filter_bytes)
+    });
+    body + cursor + deliveries.sum::<usize>()
+}
+
+fn session_bytes(state: &SessionState) -> usize {
+    let ids = state.unreleased.len() + state.unfinished.len();
+    state.client_id.len()
+        + state.user.as_ref().map_or(0, |user| user.len())
+        + state.will.as_ref().map_or(0, |will| will.bytes())
+        + ids * size_of::<PacketId>()
+}
+
+fn filter_bytes(filter: &Filter) -> usize {
+    match filter {
+        Filter::Plain(filter) => filter.len(),
+        Filter::Shared(shared) => shared.group.len() + shared.filter.len(),
+    }
 }

@@ -17,6 +17,10 @@ use crate::mqtt::types::QoS;
 use crate::mqtt::wire::{Connect, Packet, SubscriptionId, SubscriptionOptions};
 use crate::plant::{self, Plant};
 
+/// Bytes of answers of one connection that wait for the disk. Above this nothing more is read of
+/// it.
+const HELD_BYTES_MAX: usize = 256 << 10;
+
 /// What an acknowledgement means on a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -50,15 +54,17 @@ impl Machine {
         self.journal.droppable.take()
     }
 
-    /// Whether a connection is still to get so many answers, once records are durable, that no
-    /// more should be read of it.
+    /// Whether a connection is still to get so many answers, or such large ones, once records are
+    /// durable, that no more should be read of it.
     pub fn owes_much(&self, connection: ConnectionId) -> bool {
         self.connections.find(connection).is_some_and(|slot| self.owes_much_on(slot))
     }
 
     pub(super) fn owes_much_on(&self, slot: Slot) -> bool {
         let answers_max = usize::from(self.settings.limits.inflight) + ANSWERS_BEYOND;
-        self.journal.is_on && self.connections.held_answers(slot) >= answers_max
+        let is_much = self.connections.held_answers(slot) >= answers_max
+            || self.connections.held_bytes(slot) >= HELD_BYTES_MAX;
+        self.journal.is_on && is_much
     }
 
     /// How durable what happens on a connection is to be.

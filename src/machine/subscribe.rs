@@ -191,7 +191,8 @@ impl Machine {
         self.ledger.release_bytes(subscription_bytes(&text));
         let is_recorded = !plant::is_on(Plant::UnsubscribeNotRecorded);
         if let Some(session) = session.kept.whole().filter(|_| is_recorded) {
-            let filter = Box::new(filter.clone());
+            // Not the whole packet along with it, until the record is written.
+            let filter = Box::new(filter.detached());
             self.journal.record(Record::Unsubscribed { session, filter });
         }
         if plant::is_on(Plant::UnsubscribeIgnored) {

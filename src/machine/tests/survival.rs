@@ -813,3 +813,65 @@ fn on_a_full_disk_what_is_little_is_written_anew_to_make_room() {
     sync_into(&mut broker, &mut log);
     assert!(broker.machine.poll_droppable().is_some());
 }
+
+#[test]
+fn what_is_not_durable_yet_is_counted_with_its_filters_and_names() {
+    const LONG: usize = 60_000;
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    let count = |broker: &mut Broker, packet: Packet| {
+        sync(broker);
+        let before = broker.machine.journal.unwritten_bytes();
+        broker.send(client, packet);
+        broker.machine.journal.unwritten_bytes() - before
+    };
+    let plain = "f".repeat(LONG);
+    let shared = format!("$share/g/{plain}");
+    for filter in [&plain, &shared] {
+        assert!(count(&mut broker, subscribe(filter, Q1)) > LONG);
+    }
+    let payload = qos1(1, &plain, "1");
+    assert!(count(&mut broker, payload) > 2 * LONG, "the topic, and the shared filter");
+    for filter in [&plain, &shared] {
+        assert!(count(&mut broker, unsubscribe(filter)) > LONG);
+    }
+    sync(&mut broker);
+    broker.try_connect(stays(&plain));
+    assert!(broker.machine.journal.unwritten_bytes() > LONG);
+}
+
+#[test]
+fn a_filter_that_waits_for_the_disk_does_not_keep_the_packet_that_it_came_in() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    broker.send(client, subscribe("a", Q1));
+    let buffer = bytes::Bytes::from(vec![b'a'; 1]);
+    let text = crate::mqtt::types::Text::from_bytes(buffer.clone()).expect("a text");
+    let mut packet = unsubscribe("a");
+    if let Packet::Unsubscribe(unsubscribe) = &mut packet {
+        unsubscribe.filters = vec![Ok(crate::mqtt::topic::Filter::new(text).expect("a filter"))];
+    }
+    broker.send(client, packet);
+    assert!(broker.machine.has_records());
+    assert!(buffer.is_unique());
+}
+
+#[test]
+fn large_answers_that_wait_for_the_disk_are_much_though_they_are_few() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    let (Packet::Subscribe(many), one) = (subscribe("$share/", Q0), subscribe("a", Q1)) else {
+        panic!("it subscribes")
+    };
+    let mut many = many;
+    many.requests = vec![many.requests[0].clone(); 100_000];
+    broker.send(client, one);
+    for _ in 0..2 {
+        broker.send(client, Packet::Subscribe(many.clone()));
+        assert!(!broker.machine.owes_much(client));
+    }
+    broker.send(client, Packet::Subscribe(many));
+    assert!(broker.machine.owes_much(client));
+    sync(&mut broker);
+    assert!(!broker.machine.owes_much(client));
+}
