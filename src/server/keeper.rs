@@ -128,8 +128,7 @@ impl<D: Disk> Keeper<D> {
     pub async fn run<A>(self, shared: Arc<Shared<A>>) {
         let Some(inbox) = shared.inbox().cloned() else { return };
         let size = Size::of(self.log.bytes());
-        let mut reporter =
-            Reporter { shared: &*shared, size: &size, is_failing: false, is_low: false };
+        let mut reporter = Reporter { shared: &*shared, size: &size, health: Health::default() };
         let encode = |record: &Record, out: &mut Vec<u8>| {
             let before = out.len();
             record.encode(out);
@@ -203,12 +202,35 @@ impl Size {
     }
 }
 
+/// How the log does, and what people were told of that.
+#[derive(Debug, Default)]
+struct Health {
+    is_failing: bool,
+    is_low: bool,
+    told: StoreHealth,
+}
+
+impl Health {
+    fn now(&self) -> StoreHealth {
+        match (self.is_failing, self.is_low) {
+            (true, _) => StoreHealth::Failing,
+            (false, true) => StoreHealth::Low,
+            (false, false) => StoreHealth::Working,
+        }
+    }
+
+    /// How it does, if people were told something else.
+    fn news(&mut self) -> Option<StoreHealth> {
+        let now = self.now();
+        (std::mem::replace(&mut self.told, now) != now).then_some(now)
+    }
+}
+
 /// Tells the machine, and people, how the log does.
 struct Reporter<'a, A> {
     shared: &'a Shared<A>,
     size: &'a Size,
-    is_failing: bool,
-    is_low: bool,
+    health: Health,
 }
 
 impl<A> Reporter<'_, A> {
@@ -219,29 +241,24 @@ impl<A> Reporter<'_, A> {
                 self.rewrite_if_due(held);
             }
             Event::Failing { error, retry } => {
-                if !std::mem::replace(&mut self.is_failing, true) {
-                    error!(
+                self.health.is_failing = true;
+                match self.health.news() {
+                    Some(_) => error!(
                         %error,
                         "the log cannot be written: nothing is taken that must survive, until it \
                          can; look at the disk of `data-dir`"
-                    );
-                } else {
-                    warn!(%error, elapsed = ?retry, "the log still cannot be written");
+                    ),
+                    None => warn!(%error, elapsed = ?retry, "the log still cannot be written"),
                 }
-                let _ = self.say_health();
+                let _ = self.hand_in(Input::Store(self.health.now()));
             }
             Event::Working => {
-                self.is_failing = false;
-                warn!("the log can be written again");
-                let _ = self.say_health();
+                self.health.is_failing = false;
+                self.tell_health();
             }
             Event::Room(room) => {
-                self.is_low = room == Room::Low;
-                if self.is_low {
-                    warn!("the disk of `data-dir` is full: nothing is taken that must survive");
-                }
-                let held = self.say_health();
-                self.rewrite_if_due(held);
+                self.health.is_low = room == Room::Low;
+                self.tell_health();
             }
             Event::Dropped { freed, bytes } => {
                 if freed > 0 {
@@ -257,19 +274,26 @@ impl<A> Reporter<'_, A> {
         }
     }
 
-    /// Nothing new is taken while nothing can be written, or only into the reserve. How many bytes
-    /// live.
-    fn say_health(&self) -> u64 {
-        let health = match (self.is_failing, self.is_low) {
-            (true, _) => StoreHealth::Failing,
-            (false, true) => StoreHealth::Low,
-            (false, false) => StoreHealth::Working,
-        };
-        self.hand_in(Input::Store(health))
+    /// Nothing new is taken while nothing can be written, or only into the reserve. While it
+    /// fails, only that it does is worth telling people: see [`Event::Failing`].
+    fn tell_health(&mut self) {
+        match self.health.news() {
+            None | Some(StoreHealth::Failing) => {}
+            Some(StoreHealth::Low) => warn!(
+                "the disk of `data-dir` is full: only acknowledgements are written, into the \
+                 {RESERVE_BYTES} bytes that were kept free for them; nothing new is taken that \
+                 must survive, until there is room"
+            ),
+            Some(StoreHealth::Working) => {
+                warn!("the log can be written again: everything is taken as before");
+            }
+        }
+        let held = self.hand_in(Input::Store(self.health.now()));
+        self.rewrite_if_due(held);
     }
 
     fn rewrite_if_due(&self, live: u64) {
-        if self.size.is_due(live, self.is_low) {
+        if self.size.is_due(live, self.health.is_low) {
             let _ = self.hand_in(Input::Rewrite);
         }
     }
@@ -301,8 +325,7 @@ mod tests {
             .expect("the configuration is good");
         let inbox = shared.inbox().expect("it records");
         let size = Size::of(1 << 30);
-        let mut reporter =
-            Reporter { shared: &*shared, size: &size, is_failing: false, is_low: false };
+        let mut reporter = Reporter { shared: &*shared, size: &size, health: Health::default() };
         reporter.take(Event::Room(Room::Plenty));
         let (mut mail, mut begun, mut dropped) = (Mail::new(), 0, store::Lsn(0));
         loop {
@@ -357,5 +380,21 @@ mod tests {
             size.note(&Record::RewriteBegun, 1);
             assert!(size.is_due(0, is_low));
         }
+    }
+
+    #[test]
+    fn people_are_told_each_state_of_the_log_once() {
+        let mut health = Health::default();
+        let mut told = |is_failing: bool, is_low: bool| {
+            (health.is_failing, health.is_low) = (is_failing, is_low);
+            health.news()
+        };
+        assert_eq!(told(false, false), None);
+        // The disk is full; then the reserve is given up, and that works; then there is room.
+        assert_eq!(told(true, false), Some(StoreHealth::Failing));
+        assert_eq!(told(true, true), None);
+        assert_eq!(told(false, true), Some(StoreHealth::Low));
+        assert_eq!(told(false, false), Some(StoreHealth::Working));
+        assert_eq!(told(false, false), None);
     }
 }
