@@ -13,8 +13,8 @@ use crate::access::Action;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::{PacketId, Reason};
 use crate::mqtt::wire::{
-    Answers, Details, Packet, RetainHandling, Subscribe, SubscriptionId, SubscriptionRequest,
-    Unsubscribe,
+    Answers, Details, Packet, RetainHandling, Subscribe, SubscriptionId, SubscriptionOptions,
+    SubscriptionRequest, Unsubscribe,
 };
 use crate::plant::{self, Plant};
 
@@ -108,7 +108,10 @@ impl Machine {
             return Reason::granted(options.qos);
         }
         if session.kept.whole().is_some() && self.journal.is_full() {
-            return Reason::QuotaExceeded;
+            return match self.changes_nothing(key, &filter, options, id) {
+                true => Reason::granted(options.qos),
+                false => Reason::QuotaExceeded,
+            };
         }
         if !session.subscriptions.contains(text.as_str()) {
             let limits = &self.settings.limits;
@@ -152,6 +155,27 @@ impl Machine {
             }
         }
         Reason::granted(options.qos) // [MQTT-3.8.4-7]
+    }
+
+    /// Whether a session has just this subscription already and nothing retained is to be sent for
+    /// it again, so that there is nothing to record: a client that comes back to what waits for it,
+    /// and asks for what it has, is not turned away because the disk is full.
+    fn changes_nothing(
+        &self,
+        key: SessionKey,
+        filter: &Filter,
+        options: SubscriptionOptions,
+        id: Option<SubscriptionId>,
+    ) -> bool {
+        let asked = Subscriber::new(key, options, id);
+        let is_had = self.subscriptions.get(filter, key) == Some(asked);
+        let has_retained = match filter {
+            Filter::Plain(filter) => {
+                options.retain_handling == RetainHandling::Send && self.retained.may_match(filter)
+            }
+            Filter::Shared(_) => false,
+        };
+        is_had && !has_retained
     }
 
     /// UNSUBSCRIBE: effective before it is answered. Given back if it has more filters than may

@@ -875,3 +875,41 @@ fn large_answers_that_wait_for_the_disk_are_much_though_they_are_few() {
     sync(&mut broker);
     assert!(!broker.machine.owes_much(client));
 }
+
+#[test]
+fn on_a_full_disk_who_comes_back_may_ask_for_the_subscriptions_that_it_has() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c"));
+    for filter in ["a", "$share/g/b", "r"] {
+        broker.send(client, subscribe(filter, Q1));
+    }
+    let publisher = broker.connect(v5("p"));
+    broker.send(publisher, retained(qos0("r", "1")));
+    sync(&mut broker);
+    broker.close(client);
+    broker.send(publisher, qos1(1, "a", "1"));
+    sync(&mut broker);
+    broker.handle(Input::Store(StoreHealth::Low));
+    let client = broker.try_connect(stays("c"));
+    let (granted, refused) = ("SUBACK 9 GrantedQoS1", "SUBACK 9 QuotaExceeded");
+    let cases = [
+        (subscribe("a", Q1), granted),
+        (subscribe("$share/g/b", Q1), granted),
+        // It would be sent again what is retained, and that is recorded.
+        (subscribe("r", Q1), refused),
+        (subscribe_with("r", live_only(Q1), None), granted),
+        (subscribe("a", Q2), refused),
+        (subscribe_with("a", options(Q1), Some(5)), refused),
+        (subscribe("b", Q1), refused),
+    ];
+    sync(&mut broker);
+    broker.pull(client);
+    for (packet, want) in cases {
+        let recorded = broker.machine.has_records();
+        broker.send(client, packet.clone());
+        assert_eq!(broker.machine.has_records(), recorded, "{packet:?}");
+        sync(&mut broker);
+        let seen = broker.see(client);
+        assert!(seen.contains(want), "{seen} for {packet:?}");
+    }
+}
