@@ -57,9 +57,16 @@ fn check(directory: &Path) -> anyhow::Result<bool> {
     let files = open(directory)?;
     let mut told = Ok(());
     let recovered = read(&files, &mut |visit| {
-        if let (Ok(()), Visit::Gap { after, before }) = (&told, visit) {
+        let (what, why, after, before) = match visit {
+            Visit::Gap { after, before } => ("missing", "", after, before),
+            Visit::LeftOut { after, before } => {
+                ("left out", ", which an earlier repair could not save", after, before)
+            }
+            Visit::Record { .. } | Visit::Progress { .. } => return,
+        };
+        if told.is_ok() {
             let (first, last) = (after.next(), before.previous());
-            told = writeln!(io::stdout(), "missing: records {first} to {last}");
+            told = writeln!(io::stdout(), "{what}: records {first} to {last}{why}");
         }
     })?;
     told.and_then(|()| tell(&recovered)).context("the result cannot be written")?;
@@ -100,7 +107,7 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
                 let (bytes, content) = (content.len(), describe(content));
                 format!(r#"{{"lsn":{lsn},"state":"ok","bytes":{bytes},"content":{content}}}"#)
             }
-            Visit::Gap { after, before } => {
+            Visit::Gap { after, before } | Visit::LeftOut { after, before } => {
                 let (first, last) = (after.next(), before.previous());
                 format!(r#"{{"lsn":{first},"to":{last},"state":"missing"}}"#)
             }

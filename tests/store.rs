@@ -228,6 +228,27 @@ fn check_and_dump_tell_what_is_damaged_and_repair_copies_the_rest() {
     let (_, copied, _) = store(&["dump"], &[&new]);
     assert_eq!(records(&copied), records(&dumped), "the same records, the same gaps");
     assert!(!copied.contains("changed"), "{copied}");
+
+    // The copy is whole: what it does not have is known, and so it is of a copy of the copy.
+    let again = place("repaired-again");
+    let (code, _, stderr) = store(&["repair"], &[&new, &again]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for copy in [&new, &again] {
+        let (code, stdout, _) = store(&["check"], &[copy]);
+        assert_eq!(code, Some(0), "{stdout}");
+        let known = "left out: records 3 to 3, which an earlier repair could not save\n";
+        assert!(stdout.contains(known), "{stdout}");
+        assert!(!stdout.contains("missing: "), "{stdout}");
+        let (_, copied, _) = store(&["dump"], &[copy]);
+        assert_eq!(records(&copied), records(&dumped), "the same records, the same gaps");
+    }
+    // Unless more is lost then.
+    let first = segments(&again)[0].clone();
+    let bytes = fs::read(&first).expect("it is there");
+    fs::write(&first, &bytes[..bytes.len() - 30]).expect("it can be written");
+    let (code, stdout, _) = store(&["check"], &[&again]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("missing: records 2 to 3\n"), "{stdout}");
     let (code, _, stderr) = store(&["repair"], &[&path, &new]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("not empty"), "{stderr}");

@@ -65,7 +65,7 @@ pub(super) fn open<D: Disk>(
             }
             restorer.set_durable(Lsn(durable.0));
         }
-        Visit::Gap { .. } => {}
+        Visit::Gap { .. } | Visit::LeftOut { .. } => {}
         Visit::Progress { bytes, of } => {
             if bytes >= told && of > TOLD_BYTES {
                 told = bytes + TOLD_BYTES;
@@ -105,13 +105,21 @@ fn tell(place: &str, recovered: &Recovered, unread: u64) {
         };
         error!(bytes, "the log is damaged: {file} at byte {from}: {what}");
     }
+    if recovered.damages_more > 0 {
+        error!(count = recovered.damages_more, "the log is damaged in more places than these");
+    }
     let lost = recovered.missing + unread;
     if lost > 0 {
-        let more = recovered.damages_more;
         error!(
             count = lost,
-            "records of the log are lost ({more} more damages); the files stay, as *.damaged: \
-             `stormpetrel store check` looks at them"
+            "records of the log are lost: `stormpetrel store check` says which; a damaged file is \
+             never removed, and ends in .damaged once nothing else of it is needed"
+        );
+    }
+    if recovered.left_out > 0 {
+        warn!(
+            count = recovered.left_out,
+            "records are not there that an earlier `stormpetrel store repair` could not save"
         );
     }
 }

@@ -13,7 +13,8 @@
 //! damage lets us search for the next one.
 //!
 //! What was durable is said so that recovery can tell a torn end, which is normal, from damage: a
-//! record that a later frame calls durable was whole once.
+//! record that a later frame calls durable was whole once. A note that calls less than all before
+//! its LSN durable says that what is between was lost, and left out by a repair.
 
 use crc32fast::Hasher;
 
@@ -43,6 +44,14 @@ pub(crate) struct Head {
     pub(crate) is_note: bool,
     /// Of the content.
     pub(crate) bytes: usize,
+}
+
+impl Head {
+    /// The records between which a repair has left some out, if this says so.
+    pub(crate) fn left_out(&self) -> Option<(Lsn, Lsn)> {
+        let is_so = self.is_note && self.durable < self.lsn.previous();
+        is_so.then_some((self.durable, self.lsn))
+    }
 }
 
 impl Seal {
@@ -78,6 +87,13 @@ impl Seal {
         let start = out.len();
         out.extend([0; HEAD_BYTES]);
         self.finish(&mut out[start..], NOTE, next, next.previous());
+    }
+
+    /// Appends a note: that what is between these two was lost, and is left out.
+    pub(crate) fn left_out(&self, out: &mut Vec<u8>, after: Lsn, before: Lsn) {
+        let start = out.len();
+        out.extend([0; HEAD_BYTES]);
+        self.finish(&mut out[start..], NOTE, before, after);
     }
 
     fn finish(&self, frame: &mut [u8], length: u32, lsn: Lsn, durable: Lsn) {
@@ -147,6 +163,17 @@ mod tests {
         let head = Head { lsn: Lsn(9), durable: Lsn(8), is_note: true, bytes: 0 };
         assert_eq!(SEAL.head(&out), Some(head));
         assert!(SEAL.verifies(&out));
+        assert_eq!(head.left_out(), None);
+    }
+
+    #[test]
+    fn a_note_says_what_a_repair_has_left_out() {
+        let mut out = Vec::new();
+        SEAL.left_out(&mut out, Lsn(4), Lsn(9));
+        let head = Head { lsn: Lsn(9), durable: Lsn(4), is_note: true, bytes: 0 };
+        assert_eq!(SEAL.head(&out), Some(head));
+        assert!(SEAL.verifies(&out));
+        assert_eq!(head.left_out(), Some((Lsn(4), Lsn(9))));
     }
 
     #[test]

@@ -276,8 +276,8 @@ impl<D: Disk> Log<D> {
         self.leave_out(first).await
     }
 
-    /// Leaves out all numbers before this one, which the next record has: recovery tells that
-    /// they are missing. For a copy of a log that has lost some.
+    /// Leaves out all numbers before this one, which the next record has, and notes that: recovery
+    /// tells that they are left out. For a copy of a log that has lost some.
     ///
     /// # Errors
     /// As of [`Log::write`].
@@ -287,7 +287,13 @@ impl<D: Disk> Log<D> {
     pub async fn skip_to(&mut self, lsn: Lsn) -> io::Result<()> {
         assert!(lsn > self.last, "{lsn} is not behind {}", self.last);
         self.write().await?;
+        if self.open.is_none() {
+            self.reopen().await?; // the note needs a segment before the next one
+        }
         self.sync().await?;
+        let mut note = Vec::new();
+        self.seal.left_out(&mut note, self.last, lsn);
+        self.write_note(&note).await?;
         self.leave_out(lsn).await
     }
 
@@ -313,11 +319,17 @@ impl<D: Disk> Log<D> {
     pub async fn close(&mut self) -> io::Result<()> {
         self.write().await?;
         self.sync().await?;
-        let Some(open) = &mut self.open else { return Ok(()) };
         let mut note = Vec::new();
         self.seal.note(&mut note, self.last.next());
-        self.disk.write(&open.file, open.end, &note).await?;
+        self.write_note(&note).await
+    }
+
+    /// Writes a note behind all that is durable, and syncs it.
+    async fn write_note(&mut self, note: &[u8]) -> io::Result<()> {
+        let Some(open) = &mut self.open else { return Ok(()) };
+        self.disk.write(&open.file, open.end, note).await?;
         open.end += note.len() as u64;
+        open.segment.bytes = open.segment.bytes.max(open.end);
         self.disk.sync(&open.file).await
     }
 

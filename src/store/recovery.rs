@@ -36,6 +36,13 @@ pub enum Visit<'a> {
         /// The first one behind.
         before: Lsn,
     },
+    /// Records that were lost before, between these two, and that a repair has left out.
+    LeftOut {
+        /// The last one before.
+        after: Lsn,
+        /// The first one behind.
+        before: Lsn,
+    },
     /// Some part of the log is read.
     Progress {
         /// Bytes of it.
@@ -52,6 +59,8 @@ pub struct Recovered {
     pub records: u64,
     /// Records that are lost, as far as that can be known.
     pub missing: u64,
+    /// Records that were lost before, and that a repair has left out.
+    pub left_out: u64,
     /// The last record's number, lost ones counted; the next one is the one after it. 0 if there
     /// has been none.
     pub last: Lsn,
@@ -110,7 +119,7 @@ impl fmt::Display for Damage {
 }
 
 impl Recovered {
-    /// Whether nothing is missing or damaged. A torn end is neither.
+    /// Whether nothing is missing or damaged. A torn end is neither, nor what a repair left out.
     pub fn is_whole(&self) -> bool {
         self.missing == 0 && self.damages.is_empty()
     }
@@ -183,6 +192,7 @@ pub(crate) fn recover<D: Disk>(
         recovered: Recovered { bytes: total, segments: listed.len(), ..Recovered::default() },
         next: oldest,
         durable: oldest.previous(),
+        left_out: None,
         tail: Tail::default(),
         passed: 0,
     };
@@ -274,6 +284,8 @@ struct Reading<'a, D> {
     /// The record that comes next, if none is missing.
     next: Lsn,
     durable: Lsn,
+    /// The records between which a repair has left some out, as it has noted.
+    left_out: Option<(Lsn, Lsn)>,
     tail: Tail,
     /// Bytes of the segments before.
     passed: u64,
@@ -334,6 +346,7 @@ impl<D: Disk> Reading<'_, D> {
             match scan.next() {
                 None => break,
                 Some(Item::Frame { head, content, frame }) => {
+                    self.left_out = head.left_out().or(self.left_out);
                     if limit.is_some_and(|limit| head.lsn >= limit) {
                         break;
                     }
@@ -436,8 +449,14 @@ impl<D: Disk> Reading<'_, D> {
     }
 
     fn gap(&mut self, before: Lsn) {
-        (self.visit)(Visit::Gap { after: self.next.previous(), before });
-        self.recovered.missing += before.0 - self.next.0;
+        let (after, count) = (self.next.previous(), before.0 - self.next.0);
+        if self.left_out == Some((after, before)) {
+            (self.visit)(Visit::LeftOut { after, before });
+            self.recovered.left_out += count;
+        } else {
+            (self.visit)(Visit::Gap { after, before });
+            self.recovered.missing += count;
+        }
         self.next = before;
     }
 

@@ -1,7 +1,7 @@
 //! Copies what verifies of a log into a new one, in another directory.
 //!
-//! The records keep their numbers, and what is missing stays missing: whoever opens the copy is
-//! told the same gaps.
+//! The records keep their numbers, because they name each other by them. What is missing is noted
+//! as left out: whoever opens the copy is told the same gaps, and not that anything was lost since.
 
 use std::future::Future;
 use std::io;
@@ -63,7 +63,7 @@ pub fn repair(from: &Path, to: &Path, settings: Settings) -> Result<Recovered, R
 fn copy(log: &mut Log<Files>, visit: Visit<'_>) -> io::Result<()> {
     let first = match visit {
         Visit::Record { lsn, .. } => lsn,
-        Visit::Gap { after, .. } => after.next(),
+        Visit::Gap { after, .. } | Visit::LeftOut { after, .. } => after.next(),
         Visit::Progress { .. } => return Ok(()),
     };
     if log.last() == Lsn(0) && first > Lsn::FIRST {
@@ -71,7 +71,9 @@ fn copy(log: &mut Log<Files>, visit: Visit<'_>) -> io::Result<()> {
     }
     match visit {
         Visit::Record { lsn, content, .. } => log.push(lsn, |out| out.extend_from_slice(content)),
-        Visit::Gap { before, .. } => at_once(log.skip_to(before))?,
+        Visit::Gap { before, .. } | Visit::LeftOut { before, .. } => {
+            at_once(log.skip_to(before))?;
+        }
         Visit::Progress { .. } => {}
     }
     if log.pending_bytes() >= BATCH_BYTES {

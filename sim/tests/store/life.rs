@@ -37,6 +37,7 @@ impl Seen {
                 assert!(last == 0 || after.0 == last, "a gap after {after}, not after {last}");
                 self.gaps.push((after.0 + 1, before.0 - 1));
             }
+            Visit::LeftOut { after, before } => panic!("{after} to {before}: nobody repaired it"),
             Visit::Progress { bytes, of } => assert!(bytes <= of),
         }
     }

@@ -72,7 +72,9 @@ fn reopen(disk: SimDisk, settings: Settings, model: &mut Model, tally: &mut Tall
             assert!(seen.last().is_none_or(|last| last + 1 == lsn.0), "{lsn} after {seen:?}");
             seen.push(lsn.0);
         }
-        Visit::Gap { after, before } => panic!("a gap from {after} to {before}: {model:?}"),
+        Visit::Gap { after, before } | Visit::LeftOut { after, before } => {
+            panic!("a gap from {after} to {before}: {model:?}")
+        }
         Visit::Progress { .. } => {}
     });
     let (log, recovered) = opened.expect("it opens");
