@@ -97,7 +97,7 @@ impl Keys<'_, '_> {
         if entry.is_zero() {
             return Some(u64::MAX);
         }
-        entry.integer(range, self.report).map(i64::unsigned_abs)
+        entry.limit(range, self.report).map(i64::unsigned_abs)
     }
 
     fn bytes(&mut self, name: &'static str, range: RangeInclusive<i64>) -> Option<u64> {

@@ -115,7 +115,7 @@ impl Settings {
                 .and_then(|entry| read_transport(&entry, report)),
             connections_max: section
                 .value("max-connections", report)
-                .and_then(|entry| entry.integer(-1..=i64::from(u32::MAX), report))
+                .and_then(|entry| entry.limit(-1..=i64::from(u32::MAX), report))
                 .map(connections_max),
             durability: section
                 .value("durability", report)
@@ -332,7 +332,15 @@ fn read_transport(entry: &Entry<'_>, report: &mut Report) -> Option<Transport> {
             None
         }
         _ => {
-            entry.unexpected("`tcp` or `ws`", "write `tcp`", report);
+            let mend = match lower.as_str() {
+                "wss" | "ws-ssl" | "ws-tls" | "https" => "write `type: ws` with `ssl: on`",
+                "ssl" | "tls" | "mqtts" | "tcp-ssl" | "tcp-tls" => {
+                    "write `type: tcp` with `ssl: on`"
+                }
+                "websocket" | "websockets" | "http" => "write `type: ws`",
+                _ => "write `tcp`",
+            };
+            entry.unexpected("`tcp` or `ws`", mend, report);
             None
         }
     };
@@ -536,6 +544,10 @@ mod tests {
             ("[a]", "error 2: listeners: expected a section, found a list"),
             ("{a: 5}", "error 2: listeners.a: expected a section, found `5`"),
             ("{a: {bind: ':1', type: external}}", "error 2: listeners.a.type: `external` opens no"),
+            (
+                "{a: {bind: ':1', type: wss}}",
+                "error 2: listeners.a.type: expected `tcp` or `ws`, found `wss`; write `type: ws` with `ssl: on`",
+            ),
             ("{a: {bind: ':1', type: quic}}", "error 2: listeners.a.type: expected `tcp` or `ws`"),
             ("{a: {bind: ':1', ssl: on}}", "error 2: listeners.a.ssl: TLS needs a certificate"),
             ("{a: {bind: ':1', ssl: 'ON'}}", "error 2: listeners.a.ssl: TLS needs a certificate"),
@@ -579,7 +591,7 @@ mod tests {
             ),
             (
                 "{a: {bind: ':1', max-connections: many}}",
-                "error 2: listeners.a.max-connections: expected a whole number",
+                "error 2: listeners.a.max-connections: expected a whole number from -1 to 4294967295, found `many`; write such a number, 0 for no limit, or remove the key",
             ),
         ] {
             assert_problems(&format!("{OPEN}listeners: {listeners}"), &[want]);

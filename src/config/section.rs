@@ -238,12 +238,20 @@ impl<'n> Entry<'n> {
 
     /// A whole number, quoted or not.
     pub(super) fn integer(&self, range: RangeInclusive<i64>, report: &mut Report) -> Option<i64> {
+        self.number(range, "write such a number, or remove the key", report)
+    }
+
+    /// As [`Entry::integer`], where 0 is "no limit".
+    pub(super) fn limit(&self, range: RangeInclusive<i64>, report: &mut Report) -> Option<i64> {
+        self.number(range, "write such a number, 0 for no limit, or remove the key", report)
+    }
+
+    fn number(&self, range: RangeInclusive<i64>, mend: &str, report: &mut Report) -> Option<i64> {
         match self.scalar() {
             Some(Value::Int(number)) if range.contains(&number) => Some(number),
             _ => {
                 let (low, high) = range.into_inner();
-                let expected = format!("a whole number from {low} to {high}");
-                self.unexpected(&expected, "write such a number, or remove the key", report);
+                self.unexpected(&format!("a whole number from {low} to {high}"), mend, report);
                 None
             }
         }
@@ -259,7 +267,7 @@ impl<'n> Entry<'n> {
         if found.is_none() {
             let (low, high) = range.into_inner();
             let expected = format!("a number of bytes from {low} to {high}");
-            self.unexpected(&expected, "write it like 65536 or 64 KiB", report);
+            self.unexpected(&expected, "write it like 65536 or 64 KiB, or 0 for no limit", report);
         }
         found
     }
