@@ -411,6 +411,16 @@ mod tests {
                 "error 2: auth.alow-anonymous: the key is not known here; it may be meant as \
                  `allow-anonymous`",
             ),
+            (
+                "auth: {plugins: [auth_anonymous], anonymous: false}",
+                "error 2: auth.anonymous: the key is not known here; it may be meant as \
+                 `allow-anonymous`",
+            ),
+            (
+                "auth: {plugins: [auth_anonymous], passwd_file: p}",
+                "error 2: auth.passwd_file: the key is not known here; it may be meant as \
+                 `password-file`",
+            ),
         ] {
             assert_problems(&format!("{LISTENERS}{auth}"), &[want]);
         }

@@ -26,6 +26,49 @@ const GUARDS: &[&str] = &[
     "require-certificate",
 ];
 
+/// Guards only where they are asked for: elsewhere the words may mean anything.
+const LOCAL_GUARDS: &[&str] = &["enabled", "mode", "cafile"];
+
+/// Keys without which nothing is kept. Who misspells one loses messages.
+const KEEPERS: &[&str] = &["data-dir", "durability"];
+
+/// What guards and keepers are called elsewhere, as letters only.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("tls", "ssl"),
+    ("usetls", "ssl"),
+    ("usessl", "ssl"),
+    ("enabletls", "ssl"),
+    ("enablessl", "ssl"),
+    ("tlsenabled", "ssl"),
+    ("sslenabled", "ssl"),
+    ("withtls", "ssl"),
+    ("withssl", "ssl"),
+    ("secure", "ssl"),
+    ("requirecert", "require-certificate"),
+    ("requireclientcertificate", "require-certificate"),
+    ("clientcertificate", "require-certificate"),
+    ("verifypeer", "require-certificate"),
+    ("verifymode", "require-certificate"),
+    ("enable", "enabled"),
+    ("active", "enabled"),
+    ("accesslist", "acl"),
+    ("aclfile", "acl"),
+    ("pubacl", "publish-acl"),
+    ("writeacl", "publish-acl"),
+    ("subacl", "subscribe-acl"),
+    ("readacl", "subscribe-acl"),
+    ("recvacl", "receive-acl"),
+    ("anonymous", "allow-anonymous"),
+    ("allowanon", "allow-anonymous"),
+    ("passwords", "password-file"),
+    ("passwdfile", "password-file"),
+    ("passwd", "password-file"),
+    ("datadirectory", "data-dir"),
+    ("datapath", "data-dir"),
+    ("datafolder", "data-dir"),
+    ("persistencelocation", "data-dir"),
+];
+
 /// How alike two keys must be to suggest one for the other, from 0 to 1.
 const ALIKE: f64 = 0.85;
 
@@ -104,18 +147,39 @@ impl<'n> Section<'n> {
 
     fn report_unknown(&self, key: &Key, node: &Node, report: &mut Report) {
         let entry = self.entry_of(key, node);
-        let nearest = nearest(&key.text, self.asked.iter().copied());
-        let guard = nearest.or_else(|| self::nearest(&key.text, GUARDS.iter().copied()));
-        if let Some(guard) = guard.filter(|guard| GUARDS.contains(guard)) {
-            let cause = format!("the key is not known here; it may be meant as `{guard}`");
-            let mend = "spell it right and put it in its place, or remove it: a broker that \
-                        passed it over might be open to everybody";
+        let meant = self.meant(&key.text);
+        let lost = match meant {
+            Some(name) if GUARDS.contains(&name) || LOCAL_GUARDS.contains(&name) => {
+                Some("might be open to everybody")
+            }
+            Some(name) if KEEPERS.contains(&name) => Some("would keep nothing"),
+            _ => None,
+        };
+        if let (Some(name), Some(lost)) = (meant, lost) {
+            let cause = format!("the key is not known here; it may be meant as `{name}`");
+            let mend = format!(
+                "spell it right and put it in its place, or remove it: a broker that passed it \
+                 over {lost}"
+            );
             report.error(entry.spot(), cause, mend);
             return;
         }
         let suggestion =
-            nearest.map(|name| format!("; the nearest known key is `{name}`")).unwrap_or_default();
+            meant.map(|name| format!("; the nearest known key is `{name}`")).unwrap_or_default();
         report.warn(entry.spot(), format!("the key is not known and has no effect{suggestion}"));
+    }
+
+    /// The key that an unknown one may be meant as: one of this section, or a guard that belongs
+    /// somewhere else.
+    fn meant(&self, text: &str) -> Option<&'static str> {
+        let letters = letters(text);
+        let is_here = |name: &&str| self.asked.contains(name) || GUARDS.contains(name);
+        let synonym = SYNONYMS.iter().find(|(word, _)| *word == letters).map(|(_, name)| *name);
+        synonym
+            .filter(is_here)
+            .or_else(|| slip(&letters, &self.asked))
+            .or_else(|| nearest(text, self.asked.iter().copied()))
+            .or_else(|| nearest(text, GUARDS.iter().copied()))
     }
 }
 
@@ -287,6 +351,23 @@ pub(super) fn nearest<'k>(text: &str, known: impl Iterator<Item = &'k str>) -> O
     let text = canonical(text);
     let score = |name: &&str| strsim::jaro_winkler(&text, &canonical(name));
     known.filter(|name| score(name) >= ALIKE).max_by(|a, b| score(a).total_cmp(&score(b)))
+}
+
+/// The name that differs from what is written by a slip of the finger or two, the fewest first.
+fn slip(letters: &str, known: &[&'static str]) -> Option<&'static str> {
+    let slips = |name: &str| {
+        let name = self::letters(name);
+        let count = strsim::damerau_levenshtein(letters, &name);
+        let count_max = if name.len() > 5 { 2 } else { 1 };
+        (count <= count_max).then_some(count)
+    };
+    let found = known.iter().filter_map(|name| Some((slips(name)?, *name)));
+    found.min_by_key(|(count, _)| *count).map(|(_, name)| name)
+}
+
+/// A key without what people forget or confuse in it.
+fn letters(key: &str) -> String {
+    canonical(key).chars().filter(|c| c.is_alphanumeric()).collect()
 }
 
 fn canonical(key: &str) -> String {

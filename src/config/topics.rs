@@ -426,11 +426,33 @@ mod tests {
             ),
             ("acl: {}, acl-publish: yes", "error 4: topic-check.acl-publish: expected allow or"),
             ("acll: {}", "error 4: topic-check.acll: the key is not known here"),
+            (
+                "alc: {}",
+                "error 4: topic-check.alc: the key is not known here; it may be meant as `acl`",
+            ),
+            (
+                "pub-acl: {}",
+                "error 4: topic-check.pub-acl: the key is not known here; it may be meant as `publish-acl`",
+            ),
+            (
+                "write_acl: {}",
+                "error 4: topic-check.write_acl: the key is not known here; it may be meant as `publish-acl`",
+            ),
+            (
+                "Enabled: true",
+                "error 4: topic-check.Enabled: the key is not known here; it may be meant as `enabled`",
+            ),
         ] {
             let yaml = format!("{HEAD}\n  {{enabled: true, plugins: [topic_acl], {keys}}}\n");
             let is_about = |text: &&String| text.starts_with(want);
             let (_, problems) = crate::config::tests::read(&yaml);
             assert!(problems.iter().any(|text| is_about(&text)), "{keys}: {problems:#?}");
+        }
+        for key in ["enable", "Enabled", "enabld", "active"] {
+            let want = format!(
+                "error 3: topic-check.{key}: the key is not known here; it may be meant as `enabled`"
+            );
+            assert_problems(&format!("{HEAD} {{{key}: true}}"), &[&want]);
         }
         for (plugins, want) in [
             ("[topic_filter]", "error 4: topic-check.plugins[0]: `topic_filter` is not a plugin"),
