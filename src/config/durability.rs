@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use super::problem::Report;
+use super::problem::{Report, Spot};
 use super::section::{Entry, Section};
 use crate::machine::Durability;
 
@@ -18,11 +18,17 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> (Option<PathBu
     if let (None, Some(entry), Some(Durability::Sync | Durability::Async)) =
         (&data_dir, &given, durability)
     {
-        let cause = "nothing can be kept without a data directory";
-        report.error(entry.spot(), cause, "give `data-dir`, a directory for the broker alone");
+        refuse_without_directory(entry.spot(), report);
     }
     let default = if data_dir.is_some() { Durability::Sync } else { Durability::None };
     (data_dir, durability.unwrap_or(default))
+}
+
+/// Says that somebody wants something kept, and there is no place for it.
+pub(super) fn refuse_without_directory(spot: Spot<'_>, report: &mut Report) {
+    let cause = "nothing can be kept without a data directory";
+    let mend = "give `data-dir` at the top level, a directory for the broker alone";
+    report.error(spot, cause, mend);
 }
 
 /// `sync`, `async` or `none`.
@@ -97,6 +103,24 @@ mod tests {
         };
         let want = "error 3: durability: nothing can be kept without a data directory";
         assert_problems(&file("durability: sync"), &[want]);
+        for (listener, want) in [
+            ("durability: sync", &["error 1: listeners.a.durability: nothing can be kept"][..]),
+            ("durability: async", &["error 1: listeners.a.durability: nothing can be kept"]),
+            ("durability: none", &[]),
+        ] {
+            let listeners = format!("listeners: {{a: {{bind: '127.0.0.1:1883', {listener}}}}}");
+            assert_problems(&format!("{listeners}\n{OPEN}"), want);
+        }
+        let inherited = "listeners: {default: {durability: sync}, a: {bind: '127.0.0.1:1883'}}\n";
+        let want = "error 1: listeners.default.durability: nothing can be kept without";
+        assert_problems(&format!("{inherited}{OPEN}"), &[want]);
+        for key in ["data_dri", "datadir", "data-directory", "persistence_location"] {
+            let want =
+                format!("error 3: {key}: the key is not known here; it may be meant as `data-dir`");
+            assert_problems(&file(&format!("{key}: x")), &[&want]);
+        }
+        let want = "error 3: durabilty: the key is not known here; it may be meant as `durability`";
+        assert_problems(&file("durabilty: sync\ndata-dir: x"), &[want]);
         let want = "error 3: durability: expected sync, async or none, found `disk`";
         assert_problems(&file("durability: disk\ndata-dir: x"), &[want]);
         let want = "error 3: data-dir: expected the path of a directory";

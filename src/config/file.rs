@@ -49,7 +49,11 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
     warn_of_no_certificates(&config, report);
     for name in IDLE {
         if let Some(entry) = top.value(name, report) {
-            report.warn(entry.spot(), "has no effect, as in every release of amqtt");
+            let mend = match *name {
+                "persistence" => "; to keep sessions and messages, write `data-dir: DIRECTORY`",
+                _ => "",
+            };
+            report.warn(entry.spot(), format!("has no effect, as in every release of amqtt{mend}"));
         }
     }
     top.finish(report);
@@ -166,7 +170,10 @@ mod tests {
     fn what_has_no_effect_is_warned_of() {
         for (keys, want) in [
             ("timeout-disconnect-delay: 0", "timeout-disconnect-delay: a client is closed as soon"),
-            ("persistence: {file: x.db}", "persistence: has no effect, as in every release"),
+            (
+                "persistence: {file: x.db}",
+                "persistence: has no effect, as in every release of amqtt; to keep sessions and messages, write `data-dir",
+            ),
             ("bind-address: x", "bind-address: has no effect, as in every release"),
             ("amqtt_db: {a: 1}", "amqtt_db: the key is not known and has no effect"),
             (

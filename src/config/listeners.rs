@@ -18,6 +18,7 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> 
         return vec![Listener::loopback()];
     };
     let Some(section) = entry.section(report) else { return Vec::new() };
+    let has_directory = top.value("data-dir", report).is_some();
     let mut candidates: Vec<Candidate<'_>> = section
         .all()
         .filter_map(|(name, entry)| {
@@ -34,6 +35,9 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> 
     if is_complete && candidates.iter().all(|candidate| !candidate.settings.has_bind()) {
         let cause = "no listener has a `bind`, so nobody could connect";
         report.error(entry.spot(), cause, "give one an address: `bind: 127.0.0.1:1883`");
+    }
+    if !has_directory {
+        candidates.iter().for_each(|candidate| candidate.refuse_to_keep(report));
     }
     let listeners: Vec<_> =
         candidates.iter().filter_map(|candidate| candidate.listener(report)).collect();
@@ -88,7 +92,7 @@ struct Settings {
     mode: Option<Given<u32>>,
     transport: Option<Transport>,
     connections_max: Option<usize>,
-    durability: Option<Durability>,
+    durability: Option<Given<Durability>>,
     tls: Option<Given<bool>>,
     /// Of TLS.
     files: [Option<Given<String>>; FILE_KEYS.len()],
@@ -119,7 +123,7 @@ impl Settings {
                 .map(connections_max),
             durability: section
                 .value("durability", report)
-                .and_then(|entry| durability::read_word(&entry, report)),
+                .and_then(|entry| Some(Given::new(durability::read_word(&entry, report)?, &entry))),
             tls: section
                 .value("ssl", report)
                 .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
@@ -151,7 +155,7 @@ impl Settings {
             mode: own.mode.or_else(|| defaults.mode.clone()),
             transport: own.transport.or(defaults.transport),
             connections_max: own.connections_max.or(defaults.connections_max),
-            durability: own.durability.or(defaults.durability),
+            durability: own.durability.or_else(|| defaults.durability.clone()),
             tls: own.tls.or_else(|| defaults.tls.clone()),
             files: std::array::from_fn(|at| {
                 own.files[at].clone().or_else(|| defaults.files[at].clone())
@@ -222,12 +226,21 @@ impl Candidate<'_> {
             name: self.name.to_owned(),
             bind,
             connections_max: settings.connections_max.unwrap_or(usize::MAX),
-            durability: settings.durability,
+            durability: settings.durability.as_ref().map(|given| given.value),
             is_websocket: settings.transport.as_ref() == Some(&Transport::WebSocket),
             certificates,
             is_proxied: proxied.is_some(),
             trusted_proxies,
         })
+    }
+
+    /// Refuses a listener that promises to keep what nobody keeps.
+    fn refuse_to_keep(&self, report: &mut Report) {
+        let is_kept = |given: &&Given<Durability>| given.value != Durability::None;
+        let kept = self.settings.durability.as_ref().filter(is_kept);
+        if let Some(given) = kept.filter(|_| self.settings.has_bind()) {
+            durability::refuse_without_directory((Some(given.at), &given.path), report);
+        }
     }
 
     /// Where it listens.
