@@ -106,6 +106,9 @@ struct ListenerKeys {
     ssl: bool,
     #[serde(flatten)]
     certificates: Option<CertificateKeys>,
+    /// Of one without TLS: it would inherit another answer.
+    #[serde(rename = "require-certificate", skip_serializing_if = "Option::is_none")]
+    requires_none: Option<bool>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     proxy_protocol: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -167,7 +170,7 @@ pub(super) fn mapping<const N: usize>(keys: [(&str, Value); N]) -> Mapping {
 /// The configuration as YAML.
 pub(super) fn to_yaml(config: &Config) -> String {
     let file = File {
-        listeners: config.listeners.iter().map(listener_entry).collect(),
+        listeners: config.listeners.iter().map(|it| listener_entry(it, config)).collect(),
         disconnect_delay: config.disconnect_delay,
         sys_interval: config.sys_interval.unwrap_or(0),
         session_expiry: config.session_expiry,
@@ -275,7 +278,11 @@ fn rule_keys(rule: &Rule) -> RuleKeys {
     keys
 }
 
-fn listener_entry(listener: &Listener) -> (Value, Value) {
+fn listener_entry(listener: &Listener, config: &Config) -> (Value, Value) {
+    let is_required = |other: &Listener| {
+        other.name == "default" && other.certificates.as_ref().is_some_and(|it| it.is_required)
+    };
+    let is_plain = listener.certificates.is_none();
     let keys = ListenerKeys {
         bind: listener.bind.to_string(),
         mode: listener.bind.unix().map(|socket| format!("0{:o}", socket.mode)),
@@ -284,6 +291,7 @@ fn listener_entry(listener: &Listener) -> (Value, Value) {
         max_connections: or_zero(listener.connections_max, usize::MAX),
         durability: listener.durability.map(durability::word),
         certificates: listener.certificates.as_ref().map(certificate_keys),
+        requires_none: (is_plain && config.listeners.iter().any(is_required)).then_some(false),
         proxy_protocol: listener.is_proxied,
         trusted_proxies: listener.trusted_proxies.iter().map(Subnet::to_string).collect(),
     };

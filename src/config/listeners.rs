@@ -96,7 +96,7 @@ struct Settings {
     tls: Option<Given<bool>>,
     /// Of TLS.
     files: [Option<Given<String>>; FILE_KEYS.len()],
-    is_certificate_required: Option<bool>,
+    is_certificate_required: Option<Given<bool>>,
     is_proxied: Option<Given<bool>>,
     trusted_proxies: Option<Vec<Subnet>>,
 }
@@ -130,7 +130,7 @@ impl Settings {
             files: FILE_KEYS.map(|name| read_file(&mut section, name, report)),
             is_certificate_required: section
                 .value("require-certificate", report)
-                .and_then(|entry| entry.switch(report)),
+                .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
             is_proxied: section
                 .value("proxy-protocol", report)
                 .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
@@ -162,7 +162,7 @@ impl Settings {
             }),
             is_certificate_required: own
                 .is_certificate_required
-                .or(defaults.is_certificate_required),
+                .or_else(|| defaults.is_certificate_required.clone()),
             is_proxied: own.is_proxied.or_else(|| defaults.is_proxied.clone()),
             trusted_proxies: own.trusted_proxies.or_else(|| defaults.trusted_proxies.clone()),
         };
@@ -175,14 +175,7 @@ impl Settings {
     /// What TLS needs, if it is on. Files are looked at only then, and not here.
     fn certificates(&self, report: &mut Report) -> Option<Certificates> {
         let [certfile, keyfile, cafile, capath, cadata] = &self.files;
-        let Some(tls) = self.tls.as_ref().filter(|given| given.value) else {
-            let first = self.files.iter().flatten().next();
-            if let (None, Some(given)) = (&self.tls, first) {
-                let message = "has no effect without `ssl: on`: the listener is not encrypted";
-                report.warn((Some(given.at), &given.path), message);
-            }
-            return None;
-        };
+        let tls = self.tls.as_ref().filter(|given| given.value)?;
         let path = |given: &Option<Given<String>>| given.as_ref().map(|g| PathBuf::from(&g.value));
         let (Some(certfile), Some(keyfile)) = (path(certfile), path(keyfile)) else {
             let cause = "TLS needs a certificate and its key";
@@ -196,7 +189,7 @@ impl Settings {
             cafile: path(cafile),
             capath: path(capath),
             cadata: cadata.as_ref().map(|given| given.value.clone()),
-            is_required: self.is_certificate_required.unwrap_or(false),
+            is_required: self.is_certificate_required.as_ref().is_some_and(|given| given.value),
         })
     }
 }
@@ -212,6 +205,9 @@ impl Candidate<'_> {
         }
         let settings = &self.settings;
         let certificates = settings.certificates(report);
+        if settings.tls.as_ref().is_none_or(|given| !given.value) {
+            self.report_idle_files(report);
+        }
         let trusted_proxies = settings.trusted_proxies.clone().unwrap_or_default();
         let proxied = settings.is_proxied.as_ref().filter(|given| given.value);
         let bind = self.bind()?;
@@ -232,6 +228,48 @@ impl Candidate<'_> {
             is_proxied: proxied.is_some(),
             trusted_proxies,
         })
+    }
+
+    /// Says what of TLS has no effect, because it is off. Nobody shows a certificate then: what
+    /// asks clients for one is refused, or whoever should stay out would come in.
+    fn report_idle_files(&self, report: &mut Report) {
+        let Settings { tls, files, is_certificate_required, .. } = &self.settings;
+        let name = printable(self.name);
+        let required = is_certificate_required.as_ref().filter(|given| given.value);
+        if let Some(given) = required {
+            let cause = format!("the listener `{name}` has no TLS: no client could show one");
+            let mend =
+                "write `ssl: on` with `certfile` and `keyfile`, or `require-certificate: off`";
+            return report.error((Some(given.at), &given.path), cause, mend);
+        }
+        let [pair @ .., cafile, capath, cadata] = files;
+        let authority = [cafile, capath, cadata].into_iter().flatten().next();
+        let is_own = |given: &&Given<String>| {
+            let rest = given.path.strip_prefix(&self.entry.path);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        let own_authority = authority.filter(is_own);
+        if let (None, Some(given)) = (tls, own_authority) {
+            let cause = format!(
+                "the listener `{name}` has no TLS: no certificate of a client would be checked"
+            );
+            let mend = "write `ssl: on` with `certfile` and `keyfile`, or `ssl: off`";
+            return report.error((Some(given.at), &given.path), cause, mend);
+        }
+        let message = match (tls, own_authority) {
+            (Some(_), Some(given)) => Some((given, "has no effect with `ssl: off`".to_owned())),
+            (Some(_), None) => None,
+            (None, _) => pair.iter().flatten().chain(authority).next().map(|given| {
+                let words = format!(
+                    "has no effect without `ssl: on`: the listener `{name}` is not encrypted, as \
+                     in amqtt"
+                );
+                (given, words)
+            }),
+        };
+        if let Some((given, words)) = message {
+            report.warn((Some(given.at), &given.path), words);
+        }
     }
 
     /// Refuses a listener that promises to keep what nobody keeps.
@@ -530,6 +568,18 @@ mod tests {
                 "warning 3: listeners.a.certfile: has no effect without",
             ),
             (
+                "a: {bind: ':1', keyfile: k, certfile: x}",
+                "warning 3: listeners.a.certfile: has no effect without `ssl: on`: the listener `a` is not encrypted, as in amqtt",
+            ),
+            (
+                "a: {bind: ':1', ssl: off, cafile: c}",
+                "warning 3: listeners.a.cafile: has no effect with `ssl: off`",
+            ),
+            (
+                "default: {cafile: c}\n  d: {bind: ':1'}",
+                "warning 3: listeners.default.cafile: has no effect without `ssl: on`",
+            ),
+            (
                 "a: {bind: ':1', mode: 0600}",
                 "warning 3: listeners.a.mode: has no effect: no listen",
             ),
@@ -566,6 +616,50 @@ mod tests {
             ("{a: {bind: ':1', ssl: 'ON'}}", "error 2: listeners.a.ssl: TLS needs a certificate"),
             ("{a: {bind: ':1', ssl: 1, certfile: x}}", "error 2: listeners.a.ssl: TLS needs a"),
             ("{a: {bind: ':1', ssl: on, keyfile: x}}", "error 2: listeners.a.ssl: TLS needs a"),
+            (
+                "{a: {bind: ':1', require-certificate: on}}",
+                "error 2: listeners.a.require-certificate: the listener `a` has no TLS: no client could show one; write `ssl: on` with `certfile` and `keyfile`",
+            ),
+            (
+                "{a: {bind: ':1', ssl: off, require-certificate: on, cafile: c}}",
+                "error 2: listeners.a.require-certificate: the listener `a` has",
+            ),
+            (
+                "{default: {require-certificate: on}, a: {bind: ':1'}}",
+                "error 2: listeners.default.require-certificate: the listener `a` has",
+            ),
+            (
+                "{a: {bind: ':1', cafile: c}}",
+                "error 2: listeners.a.cafile: the listener `a` has no TLS",
+            ),
+            (
+                "{a: {bind: ':1', certfile: x, keyfile: k, cadata: c}}",
+                "error 2: listeners.a.cadata: the listener `a` has no TLS",
+            ),
+            (
+                "{a: {bind: ':1', tls: on}}",
+                "error 2: listeners.a.tls: the key is not known here; it may be meant as `ssl`",
+            ),
+            (
+                "{a: {bind: ':1', use_ssl: on}}",
+                "error 2: listeners.a.use_ssl: the key is not known here; it may be meant as `ssl`",
+            ),
+            (
+                "{a: {bind: ':1', sll: on}}",
+                "error 2: listeners.a.sll: the key is not known here; it may be meant as `ssl`",
+            ),
+            (
+                "{a: {bind: ':1', SSL: on}}",
+                "error 2: listeners.a.SSL: the key is not known here; it may be meant as `ssl`",
+            ),
+            (
+                "{a: {bind: ':1', require_cert: on}}",
+                "error 2: listeners.a.require_cert: the key is not known here; it may be meant as `require-certificate`",
+            ),
+            (
+                "{a: {bind: unix:/x, Mode: 0600}}",
+                "error 2: listeners.a.Mode: the key is not known here; it may be meant as `mode`",
+            ),
             (
                 "{a: {bind: ':1', proxy-protocol: on}}",
                 "error 2: listeners.a.proxy-protocol: nobody may connect: no proxy is trusted",
