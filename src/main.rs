@@ -155,7 +155,8 @@ fn reload(broker: &Broker, file: Option<&Path>, in_force: &mut Config) {
         info!(%change, "SIGHUP");
     }
     info!("SIGHUP: passwords, certificates and rules are read again");
-    config.clone_into(in_force);
+    // Not the file that was read: what takes a restart is to be said the next time too.
+    *in_force = in_force.reloaded(&config);
 }
 
 /// What listens where, in one line: `default 127.0.0.1:1883, other 127.0.0.1:1884`.

@@ -654,6 +654,33 @@ async fn certificates_are_changed_without_ending_a_connection() {
     assert!(pings(&mut before).await);
 }
 
+/// A port that is encrypted stays so until a restart, and one that is not does too.
+#[tokio::test]
+async fn a_reload_takes_tls_from_no_listener_and_gives_it_to_none() {
+    let authority = Authority::new("stays");
+    let files = authority.server();
+    let bind = || Bind { host: Some("127.0.0.1".to_owned()), port: 0 };
+    let with = |secure: Option<Certificates>, plain: Option<Certificates>, is_proxied| {
+        let listener = |name: &str, certificates| Listener {
+            certificates,
+            is_proxied,
+            is_websocket: is_proxied,
+            ..Listener::tcp(name, bind())
+        };
+        let listeners = vec![listener("secure", secure), listener("plain", plain)];
+        Config { listeners, ..Config::default() }
+    };
+    let broker = Broker::new(with(Some(files.clone()), None, false)).start().await.unwrap();
+    let [secure, plain] = broker.addresses() else { panic!("two listeners") };
+    broker.reload(&with(None, Some(files), true)).unwrap();
+    assert!(tls(*secure, &authority.client(None)).await.is_ok(), "it is not encrypted any more");
+    let mut stream = TcpStream::connect(*plain).await.unwrap();
+    stream.write_all(CONNECT).await.unwrap();
+    let mut got = [0; 4];
+    timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
+    assert_eq!(got, [0x20, 2, 0, 0]);
+}
+
 /// The broker's command with a configuration, and the file that has it. Killed when dropped.
 struct Running {
     child: std::process::Child,

@@ -175,12 +175,14 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// What another configuration changes, and what of that takes a restart: a line for each.
+    /// What another configuration changes where this one runs, and what of that takes a restart:
+    /// a line for each.
     pub fn changes(&self, to: &Config) -> Vec<&'static str> {
         let listeners = |config: &Config| -> Vec<Listener> {
             config.listeners.iter().map(Listener::without_files).collect()
         };
         let has_other_listeners = listeners(self) != listeners(to);
+        let reloaded = self.reloaded(to);
         let limits = |config: &Config| (config.limits.clone(), config.admission.clone());
         let rest = |config: &Config| {
             (
@@ -191,10 +193,7 @@ impl Config {
         [
             (self.authentication != to.authentication, "other plugins judge who may connect"),
             (self.authorisation != to.authorisation, "other rules say who may use which topics"),
-            (
-                !has_other_listeners && self.listeners != to.listeners,
-                "other certificates are shown",
-            ),
+            (self.listeners != reloaded.listeners, "other certificates are shown"),
             (has_other_listeners, "other listeners: restart the broker to have them"),
             (limits(self) != limits(to), "other limits: restart the broker to have them"),
             (rest(self) != rest(to), "other settings: restart the broker to have them"),
@@ -202,6 +201,26 @@ impl Config {
         .into_iter()
         .filter_map(|(is_changed, words)| is_changed.then_some(words))
         .collect()
+    }
+
+    /// What runs after [`Broker::reload`](crate::Broker::reload): this configuration, with what
+    /// another says of plugins, rules and certificates. A listener without TLS gets none, and one
+    /// with it keeps it: who comes in there expects what was there at the start.
+    #[must_use]
+    pub fn reloaded(&self, to: &Config) -> Config {
+        let mut config = Config {
+            authentication: to.authentication.clone(),
+            authorisation: to.authorisation.clone(),
+            ..self.clone()
+        };
+        for listener in &mut config.listeners {
+            let named = to.listeners.iter().find(|other| other.name == listener.name);
+            let files = named.and_then(|other| other.certificates.as_ref());
+            if let (Some(old), Some(new)) = (&mut listener.certificates, files) {
+                old.clone_from(new);
+            }
+        }
+        config
     }
 
     /// Reads YAML; `source` is what messages call it.
@@ -383,6 +402,39 @@ mod tests {
         for empty in ["", "# nothing\n", "---\n", "~", "{}", "listeners:\n"] {
             assert_eq!(assert_problems(empty, &nothing_given), Some(config.clone()), "{empty:?}");
         }
+    }
+
+    /// What is said of a change is said as long as the broker runs without it.
+    #[test]
+    fn a_reload_leaves_alone_what_takes_a_restart() {
+        const LISTENERS: &str = "other listeners: restart the broker to have them";
+        const FILES: &str = "other certificates are shown";
+        let read = |a: &str, auth: &str| {
+            let listeners = format!("listeners: {{a: {{{a}}}, b: {{bind: ':2'}}}}");
+            load(&format!("{listeners}\nauth: {{plugins: [{auth}], password-file: p}}"))
+        };
+        let tls = "bind: ':1', certfile: c, keyfile: k, ssl";
+        let start = read(&format!("{tls}: on"), "auth_file");
+        let mut running = start.clone();
+        for (a, want, certfile) in [
+            ("bind: ':1', certfile: c, keyfile: k, ssl: on", &[][..], "c"),
+            ("bind: ':1', certfile: d, keyfile: k, ssl: on", &[FILES], "d"),
+            ("bind: ':3', certfile: d, keyfile: k, ssl: on", &[LISTENERS], "d"),
+            ("bind: ':3', certfile: d, keyfile: k, ssl: on", &[LISTENERS], "d"),
+            ("bind: ':1', certfile: d, keyfile: k, ssl: on", &[], "d"),
+            ("bind: ':1', certfile: c, keyfile: k, ssl: off", &[LISTENERS], "d"),
+            ("bind: ':3', certfile: c, keyfile: k, ssl: on", &[FILES, LISTENERS], "c"),
+        ] {
+            let to = read(a, "auth_file");
+            assert_eq!(running.changes(&to), want, "{a}");
+            running = running.reloaded(&to);
+            let files = running.listeners[0].certificates.clone().expect("it stays encrypted");
+            assert_eq!(files.certfile, Path::new(certfile), "{a}");
+            assert_eq!(running.listeners[0].bind, start.listeners[0].bind, "{a}");
+        }
+        let to = read("bind: ':1', ssl: off", "auth_anonymous, auth_file");
+        let running = running.reloaded(&to);
+        assert_eq!(running.authentication, to.authentication);
     }
 
     #[test]

@@ -209,14 +209,16 @@ impl<A> Shared<A> {
         self.listeners.layers()[listener.0].clone()
     }
 
-    /// Lets new connections travel in these, all listeners at once. Those that are open, or are
-    /// being opened, stay as they are. A listener that has no name there does too.
+    /// Shows new connections the certificates of these, all listeners at once. Those that are
+    /// open, or are being opened, stay as they are. So does everything else: a listener that is
+    /// not encrypted, or would not be any more, takes a restart.
     pub(crate) fn change_transports(&self, transports: Transports) {
         let mut layers = self.listeners.layers();
         for (name, changed) in transports.0 {
             let place = self.listeners.names.iter().position(|known| *known == name);
-            if let Some(place) = place {
-                layers[place] = changed;
+            let running = place.and_then(|place| layers[place].tls.as_mut());
+            if let (Some(running), Some(tls)) = (running, changed.tls) {
+                *running = tls;
             }
         }
     }
