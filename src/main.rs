@@ -22,6 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::command::{Arguments, Command};
+use crate::passwd::Answer;
 
 /// Messages are freed on other threads than they were allocated on, which the system's allocator
 /// does badly.
@@ -48,16 +49,39 @@ fn main() -> ExitCode {
         Some(Command::Completions { shell }) => command::complete(*shell)
             .map(|()| ExitCode::SUCCESS)
             .context("the script cannot be written"),
-        Some(Command::Passwd { action }) => passwd::run(action)
-            .map(|is_yes| if is_yes { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Some(Command::Passwd { action }) => passwd::run(action).map(|answer| match answer {
+            Answer::Yes => ExitCode::SUCCESS,
+            Answer::No => ExitCode::FAILURE,
+            Answer::NoFile => ExitCode::from(EXIT_CONFIG),
+        }),
         Some(Command::Store { action }) => maintain::run(action)
             .map(|is_whole| if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         None => run(&arguments),
     };
     outcome.unwrap_or_else(|error| {
-        complain(&format!("{error:#}"));
+        // Whoever reads what is printed may stop when he has read enough.
+        if arguments.command.is_some() && error.chain().any(is_broken_pipe) {
+            return ExitCode::SUCCESS;
+        }
+        complain(&words(&error));
         ExitCode::FAILURE
     })
+}
+
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// An error with its causes, each once: many of our own say theirs already.
+fn words(error: &anyhow::Error) -> String {
+    let mut words = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !words.contains(&cause) {
+            words = format!("{words}: {cause}");
+        }
+    }
+    words
 }
 
 /// Says on the standard error why the program ends.

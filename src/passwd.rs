@@ -20,7 +20,8 @@ pub(crate) enum Action {
     Add(User),
     /// Removes a user.
     Delete(User),
-    /// Says whether a password is the user's, with exit code 0 if it is and 1 if it is not.
+    /// Says whether a password is the user's. Exit codes: 0 if it is, 1 if it is not or there is
+    /// no such user, 2 if the file cannot be read.
     Verify(User),
 }
 
@@ -32,8 +33,18 @@ pub(crate) struct User {
     user: String,
 }
 
-/// Does it. Whether the answer is yes, where it is a question.
-pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
+/// What comes of an action.
+pub(crate) enum Answer {
+    /// It is done, or the password is the user's.
+    Yes,
+    /// The password is not the user's.
+    No,
+    /// There is nothing to look into.
+    NoFile,
+}
+
+/// Does it, and says why not.
+pub(crate) fn run(action: &Action) -> anyhow::Result<Answer> {
     match action {
         Action::Create(target) => {
             check_name(&target.user)?;
@@ -53,13 +64,35 @@ pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
             ensure!(has_user(&old, &target.user), "{} has no such user", target.show());
             replace(&target.file, &with_line(&old, &target.user, None))?;
         }
-        Action::Verify(target) => {
-            let passwords = Passwords::parse(&target.read()?, &target.show())?;
-            ensure!(passwords.has(&target.user), "{} has no such user", target.show());
-            return Ok(passwords.verify(&target.user, ask("Password: ")?.as_bytes()));
-        }
+        Action::Verify(target) => return verify(target),
     }
-    Ok(true)
+    Ok(Answer::Yes)
+}
+
+/// Says whether a password is the user's.
+fn verify(target: &User) -> anyhow::Result<Answer> {
+    let file = target.show();
+    let text = match target.read() {
+        Ok(text) => text,
+        Err(error) => {
+            say(&format!("{error:#}"))?;
+            return Ok(Answer::NoFile);
+        }
+    };
+    let passwords = Passwords::parse(&text, &file)?;
+    if !passwords.has(&target.user) {
+        say(&format!("{file} has no such user"))?;
+        return Ok(Answer::No);
+    }
+    if !passwords.verify(&target.user, ask("Password: ")?.as_bytes()) {
+        say(&format!("{file}: the password is not the user's"))?;
+        return Ok(Answer::No);
+    }
+    Ok(Answer::Yes)
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    writeln!(io::stderr(), "stormpetrel: {line}").context("it cannot be written")
 }
 
 impl User {

@@ -49,6 +49,19 @@ fn users_are_added_changed_and_deleted() {
     assert_eq!(verified("bob", &std::fs::read_to_string(&file).expect("it is there")), Some(1));
     assert_eq!(verified("ann", "secret-1"), Some(1));
     assert_eq!(verified("ann", "secret-3"), Some(0));
+    let missing = path("no-users");
+    for (file, user, want) in [
+        (&file, "ann", (Some(1), format!("stormpetrel: {file}: the password is not the user's\n"))),
+        (&file, "eve", (Some(1), format!("stormpetrel: {file} has no such user\n"))),
+        (
+            &missing,
+            "ann",
+            (Some(2), format!("stormpetrel: {missing} cannot be read: No such file")),
+        ),
+    ] {
+        let (code, said) = passwd("verify", file, user, "secret-1");
+        assert!(code == want.0 && said.starts_with(&want.1) && said.lines().count() == 1, "{said}");
+    }
     assert_eq!(verified("bob", "secret-2"), Some(0));
     assert_eq!(passwd("delete", &file, "bob", ""), (Some(0), String::new()));
     assert_eq!(passwd("delete", &file, "bob", "").0, Some(1), "there is no such user any more");
