@@ -17,7 +17,8 @@ use tracing_subscriber::EnvFilter;
 ///
 /// Without a configuration it listens on 127.0.0.1:1883 only, and anybody on this machine may
 /// connect. It stops on SIGINT and SIGTERM. Exit codes: 0 after a clean stop, 2 if the
-/// configuration or the command line is wrong, 1 for anything else.
+/// configuration, a file that it names to keep clients out, or the command line is wrong, 1 for
+/// anything else.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
@@ -120,6 +121,14 @@ pub(crate) fn complete(shell: Shell) -> io::Result<()> {
     io::stdout().write_all(&script)
 }
 
+/// What is wrong with a file that a configuration names, with the configuration's own.
+pub(crate) fn placed(error: &stormpetrel::server::Error, file: Option<&Path>) -> String {
+    match file {
+        Some(file) => format!("{}: {error}", file.display()),
+        None => error.to_string(),
+    }
+}
+
 /// Prints what a configuration means. Says whether it can be used.
 pub(crate) fn check(file: &Path) -> io::Result<bool> {
     let mut messages = io::stderr().lock();
@@ -135,8 +144,10 @@ pub(crate) fn check(file: &Path) -> io::Result<bool> {
                         writeln!(messages, "warning: {warning}")?;
                     }
                 }
-                Err(error) => {
-                    writeln!(messages, "error: {error}")?;
+                Err(errors) => {
+                    for error in errors {
+                        writeln!(messages, "error: {}", placed(&error, Some(file)))?;
+                    }
                     return Ok(false);
                 }
             }

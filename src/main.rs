@@ -112,8 +112,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Err(error) = server::raise_descriptor_limit() {
         warn!(%error, "the limit of open files stays as it is");
     }
-    serve(config, arguments.config.as_deref())?;
-    Ok(ExitCode::SUCCESS)
+    serve(config, arguments.config.as_deref())
 }
 
 /// Logs what is odd about a configuration, and what is dangerous.
@@ -125,7 +124,7 @@ fn warn_of(config: &Config, warnings: Vec<Warning>, file: Option<&Path>) {
 }
 
 /// Runs the broker until a signal asks it to stop, and a second one not to wait.
-fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<()> {
+fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -134,9 +133,13 @@ fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<()> {
         let mut signals = Signals::new().context("signals cannot be received")?;
         let mut hangup = signal(SignalKind::hangup()).context("signals cannot be received")?;
         let mut in_force = config.clone();
-        // Its message holds its cause already.
-        let started = Broker::new(config).start().await;
-        let broker = started.map_err(|error| anyhow::Error::msg(error.to_string()))?;
+        let broker = match Broker::new(config).start().await {
+            Err(error) if error.is_of_configuration() => {
+                complain_of(error, &in_force, file);
+                return Ok(ExitCode::from(EXIT_CONFIG));
+            }
+            started => started?,
+        };
         let listening = describe(&in_force.listeners, broker.addresses());
         info!(listener = listening, "started");
         loop {
@@ -156,8 +159,19 @@ fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<()> {
             () = broker.shut_down_and_wait() => info!("stopped"),
             name = signals.next() => anyhow::bail!("stopped at once by a second {name}"),
         }
-        Ok(())
+        Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Says what is wrong with the files that a configuration names: all of it, as `check` does.
+fn complain_of(error: server::Error, config: &Config, file: Option<&Path>) {
+    let errors = match server::check_files(config) {
+        Err(errors) => errors,
+        Ok(_) => vec![error], // mended meanwhile
+    };
+    for error in errors {
+        complain(&command::placed(&error, file));
+    }
 }
 
 /// Reads the file again and puts it in force, if all of it can be.

@@ -52,7 +52,39 @@ fn check_warns_of_what_is_dangerous_and_reads_the_password_file() {
     let path = file("dangers-missing.yaml", &yaml("/no/such/file"));
     let (code, _, stderr) = output(&["check", &path]);
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("error: /no/such/file"), "{stderr}");
+    let want = format!("error: {path}: auth.password-file: /no/such/file: cannot be read");
+    assert!(stderr.contains(&want), "{stderr}");
+}
+
+/// By `check` and by the start: all files at once, each under its key.
+#[test]
+fn every_file_that_cannot_be_used_is_named_and_exits_with_2() {
+    let key = file("no-key.pem", "a secret\n");
+    let yaml = format!(
+        "listeners: {{a: {{bind: '127.0.0.1:0', ssl: on, certfile: /no/cert, keyfile: /no/key}}, \
+         b: {{bind: '127.0.0.1:0', ssl: on, certfile: /no/b, keyfile: '{key}', cafile: /no/ca}}}}\n\
+         auth: {{plugins: [auth_file, auth_jwt], password-file: /no/users, \
+         jwt: {{algorithm: ES256, public-key-file: '{key}'}}}}\n"
+    );
+    let path = file("files.yaml", &yaml);
+    for (arguments, start) in
+        [(["check", &*path], "error: "), (["--config", &*path], "stormpetrel: ")]
+    {
+        let (code, stdout, stderr) = output(&arguments);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        for want in [
+            "listeners.a.certfile: /no/cert cannot be read: No such file or directory",
+            "listeners.a.keyfile: /no/key cannot be read: No such file or directory",
+            "listeners.b.certfile: /no/b cannot be read: No such file or directory",
+            &format!("listeners.b.keyfile: there is no private key in PEM in {key}"),
+            "listeners.b.cafile: /no/ca cannot be read: No such file or directory",
+            "auth.password-file: /no/users: cannot be read: No such file or directory",
+            &format!("auth.jwt.public-key-file: {key}: the key for tokens: ES256 takes a public"),
+        ] {
+            let want = format!("{start}{path}: {want}");
+            assert!(stderr.lines().any(|line| line.starts_with(&want)), "{want}\n{stderr}");
+        }
+    }
 }
 
 #[test]
@@ -103,7 +135,9 @@ fn a_port_in_use_exits_with_1_and_says_which() {
     let path = file("taken.yaml", &format!("listeners: {{front: {{bind: '{address}'}}}}\n"));
     let (code, _, stderr) = output(&["-c", &path]);
     assert_eq!(code, Some(1), "{stderr}");
-    assert!(stderr.contains(&format!("stormpetrel: listener 'front' cannot listen on {address}")));
+    let want = format!("stormpetrel: listeners.front.bind: cannot listen on {address}: Address ");
+    assert!(stderr.contains(&want), "{stderr}");
+    assert_eq!(stderr.matches("in use").count(), 1, "{stderr}");
 }
 
 #[test]

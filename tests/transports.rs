@@ -266,6 +266,17 @@ async fn a_clients_certificate_is_checked_in_websocket_too() {
     }
 }
 
+/// By `openssl x509 -req` without extensions.
+const VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIHkMIGXAhQvkSFAFL0UMtAJJZMuOaxv+I81cDAFBgMrZXAwFDESMBAGA1UEAwwJ
+bG9jYWxob3N0MCAXDTI2MTEyNzE0Mzk0OFoYDzIxMjYxMTAzMTQzOTQ4WjAUMRIw
+EAYDVQQDDAlsb2NhbGhvc3QwKjAFBgMrZXADIQBJ5XEGJQBXXffnf6WGsF1dlSza
+ODZYTesDHbqMJ3X4xTAFBgMrZXADQQBZoR+cin2mjtXE7HFpY4icl5ymVVtmJvcu
+rDsPkTWjqqbnSuYaTNAoFAdddJP/qDnSsfgb7Qyn4Sb8fgjOF0kE
+-----END CERTIFICATE-----
+";
+
 #[tokio::test]
 async fn certificates_that_cannot_be_used_are_named() {
     let authority = Authority::new("bad");
@@ -277,6 +288,8 @@ async fn certificates_that_cannot_be_used_are_named() {
     let missing = PathBuf::from("/nowhere/file.pem");
     let (empty, bare) = (authority.path("empty.pem"), authority.path("bare"));
     std::fs::write(&empty, "").unwrap();
+    let old = authority.path("old.pem");
+    std::fs::write(&old, VERSION_1).unwrap();
     std::fs::create_dir_all(&bare).unwrap();
     let with = |change: &dyn Fn(&mut Certificates)| {
         let mut files = good.clone();
@@ -284,23 +297,33 @@ async fn certificates_that_cannot_be_used_are_named() {
         files
     };
     let cases = [
-        (with(&|f| f.certfile = missing.clone()), "`certfile`: /nowhere/file.pem cannot be read"),
-        (with(&|f| f.keyfile = missing.clone()), "`keyfile`: /nowhere/file.pem cannot be read"),
+        (with(&|f| f.certfile = missing.clone()), "certfile: /nowhere/file.pem cannot be read"),
+        (with(&|f| f.certfile = old.clone()), "certificate of X.509 version 1"),
+        (with(&|f| f.keyfile = missing.clone()), "keyfile: /nowhere/file.pem cannot be read"),
         (with(&|f| f.keyfile = encrypted.clone()), "is encrypted: write it without a password"),
         (with(&|f| f.keyfile = good.certfile.clone()), "there is no private key in PEM in"),
         (with(&|f| f.certfile = good.keyfile.clone()), "there is no certificate in PEM in"),
         (with(&|f| f.keyfile = other_key.clone()), "cannot be used"),
-        (with(&|f| f.cafile = Some(missing.clone())), "`cafile`: /nowhere/file.pem cannot be read"),
-        (with(&|f| f.cafile = Some(empty.clone())), "`cafile`: there is no certificate in PEM in"),
+        (with(&|f| f.cafile = Some(missing.clone())), "cafile: /nowhere/file.pem cannot be read"),
+        (
+            with(&|f| f.cafile = Some(empty.clone())),
+            "secure.cafile: there is no certificate in PEM in",
+        ),
         (with(&|f| f.capath = Some(missing.clone())), "belongs under `cadata`"),
-        (with(&|f| f.capath = Some(bare.clone())), "`capath`: there is no certificate in PEM in"),
-        (with(&|f| f.cadata = Some(String::new())), "`cadata`: there is no certificate in PEM in"),
+        (
+            with(&|f| f.capath = Some(bare.clone())),
+            "secure.capath: there is no certificate in PEM in",
+        ),
+        (
+            with(&|f| f.cadata = Some(String::new())),
+            "secure.cadata: there is no certificate in PEM in",
+        ),
         (with(&|f| f.cadata = Some("ca.pem".to_owned())), "not the name of a file"),
-        (with(&|f| f.is_required = true), "`require-certificate` needs"),
+        (with(&|f| f.is_required = true), "require-certificate: it needs"),
     ];
     for (files, want) in cases {
         let words = refused(files).await;
-        assert!(words.starts_with("listener 'secure': ") && words.contains(want), "{words}");
+        assert!(words.starts_with("listeners.secure.") && words.contains(want), "{words}");
     }
 }
 

@@ -101,7 +101,7 @@ async fn two_brokers_do_not_share_a_file_and_a_broken_start_leaves_none() {
         path.display()
     );
     let error = Broker::from_yaml(&both).unwrap().start().await.unwrap_err().to_string();
-    let want = format!("listener 'b' cannot listen on unix:{}: another", path.display());
+    let want = format!("listeners.b.bind: cannot listen on unix:{}: another", path.display());
     assert!(error.starts_with(&want), "{error}");
     assert!(!other.exists());
     assert!(connects(&path, b"").await, "the first is not disturbed");

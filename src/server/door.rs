@@ -10,8 +10,8 @@ use tracing::warn;
 use super::Error;
 use super::tls::Cryptography;
 use crate::access::{
-    Anonymous, Authenticate, Door, Http, HttpSettings, Jwt, PasswordFile, Passwords,
-    PasswordsError, Policy,
+    Anonymous, Authenticate, Door, Http, HttpSettings, Jwt, JwtKey, JwtKeyError, JwtSettings,
+    PasswordFile, Passwords, PasswordsError, Policy,
 };
 use crate::config::Authentication;
 
@@ -71,7 +71,9 @@ pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Option
             }
             Authentication::Certificate(certified) => door.add(certified.clone()),
             Authentication::Http(settings) => door.add(asking(settings)?),
-            Authentication::Jwt(settings) => door.add(Jwt::open(settings)?),
+            Authentication::Jwt(settings) => {
+                door.add(Jwt::open(settings).map_err(|error| of_key(settings, error))?);
+            }
             Authentication::Named(name) => {
                 let found = plugins.find(name).ok_or_else(|| Error::NoPlugin(name.clone()))?;
                 door.extend(found);
@@ -90,6 +92,20 @@ pub(super) fn check(named: &[Authentication]) -> Result<Vec<String>, Error> {
         }
     }
     Ok(warnings)
+}
+
+/// What is wrong with the key for tokens, with its place.
+fn of_key(settings: &JwtSettings, error: JwtKeyError) -> Error {
+    let kind = match settings.algorithm.secret_bytes_min() {
+        Some(_) => "secret-key",
+        None => "public-key",
+    };
+    let place = match (&settings.key, &error) {
+        (JwtKey::Here(_), _) => kind.to_owned(),
+        (JwtKey::File(_), JwtKeyError::Unreadable { .. }) => format!("{kind}-file"),
+        (JwtKey::File(path), _) => format!("{kind}-file: {}", path.display()),
+    };
+    Error::JwtKey { place, error }
 }
 
 /// A plugin that asks a web server.

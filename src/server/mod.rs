@@ -64,7 +64,7 @@ use transport::Layers;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A listener's address cannot be had.
-    #[error("listener '{listener}' cannot listen on {address}: {error}")]
+    #[error("listeners.{listener}.bind: cannot listen on {address}: {error}{}", mend_of(error))]
     Bind {
         /// Its name in the configuration.
         listener: String,
@@ -84,16 +84,22 @@ pub enum Error {
     #[error("a worker thread does not start: {0}")]
     Thread(#[source] io::Error),
     /// A password file cannot be used.
-    #[error(transparent)]
+    #[error("auth.password-file: {0}")]
     Passwords(#[from] PasswordsError),
     /// A key for tokens cannot be used.
-    #[error(transparent)]
-    JwtKey(#[from] JwtKeyError),
+    #[error("auth.jwt.{place}: {error}")]
+    JwtKey {
+        /// Its key in the configuration, and its file.
+        place: String,
+        /// What is wrong with it.
+        #[source]
+        error: JwtKeyError,
+    },
     /// Whom to trust as the server that judges clients is not known.
-    #[error("the server that is asked about clients: {0}")]
+    #[error("auth.http.{0}")]
     Trust(#[source] TlsError),
     /// A listener's certificates cannot be used.
-    #[error("listener '{listener}': {error}")]
+    #[error("listeners.{listener}.{error}")]
     Tls {
         /// Its name in the configuration.
         listener: String,
@@ -109,6 +115,36 @@ pub enum Error {
     /// The configuration names a plugin that the program did not bring.
     #[error("there is no authentication plugin {0:?}: register it before the broker starts")]
     NoPlugin(String),
+}
+
+impl Error {
+    /// Whether the configuration is to be mended, or a file that it names to keep clients out.
+    pub fn is_of_configuration(&self) -> bool {
+        matches!(
+            self,
+            Error::Passwords(_)
+                | Error::JwtKey { .. }
+                | Error::Trust(_)
+                | Error::Tls { .. }
+                | Error::NoPlugin(_)
+        )
+    }
+}
+
+/// What to do about an address that cannot be had.
+fn mend_of(error: &io::Error) -> &'static str {
+    // What we say ourselves, of Unix sockets, has its mend.
+    if error.raw_os_error().is_none() {
+        return "";
+    }
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the program that listens there, or give another one",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: give one it has",
+        io::ErrorKind::PermissionDenied => {
+            "; give a port from 1024 on, or a folder that is its own"
+        }
+        _ => "",
+    }
 }
 
 /// What a broker with this configuration shares among that many workers. All its randomness
@@ -232,14 +268,26 @@ pub(crate) fn reload<A>(
 }
 
 /// Whether the certificates, keys and password files that the configuration names are there and
-/// of use.
+/// of use; what is odd about them.
 ///
 /// # Errors
-/// One cannot be read or used.
-pub fn check_files(config: &Config) -> Result<Vec<String>, Error> {
-    transports(config, &Cryptography::default())?;
-    door::open(&config.authentication, &door::Plugins::default())?;
-    door::check(&config.authentication)
+/// Everything that cannot be read or used.
+pub fn check_files(config: &Config) -> Result<Vec<String>, Vec<Error>> {
+    let (cryptography, plugins) = (Cryptography::default(), Plugins::default());
+    let mut errors = Vec::new();
+    for listener in &config.listeners {
+        let files = listener.certificates.as_ref();
+        let found = files.map(|files| tls::problems(files, &cryptography)).unwrap_or_default();
+        let named = |error| Error::Tls { listener: listener.name.clone(), error };
+        errors.extend(found.into_iter().map(named));
+    }
+    for plugin in &config.authentication {
+        errors.extend(door::open(std::slice::from_ref(plugin), &plugins).err());
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    door::check(&config.authentication).map_err(|error| vec![error])
 }
 
 /// What each listener's connections travel in, by its name.

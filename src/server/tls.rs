@@ -18,6 +18,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use crate::config::Certificates;
 
@@ -41,7 +42,7 @@ impl Default for Cryptography {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file or folder cannot be read, or is not PEM.
-    #[error("`{key}`: {path} cannot be read: {cause}{mend}", path = path.display())]
+    #[error("{key}: {path} cannot be read: {cause}; {mend}", path = path.display())]
     File {
         /// The key of the configuration.
         key: &'static str,
@@ -49,11 +50,11 @@ pub enum TlsError {
         path: PathBuf,
         /// What is wrong.
         cause: String,
-        /// What helps: empty, or after a semicolon.
+        /// What helps.
         mend: &'static str,
     },
     /// There is nothing of that kind in it.
-    #[error("`{key}`: there is no {what} in {place}")]
+    #[error("{key}: there is no {what} in {place}")]
     Empty {
         /// The key of the configuration.
         key: &'static str,
@@ -64,24 +65,31 @@ pub enum TlsError {
     },
     /// The private key is encrypted, and nobody is there to be asked for its password.
     #[error(
-        "`keyfile`: {} is encrypted: write it without a password, with \
+        "keyfile: {} is encrypted: write it without a password, with \
          `openssl pkey -in OLD -out NEW`, and keep it readable by the broker alone", .0.display()
     )]
     EncryptedKey(PathBuf),
+    /// The broker's certificate is of a kind that clients do not take.
+    #[error(
+        "certfile: {} is a certificate of X.509 version 1, which TLS does not take any more: make \
+         it anew, with `openssl x509 -req ... -extfile FILE` and a FILE that says \
+         `subjectAltName=DNS:NAME`", .0.display()
+    )]
+    OldCertificate(PathBuf),
     /// What was read does not fit together.
-    #[error("`certfile` and `keyfile` cannot be used: {0}")]
+    #[error("certfile: it and `keyfile` cannot be used: {0}; name a certificate and its own key")]
     Unusable(#[from] rustls::Error),
     /// The authorities cannot be used.
-    #[error("`cafile`, `capath` or `cadata` cannot be used: {0}")]
+    #[error("cafile, capath or cadata: what it names cannot be used: {0}")]
     Authorities(String),
     /// The system names no authorities.
     #[error(
-        "the system's certificates of authorities cannot be read: {0}; install them, or name a \
-         file of your own with `cafile`"
+        "cafile: not given, and the system's certificates of authorities cannot be read: {0}; \
+         install them, or name a file of your own"
     )]
     NoSystemAuthority(String),
     /// Clients must show certificates that nobody could check.
-    #[error("`require-certificate` needs `cafile`, `capath` or `cadata` to check them against")]
+    #[error("require-certificate: it needs `cafile`, `capath` or `cadata` to check them against")]
     NoAuthority,
 }
 
@@ -94,6 +102,7 @@ pub(super) fn acceptor(
     cryptography: &Cryptography,
 ) -> Result<TlsAcceptor, TlsError> {
     let chain = certificates("certfile", &files.certfile)?;
+    refuse_old(&chain[0], &files.certfile)?;
     let key = private_key(&files.keyfile)?;
     let roots = authorities(files)?;
     if roots.is_empty() && files.is_required {
@@ -113,8 +122,31 @@ pub(super) fn acceptor(
     Ok(TlsAcceptor::from(Arc::new(builder.with_single_cert(chain, key)?)))
 }
 
+/// All that is wrong with them, and not only the first of it.
+pub(super) fn problems(files: &Certificates, cryptography: &Cryptography) -> Vec<TlsError> {
+    let chain = certificates("certfile", &files.certfile).err();
+    let others = [private_key(&files.keyfile).err(), authorities(files).err()];
+    let found: Vec<TlsError> = chain.into_iter().chain(others.into_iter().flatten()).collect();
+    match found.is_empty() {
+        true => acceptor(files, cryptography).err().into_iter().collect(),
+        false => found,
+    }
+}
+
 fn unreadable(key: &'static str, path: &Path, cause: impl ToString) -> TlsError {
-    TlsError::File { key, path: path.to_owned(), cause: cause.to_string(), mend: "" }
+    let mend = "name a file in PEM that the broker may read";
+    TlsError::File { key, path: path.to_owned(), cause: cause.to_string(), mend }
+}
+
+/// Refuses a certificate without extensions. What makes of the rest no certificate is told when
+/// it is used.
+fn refuse_old(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), TlsError> {
+    match X509Certificate::from_der(certificate) {
+        Ok((_, read)) if read.version() != X509Version::V3 => {
+            Err(TlsError::OldCertificate(path.to_owned()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -184,7 +216,7 @@ fn folder(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         key: "capath",
         path: path.to_owned(),
         cause: error.to_string(),
-        mend: "; it is a folder of certificates: the text of one belongs under `cadata`",
+        mend: "it is a folder of certificates: the text of one belongs under `cadata`",
     })?;
     let mut found = Vec::new();
     for entry in entries {
