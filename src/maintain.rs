@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use stormpetrel::machine::record::Record;
-use stormpetrel::store::{DamageKind, Files, Recovered, Settings, Visit, read, repair};
+use stormpetrel::store::{DamageKind, Disk, Files, Recovered, Settings, Visit, read, repair};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -45,6 +45,7 @@ pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
         Action::Check(Directory { directory }) => check(directory),
         Action::Dump(Directory { directory }) => dump(directory),
         Action::Repair(Repair { directory, new }) => {
+            open(directory)?;
             let id = getrandom::u64().context("the system gives no randomness")?;
             let recovered = repair(directory, new, Settings::new(id))?;
             tell(&recovered).context("the result cannot be written")?;
@@ -102,6 +103,9 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut told = Ok(());
     let recovered = read(&files, &mut |visit| {
+        if told.is_err() {
+            return;
+        }
         let line = match visit {
             Visit::Record { lsn, content, .. } => {
                 let (bytes, content) = (content.len(), describe(content));
@@ -113,9 +117,7 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
             }
             Visit::Progress { .. } => return,
         };
-        if told.is_ok() {
-            told = writeln!(out, "{line}");
-        }
+        told = writeln!(out, "{line}");
     })?;
     let places = recovered.damages.iter().map(|damage| {
         let state = match damage.kind {
@@ -160,6 +162,16 @@ fn describe(content: &[u8]) -> String {
     text
 }
 
+/// Opens a data directory. A folder that no broker has kept anything in is none: who looks at the
+/// wrong one is not to hear that it is whole.
 fn open(directory: &Path) -> anyhow::Result<Files> {
-    Files::open(directory).with_context(|| format!("{} cannot be opened", directory.display()))
+    let place = directory.display();
+    let files = Files::open(directory).with_context(|| format!("{place} cannot be opened"))?;
+    let entries = files.list().with_context(|| format!("{place} cannot be listed"))?;
+    let is_ours = |name: &str| name == "lock" || name.ends_with(".log");
+    ensure!(
+        entries.iter().any(|entry| is_ours(&entry.name)),
+        "{place} is no store: no segment of a log is in it; name the `data-dir` of a configuration"
+    );
+    Ok(files)
 }

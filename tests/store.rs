@@ -251,7 +251,38 @@ fn check_and_dump_tell_what_is_damaged_and_repair_copies_the_rest() {
     assert!(stdout.contains("missing: records 2 to 3\n"), "{stdout}");
     let (code, _, stderr) = store(&["repair"], &[&path, &new]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("not empty"), "{stderr}");
+    assert_eq!(stderr.matches("not empty").count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_folder_that_holds_no_log_is_no_store() {
+    let (path, new) = (place("photos"), place("photos-repaired"));
+    fs::create_dir_all(&path).expect("it can be made");
+    fs::write(path.join("holiday.jpg"), "").expect("it can be written");
+    for (action, paths) in
+        [("check", &[&*path] as &[&Path]), ("dump", &[&path]), ("repair", &[&path, &new])]
+    {
+        let (code, stdout, stderr) = store(&[action], paths);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{action}: {stderr}");
+        assert!(stderr.contains("photos is no store: no segment of a log is in it"), "{stderr}");
+    }
+    assert!(!new.exists());
+    // One that a broker has opened, and had nothing to keep in.
+    drop(open(&path).expect("it opens"));
+    assert_eq!(store(&["check"], &[&path]).0, Some(0));
+}
+
+/// `store dump | head`
+#[test]
+fn a_reader_who_has_read_enough_is_not_complained_to() {
+    let path = place("head");
+    write_thousand(&path);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stormpetrel"));
+    command.args(["store", "dump"]).arg(&path).env_remove("RUST_LOG");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let Output { status, stderr, .. } = command.stdout(writer).output().expect("it runs");
+    assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
 }
 
 #[test]
@@ -261,6 +292,7 @@ fn a_directory_that_is_not_there_is_named() {
         let (code, _, stderr) = store(&[action], &[&path]);
         assert_eq!(code, Some(1));
         assert!(stderr.contains(path.to_str().expect("UTF-8")), "{stderr}");
+        assert_eq!(stderr.matches("No such file").count(), 1, "{stderr}");
     }
     assert!(!path.exists());
 }
