@@ -131,6 +131,7 @@ fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<ExitCode> {
         .context("the system gives no event queue")?;
     runtime.block_on(async {
         let mut signals = Signals::new().context("signals cannot be received")?;
+        let mut others = Others::new().context("signals cannot be received")?;
         let mut hangup = signal(SignalKind::hangup()).context("signals cannot be received")?;
         let mut in_force = config.clone();
         let broker = match Broker::new(config).start().await {
@@ -151,6 +152,7 @@ fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<ExitCode> {
                     anyhow::bail!("a part of the broker has panicked");
                 }
                 _ = hangup.recv() => reload(&broker, file, &mut in_force),
+                name = others.next() => info!(reason = name, "a signal without a meaning here is ignored"),
                 name = signals.next() => break info!(reason = name, "stopping"),
             }
         }
@@ -230,6 +232,27 @@ impl Signals {
             biased;
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// The signals that mean something to other brokers. Nobody who is used to send them is to kill
+/// this one.
+struct Others([Signal; 2]);
+
+impl Others {
+    fn new() -> io::Result<Others> {
+        let one = signal(SignalKind::user_defined1())?;
+        Ok(Others([one, signal(SignalKind::user_defined2())?]))
+    }
+
+    /// Waits for one; gives its name.
+    async fn next(&mut self) -> &'static str {
+        let [one, two] = &mut self.0;
+        tokio::select! {
+            biased;
+            _ = one.recv() => "SIGUSR1",
+            _ = two.recv() => "SIGUSR2",
         }
     }
 }

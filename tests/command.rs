@@ -141,6 +141,30 @@ fn a_port_in_use_exits_with_1_and_says_which() {
 }
 
 #[test]
+fn signals_that_other_brokers_know_are_harmless() {
+    let path = file("usr.yaml", "listeners: {front: {bind: '127.0.0.1:0'}}\n");
+    let mut child = stormpetrel(&["-c", &path]).stderr(Stdio::piped()).spawn().expect("it runs");
+    let mut logs = BufReader::new(child.stderr.take().expect("piped"));
+    let mut wait_for = |word: &str| {
+        let mut line = String::new();
+        while !line.contains(word) {
+            line.clear();
+            assert_ne!(logs.read_line(&mut line).expect("UTF-8"), 0, "ended before {word}");
+        }
+    };
+    let kill = |signal: &str, id: u32| {
+        let killed = Command::new("kill").args([signal, &id.to_string()]).status();
+        assert!(killed.expect("kill is there").success());
+    };
+    wait_for("started");
+    for (signal, name) in [("-USR1", "SIGUSR1"), ("-USR2", "SIGUSR2"), ("-TERM", "SIGTERM")] {
+        kill(signal, child.id());
+        wait_for(name);
+    }
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
+
+#[test]
 fn a_signal_stops_it_with_code_0() {
     let path = file("any.yaml", "listeners: {front: {bind: '127.0.0.1:0'}}\n");
     for (signal, name) in [("-TERM", "SIGTERM"), ("-INT", "SIGINT")] {
