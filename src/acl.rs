@@ -15,8 +15,9 @@ use stormpetrel::mqtt::topic::{Filter, TopicName};
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Acl {
-    /// Prints allow or deny, and the rule that decides with its place in the file. Exit codes: 0
-    /// if the client may, 1 if it may not, 2 if the configuration or the question is wrong.
+    /// Prints allow or deny, and the rule that decides with its place in the file; a line for each
+    /// plugin that allows it. Exit codes: 0 if the client may, 1 if it may not, 2 if the
+    /// configuration or the question is wrong.
     Explain(Explain),
 }
 
@@ -65,17 +66,22 @@ pub(crate) enum Wrong {
 /// Answers. Says whether the client may.
 pub(crate) fn run(acl: &Acl) -> anyhow::Result<Result<bool, Wrong>> {
     let Acl::Explain(explain) = acl;
-    let (is_allowed, rule) = match explain.decide() {
+    let (is_allowed, rules) = match explain.decide() {
         Ok(decision) => decision,
         Err(wrong) => return Ok(Err(wrong)),
     };
     let verdict = if is_allowed { "allow" } else { "deny" };
-    writeln!(io::stdout(), "{verdict}: {}", rule.escape_debug()).context("it cannot be written")?;
+    for rule in rules {
+        writeln!(io::stdout(), "{verdict}: {}", rule.escape_debug())
+            .context("it cannot be written")?;
+    }
     Ok(Ok(is_allowed))
 }
 
 impl Explain {
-    fn decide(&self) -> Result<(bool, String), Wrong> {
+    /// Whether the client may, and the rules because of which: all that allow it, or the one that
+    /// does not.
+    fn decide(&self) -> Result<(bool, Vec<String>), Wrong> {
         let wrong = |cause: String| Wrong::Topic { topic: self.topic.clone(), cause };
         let config = Config::from_file(&self.config)?.config;
         let (action, topic) = match self.action {
@@ -94,14 +100,19 @@ impl Explain {
         };
         let is_own = topic == "$SYS" || topic.starts_with("$SYS/");
         if is_own && action == Action::Publish {
-            return Ok((false, "only the broker publishes to $SYS".to_owned()));
+            return Ok((false, vec!["only the broker publishes to $SYS".to_owned()]));
         }
         let user = self.user.as_deref().map(Into::into);
         let identity = Identity { user, address: self.address, ..Identity::default() };
         let client_id = &self.client_id;
         let policy = config.policy();
-        let decision =
-            policy.decide(&Question { identity: &identity, client_id, action, topic: &topic });
-        Ok((decision.is_allowed, decision.rule.to_string()))
+        let question = Question { identity: &identity, client_id, action, topic: &topic };
+        let decision = policy.decide(&question);
+        if !decision.is_allowed {
+            return Ok((false, vec![decision.rule.to_string()]));
+        }
+        let said = policy.explain(&question);
+        let rules = if said.is_empty() { vec![decision] } else { said };
+        Ok((true, rules.iter().map(|said| said.rule.to_string()).collect()))
     }
 }

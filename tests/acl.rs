@@ -38,14 +38,14 @@ fn explain(arguments: &str) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn the_rule_that_decided_is_printed_with_its_line() {
+fn the_rules_that_decided_are_printed_with_their_lines() {
     for (arguments, code, want) in [
         ("--user alice publish a/b", 0, "allow: acl.yaml:9: topic-check.acl.alice[0]: a/#"),
         ("--user alice subscribe a/+/c", 1, "deny: acl.yaml:13: rules[0]: deny subscribe"),
         (
             "--user alice --address 192.168.1.1 subscribe a/+/c",
             0,
-            "allow: acl.yaml:15: rules[1]: allow all",
+            "allow: acl.yaml:9: topic-check.acl.alice[0]: a/#\nallow: acl.yaml:15: rules[1]: allow all",
         ),
         ("--user alice receive z", 0, "allow: no rule limits this"),
         (

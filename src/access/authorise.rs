@@ -153,6 +153,20 @@ impl Policy {
         self.plugins.extend_from_slice(&other.plugins);
     }
 
+    /// What each plugin says that has a say in it, up to the first no.
+    pub fn explain(&self, question: &Question<'_>) -> Vec<Decision<'_>> {
+        let asked = self.plugins.iter().filter(|plugin| plugin.may_deny(question.action));
+        let mut decisions: Vec<Decision<'_>> = Vec::new();
+        for plugin in asked {
+            let decision = plugin.decide(question);
+            decisions.push(decision);
+            if !decision.is_allowed {
+                break;
+            }
+        }
+        decisions
+    }
+
     /// What the machine is given; none if nothing is ever denied.
     pub fn into_authoriser(self) -> Option<Arc<dyn Authorise>> {
         let is_needed = Action::ALL.into_iter().any(|action| self.may_deny(action));
@@ -217,6 +231,12 @@ mod tests {
             let ask = |action| Question { identity: &identity, client_id: "c", action, topic: "t" };
             let decision = policy.decide(&ask(Action::Publish));
             assert_eq!((&*decision.rule.words, decision.is_allowed), (words, is_allowed));
+            let question = ask(Action::Publish);
+            let said: Vec<&str> =
+                policy.explain(&question).iter().map(|said| &*said.rule.words).collect();
+            let count =
+                plugins.iter().position(|(_, answer)| !answer).map_or(plugins.len(), |no| no + 1);
+            assert_eq!(said, plugins[..count].iter().map(|(words, _)| *words).collect::<Vec<_>>());
             assert!(policy.decide(&ask(Action::Receive)).is_allowed, "it is not asked");
             assert_eq!(policy.into_authoriser().is_some(), !plugins.is_empty());
         }
