@@ -115,7 +115,9 @@ fn match_names() -> Round {
         .collect();
     Box::new(move || {
         let mut found = 0;
-        names.iter().for_each(|name| tree.for_each_match(name, |_| found += 1));
+        for name in &names {
+            tree.for_each_match(name, |_| found += 1);
+        }
         assert_eq!(found, 200);
     })
 }

@@ -713,6 +713,7 @@ fn who_is_not_read_because_the_disk_is_slow_is_not_closed_as_silent() {
     broker.pass(30);
     let seen = broker.see(client);
     assert_eq!(seen, "DISCONNECT KeepAliveTimeout; close for KeepAliveTimeout");
+}
 
 /// A session that began where nothing is kept, and moves to where something is.
 #[test]
