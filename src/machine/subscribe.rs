@@ -108,10 +108,7 @@ impl Machine {
             return Reason::granted(options.qos);
         }
         if session.kept.whole().is_some() && self.journal.is_full() {
-            return match self.changes_nothing(key, &filter, options, id) {
-                true => Reason::granted(options.qos),
-                false => Reason::QuotaExceeded,
-            };
+            return self.subscribe_unrecorded(key, &filter, options, id);
         }
         if !session.subscriptions.contains(text.as_str()) {
             let limits = &self.settings.limits;
@@ -157,16 +154,16 @@ impl Machine {
         Reason::granted(options.qos) // [MQTT-3.8.4-7]
     }
 
-    /// Whether a session has just this subscription already and nothing retained is to be sent for
-    /// it again, so that there is nothing to record: a client that comes back to what waits for it,
-    /// and asks for what it has, is not turned away because the disk is full.
-    fn changes_nothing(
+    /// Nothing can be recorded. Granted if the session has just this subscription already and nothing
+    /// retained is to be sent for it again, so that there is nothing to record: a client that comes
+    /// back to what waits for it, and asks for what it has, is not turned away.
+    fn subscribe_unrecorded(
         &self,
         key: SessionKey,
         filter: &Filter,
         options: SubscriptionOptions,
         id: Option<SubscriptionId>,
-    ) -> bool {
+    ) -> Reason {
         let asked = Subscriber::new(key, options, id);
         let is_had = self.subscriptions.get(filter, key) == Some(asked);
         let has_retained = match filter {
@@ -175,7 +172,10 @@ impl Machine {
             }
             Filter::Shared(_) => false,
         };
-        is_had && !has_retained
+        match is_had && !has_retained {
+            true => Reason::granted(options.qos),
+            false => Reason::QuotaExceeded,
+        }
     }
 
     /// UNSUBSCRIBE: effective before it is answered. Given back if it has more filters than may
