@@ -467,7 +467,9 @@ mod tests {
             proptest::option::of(any::<u32>()),
             proptest::option::of(1..=1_000_000u64),
             0..=2u8,
-            ("[a-zA-Z0-9 ~.:_-]{0,9}", 0..=u16::MAX, 1..=100_000usize),
+            // One is for the listener that has what the others would inherit from `default`, and
+            // no file can say that they have not.
+            ("[a-zA-Z0-9 ~.:_-]{0,9}", 0..=u16::MAX, 2..=100_000usize),
         );
         (sizes, numbers, top).prop_map(|(sizes, numbers, top)| {
             let (name, port, connections_max) = top.4;
