@@ -28,6 +28,8 @@ const AFTERMATH_MS: u64 = 1_000;
 const TWO_BYTE_LENGTH: u64 = 0x80;
 /// And three.
 const THREE_BYTE_LENGTH: u64 = 0x4000;
+/// Payloads from there on are not copied for each subscriber; so long are the longest.
+const LONGEST: u64 = 20_000;
 
 /// What is no filter.
 const INVALID: [&str; 13] = [
@@ -387,6 +389,7 @@ impl<'p> Generator<'p> {
             false => self.dice.below(20),
         };
         let bytes = match self.dice.chance(plan.huge_messages) {
+            true if self.dice.chance(500) => self.dice.between(THREE_BYTE_LENGTH, LONGEST),
             true => self.nearly(THREE_BYTE_LENGTH, &topic),
             false => bytes,
         };
