@@ -107,12 +107,11 @@ impl Explain {
         let client_id = &self.client_id;
         let policy = config.policy();
         let question = Question { identity: &identity, client_id, action, topic: &topic };
-        let decision = policy.decide(&question);
-        if !decision.is_allowed {
-            return Ok((false, vec![decision.rule.to_string()]));
+        let mut said = policy.explain(&question);
+        let last = said.last().copied().unwrap_or_else(|| policy.decide(&question));
+        if said.is_empty() || !last.is_allowed {
+            said = vec![last]; // nobody has a say in it, or the last one says no
         }
-        let said = policy.explain(&question);
-        let rules = if said.is_empty() { vec![decision] } else { said };
-        Ok((true, rules.iter().map(|said| said.rule.to_string()).collect()))
+        Ok((last.is_allowed, said.iter().map(|said| said.rule.to_string()).collect()))
     }
 }

@@ -152,7 +152,9 @@ fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<ExitCode> {
                     anyhow::bail!("a part of the broker has panicked");
                 }
                 _ = hangup.recv() => reload(&broker, file, &mut in_force),
-                name = others.next() => info!(reason = name, "a signal without a meaning here is ignored"),
+                name = others.next() => {
+                    info!(reason = name, "a signal without a meaning here is ignored");
+                }
                 name = signals.next() => break info!(reason = name, "stopping"),
             }
         }

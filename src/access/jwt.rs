@@ -198,7 +198,8 @@ impl Authenticate for Jwt {
         match self.read(token, request.date) {
             Ok(proof) if user.is_none_or(|user| *user == *proof.user) => Verdict::Identified(proof),
             Ok(_) => {
-                debug!(client_id = ?Said(&request.client_id), reason = "another user's", "token refused");
+                let client_id = Said(&request.client_id);
+                debug!(?client_id, reason = "another user's", "token refused");
                 refused
             }
             Err(flaw) => {

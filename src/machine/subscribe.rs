@@ -154,9 +154,9 @@ impl Machine {
         Reason::granted(options.qos) // [MQTT-3.8.4-7]
     }
 
-    /// Nothing can be recorded. Granted if the session has just this subscription already and nothing
-    /// retained is to be sent for it again, so that there is nothing to record: a client that comes
-    /// back to what waits for it, and asks for what it has, is not turned away.
+    /// Nothing can be recorded. Granted if the session has just this subscription already and
+    /// nothing retained is to be sent for it again, so that there is nothing to record: a client
+    /// that comes back to what waits for it, and asks for what it has, is not turned away.
     fn subscribe_unrecorded(
         &self,
         key: SessionKey,

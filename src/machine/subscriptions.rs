@@ -1,7 +1,7 @@
 //! Who gets a message: every subscription of every session (MQTT 5.0, sections 4.7 and 4.8.2).
 //!
-//! Knows sessions by their keys only. `groups.rs` are those of shared subscriptions; `route.rs` delivers; `subscribe.rs` answers SUBSCRIBE and
-//! UNSUBSCRIBE.
+//! Knows sessions by their keys only. `groups.rs` are those of shared subscriptions; `route.rs`
+//! delivers; `subscribe.rs` answers SUBSCRIBE and UNSUBSCRIBE.
 
 use std::num::NonZeroU64;
 

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use super::door::Plugins;
 use super::{Clock, Network, Peer, Shared, run, shared_with};
+use crate::access::{Authenticate, ConnectRequest, Refusal, Verdict};
 use crate::config::{Config, Endpoint};
 use crate::machine::{Seed, Timestamp};
 use crate::mqtt::topic::{Filter, TopicName};
@@ -31,6 +32,18 @@ use crate::mqtt::wire::{
     Ack, Connect, ConnectProperties, Decoder, Delivery, Disconnect, Packet, Publish, Sender,
     Subscribe, SubscriptionOptions, SubscriptionRequest, Unsubscribe, Will, encode,
 };
+
+/// Lets in who says "good".
+struct Password;
+
+impl Authenticate for Password {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        match request.password.as_deref() {
+            Some(b"good") => Verdict::Proven,
+            _ => Verdict::Refused(Refusal::BadCredentials),
+        }
+    }
+}
 
 /// A network whose connections are pipes.
 #[derive(Clone)]

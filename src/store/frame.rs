@@ -84,9 +84,7 @@ impl Seal {
 
     /// Appends a note: that all before `next` is durable.
     pub(crate) fn note(&self, out: &mut Vec<u8>, next: Lsn) {
-        let start = out.len();
-        out.extend([0; HEAD_BYTES]);
-        self.finish(&mut out[start..], NOTE, next, next.previous());
+        self.left_out(out, next.previous(), next);
     }
 
     /// Appends a note: that what is between these two was lost, and is left out.

@@ -5,8 +5,8 @@
 //! source after more failures with any names. Who has to wait is refused without a look at the
 //! password. A login that is being judged counts as failed until it succeeds, so that many at once
 //! gain nothing; as long as that is not known, the next ones are not refused, but judged in turn
-//! (`turns.rs`): many clients may have one name. Ten minutes after the last failure, and for a name and its source after a
-//! success, all is forgotten.
+//! (`turns.rs`): many clients may have one name. Ten minutes after the last failure, and for a
+//! name and its source after a success, all is forgotten.
 //!
 //! Nobody is locked out from elsewhere: after many failures with one user name, wherever they
 //! came from, logins with it are still judged, only some seconds late. A name that has logged in

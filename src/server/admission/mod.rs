@@ -3,8 +3,8 @@
 //! A connection gets a [`Ticket`] when it is accepted, before TLS, or is closed at once. The
 //! ticket is told where its client really connects from, once a proxy has said so, and when it
 //! has authenticated; dropped, it gives its places back. What is counted is in `places.rs`, how
-//! long logins wait in `logins.rs`, and in which order in `turns.rs`; all are pure. Who is let in then is decided by the plugins
-//! (`door.rs`). Connections of exempt addresses, of proxies that speak for themselves and over
+//! long logins wait in `logins.rs`, and in which order in `turns.rs`; all are pure. Who is let in
+//! then is decided by the plugins (`door.rs`). Connections of exempt addresses, of proxies that speak for themselves and over
 //! Unix sockets have no source: of them only those that have not authenticated are counted.
 
 mod expiring;

@@ -1,7 +1,6 @@
 //! Strangers at the door: how many, how fast, and how often they may guess.
 
 use super::*;
-use crate::access::{Authenticate, ConnectRequest, Refusal, Verdict};
 use crate::config::{Admission, Authentication, Listener};
 use crate::machine::{Limits, Shed};
 use crate::server::load::Usage;
@@ -21,18 +20,6 @@ fn with_admission<F: Future<Output = ()>>(
     let mut plugins = Plugins::default();
     plugins.register("password", Password);
     with_plugins(&config, plugins, scenario);
-}
-
-/// Lets in who says "good".
-struct Password;
-
-impl Authenticate for Password {
-    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
-        match request.password.as_deref() {
-            Some(b"good") => Verdict::Proven,
-            _ => Verdict::Refused(Refusal::BadCredentials),
-        }
-    }
 }
 
 impl World {

@@ -2,7 +2,6 @@
 //! plugins take.
 
 use super::*;
-use crate::access::{Authenticate, ConnectRequest, Refusal, Verdict};
 use crate::config::Authentication;
 
 /// Takes as many seconds as the user name says, then has the password decide.

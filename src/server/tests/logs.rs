@@ -7,7 +7,7 @@ use tracing::Level;
 use tracing::subscriber::set_default;
 
 use super::*;
-use crate::access::{Authenticate, ConnectRequest, Refusal, Taboo, Verdict};
+use crate::access::Taboo;
 use crate::config::{Admission, Authentication};
 use crate::machine::Limits;
 
@@ -31,18 +31,6 @@ impl Log {
         let text = String::from_utf8(self.0.lock().expect("no panic").clone()).expect("UTF-8");
         let is_one = |line: &&str| line.contains(level.as_str()) && line.contains(words);
         text.lines().filter(is_one).map(str::to_owned).collect()
-    }
-}
-
-/// Lets in who says "good".
-struct Password;
-
-impl Authenticate for Password {
-    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
-        match request.password.as_deref() {
-            Some(b"good") => Verdict::Proven,
-            _ => Verdict::Refused(Refusal::BadCredentials),
-        }
     }
 }
 

@@ -25,21 +25,19 @@ pub struct FilterTree<T> {
 impl<T> FilterTree<T> {
     /// An empty tree. Peers choose the keys, so `seed` must be one that they cannot know.
     pub fn new(seed: u64) -> FilterTree<T> {
-        let hashers = FixedState::with_seed(seed);
-        FilterTree {
-            exact: Table::new(),
-            wildcards: Wildcards::new(hashers.clone()),
-            hashers,
-            generation: 0,
-        }
+        FilterTree::hashed_by(FixedState::with_seed(seed))
     }
 
     /// An empty tree with the seed of this one.
     pub fn sibling<U>(&self) -> FilterTree<U> {
+        FilterTree::hashed_by(self.hashers.clone())
+    }
+
+    fn hashed_by(hashers: FixedState) -> FilterTree<T> {
         FilterTree {
             exact: Table::new(),
-            wildcards: Wildcards::new(self.hashers.clone()),
-            hashers: self.hashers.clone(),
+            wildcards: Wildcards::new(hashers.clone()),
+            hashers,
             generation: 0,
         }
     }
