@@ -199,7 +199,7 @@ impl Broker {
     /// in it takes a restart. Reads files: blocks for as long as that takes.
     ///
     /// # Errors
-    /// A file that it names cannot be used, or it takes a restart. Then nothing has changed.
+    /// A file that it names cannot be used. Then nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), server::Error> {
         server::reload(&self.shared, config, &self.plugins)
     }

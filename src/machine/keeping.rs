@@ -186,6 +186,7 @@ impl Machine {
             user: session.identity.user.clone(),
             is_proven: session.identity.is_proven,
             grants: session.identity.grants.clone(),
+            address: session.identity.address,
             expiry: session.expiry.secs(),
             is_whole: session.kept.whole().is_some(),
             is_attached: session.connection.is_some(),

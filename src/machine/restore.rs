@@ -370,7 +370,7 @@ impl Machine {
         session.identity = Identity {
             user: state.user.clone(),
             is_proven: state.is_proven,
-            address: None,
+            address: state.address,
             grants: state.grants.clone(),
         };
         session.inbound = Inbound::restored(state.unreleased.iter().copied());

@@ -81,8 +81,6 @@ pub(crate) struct Connection<S> {
     timer: Option<Timer>,
     /// No packet has reached the machine yet.
     is_new: bool,
-    /// The client must be judged before the machine sees it.
-    has_door: bool,
     /// It is being judged.
     judging: Option<Box<Judging>>,
     /// What came cannot be decoded: nothing more is read.
@@ -239,7 +237,8 @@ fn receive<N: Network>(
     connection.borrow_mut().note_caller();
     let mut decoded = Decoded::More;
     while decoded == Decoded::More && connection.borrow().closed.is_none() {
-        let packets = &mut *worker.packets();
+        let mut lent = worker.packets();
+        let packets = &mut *lent;
         let packets_max = worker.shared().packets_max();
         decoded = connection.borrow_mut().decode(&mut bytes, packets, packets_max);
         if packets.is_empty() && decoded == Decoded::All {
@@ -248,7 +247,8 @@ fn receive<N: Network>(
         let unjudged = connection.borrow().take_unjudged(packets);
         if let Some(connect) = unjudged {
             let rest = Postponed { packets: std::mem::take(packets), bytes, decoded };
-            return judge(worker, connection, connect, rest);
+            drop(lent); // what is behind a verdict that is there needs them
+            return judge(worker, connection, id, (connect, rest));
         }
         hand_in(worker, connection, id, packets, decoded);
         if !packets.is_empty() {
@@ -343,7 +343,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             waker: Waker::noop().clone(),
             timer: Some(Timer::new(Until::Connected, connect_timeout)),
             is_new: true,
-            has_door: false,
             judging: None,
             is_deaf: false,
             is_owed_much: false,

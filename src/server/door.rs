@@ -52,10 +52,10 @@ impl fmt::Debug for Plugins {
     }
 }
 
-/// The plugins that are asked; none if everybody is let in anyway.
-pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Option<Door>, Error> {
+/// The plugins that are asked, if not everybody is let in anyway.
+pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Door, Error> {
     if named == [(Authentication::Anonymous { is_allowed: true })] {
-        return Ok(None);
+        return Ok(Door::open());
     }
     let mut door = Door::default();
     for plugin in named {
@@ -80,7 +80,7 @@ pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Option
             }
         }
     }
-    Ok(Some(door))
+    Ok(door)
 }
 
 /// What is odd or dangerous about the password files.

@@ -107,11 +107,6 @@ pub enum Error {
         #[source]
         error: TlsError,
     },
-    /// What is asked of a running broker takes a new one.
-    #[error(
-        "whether clients are judged at all cannot be changed while the broker runs: restart it"
-    )]
-    TakesRestart,
     /// The configuration names a plugin that the program did not bring.
     #[error("there is no authentication plugin {0:?}: register it before the broker starts")]
     NoPlugin(String),
@@ -220,7 +215,7 @@ fn shared_from<A>(
     let door = door::open(&config.authentication, plugins)?;
     let settings = Settings {
         is_recording: restorer.is_some(),
-        access: Access { is_judged: door.is_some(), authorise: policy.into_authoriser() },
+        access: Access { is_judged: true, authorise: policy.into_authoriser() },
         ..settings(config)
     };
     let listeners = shared::Listeners::new(transports(config, &plugins.cryptography)?);
@@ -248,7 +243,7 @@ pub(crate) fn open_directory(config: &Config) -> Result<Option<Files>, Error> {
 /// certificates: all of it, or nothing if it fails.
 ///
 /// # Errors
-/// A file that it names cannot be used, or it takes a restart.
+/// A file that it names cannot be used.
 pub(crate) fn reload<A>(
     shared: &Shared<A>,
     config: &Config,
@@ -259,9 +254,7 @@ pub(crate) fn reload<A>(
     let mut policy = config.policy();
     policy.extend(&plugins.policy);
     // From here on nothing fails.
-    if !shared.change_door(door) {
-        return Err(Error::TakesRestart);
-    }
+    shared.change_door(door);
     shared.change_transports(transports);
     shared.change_policy(policy.into_authoriser());
     Ok(())

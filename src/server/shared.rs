@@ -53,8 +53,8 @@ pub struct Shared<A> {
     limits: Limits,
     /// How many packets of a connection are decoded before they are handed in.
     packets_max: usize,
-    /// Who is asked before a client is let in; none: everybody is.
-    door: Option<Mutex<Arc<Door>>>,
+    /// Who is asked before a client is let in.
+    door: Mutex<Arc<Door>>,
     /// Started when it is first needed.
     computer: OnceLock<Arc<dyn Compute>>,
     /// How many questions to web servers are under way.
@@ -151,7 +151,7 @@ impl<A> Shared<A> {
     /// A broker that nobody can reach yet. All the machine's randomness comes from `seed`.
     pub(crate) fn new(
         settings: Settings,
-        (admission, door): (Arc<Admission>, Option<Door>),
+        (admission, door): (Arc<Admission>, Door),
         listeners: Listeners,
         (restorer, seed): (Option<Restorer>, Seed),
         clock: Clock,
@@ -175,7 +175,7 @@ impl<A> Shared<A> {
             clock,
             limits,
             packets_max: PACKETS_MAX.min(effort_max),
-            door: door.map(|door| Mutex::new(Arc::new(door))),
+            door: Mutex::new(Arc::new(door)),
             computer: OnceLock::new(),
             questions: Arc::default(),
             listeners,
@@ -234,20 +234,13 @@ impl<A> Shared<A> {
     }
 
     /// Who is asked before a client is let in; none: everybody is.
-    pub(crate) fn door(&self) -> Option<Arc<Door>> {
-        self.door.as_ref().map(|door| door.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    pub(crate) fn door(&self) -> Arc<Door> {
+        self.door.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Has another door asked from now on. Not done, and false, where there was none or would be
-    /// none: what the machine expects is settled at its start.
-    pub(crate) fn change_door(&self, door: Option<Door>) -> bool {
-        match (&self.door, door) {
-            (Some(old), Some(new)) => {
-                *old.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
-                true
-            }
-            (old, new) => old.is_none() && new.is_none(),
-        }
+    /// Has another door asked from now on.
+    pub(crate) fn change_door(&self, door: Door) {
+        *self.door.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(door);
     }
 
     /// Who does costly work for all workers; `start` makes him if there is none yet.

@@ -317,7 +317,7 @@ impl<N: Network> Worker<N> {
         let load = self.shared.load(self.number).clone();
         let connection =
             Connection::new(id, (listener, name), peer, stream, load, self.shared.limits());
-        let connection = connection.with_ticket(ticket).behind_door(self.shared.door().is_some());
+        let connection = connection.with_ticket(ticket);
         let connection = Rc::new(RefCell::new(connection));
         self.table.borrow_mut().insert(id, connection.clone());
         // Watches itself: a future in a future takes twice the memory, of each connection.

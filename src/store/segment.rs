@@ -20,8 +20,8 @@ use super::frame::number;
 
 /// Where frames begin.
 pub(crate) const BODY: u64 = 8_192;
-/// The format that is written, and the newest that is read.
-pub(crate) const VERSION: u32 = 1;
+/// The format that is written, and the newest that is read. The second has sessions' addresses.
+pub(crate) const VERSION: u32 = 2;
 /// What a segment is called until all is in it that it takes from the one before.
 pub(crate) const NEXT: &str = "next";
 /// What a segment's name ends in.
@@ -153,9 +153,9 @@ mod tests {
     #[test]
     fn a_later_format_is_known_as_one() {
         let mut later = HEADER.encode();
-        later[8] = 2;
+        later[8] = 3;
         let checksum = crc32fast::hash(&later[..48]).to_le_bytes();
         later[48..52].copy_from_slice(&checksum);
-        assert_eq!(Header::decode(&later), Opened::Newer(2));
+        assert_eq!(Header::decode(&later), Opened::Newer(3));
     }
 }

@@ -3,6 +3,7 @@
 //! What comes from a disk may be anything: every length is checked before it is believed, and
 //! everything is parsed as if a client had sent it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -53,7 +54,8 @@ struct Fields(Bytes);
 impl Fields {
     fn record(&mut self) -> Result<Record, RecordError> {
         Ok(match self.u8()? {
-            tag::SESSION => Record::Session(Box::new(self.session_state()?)),
+            tag::SESSION => Record::Session(Box::new(self.session_state(Fields::address)?)),
+            tag::SESSION_1 => Record::Session(Box::new(self.session_state(|_| Ok(None))?)),
             tag::DETACHED => Record::Detached {
                 session: self.uid()?,
                 expiry: self.u32()?,
@@ -98,13 +100,27 @@ impl Fields {
         Pattern::literal(self.text()?.as_str()).map_err(|_| RecordError::Value("grant"))
     }
 
-    fn session_state(&mut self) -> Result<SessionState, RecordError> {
+    fn address(&mut self) -> Result<Option<IpAddr>, RecordError> {
+        self.option(|fields| {
+            let octets = fields.data()?;
+            let v4 = <[u8; 4]>::try_from(&*octets).map(IpAddr::from);
+            let v6 = <[u8; 16]>::try_from(&*octets).map(IpAddr::from);
+            v4.or(v6).map_err(|_| RecordError::Value("address"))
+        })
+    }
+
+    /// The first kind of these had no address.
+    fn session_state(
+        &mut self,
+        address: fn(&mut Fields) -> Result<Option<IpAddr>, RecordError>,
+    ) -> Result<SessionState, RecordError> {
         Ok(SessionState {
             session: self.uid()?,
             client_id: Arc::from(self.text()?.as_str()),
             user: self.option(|fields| Ok(Arc::from(fields.text()?.as_str())))?,
             is_proven: self.boolean()?,
             grants: self.option(|fields| fields.grants().map(Arc::new))?,
+            address: address(self)?,
             expiry: self.u32()?,
             is_whole: self.boolean()?,
             is_attached: self.boolean()?,

@@ -4,6 +4,8 @@
 //! absent has a byte before it that says so. A new kind of record gets a new tag; the fields of
 //! a tag never change.
 
+use std::net::IpAddr;
+
 use bytes::BufMut;
 
 use super::{Body, Record, SessionState, SessionUid, Subscribed, Taken, Waiting};
@@ -14,7 +16,8 @@ use crate::mqtt::wire::{RetainHandling, SubscriptionId, SubscriptionOptions, Wil
 
 /// The first byte of each kind of record.
 pub(super) mod tag {
-    pub(in super::super) const SESSION: u8 = 1;
+    /// A session without its client's address.
+    pub(in super::super) const SESSION_1: u8 = 1;
     pub(in super::super) const DETACHED: u8 = 2;
     pub(in super::super) const ENDED: u8 = 3;
     pub(in super::super) const WILL_GONE: u8 = 4;
@@ -29,6 +32,7 @@ pub(super) mod tag {
     pub(in super::super) const RELEASED: u8 = 13;
     pub(in super::super) const REWRITE_BEGUN: u8 = 14;
     pub(in super::super) const REWRITE_ENDED: u8 = 15;
+    pub(in super::super) const SESSION: u8 = 16;
 }
 
 impl Record {
@@ -131,12 +135,20 @@ fn grants(grants: &Grants, out: &mut Vec<u8>) {
     }
 }
 
+fn address(address: IpAddr, out: &mut Vec<u8>) {
+    match address {
+        IpAddr::V4(address) => data(&address.octets(), out),
+        IpAddr::V6(address) => data(&address.octets(), out),
+    }
+}
+
 fn session_state(state: &SessionState, out: &mut Vec<u8>) {
     uid(state.session, out);
     data(state.client_id.as_bytes(), out);
     option(state.user.as_deref(), out, |user, out| data(user.as_bytes(), out));
     out.put_u8(u8::from(state.is_proven));
     option(state.grants.as_deref(), out, grants);
+    option(state.address, out, address);
     out.put_u32_le(state.expiry);
     out.put_u8(u8::from(state.is_whole));
     out.put_u8(u8::from(state.is_attached));

@@ -11,6 +11,7 @@ mod encode;
 mod tests;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use decode::RecordError;
@@ -145,6 +146,8 @@ pub struct SessionState {
     pub is_proven: bool,
     /// What that proof says it may do.
     pub grants: Option<Arc<Grants>>,
+    /// Where it connected from: rules may go by that.
+    pub address: Option<IpAddr>,
     /// Seconds that it lives without a connection.
     pub expiry: u32,
     /// Whether all of it is kept; else only its will is.

@@ -1,5 +1,7 @@
 //! Records and their bytes.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 
 use super::*;
@@ -62,6 +64,7 @@ fn state() -> SessionState {
         user: Some("alice".into()),
         is_proven: true,
         grants: Some(Arc::new(grants)),
+        address: Some(IpAddr::from([10, 0, 0, 1])),
         expiry: u32::MAX,
         is_whole: true,
         is_attached: false,
@@ -121,9 +124,11 @@ fn samples() -> Vec<Record> {
         }),
     };
     let poor = SessionState { user: None, will: None, ends_at: None, will_due: None, ..state() };
+    let other = SessionState { address: Some(IpAddr::from([1; 16])), ..state() };
     vec![
         Record::Session(Box::new(state())),
         Record::Session(Box::new(poor)),
+        Record::Session(Box::new(other)),
         Record::Detached { session, expiry: 5, ends_at: None, will_due: Some(Timestamp(1)) },
         Record::Ended { session },
         Record::WillGone { session },
@@ -184,6 +189,16 @@ fn bytes_that_are_damaged_are_another_record_or_none_and_nothing_breaks() {
             }
         }
     }
+}
+
+#[test]
+fn a_session_is_read_from_before_there_were_addresses() {
+    let state = SessionState { user: None, grants: None, address: None, ..state() };
+    let mut bytes = bytes_of(&Record::Session(Box::new(state.clone()))).to_vec();
+    let address = 1 + 8 + (4 + state.client_id.len()) + 1 + 1 + 1;
+    assert_eq!((bytes[0], bytes.remove(address)), (16, 0));
+    bytes[0] = 1;
+    assert_eq!(Record::decode(bytes.into()), Ok(Record::Session(Box::new(state))));
 }
 
 #[test]

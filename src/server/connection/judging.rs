@@ -20,7 +20,7 @@ use super::super::peer::Peer;
 use super::super::transport::Transport;
 use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
-use crate::access::{ConnectRequest, Door, Judgement, Refusal};
+use crate::access::{ConnectRequest, Door, Identity, Judgement, Refusal};
 use crate::machine::{self, ConnectionId};
 use crate::mqtt::wire::{Connect, Packet};
 use crate::plant::{self, Plant};
@@ -48,11 +48,21 @@ impl fmt::Debug for Judging {
 pub(super) fn judge<N: Network>(
     worker: &Worker<N>,
     connection: &RefCell<Connection<Transport<N::Stream>>>,
-    connect: Box<Connect>,
-    rest: Postponed,
+    id: ConnectionId,
+    (connect, rest): (Box<Connect>, Postponed),
 ) {
+    let door = worker.shared().door();
+    if door.is_open() {
+        let identity = Identity {
+            user: connect.username.as_deref().map(Arc::from),
+            address: connection.borrow().peer.ip(),
+            ..Identity::default()
+        };
+        connection.borrow_mut().note_judged();
+        let held = Held { connect, rest };
+        return enter(worker, connection, id, (held, Judgement::Accepted(identity)));
+    }
     let connection = &mut *connection.borrow_mut();
-    let door = worker.shared().door().expect("only behind a door is anybody judged");
     let now = Duration::from_millis(worker.shared().clock().now().0);
     let request = ConnectRequest {
         client_id: connect.client_id.clone(),
@@ -118,15 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self
     }
 
-    /// Whether the plugins are asked before its client is let in.
-    pub(crate) fn behind_door(mut self, has_door: bool) -> Connection<S> {
-        self.has_door = has_door;
-        self
-    }
-
     /// Whether what was decoded first is a client that must be judged.
     pub(super) fn must_be_judged(&self, first: &Packet) -> bool {
-        self.is_new && self.has_door && matches!(first, Packet::Connect(_))
+        self.is_new && matches!(first, Packet::Connect(_))
     }
 
     /// Takes out the CONNECT of a client that must be judged.
@@ -150,9 +154,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Pending;
         };
         let judging = self.judging.take().expect("it was polled a moment ago");
+        self.note_judged();
+        Poll::Ready((judging.held, judgement))
+    }
+
+    /// There is a verdict: the machine sees its CONNECT next.
+    fn note_judged(&mut self) {
         self.is_new = false;
         self.timer = None;
-        Poll::Ready((judging.held, judgement))
     }
 }
 
