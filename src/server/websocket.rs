@@ -122,7 +122,9 @@ fn upgrade(head: &[u8]) -> Result<Upgrade, &'static str> {
     let mut answer = Vec::new();
     write_response(&mut answer, &response).map_err(|_| NO_UPGRADE)?;
     let values = request.headers().get_all(FORWARDED_FOR).into_iter();
-    let forwarded = values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect();
+    // Whatever the client wrote there itself: what its proxy added stands behind it.
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let forwarded = values.map(text).collect();
     Ok(Upgrade { answer, forwarded })
 }
 
