@@ -223,7 +223,11 @@ fn end<N: Network>(
     });
     let mut connection = connection.borrow_mut();
     connection.send(outgoing.into_iter(), &mut Encoded::default());
-    connection.cut(closed);
+    match closed {
+        // Who says goodbye in TLS or WebSocket is to hear one too.
+        Closed::Ended if connection.stream.is_layered() => connection.close(closed),
+        _ => connection.cut(closed),
+    }
 }
 
 /// Decodes the bytes and hands the packets to the machine, all in one visit if they are not

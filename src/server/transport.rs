@@ -168,6 +168,11 @@ impl<S> Transport<S> {
         matches!(self, Transport::Opening(_))
     }
 
+    /// Whether MQTT is in something else, which has an end of its own.
+    pub(crate) fn is_layered(&self) -> bool {
+        matches!(self, Transport::Layered(..))
+    }
+
     /// Who calls, if opening the connection told more than its address. Once.
     pub(crate) fn take_caller(&mut self) -> Option<Box<Caller>> {
         match self {

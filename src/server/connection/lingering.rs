@@ -46,7 +46,8 @@ pub(super) async fn linger<N: Network>(
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn may_linger(&self) -> bool {
-        let may = !self.is_cut && self.closed.is_some_and(Closed::is_orderly);
+        let may_hear = |closed: Closed| closed.is_orderly() || closed == Closed::Ended;
+        let may = !self.is_cut && self.closed.is_some_and(may_hear);
         may && !plant::is_on(Plant::LingerLost)
     }
 
