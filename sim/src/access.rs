@@ -3,6 +3,7 @@
 //! The first rule that is meant decides, and what none means is denied. Drawn by `generate.rs`;
 //! what follows from them is judged by `oracle/policy.rs`, which has its own reading of them.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ const USERS: [&str; 4] = ["u", "v", "a", "+"];
 /// Milliseconds after which no broker of a drawn plan waits for a CONNECT.
 const LATE_MS: u64 = 20_000;
 
+/// The last number of the first zone's address: turmoil counts hosts, and the broker is the first.
+const FIRST_HOST: u8 = 2;
+/// As many zones as a plan may have.
+const ZONES: [usize; 3] = [0, 1, 2];
+
 /// Rules that are in force together.
 pub type Policy = Vec<Rule>;
 
@@ -37,6 +43,9 @@ pub struct Rule {
     /// Who does it; nobody named: everybody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<Arc<str>>,
+    /// From one of these parts of the network; none named: from anywhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<usize>,
     /// To what matches one of these, in which `%u` and `%c` are the user's name and client id;
     /// none: to anything.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -129,6 +138,17 @@ pub(crate) fn may_be_a_strangers(scenario: &Scenario, client: ClientIndex) -> bo
         && others.any(|(index, other)| other.user != known.user && is_proven(scenario, index))
 }
 
+/// Where the clients of a zone come from, at either level.
+pub(crate) fn address_of(zone: usize) -> IpAddr {
+    let host = u8::try_from(zone).map_or(u8::MAX, |zone| zone.saturating_add(FIRST_HOST));
+    IpAddr::from([192, 168, 0, host])
+}
+
+/// The network that has that address alone, as rules write it.
+fn network_of(zone: usize) -> String {
+    format!("{}/32", address_of(zone))
+}
+
 /// What the machine is told of a client that was judged.
 pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
     let user = scenario.clients[client].user.clone();
@@ -136,7 +156,8 @@ pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
         Some(opinion) if !opinion.is_proven => Judgement::Refused(Refusal::BadCredentials),
         opinion => {
             let is_proven = opinion.is_some();
-            Judgement::Accepted(Identity { user, is_proven, ..Identity::default() })
+            let address = Some(address_of(scenario.clients[client].zone));
+            Judgement::Accepted(Identity { user, address, is_proven, ..Identity::default() })
         }
     }
 }
@@ -190,7 +211,8 @@ pub(crate) fn rules(policy: &[Rule]) -> access::Rules {
             false => Who::Users(rule.users.iter().map(|user| (&**user).into()).collect()),
         },
         client_ids: None,
-        addresses: None,
+        addresses: (!rule.zones.is_empty())
+            .then(|| rule.zones.iter().filter_map(|&zone| network_of(zone).parse().ok()).collect()),
         filters: (!rule.filters.is_empty()).then(|| {
             rule.filters.iter().filter_map(|filter| Pattern::with_names(filter).ok()).collect()
         }),
@@ -258,7 +280,8 @@ impl Draw<'_> {
         let mut policy: Policy = (0..self.dice.between(1, 3)).map(|_| self.rule()).collect();
         if self.dice.chance(850) {
             let (wishes, none) = (Wish::ALL.to_vec(), Vec::new());
-            policy.push(Rule { is_allowed: true, wishes, users: none, filters: Vec::new() });
+            let (zones, filters) = (Vec::new(), Vec::new());
+            policy.push(Rule { is_allowed: true, wishes, users: none, zones, filters });
         }
         policy
     }
@@ -270,8 +293,9 @@ impl Draw<'_> {
             true => vec![Arc::from(self.pick(&USERS))],
             false => Vec::new(),
         };
+        let zones = if self.dice.chance(250) { vec![self.pick(&ZONES)] } else { Vec::new() };
         let filters = (0..self.dice.between(1, 2)).map(|_| self.filter()).collect();
-        Rule { is_allowed: self.dice.chance(400), wishes, users, filters }
+        Rule { is_allowed: self.dice.chance(400), wishes, users, zones, filters }
     }
 
     fn filter(&mut self) -> Arc<str> {

@@ -6,7 +6,7 @@
 
 use crate::dice::Dice;
 use crate::plan::{Actions, Plan};
-use crate::scenario::Broker;
+use crate::scenario::{Broker, Weather};
 use crate::survival::Store;
 
 /// Makes one of some plans that go for something.
@@ -25,6 +25,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (_, 620..680) => judge(plan, &mut dice),
         (true, 680..760 | 880..920) => share(plan, &mut dice),
         (true, 760..820) => rewrite(plan, &mut dice),
+        (true, 920..935) => hoard(plan),
         (_, 940..970) => collect(plan, &mut dice),
         (_, 970..1_000) | (false, 680..740) => forbid(plan, &mut dice),
         _ => {}
@@ -77,6 +78,22 @@ fn rewrite(plan: &mut Plan, dice: &mut Dice) {
     plan.shared_filters = dice.one_of(&[0, 400]);
     plan.actions.pause = 4;
     plan.actions.resume = 3;
+}
+
+/// Messages as long as those few that are read from the disk in many parts.
+fn hoard(plan: &mut Plan) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.clients = plan.clients.min(3);
+    plan.ops = 20;
+    plan.gap_ms_max = 1_200;
+    plan.qos = [0, 1, 1];
+    plan.retained = 500;
+    plan.giant_messages = 300;
+    plan.clean_starts = 0;
+    plan.weather = Weather { chaos: 0, latency_min_ms: 0, latency_max_ms: 0, ..plan.weather };
+    plan.weather.pull_bytes_max = None;
+    plan.actions = Actions { connect: 3, subscribe: 10, publish: 10, ..Actions::default() };
 }
 
 /// Clients that leave while messages are in flight and wait for them, and come back to them with

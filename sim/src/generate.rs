@@ -30,6 +30,8 @@ const TWO_BYTE_LENGTH: u64 = 0x80;
 const THREE_BYTE_LENGTH: u64 = 0x4000;
 /// Payloads from there on are not copied for each subscriber; so long are the longest.
 const LONGEST: u64 = 20_000;
+/// More than is read from a log at once, and less than a broker takes.
+const GIANT: u64 = 1_100_000;
 
 /// What is no filter.
 const INVALID: [&str; 13] = [
@@ -218,6 +220,7 @@ impl<'p> Generator<'p> {
         manners.pings = !self.dice.chance(300);
         manners.resends = !self.dice.chance(200);
         manners.duplicates = self.dice.chance(200);
+        manners.answers_late = self.dice.chance(400);
         manners.keeps_quota = !self.dice.chance(if is_narrow { 600 } else { 200 });
         manners
     }
@@ -246,7 +249,9 @@ impl<'p> Generator<'p> {
         if !self.connected[client] {
             // What needs a connection is played without one now and then.
             match self.dice.below(400) {
-                draw if draw < weights.linger.into() => return Action::Linger,
+                draw if draw < weights.linger.into() => {
+                    return if self.dice.chance(400) { Action::Dribble } else { Action::Linger };
+                }
                 // Such a client connects to say something else than CONNECT.
                 draw @ 370..390 if draw < u64::from(370 + weights.garble) => return Action::Garble,
                 390.. => {}
@@ -280,6 +285,7 @@ impl<'p> Generator<'p> {
             4 => Action::Ping,
             5 => Action::Behave(self.manners()),
             6 => self.disconnect(),
+            7 if self.dice.chance(300) => Action::Close,
             7 => Action::Cut,
             8 => Action::HalfOpen,
             9 => Action::Pause,
@@ -393,12 +399,14 @@ impl<'p> Generator<'p> {
             true => self.nearly(THREE_BYTE_LENGTH, &topic),
             false => bytes,
         };
+        let is_giant = plan.giant_messages > 0 && self.dice.chance(plan.giant_messages);
+        let bytes = if is_giant { GIANT } else { bytes };
         Publish {
             message: if clears { 0 } else { self.message },
             topic,
             qos: Qos::ALL[self.weighted(&plan.qos)],
             retain,
-            expiry_s: expires.then(|| self.seconds().max(1)),
+            expiry_s: expires.then(|| self.seconds()),
             bytes: usize::try_from(bytes).expect("a small number"),
             properties: self.properties(),
         }

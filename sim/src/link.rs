@@ -60,6 +60,8 @@ struct State {
     is_reset: bool,
     /// What its client sends is MQTT in something else.
     is_wrapped: bool,
+    /// The lives that the broker had had when it was made.
+    life: u64,
     /// The client closed with bytes unread: what is sent to it is refused, as soon as all that it
     /// sent itself has come.
     is_refused: bool,
@@ -93,6 +95,10 @@ struct Table {
     progress: Vec<Progress>,
     /// Milliseconds since the run began.
     now: u64,
+    /// How often the broker was told to stop, or died.
+    lives: u64,
+    /// A connection that ended without the goodbye that its client's was to be answered with.
+    rude: Option<u64>,
 }
 
 /// What the broker's end of a connection came to.
@@ -144,6 +150,8 @@ impl Links {
             sent: Digest::default(),
             progress: Vec::new(),
             now: 0,
+            lives: 0,
+            rude: None,
         })))
     }
 
@@ -162,6 +170,7 @@ impl Links {
             is_dead: table.cut_off.contains(&client.ip()),
             is_reset: false,
             is_wrapped: false,
+            life: table.lives,
             is_refused: false,
             stalled_since: None,
             lanes: [End::Client, End::Broker].map(|end| Lane {
@@ -237,6 +246,26 @@ impl Links {
     /// Says what time it is, in milliseconds since the run began.
     pub(crate) fn set_now(&self, now: u64) {
         self.table().now = now;
+    }
+
+    /// The broker is told to stop, or dies.
+    pub(crate) fn lose_broker(&self) {
+        self.table().lives += 1;
+    }
+
+    /// A connection ended without a goodbye in answer to its client's. If its broker had died, it
+    /// could not say any.
+    pub(crate) fn note_rude(&self, link: &Link) {
+        let table = &mut *self.table();
+        let state = link.state();
+        if state.life == table.lives && !state.is_reset {
+            table.rude = table.rude.or(state.number);
+        }
+    }
+
+    /// A connection on which that happened.
+    pub(crate) fn rude(&self) -> Option<u64> {
+        self.table().rude
     }
 
     /// How many the broker has, at most.

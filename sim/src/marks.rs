@@ -60,6 +60,7 @@ marks! {
     HearingUnheard "a client heard the broker, which could not hear it",
     UserPropertiesDelivered "a message came with several user properties",
     SysDelivered "what the broker says of itself was delivered",
+    AnsweredLate "a client answered what came on an earlier connection",
     QuotaReached "a client waited for the broker's Receive Maximum",
 }
 

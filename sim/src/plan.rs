@@ -60,6 +60,9 @@ pub struct Plan {
     /// Of a thousand messages, how many are so large that their length takes another byte, or
     /// nearly: more than a slow reader's window.
     pub huge_messages: u16,
+    /// Of a thousand messages, how many are of more than a MiB.
+    #[serde(default)]
+    pub giant_messages: u16,
     /// What messages say beside their payload.
     pub properties: PropertyRates,
     /// Of a thousand connections, how many start clean.
@@ -189,6 +192,7 @@ impl Plan {
             retained: draw.one_of(&[0, 0, 200, 600]),
             expiring_messages: draw.rarely(400),
             large_messages: draw.rarely(300),
+            giant_messages: 0,
             properties: draw.properties(),
             clean_starts: draw.one_of(&[0, 200, 500]),
             short_sessions: 0,

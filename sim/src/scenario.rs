@@ -185,8 +185,11 @@ pub struct Manners {
     /// One of 5.0 that does not breaks the standard.
     pub resends: bool,
     /// Whether it sends each PUBLISH above QoS 0 twice, the second one with DUP: allowed in
-    /// 3.1.1, and what a broker must be able to bear in 5.0.
+    /// 3.1.1, and what a broker must be able to bear in 5.0. Each PUBREC too.
     pub duplicates: bool,
+    /// Whether it answers what came on an earlier connection as soon as its session is resumed,
+    /// and not only when that comes again.
+    pub answers_late: bool,
     /// Whether it keeps to the broker's Receive Maximum. One that does not may be disconnected.
     pub keeps_quota: bool,
     /// Whether it sends topic aliases, where the broker takes them.
@@ -229,6 +232,9 @@ pub enum Action {
     Connect(Connect),
     /// Opens a connection and says nothing. It has to be connected by nothing.
     Linger,
+    /// The same, and begins a CONNECT, a byte now and then, that it never ends. Network level
+    /// only: else it says nothing.
+    Dribble,
     /// SUBSCRIBE.
     Subscribe(Subscribe),
     /// UNSUBSCRIBE.
@@ -253,6 +259,8 @@ pub enum Action {
     },
     /// The connection ends without a word, and both sides hear of it.
     Cut,
+    /// The same when all that was sent has come, with a goodbye in what its MQTT travels in.
+    Close,
     /// The connection ends and the client hears of it; the broker does not, and nothing comes
     /// any more: only keep alive or a takeover ends it there.
     HalfOpen,
@@ -497,6 +505,7 @@ impl Default for Manners {
             pings: true,
             resends: true,
             duplicates: false,
+            answers_late: false,
             keeps_quota: true,
             aliases: false,
         }
@@ -604,6 +613,7 @@ mod tests {
         vec![
             Action::Connect(Connect { will: Some(will), ..Connect::default() }),
             Action::Linger,
+            Action::Dribble,
             Action::Subscribe(Subscribe { subscription_id: Some(9), filters: vec![filter] }),
             Action::Unsubscribe { filters: vec![Arc::from("#")] },
             Action::Publish(publish()),
@@ -611,6 +621,7 @@ mod tests {
             Action::Behave(Manners { acks: AckPolicy::Never, ..Manners::default() }),
             Action::Disconnect { reason: 4, expiry_s: Some(0) },
             Action::Cut,
+            Action::Close,
             Action::HalfOpen,
             Action::Pause,
             Action::Resume,

@@ -50,6 +50,8 @@ pub struct Client {
     pending: VecDeque<scenario::Publish>,
     /// QoS 2 messages that came and are not released.
     taken: Vec<PacketId>,
+    /// What it had not answered yet when its last connection ended.
+    unanswered: Vec<Packet>,
 }
 
 /// What ends with a connection.
@@ -57,6 +59,8 @@ pub struct Client {
 struct Link {
     /// Whether it sent a CONNECT; else its first packet was none.
     has_greeted: bool,
+    /// Whether it begins one that it never ends.
+    is_dribbling: bool,
     /// Whether CONNACK has come.
     is_accepted: bool,
     is_paused: bool,
@@ -163,6 +167,7 @@ impl Client {
             flights: VecDeque::new(),
             pending: VecDeque::new(),
             taken: Vec::new(),
+            unanswered: Vec::new(),
         }
     }
 
@@ -171,12 +176,18 @@ impl Client {
         match action {
             Action::Connect(connect) => self.connect(Arc::new(connect.clone()), world),
             Action::Linger if self.link.is_none() => self.open(world),
+            Action::Dribble if self.link.is_none() => {
+                self.open(world);
+                self.link.iter_mut().for_each(|link| link.is_dribbling = true);
+            }
             Action::Behave(manners) => self.manners = *manners,
             Action::Publish(publish) => self.publish(publish, world),
             Action::Garble if self.link.is_none() => {
                 self.open(world);
                 self.act_connected(action, world);
             }
+            // It would be a part of what was begun.
+            Action::Garble if self.is_dribbling() => {}
             _ if self.link.is_some() => self.act_connected(action, world),
             _ => {}
         }
@@ -201,6 +212,7 @@ impl Client {
                 self.disconnect(*reason, *expiry_s, world);
             }
             Action::Cut => self.end(Effect::Cut, What::Closed { by: ClosedBy::Client }, world),
+            Action::Close => self.end(Effect::Close, What::Closed { by: ClosedBy::Client }, world),
             Action::HalfOpen => self.end(Effect::Abandon, What::HalfOpened, world),
             Action::Pause => self.pause(true),
             Action::Resume => self.pause(false),
@@ -273,9 +285,9 @@ impl Client {
 
     /// The connection that it is on has ended.
     pub fn closed(&mut self, by: ClosedBy, world: &mut World<'_>) {
-        if self.link.take().is_some() {
+        if let Some(link) = self.link.take() {
             self.note(What::Closed { by }, world);
-            self.part(world);
+            self.part(link, world);
         }
     }
 
@@ -297,6 +309,11 @@ impl Client {
     /// Whether it takes nothing from its connection now.
     pub fn is_paused(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.is_paused)
+    }
+
+    /// Whether it has begun a CONNECT that it never ends.
+    pub fn is_dribbling(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.is_dribbling)
     }
 
     /// Whether nothing that it published waits for the broker.
@@ -346,6 +363,7 @@ impl Client {
         *world.next_connection += 1;
         self.link = Some(Link {
             has_greeted: false,
+            is_dribbling: false,
             is_accepted: false,
             is_paused: false,
             quota: u16::MAX,
@@ -363,15 +381,16 @@ impl Client {
     }
 
     fn end(&mut self, effect: Effect, what: What, world: &mut World<'_>) {
-        self.link = None;
+        let Some(link) = self.link.take() else { return };
         self.note(what, world);
         world.effects.push(effect);
-        self.part(world);
+        self.part(link, world);
     }
 
     /// It has lost a connection. Its session may have ended with that, even if it never heard
     /// that it was let in.
-    fn part(&mut self, world: &mut World<'_>) {
+    fn part(&mut self, link: Link, world: &mut World<'_>) {
+        self.unanswered.extend(link.answers.into_iter().map(|(_, packet)| packet));
         let ends = match self.version.is_v5() {
             true => self.connect.expiry_s.unwrap_or(0) == 0,
             false => self.connect.clean_start,

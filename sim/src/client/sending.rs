@@ -212,6 +212,12 @@ impl Client {
     /// Takes its session up again, which the broker has kept.
     pub(super) fn resume(&mut self, world: &mut World<'_>) {
         Client::hit(Mark::SessionResumed, world);
+        for packet in std::mem::take(&mut self.unanswered) {
+            if self.manners.answers_late {
+                Client::hit(Mark::AnsweredLate, world);
+                self.ask_ack(packet, world);
+            }
+        }
         if !self.manners.resends {
             self.lose_flights(|_| true, world);
         }
@@ -228,6 +234,7 @@ impl Client {
     /// Ends its half of the session.
     pub(super) fn forget(&mut self, world: &mut World<'_>) {
         self.taken.clear();
+        self.unanswered.clear();
         self.lose_flights(|_| true, world);
     }
 

@@ -116,7 +116,7 @@ impl Stage<'_> {
 
     /// Whether a CONNECT on this connection has to be judged: the first one.
     fn must_be_judged(&self, connection: usize) -> bool {
-        !self.scenario.broker.opinions.is_empty() && !self.links[connection].is_judged
+        !self.links[connection].is_judged
     }
 
     /// Whether what comes next is a CONNECT that nobody has decided on yet. It, and all that is

@@ -133,6 +133,11 @@ impl Stage<'_> {
         self.sim.crash(broker::HOST);
         self.on_the_way.clear();
         self.refuse_all();
+        self.lose_broker(down_ms);
+    }
+
+    fn lose_broker(&mut self, down_ms: u64) {
+        self.links.lose_broker();
         self.wires.iter_mut().flatten().for_each(Wire::lose_broker);
         self.broker = Broker::Down { until: self.now + down_ms };
     }
@@ -142,8 +147,7 @@ impl Stage<'_> {
         if self.broker == Broker::Up && self.brokers().stop() {
             self.mark_connected(Mark::Stopped);
             self.is_stop_unheard = true;
-            self.wires.iter_mut().flatten().for_each(Wire::lose_broker);
-            self.broker = Broker::Down { until: self.now + down_ms };
+            self.lose_broker(down_ms);
         }
     }
 

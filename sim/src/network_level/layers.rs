@@ -70,6 +70,8 @@ struct WebSocket {
     unread: BytesMut,
     /// A message that was begun goes on.
     is_in_message: bool,
+    /// The broker has said goodbye.
+    has_ended: bool,
     pongs: Vec<Vec<u8>>,
 }
 
@@ -118,6 +120,11 @@ impl Layers {
     /// Whether nothing more comes.
     pub(super) fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// Whether the broker owes a goodbye.
+    pub(super) fn awaits_goodbye(&self) -> bool {
+        self.websocket.as_ref().is_some_and(|it| it.is_upgraded && !it.has_ended)
     }
 
     /// Wraps what is to be sent, if it may pass already, and whatever else is due.
@@ -207,7 +214,10 @@ impl Layers {
         while let Some((first, payload)) = websocket.next()? {
             match first {
                 0x82 => plain.extend_from_slice(&payload),
-                0x88 => self.is_over = true,
+                0x88 => {
+                    websocket.has_ended = true;
+                    self.is_over = true;
+                }
                 0x89 => websocket.pongs.push(payload.to_vec()),
                 0x8A => {
                     // Who has several to answer may answer the last one only.

@@ -25,7 +25,7 @@ use super::layers::Layers;
 use super::liveness::Liveness;
 use super::wire::{Leave, Shared, Wire, carry};
 use super::{Tear, panicked, violation};
-use crate::access::judged_ms;
+use crate::access::{address_of, judged_ms};
 use crate::chaos::Chaos;
 use crate::client::{Client, Effect, Topics, World};
 use crate::codec::{malformed, malformed_first};
@@ -57,6 +57,8 @@ const KEPT_MS: u64 = 2_500;
 const STALLED_MS: u64 = 37_000;
 /// Simulated milliseconds between two looks at those.
 const LOOK_MS: u64 = 250;
+/// Simulated milliseconds between two bytes of a CONNECT that never ends.
+const DRIBBLE_MS: u64 = 200;
 /// Simulated milliseconds between two sips of a paused client.
 const SIP_MS: u64 = 4_000;
 
@@ -206,7 +208,10 @@ impl<'s> Stage<'s> {
             if self.clients[index].next_due().is_some_and(|due| due <= self.now) {
                 self.with_client(index, Client::handle_deadline);
             }
-            if let Some(wire) = &self.wires[index] {
+            if let Some(wire) = &mut self.wires[index] {
+                if self.now.is_multiple_of(DRIBBLE_MS) && self.clients[index].is_dribbling() {
+                    wire.dribble();
+                }
                 wire.pause(self.clients[index].is_paused());
                 if self.now.is_multiple_of(SIP_MS) && self.scenario.clients[index].sips {
                     wire.sip();
@@ -220,8 +225,14 @@ impl<'s> Stage<'s> {
         Ok(())
     }
 
-    /// Whether the broker still has a connection that it ended long ago.
+    /// Whether the broker still has a connection that it ended long ago, or ended one without a
+    /// goodbye.
     fn look_for_kept(&self) -> Result<(), Violation> {
+        if let Some(number) = self.links.rude() {
+            let words =
+                format!("the client of connection {number} said goodbye, and the broker did not");
+            return Err(violation(Promise::I16, "goodbye-unanswered", words));
+        }
         if !self.now.is_multiple_of(LOOK_MS) {
             return Ok(());
         }
@@ -389,6 +400,7 @@ fn add_zone(sim: &mut Sim<'static>, number: usize, network: &SimNetwork) -> Zone
     let (waiting, network) = (Rc::clone(&arrivals), network.clone());
     sim.host(zone_name(number), move || serve(number, Rc::clone(&waiting), network.clone()));
     let host = sim.lookup(zone_name(number));
+    assert_eq!(host, address_of(number), "rules name hosts by their addresses");
     Zone {
         host,
         arrivals,

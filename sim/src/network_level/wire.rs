@@ -34,10 +34,18 @@ const READ_BYTES: usize = 16 * 1024;
 /// gone long before it gives up who takes nothing.
 const SIP_BYTES: usize = 12 * 1024;
 
+/// The beginning of a CONNECT of 3.1.1, whose client id should have 49 bytes: smaller than the
+/// least that any broker of a plan takes.
+const DRIBBLED: &[u8; 14] = b"\x10\x3D\0\x04MQTT\x04\x02\0\0\0\x31";
+/// Bytes of it that are sent: its client id is never whole.
+const DRIBBLED_BYTES: usize = 62;
+
 /// A connection, for the loop.
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) number: u64,
+    /// Bytes of a CONNECT that is never whole.
+    dribbled: usize,
     version: ProtocolVersion,
     /// The beginning of what is not decoded yet.
     undecoded: Bytes,
@@ -94,7 +102,8 @@ impl Wire {
         let layers = layers.map(Box::new);
         let shared = Shared { number, port, layers, tear, ..Shared::default() };
         let shared = Rc::new(RefCell::new(shared));
-        Wire { number, version, undecoded: Bytes::new(), is_orphan: false, shared }
+        let undecoded = Bytes::new();
+        Wire { number, dribbled: 0, version, undecoded, is_orphan: false, shared }
     }
 
     /// What its task needs.
@@ -143,6 +152,15 @@ impl Wire {
         if shared.is_paused {
             shared.sip = SIP_BYTES;
             shared.wake();
+        }
+    }
+
+    /// Sends a little of a CONNECT that is never whole.
+    pub(super) fn dribble(&mut self) {
+        if self.dribbled < DRIBBLED_BYTES {
+            let byte = DRIBBLED.get(self.dribbled).unwrap_or(&b'x');
+            self.send_bytes(&[*byte]);
+            self.dribbled += 1;
         }
     }
 
@@ -327,6 +345,11 @@ impl Shared {
         layers.is_over()
     }
 
+    /// Whether the broker owes a goodbye in what the MQTT travels in.
+    fn awaits_goodbye(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.awaits_goodbye())
+    }
+
     /// Says goodbye in what the MQTT travels in.
     fn say_goodbye(&mut self) {
         if let Some(layers) = &mut self.layers {
@@ -370,8 +393,10 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
     let is_told = shared.borrow().layers.as_ref().is_some_and(|layers| layers.is_over());
     if shared.borrow().leaves == Some(Leave::Close) || is_told {
         shared.borrow_mut().say_goodbye();
-        // Late or not, there is nothing more to do.
-        let _ = tokio::time::timeout(LEAVE_TIMEOUT, leave(&mut stream, &shared)).await;
+        let left = tokio::time::timeout(LEAVE_TIMEOUT, leave(&mut stream, &shared)).await;
+        if left == Ok(Parting::Ended) && shared.borrow().awaits_goodbye() {
+            network.links().note_rude(stream.link());
+        }
     }
 }
 
@@ -387,9 +412,17 @@ async fn connect(network: &SimNetwork, host: IpAddr, port: u16) -> io::Result<Si
     Ok(stream)
 }
 
+/// How the broker's half of a connection ended, when its client has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parting {
+    /// After all that it said.
+    Ended,
+    Broken,
+}
+
 /// Closes its half and waits for the broker to close its own: a close with bytes unread is a
 /// reset, which could take the last ones away from the broker.
-async fn leave(stream: &mut SimStream, shared: &RefCell<Shared>) {
+async fn leave(stream: &mut SimStream, shared: &RefCell<Shared>) -> Parting {
     let written = poll_fn(|context| {
         let shared = &mut *shared.borrow_mut();
         let written = shared.poll_write(stream, context);
@@ -402,11 +435,14 @@ async fn leave(stream: &mut SimStream, shared: &RefCell<Shared>) {
         loop {
             let mut buffer = ReadBuf::new(&mut buffer);
             match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
-                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    shared.borrow_mut().take(buffer.filled());
+                }
+                Poll::Ready(Ok(())) => return Poll::Ready(Parting::Ended),
+                Poll::Ready(Err(_)) => return Poll::Ready(Parting::Broken),
                 Poll::Pending => return Poll::Pending,
             }
         }
     })
-    .await;
+    .await
 }

@@ -77,10 +77,14 @@ fn check_finished(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
     for &on in &facts.connections {
         let connection = &case.facts.connections[on];
         let mut requests = connection.requests.iter();
+        let mut finished: Vec<u16> = Vec::new();
         for event in &connection.events {
             match &event.what {
                 What::Saw { packet: Saw::Publish(saw) } => {
                     let Some(id) = saw.id else { continue };
+                    if saw.dup && finished.contains(&id) {
+                        continue; // it was sent again before the broker heard of that
+                    }
                     if !open.iter().any(|known| known.id == id) {
                         let (at, topic) = (event.ordinal, saw.topic.as_deref());
                         open.push(Open { id, at, on, topic, is_received: false });
@@ -89,7 +93,7 @@ fn check_finished(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
                 // Requests are all that is asked but CONNECT.
                 What::Asked { packet } if !matches!(packet, Asked::Connect { .. }) => {
                     if let Some(request) = requests.next() {
-                        acknowledge(&mut open, request);
+                        finished.extend(acknowledge(&mut open, request));
                     }
                 }
                 _ => {}
@@ -127,15 +131,16 @@ fn may_be_withdrawn(case: &Case<'_>, session: usize, left: &Open<'_>) -> bool {
     })
 }
 
-/// What the broker may have handled.
-fn acknowledge(open: &mut Vec<Open<'_>>, request: &Request<'_>) {
-    let (Wish::Ack(ack), Some(_)) = (request.wish, request.span) else { return };
-    let Some(place) = open.iter().position(|known| known.id == ack.id) else { return };
+/// What the broker may have handled; the packet id of what that finishes.
+fn acknowledge(open: &mut Vec<Open<'_>>, request: &Request<'_>) -> Option<u16> {
+    let (Wish::Ack(ack), Some(_)) = (request.wish, request.span) else { return None };
+    let place = open.iter().position(|known| known.id == ack.id)?;
     match ack.kind {
-        AckKind::PubRec if ack.reason < 0x80 => open[place].is_received = true,
-        AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => {
-            open.swap_remove(place);
+        AckKind::PubRec if ack.reason < 0x80 => {
+            open[place].is_received = true;
+            None
         }
-        AckKind::PubRel => {}
+        AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => Some(open.swap_remove(place).id),
+        AckKind::PubRel => None,
     }
 }

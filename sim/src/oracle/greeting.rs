@@ -1,7 +1,7 @@
 //! C7, C11, I9, I13: CONNACK says what the broker grants, and lets nobody in who must not come;
 //! who never asks to be let in does not stay, and who asks is answered.
 
-use super::facts::{Connection, Ending, Span, Wish};
+use super::facts::{Connection, Ending, NEVER, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE, is_too_long};
 use super::{Case, Wrong};
 use crate::access::{connect_timeout_ms, is_kept_out};
@@ -227,9 +227,10 @@ fn check_unanswered(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mu
     let ends = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
     let is_given_up =
         connection.closed_by_broker().is_some() && due < opened + connect_timeout_ms(broker);
+    let ended = connection.ending.map_or(NEVER, |(at, _)| at);
     let is_taken_over = case.of_identity(case.sessions.identities[place]).any(|other| {
-        let has_come = other.entry.is_some_and(|entry| entry.to > connection.opened);
-        has_come && other.number != connection.number
+        let has_come = |entry: Span| entry.to > connection.opened && entry.from < ended;
+        other.entry.is_some_and(has_come) && other.number != connection.number
     });
     let is_served =
         !is_taken_over && facts.ms(facts.lives[life].to) > due && facts.is_disk_prompt(opened, due);

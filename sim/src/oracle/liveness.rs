@@ -1,9 +1,7 @@
 //! C13: once faults stop, everything drains and everything is answered.
 
-use super::facts::Wish;
 use super::{Case, Wrong};
-use crate::history::AckKind;
-use crate::scenario::{Action, Client, Op, Qos};
+use crate::scenario::{Action, Client, Op};
 use crate::verdict::Promise;
 
 /// Milliseconds of silence after which a run counts as quiet.
@@ -35,7 +33,8 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         for request in connection.requests.iter().filter(|request| request.answer.is_none()) {
             // A sign of life does not keep a run from being quiet, and may be on its way at its end.
             let under_way = case.calm.answered_by(&case.facts, request.asked);
-            let Some(name) = name(request.wish).filter(|_| under_way < case.facts.ms(ended)) else {
+            let Some(name) = request.wish.name().filter(|_| under_way < case.facts.ms(ended))
+            else {
                 continue;
             };
             let words = format!("{name} was never answered, though all was quiet in the end");
@@ -85,21 +84,4 @@ fn subscription_bytes(ops: &[Op]) -> usize {
         _ => &[],
     });
     filters.map(|asked| BYTES_A_LEVEL * (1 + asked.filter.split('/').count())).sum()
-}
-
-/// The name of a request that must be answered.
-fn name(wish: Wish<'_>) -> Option<String> {
-    match wish {
-        Wish::Publish(publish) if publish.qos > Qos::AtMostOnce => {
-            Some(format!("PUBLISH {:?}", publish.id.unwrap_or(0)))
-        }
-        Wish::Subscribe { id, .. } => Some(format!("SUBSCRIBE {id}")),
-        Wish::Unsubscribe { id, .. } => Some(format!("UNSUBSCRIBE {id}")),
-        Wish::Ack(ack) if ack.kind == AckKind::PubRel => Some(format!("PUBREL {}", ack.id)),
-        Wish::Ack(ack) if ack.kind == AckKind::PubRec && ack.reason < 0x80 => {
-            Some(format!("PUBREC {}", ack.id))
-        }
-        Wish::Ping => Some("PINGREQ".to_owned()),
-        _ => None,
-    }
 }

@@ -25,6 +25,8 @@ struct Flights<'c, 'a> {
     /// What the client has finished, on which connection, and when the broker heard of it: until
     /// then it is in flight as well.
     unheard: Vec<(usize, Ordinal)>,
+    /// What it has finished before it came again, and on which connection: it may be under way.
+    early: Vec<(usize, u16)>,
     /// The ids of all PUBRECs that were ever sent.
     received: Vec<u16>,
     /// Its client acknowledged what it may not have been sent.
@@ -36,12 +38,14 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         case,
         open: Vec::new(),
         unheard: Vec::new(),
+        early: Vec::new(),
         received: Vec::new(),
         has_guessed: false,
     };
     for (session, facts) in case.sessions.all.iter().enumerate() {
         flights.open.clear();
         flights.unheard.clear();
+        flights.early.clear();
         flights.received.clear();
         flights.has_guessed = facts.has_guessed;
         for &place in &facts.connections {
@@ -100,6 +104,9 @@ impl Flights<'_, '_> {
         let Some(id) = saw.id else { return };
         let client = self.case.client(place);
         let has_doubts = !self.case.sessions.all[session].doubts.is_empty();
+        if saw.dup && self.early.contains(&(place, id)) {
+            return;
+        }
         let known = self.open.iter_mut().find(|open| open.id == id);
         match known {
             Some(known) => {
@@ -160,7 +167,9 @@ impl Flights<'_, '_> {
             AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => {
                 if let Some(place) = place {
                     let flight = self.open.swap_remove(place);
-                    if flight.connection == connection && self.case.facts.has_arrivals {
+                    if flight.connection != connection {
+                        self.early.push((connection, ack.id));
+                    } else if self.case.facts.has_arrivals {
                         self.unheard.push((connection, self.case.facts.arrived[at]));
                     }
                 }

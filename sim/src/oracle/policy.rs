@@ -71,7 +71,7 @@ impl<'a> Policies<'a> {
             return Some(true);
         }
         let client = &scenario.clients[client];
-        let names = (client.user.as_deref(), &*client.client_id);
+        let names = (client.user.as_deref(), &*client.client_id, client.zone);
         let asked: Vec<&str> = topic.split('/').collect();
         let first = self.in_force.iter().rposition(|(from, _)| *from <= during.from).unwrap_or(0);
         let mut verdict = None;
@@ -131,8 +131,8 @@ impl Facts<'_> {
     }
 }
 
-/// The name and the client id of who asks.
-type Names<'a> = (Option<&'a str>, &'a str);
+/// The name and the client id of who asks, and its part of the network.
+type Names<'a> = (Option<&'a str>, &'a str, usize);
 
 fn may(policy: &[Read<'_>], names: Names<'_>, wish: Wish, asked: &[&str]) -> bool {
     let meant = policy.iter().find(|read| means(read, names, wish, asked));
@@ -142,7 +142,8 @@ fn may(policy: &[Read<'_>], names: Names<'_>, wish: Wish, asked: &[&str]) -> boo
 fn means(read: &Read<'_>, names: Names<'_>, wish: Wish, asked: &[&str]) -> bool {
     let rule = read.rule;
     let is_who = rule.users.is_empty() || rule.users.iter().any(|user| Some(&**user) == names.0);
-    if !is_who || !rule.wishes.contains(&wish) {
+    let is_there = rule.zones.is_empty() || rule.zones.contains(&names.2);
+    if !is_who || !is_there || !rule.wishes.contains(&wish) {
         return false;
     }
     let is_meant = |filter: &[&str]| {
@@ -157,7 +158,10 @@ fn means(read: &Read<'_>, names: Names<'_>, wish: Wish, asked: &[&str]) -> bool 
 }
 
 /// A filter with the names in it; none if one of them is no level.
-fn filled<'a>(filter: &'a [&'a str], (user, client_id): Names<'a>) -> Option<Cow<'a, [&'a str]>> {
+fn filled<'a>(
+    filter: &'a [&'a str],
+    (user, client_id, _): Names<'a>,
+) -> Option<Cow<'a, [&'a str]>> {
     if !filter.iter().any(|level| ["%u", "%c"].contains(level)) {
         return Some(Cow::Borrowed(filter));
     }

@@ -14,6 +14,9 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         for request in connection.requests.iter().filter(|it| is_answered_once(it.wish)) {
             check_answer(case, connection, request, wrong);
         }
+        for request in connection.requests.iter().filter(|it| it.answer.is_none()) {
+            check_unanswered(case, connection, request, wrong);
+        }
     }
     for delivery in &case.deliveries.all {
         check_delivery(case, delivery, wrong);
@@ -35,6 +38,28 @@ fn check_answer(
         let words = format!("was answered after {} ms", facts.ms(answered) - asked_ms);
         let events = [request.asked, answered];
         wrong.add(Promise::C13, "answered-late", connection.client, words, &events);
+    }
+}
+
+/// However often it asks, while its connection stands. What is never answered though all is quiet
+/// in the end is `liveness.rs`'s.
+fn check_unanswered(
+    case: &Case<'_>,
+    connection: &Connection<'_>,
+    request: &Request<'_>,
+    wrong: &mut Wrong,
+) {
+    let facts = &case.facts;
+    let has_room = connection.connect.is_none_or(|connect| connect.packet_bytes_max.is_none())
+        && connection.opened < facts.liveness_from;
+    let (Some(name), Some(let_in)) = (request.wish.name(), connection.answer) else { return };
+    let Some(last) = facts.events.last().filter(|_| has_room) else { return };
+    let asked_ms = facts.ms(request.asked.max(let_in.at));
+    let due_ms = asked_ms + case.calm.at_once_ms();
+    let open_until = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
+    if open_until > due_ms && facts.is_disk_prompt(asked_ms, due_ms) {
+        let words = format!("{name} was not answered for {} ms", open_until - asked_ms);
+        wrong.add(Promise::C13, "left-unanswered", connection.client, words, &[request.asked]);
     }
 }
 

@@ -66,4 +66,21 @@ impl Wish<'_> {
             _ => false,
         }
     }
+
+    /// Its name, if it must be answered.
+    pub(super) fn name(self) -> Option<String> {
+        match self {
+            Wish::Publish(publish) if publish.qos > Qos::AtMostOnce => {
+                Some(format!("PUBLISH {:?}", publish.id.unwrap_or(0)))
+            }
+            Wish::Subscribe { id, .. } => Some(format!("SUBSCRIBE {id}")),
+            Wish::Unsubscribe { id, .. } => Some(format!("UNSUBSCRIBE {id}")),
+            Wish::Ack(ack) if ack.kind == AckKind::PubRel => Some(format!("PUBREL {}", ack.id)),
+            Wish::Ack(ack) if ack.kind == AckKind::PubRec && ack.reason < 0x80 => {
+                Some(format!("PUBREC {}", ack.id))
+            }
+            Wish::Ping => Some("PINGREQ".to_owned()),
+            _ => None,
+        }
+    }
 }

@@ -36,6 +36,7 @@ const WIRE_PUBLISH: &str = "src/mqtt/wire/publish.rs";
 const DECODE: &str = "src/mqtt/wire/decode.rs";
 const MACHINE: &str = "src/machine/mod.rs";
 const SHELL: &str = "src/server/connection.rs";
+const WEBSOCKET: &str = "src/server/websocket.rs";
 const OUTPUT: &str = "src/server/output.rs";
 
 /// The last one is for what is not named.
@@ -355,11 +356,23 @@ const GUIDES: &[Guide] = &[
         files: &[DECODE, MACHINE, SHELL],
     },
     Guide {
-        rules: &["answered-late", "delivered-late", "never-quiet", "never-answered"],
+        rules: &[
+            "answered-late",
+            "left-unanswered",
+            "delivered-late",
+            "never-quiet",
+            "never-answered",
+        ],
         expected: "what is asked is answered and what is published delivered at once; once \
                    nothing goes wrong any more all drains",
         standard: "the broker's own promise; [MQTT-3.12.4-1] of PINGREQ",
         files: &[TRANSMIT, CONNECTIONS, SHELL, OUTPUT],
+    },
+    Guide {
+        rules: &["goodbye-unanswered"],
+        expected: "who closes a WebSocket is answered by a Close frame before the connection ends",
+        standard: "RFC 6455, section 5.5.1",
+        files: &[WEBSOCKET, SHELL],
     },
     Guide {
         rules: &["ended-too-late", "connection-kept", "stalled-connection-kept"],

@@ -102,6 +102,7 @@ const CLIENT: &[fn(&mut Client)] = &[
     |c| c.manners.pings = true,
     |c| c.manners.resends = true,
     |c| c.manners.duplicates = false,
+    |c| c.manners.answers_late = false,
     |c| c.manners.keeps_quota = true,
     |c| c.manners.aliases = false,
     |c| c.version = ProtocolVersion::V5,
@@ -166,6 +167,8 @@ const OP: &[fn(&mut Op)] = &[
     |op| match &mut op.action {
         Action::Unsubscribe { filters } => drop_last(filters),
         Action::Disconnect { reason, .. } => *reason = 0,
+        Action::Dribble => op.action = Action::Linger,
+        Action::Close => op.action = Action::Cut,
         _ => {}
     },
 ];

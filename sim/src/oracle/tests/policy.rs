@@ -14,7 +14,8 @@ pub(super) fn rule(is_allowed: bool, wish: Wish, user: &str, filter: &str) -> Ru
         "" => Vec::new(),
         text => vec![Arc::from(text)],
     };
-    Rule { is_allowed, wishes: vec![wish], users: list(user), filters: list(filter) }
+    let (users, filters) = (list(user), list(filter));
+    Rule { is_allowed, wishes: vec![wish], users, zones: Vec::new(), filters }
 }
 
 pub(super) fn allow_all() -> Rule {

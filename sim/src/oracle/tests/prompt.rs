@@ -1,8 +1,8 @@
 //! Proof of `prompt.rs`.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
-use super::tale::{A, B, Q0, Q1, Tale};
+use super::tale::{A, B, Q0, Q1, Q2, Tale, ack};
 use super::{fine, planted, planted_with_arrivals};
-use crate::history::{Asked, Saw};
+use crate::history::{AckKind, Asked, Saw, What};
 use crate::scenario::AckPolicy;
 
 #[test]
@@ -17,6 +17,21 @@ fn what_is_asked_is_answered_at_once() {
             |tale: Tale| tale.given(|scenario| scenario.clients[A].manners.acks = AckPolicy::Never);
         answered(slow(tale), 3_000)
     });
+}
+
+#[test]
+fn what_is_asked_twice_is_answered_twice() {
+    let receives = |tale: Tale, releases: usize| {
+        let tale = tale.connects(A).connects(B).subscribes(B, "a", Q2).publishes(A, 1, "a", Q2);
+        let tale = tale.sees(B, 1, Q2, |_| {});
+        let tale = tale.answers(B, AckKind::PubRec, 1).answers(B, AckKind::PubRec, 1);
+        (0..releases).fold(tale, |tale, _| tale.saw(B, ack(AckKind::PubRel, 1)))
+    };
+    let goes_on = |tale: Tale| tale.waits(3_000).happens(None, What::Healed { zone: 0 });
+    fine(|tale| goes_on(receives(tale, 2)));
+    planted("C13 left-unanswered", |tale| goes_on(receives(tale, 1)));
+    // What was asked is lost with its connection.
+    fine(|tale| goes_on(receives(tale, 1).loses_connection(B)));
 }
 
 #[test]
