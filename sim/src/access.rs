@@ -221,17 +221,24 @@ pub(crate) fn rules(policy: &[Rule]) -> access::Rules {
     access::Rules { rules: policy.iter().map(rule).collect(), end: origin.clone() }
 }
 
-/// The policy at that place; none: everything is allowed.
-pub(crate) fn authoriser(broker: &Broker, place: usize) -> Option<Arc<dyn Authorise>> {
-    broker.policies.get(place).map(|policy| Arc::new(rules(policy)) as Arc<dyn Authorise>)
+/// Who knows a policy; none: everything is allowed.
+pub(crate) fn authoriser(policy: Option<&Policy>) -> Option<Arc<dyn Authorise>> {
+    policy.map(|policy| Arc::new(rules(policy)) as Arc<dyn Authorise>)
 }
 
 /// Gives names to the clients of a scenario, and rules to its broker: as many policies, and
 /// opinions of so many of a thousand users, as its plan wants.
 pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     let mut draw = Draw { dice: Dice::new(plan.seed, "access", 0), topics };
-    for client in &mut scenario.clients {
-        client.user = draw.user();
+    for index in 0..scenario.clients.len() {
+        let (known, others) = scenario.clients.split_at_mut(index);
+        let client = &mut others[0];
+        // Some who come with another's client id are the same user, elsewhere.
+        let same = known.iter().find(|it| it.client_id == client.client_id);
+        client.user = match same.filter(|_| draw.dice.chance(500)) {
+            Some(same) => same.user.clone(),
+            None => draw.user(),
+        };
     }
     scenario.broker.policies = (0..plan.policies).map(|_| draw.policy()).collect();
     let mut draw = Draw { dice: Dice::new(plan.seed, "opinions", 0), topics };
@@ -246,10 +253,11 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
 /// How many reloads a plan with that many policies has, and when: of so many milliseconds.
 pub(crate) fn reloads(seed: u64, count: usize, safety_ms: u64) -> Vec<(u64, usize)> {
     let mut dice = Dice::new(seed, "reloads", 0);
-    if count < 2 {
+    if count == 0 {
         return Vec::new();
     }
-    let place = |dice: &mut Dice| usize::try_from(dice.below(count as u64)).expect("a few");
+    // The place behind all of them is no policy.
+    let place = |dice: &mut Dice| usize::try_from(dice.below(count as u64 + 1)).expect("a few");
     (0..dice.between(1, 3)).map(|_| (dice.below(safety_ms), place(&mut dice))).collect()
 }
 
@@ -293,7 +301,7 @@ impl Draw<'_> {
             true => vec![Arc::from(self.pick(&USERS))],
             false => Vec::new(),
         };
-        let zones = if self.dice.chance(250) { vec![self.pick(&ZONES)] } else { Vec::new() };
+        let zones = if self.dice.chance(350) { vec![self.pick(&ZONES)] } else { Vec::new() };
         let filters = (0..self.dice.between(1, 2)).map(|_| self.filter()).collect();
         Rule { is_allowed: self.dice.chance(400), wishes, users, zones, filters }
     }

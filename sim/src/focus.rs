@@ -166,6 +166,8 @@ fn say_nothing(plan: &mut Plan) {
     plan.faults = 0;
     plan.keep_alives = 900;
     plan.silent_clients = 700;
+    plan.sys_filters = 200;
+    plan.broker.sys_interval_s = Some(5);
     plan.actions = Actions {
         connect: 8,
         subscribe: 8,
@@ -225,8 +227,9 @@ fn judge(plan: &mut Plan, dice: &mut Dice) {
     plan.policies = dice.one_of(&[0, 0, 2]);
     part_ways(plan);
     plan.clients = plan.clients.max(3);
+    plan.zones = plan.zones.max(2);
     plan.shared_client_ids = 600;
-    plan.opinions = 800;
+    plan.opinions = dice.one_of(&[0, 800, 800]);
     plan.client_limits = 300;
     plan.clean_starts = 200;
     plan.short_sessions = 300;

@@ -53,8 +53,8 @@ const INVALID: [&str; 13] = [
 const SYS: [&str; 6] =
     ["$SYS/#", "$SYS/broker/version", "$SYS/+/clients/+", "$share/g/$SYS/#", "+/broker/#", "$SYS"];
 
-const SHALLOW: [&str; 13] =
-    ["a", "a/b", "b", "a/b/c", "a/c", "b/c", "/a", "a/", "c", "a//b", "a.b/c", "a-", "//"];
+const SHALLOW: [&str; 14] =
+    ["a", "a/b", "b", "a/b/c", "a/c", "b/c", "/a", "a/", "c", "a//b", "a.b/c", "a-", "//", "a/$b"];
 
 /// The scenario of a plan.
 pub(crate) fn scenario(plan: &Plan) -> Scenario {
@@ -220,7 +220,7 @@ impl<'p> Generator<'p> {
         manners.pings = !self.dice.chance(300);
         manners.resends = !self.dice.chance(200);
         manners.duplicates = self.dice.chance(200);
-        manners.answers_late = self.dice.chance(400);
+        manners.answers_late = self.dice.chance(700);
         manners.keeps_quota = !self.dice.chance(if is_narrow { 600 } else { 200 });
         manners
     }
@@ -250,7 +250,7 @@ impl<'p> Generator<'p> {
             // What needs a connection is played without one now and then.
             match self.dice.below(400) {
                 draw if draw < weights.linger.into() => {
-                    return if self.dice.chance(400) { Action::Dribble } else { Action::Linger };
+                    return if self.dice.chance(600) { Action::Dribble } else { Action::Linger };
                 }
                 // Such a client connects to say something else than CONNECT.
                 draw @ 370..390 if draw < u64::from(370 + weights.garble) => return Action::Garble,

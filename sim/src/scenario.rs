@@ -461,7 +461,7 @@ pub enum FaultKind {
     },
     /// The broker loads other rules of what clients may do; they stay when it is started again.
     Reload {
-        /// Which of its policies.
+        /// Which of its policies; the place behind the last: none.
         policy: usize,
     },
 }

@@ -84,6 +84,8 @@ struct Link {
 
 /// Of so many connections, on one the client goes on before it is let in.
 const EAGER: u64 = 4;
+/// Of so many DISCONNECTs of 5.0, one says more than its reason.
+const WORDY: u64 = 4;
 
 /// What a client wants of its connection.
 #[derive(Debug)]
@@ -406,7 +408,8 @@ impl Client {
     }
 
     fn disconnect(&mut self, reason: u8, expiry_s: Option<u32>, world: &mut World<'_>) {
-        let (packet, asked) = packets::disconnect(reason, expiry_s, self.version);
+        let has_words = world.now.is_multiple_of(WORDY);
+        let (packet, asked) = packets::disconnect(reason, expiry_s, has_words, self.version);
         self.ask(asked, packet, world);
         self.end(Effect::Close, What::Closed { by: ClosedBy::Client }, world);
     }

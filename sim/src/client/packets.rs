@@ -307,12 +307,17 @@ pub(super) fn unsubscribe(id: PacketId, filters: &[Arc<str>]) -> Option<(Packet,
 pub(super) fn disconnect(
     reason: u8,
     expiry_s: Option<u32>,
+    has_words: bool,
     version: ProtocolVersion,
 ) -> (Packet, Asked) {
     let mut packet = Disconnect::new(Reason::Success);
     if version.is_v5() {
         packet.reason = Reason::from_code(reason).unwrap_or(Reason::Success);
         packet.session_expiry = expiry_s;
+        if has_words {
+            packet.details.reason_string = Some(text("enough"));
+            packet.details.user_properties = vec![(text("a"), text(""))];
+        }
     }
     let (reason, expiry_s) = (packet.reason.code(), packet.session_expiry);
     (Packet::Disconnect(Box::new(packet)), Asked::Disconnect { reason, expiry_s })

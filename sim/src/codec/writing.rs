@@ -105,6 +105,11 @@ fn user(pairs: &[(Text, Text)], out: &mut Vec<u8>) {
     }
 }
 
+/// A user property that nobody asked for, and that nothing follows from.
+fn idle_words(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[known::USER_PROPERTY, 0, 1, b'a', 0, 0]);
+}
+
 fn connect(packet: &Connect, version: ProtocolVersion) -> Vec<u8> {
     let mut out = Vec::new();
     match version {
@@ -155,6 +160,7 @@ fn connect_properties(packet: &Connect) -> Vec<u8> {
     }
     if is_long {
         out.extend_from_slice(&[known::REQUEST_RESPONSE_INFORMATION, 0]);
+        idle_words(&mut out);
     }
     user(&said.user_properties, &mut out);
     four(known::SESSION_EXPIRY, said.session_expiry, &mut out);
@@ -220,10 +226,15 @@ fn ack(packet: &Ack, is_v5: bool) -> Vec<u8> {
     let id = packet.id.get();
     let mut out = id.to_be_bytes().to_vec();
     let reason = packet.reason.code();
-    if is_v5 && (reason != 0 || id % 2 == 1) {
+    let mut said = Vec::new();
+    if id % 5 == 2 {
+        field(known::REASON_STRING, Some(b"why"), &mut said);
+        idle_words(&mut said);
+    }
+    if is_v5 && (reason != 0 || id % 2 == 1 || !said.is_empty()) {
         out.push(reason);
-        if id % 3 == 1 {
-            list(&[], &mut out);
+        if id % 3 == 1 || !said.is_empty() {
+            list(&said, &mut out);
         }
     }
     out
@@ -234,6 +245,9 @@ fn subscribe(packet: &Subscribe, is_v5: bool) -> Vec<u8> {
     if is_v5 {
         let mut said = Vec::new();
         user(&packet.user_properties, &mut said);
+        if packet.id.get().is_multiple_of(3) {
+            idle_words(&mut said);
+        }
         if let Some(id) = packet.subscription_id {
             said.push(known::SUBSCRIPTION_ID);
             variable(id.get() as usize, &mut said);
@@ -259,6 +273,9 @@ fn unsubscribe(packet: &Unsubscribe, is_v5: bool) -> Vec<u8> {
     if is_v5 {
         let mut said = Vec::new();
         user(&packet.user_properties, &mut said);
+        if packet.id.get().is_multiple_of(3) {
+            idle_words(&mut said);
+        }
         list(&said, &mut out);
     }
     packet.filters.iter().for_each(|each| binary(filter(each).as_bytes(), &mut out));
@@ -278,12 +295,15 @@ fn filter(requested: &RequestedFilter) -> String {
 fn disconnect(packet: &Disconnect, is_v5: bool) -> Vec<u8> {
     let mut out = Vec::new();
     let reason = packet.reason.code();
-    if !is_v5 || reason == 0 && packet.session_expiry.is_none() {
+    let mut said = Vec::new();
+    four(known::SESSION_EXPIRY, packet.session_expiry, &mut said);
+    let words = packet.details.reason_string.as_ref().map(|text| text.as_bytes());
+    field(known::REASON_STRING, words, &mut said);
+    user(&packet.details.user_properties, &mut said);
+    if !is_v5 || reason == 0 && said.is_empty() {
         return out;
     }
     out.push(reason);
-    let mut said = Vec::new();
-    four(known::SESSION_EXPIRY, packet.session_expiry, &mut said);
     if !said.is_empty() || reason == 0x80 {
         list(&said, &mut out);
     }

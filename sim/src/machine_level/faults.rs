@@ -53,10 +53,7 @@ impl Stage<'_> {
 
     /// The broker takes up other rules, now or when it is started again.
     fn load_policy(&mut self, policy: usize) {
-        if policy >= self.scenario.broker.policies.len() {
-            return;
-        }
-        let authorise = access::authoriser(&self.scenario.broker, policy);
+        let authorise = access::authoriser(self.scenario.broker.policies.get(policy));
         self.settings.access.authorise.clone_from(&authorise);
         self.tell(Input::PolicyChanged(authorise));
     }

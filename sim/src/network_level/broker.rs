@@ -14,7 +14,7 @@ use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
 use turmoil::Sim;
 
 use super::violation;
-use crate::access::{Judge, Policy, rules};
+use crate::access::{Judge, Policy, authoriser, rules};
 use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
@@ -29,6 +29,10 @@ pub(super) const HOST: &str = "broker";
 /// The name of the plugin that is asked who may connect.
 const JUDGE: &str = "judge";
 
+/// Other rules, or none.
+#[derive(Clone, Debug)]
+struct Loaded(Option<Policy>);
+
 type SimShared = Shared<<SimNetwork as Network>::Accepted>;
 
 /// The brokers that one run started, one after the other. Holds none of them in memory.
@@ -36,7 +40,7 @@ type SimShared = Shared<<SimNetwork as Network>::Accepted>;
 pub(super) struct Brokers {
     started: Rc<RefCell<Vec<Weak<SimShared>>>>,
     /// The rules that were loaded last; none: those that the first was started with.
-    policy: Rc<RefCell<Option<Policy>>>,
+    policy: Rc<RefCell<Option<Loaded>>>,
     /// What they keep their records on, one after the other; none: they keep nothing.
     disk: Rc<RefCell<Option<SimDisk>>>,
 }
@@ -55,10 +59,11 @@ impl Brokers {
     }
 
     /// Gives the last one other rules, and those that come after it.
-    pub(super) fn load_policy(&self, policy: &Policy) {
-        *self.policy.borrow_mut() = Some(policy.clone());
+    pub(super) fn load_policy(&self, policy: Option<Policy>) {
+        let authorise = authoriser(policy.as_ref());
+        *self.policy.borrow_mut() = Some(Loaded(policy));
         if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
-            shared.change_policy(Some(Arc::new(rules(policy))));
+            shared.change_policy(authorise);
         }
     }
 
@@ -135,8 +140,9 @@ async fn serve(
     brokers: Brokers,
     plugins: Plugins,
 ) -> turmoil::Result {
-    if let Some(policy) = &*brokers.policy.borrow() {
-        config.authorisation = vec![Authorisation::Rules(rules(policy))];
+    if let Some(Loaded(policy)) = &*brokers.policy.borrow() {
+        let rules = policy.iter().map(|policy| Authorisation::Rules(rules(policy)));
+        config.authorisation = rules.collect();
     }
     let clock = Clock::starting_at(Timestamp(unix_millis()));
     let Some(disk) = brokers.boot() else {

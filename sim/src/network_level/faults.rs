@@ -97,9 +97,8 @@ impl Stage<'_> {
 
     /// The broker takes up other rules, now or when it is started again.
     fn load_policy(&mut self, policy: usize) {
-        if let Some(policy) = self.scenario.broker.policies.get(policy) {
-            self.brokers().load_policy(policy);
-        }
+        let policy = self.scenario.broker.policies.get(policy);
+        self.brokers().load_policy(policy.cloned());
     }
 
     /// Connections of a zone end, and both sides hear of it: some after what was sent, some at

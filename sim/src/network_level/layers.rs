@@ -20,13 +20,19 @@ use crate::transport::Transport;
 const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-/// What it is to carry, as a list of one or several. [MQTT-6.0.0-3]
-const OFFERS: [&str; 4] = ["mqtt", "mqtt", "x, mqtt", "mqtt,x"];
+/// What it is to carry, as a list of one or several, and which of them the broker has to choose.
+/// [MQTT-6.0.0-3], [MQTT-6.0.0-4]
+const OFFERS: [(&str, &str); 5] = [
+    ("mqtt", "mqtt"),
+    ("x, mqtt", "mqtt"),
+    ("mqtt,x", "mqtt"),
+    ("mqttv3.1", "mqttv3.1"),
+    ("mqttv3.1, mqtt", "mqtt"),
+];
 /// Bytes by which requests differ, at most: wherever the network cuts them, it cuts the end of some.
 const AGENT_BYTES_MAX: u64 = 40;
-/// What must be in the answer: the first line, the key's digest, the subprotocol.
-const ANSWER: [&str; 3] =
-    ["HTTP/1.1 101 ", "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "mqtt"];
+/// What must be in the answer, beside the subprotocol: the first line, the key's digest.
+const ANSWER: [&str; 2] = ["HTTP/1.1 101 ", "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="];
 const CONTINUED: u8 = 0;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
@@ -65,6 +71,8 @@ impl fmt::Debug for Layers {
 #[derive(Debug, Default)]
 struct WebSocket {
     has_asked: bool,
+    /// The subprotocol that the broker has to choose.
+    chosen: &'static str,
     is_upgraded: bool,
     /// What is read and no whole frame yet.
     unread: BytesMut,
@@ -140,7 +148,8 @@ impl Layers {
             && !std::mem::replace(&mut websocket.has_asked, true)
         {
             let agent = "x".repeat(self.dice.below(AGENT_BYTES_MAX) as usize);
-            let offer = self.dice.one_of(&OFFERS);
+            let (offer, chosen) = self.dice.one_of(&OFFERS);
+            websocket.chosen = chosen;
             let request =
                 format!("{UPGRADE}Sec-WebSocket-Protocol: {offer}\r\nUser-Agent: {agent}\r\n\r\n");
             self.emit(request.as_bytes(), raw);
@@ -343,7 +352,9 @@ impl WebSocket {
         let Some(end) = end else { return Ok(false) };
         let head = String::from_utf8_lossy(&self.unread.split_to(end + 4)).into_owned();
         let lower = head.to_lowercase();
-        if !ANSWER.iter().all(|part| lower.contains(&part.to_lowercase())) {
+        let chosen = format!("sec-websocket-protocol: {}\r\n", self.chosen);
+        let has = |part: &str| lower.contains(&part.to_lowercase());
+        if !ANSWER.iter().all(|part| has(part)) || !has(&chosen) {
             return Err(format!("what is no upgrade: {head:?}"));
         }
         self.is_upgraded = true;

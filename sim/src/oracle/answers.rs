@@ -6,6 +6,7 @@ use super::disk::may_be_kept;
 use super::facts::{Connection, Ordinal, Request, Span, Wish};
 use super::greeting::must_refuse;
 use super::limits::{QUOTA_EXCEEDED, Refusal, SERVER_UNAVAILABLE, is_too_long, refusal};
+use super::retained::retained_at;
 use super::{Case, Wrong, topic};
 use crate::access::{self, is_kept_out, may_be_a_strangers};
 use crate::history::PublishAsked;
@@ -114,7 +115,11 @@ fn check_taken(
         return; // taken before, perhaps, and the exchange only goes on
     }
     let is_in_trouble = request.span.is_some_and(|span| case.facts.is_in_trouble(span));
-    let rule = match refusal(&case.facts, topic, is_kept, bytes) {
+    let refusal = match refusal(&case.facts, topic, is_kept, bytes) {
+        Refusal::Perhaps if makes_room(case, request, publish) => Refusal::Never,
+        refusal => refusal,
+    };
+    let rule = match refusal {
         Refusal::Never | Refusal::Perhaps if verdict == Some(false) && reason < 0x80 => {
             "forbidden-publish-granted"
         }
@@ -131,6 +136,18 @@ fn check_taken(
     let words = format!("a publish to '{topic}' was answered with {reason:#04x}");
     let events = [request.asked, at];
     wrong.add(Promise::C10, rule, connection.client, words, &events);
+}
+
+/// Whether it clears what is surely retained, and is not too large itself: however full the broker
+/// is, it takes that.
+fn makes_room(case: &Case<'_>, request: &Request<'_>, publish: &PublishAsked) -> bool {
+    let is_bounded = case.facts.scenario.broker.packet_bytes.is_some();
+    let clears = publish.retain && publish.message == 0 && !is_bounded && case.facts.is_exact;
+    let (Some(topic), Some(span)) = (case.messages.topic_place(&publish.topic), request.span)
+    else {
+        return false;
+    };
+    clears && matches!(retained_at(case, topic, span, span.to), Some(Some(_)))
 }
 
 /// A CONNECT is refused only for a reason that there is, and with its code.

@@ -4,7 +4,7 @@
 //!
 //! What never came at all is `lost.rs`'s.
 
-use super::facts::{Ordinal, Request, Span, Wish};
+use super::facts::{Connection, Ordinal, Request, Span, Wish};
 use super::lost::is_drained;
 use super::sizes::is_small;
 use super::{Case, Wrong};
@@ -26,13 +26,21 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 }
 
 /// Whether a request has an answer that takes its turn among all others.
-fn is_answered_in_turn(case: &Case<'_>, request: &Request<'_>) -> bool {
+fn is_answered_in_turn(
+    case: &Case<'_>,
+    connection: &Connection<'_>,
+    request: &Request<'_>,
+) -> bool {
     match request.wish {
         // A sign of life does not wait for the disk.
         Wish::Ping if case.facts.is_durable() => false,
         Wish::Publish(publish) => publish.qos > Qos::AtMostOnce,
         Wish::Subscribe { .. } | Wish::Unsubscribe { .. } | Wish::Ping => true,
         Wish::Guess { .. } => true, // PUBREL, which says that the id is not in use
+        // What a PUBREL answers is known if none of them was a guess.
+        Wish::Ack(ack) if ack.kind == AckKind::PubRec => {
+            ack.reason < 0x80 && !connection.has_guessed()
+        }
         Wish::Ack(ack) => ack.kind == AckKind::PubRel,
         _ => false,
     }
@@ -42,7 +50,8 @@ fn is_answered_in_turn(case: &Case<'_>, request: &Request<'_>) -> bool {
 fn check_answered(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
     let mut later: Option<Ordinal> = None;
-    let in_turn = connection.requests.iter().filter(|request| is_answered_in_turn(case, request));
+    let requests = connection.requests.iter();
+    let in_turn = requests.filter(|request| is_answered_in_turn(case, connection, request));
     for request in in_turn.rev() {
         match (request.answer, later) {
             (Some((at, _)), _) => later = Some(at),

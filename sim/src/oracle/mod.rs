@@ -36,6 +36,7 @@
 //! | `policy.rs` | C10 |
 //! | `gone.rs` | I16, I17 |
 //! | `disk.rs` | C5, C11 |
+//! | `sys.rs` | C13 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
 //! messages that nobody was there to miss.
@@ -72,6 +73,7 @@ mod sessions;
 mod sizes;
 mod subscribed;
 mod subscriptions;
+mod sys;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -101,7 +103,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 24] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 25] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -126,6 +128,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 24] = [
     policy::check,
     gone::check,
     disk::check,
+    sys::check,
 ];
 
 /// What the checkers judge.

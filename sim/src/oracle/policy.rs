@@ -18,7 +18,7 @@ use crate::verdict::Promise;
 /// The policies of a run: each from an event on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Policies<'a> {
-    /// As they are read. None at a place: everything is allowed.
+    /// As they are read. None at a place, as behind the last: everything is allowed.
     read: Vec<Vec<Read<'a>>>,
     /// Which of them.
     in_force: Vec<(Ordinal, usize)>,
@@ -39,9 +39,7 @@ impl<'a> Policies<'a> {
         }
         let mut in_force = vec![(0, 0)];
         for event in events {
-            if let What::Fault { kind: FaultKind::Reload { policy } } = event.what
-                && policy < policies.len()
-            {
+            if let What::Fault { kind: FaultKind::Reload { policy } } = event.what {
                 in_force.push((event.ordinal, policy));
             }
         }
@@ -79,7 +77,8 @@ impl<'a> Policies<'a> {
             if place > first && *from > during.to {
                 break;
             }
-            let allows = may(&self.read[*policy], names, wish, &asked);
+            let read = self.read.get(*policy);
+            let allows = read.is_none_or(|read| may(read, names, wish, &asked));
             if verdict.is_some_and(|known| known != allows) {
                 return None;
             }

@@ -130,7 +130,8 @@ impl Made<'_, '_> {
             .case
             .facts
             .first_at(self.case.facts.ms(self.span.to) + self.case.calm.at_once_ms());
-        let is_changed = |later: &Change| later.span.from <= until;
+        // Nothing is lost by a subscription that takes its place. [MQTT-3.8.4-4]
+        let is_gone = |later: &Change| later.span.from <= until && later.to.is_none();
         let Some(granted) = changes[place].to.filter(|_| topic::shared(filter).is_none()) else {
             return;
         };
@@ -140,7 +141,7 @@ impl Made<'_, '_> {
             1 => before.all(|state| state.is_none()),
             _ => false,
         };
-        if !wants || changes.get(place + 1).is_some_and(is_changed) {
+        if !wants || changes[place + 1..].iter().any(is_gone) {
             return;
         }
         for (topic, name) in self.case.messages.topics.iter().enumerate() {

@@ -369,6 +369,12 @@ const GUIDES: &[Guide] = &[
         files: &[TRANSMIT, CONNECTIONS, SHELL, OUTPUT],
     },
     Guide {
+        rules: &["sys-silent"],
+        expected: "what the broker says of itself comes each `sys_interval` to its subscribers",
+        standard: "nothing: it is the broker's own promise",
+        files: &["src/machine/sys.rs", DEADLINES],
+    },
+    Guide {
         rules: &["goodbye-unanswered"],
         expected: "who closes a WebSocket is answered by a Close frame before the connection ends",
         standard: "RFC 6455, section 5.5.1",

@@ -1,9 +1,10 @@
 //! Proof of `finished.rs`.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
 use super::policy::{allow_all, reloads, rule};
-use super::tale::{A, B, Q1, Tale};
+use super::tale::{A, B, Q1, Q2, Tale, ack};
 use super::{fine, planted_with_arrivals};
 use crate::access::Wish;
+use crate::history::AckKind;
 
 #[test]
 fn no_answer_is_left_out() {
@@ -15,6 +16,19 @@ fn no_answer_is_left_out() {
 }
 
 #[test]
+fn every_receipt_is_answered_however_often_it_comes() {
+    let received = |tale: Tale, releases: usize| {
+        let tale = tale.exactly().connects(A).connects(B).subscribes(B, "a/+", Q2);
+        let tale = tale.publishes(A, 1, "a/b", Q2).sees(B, 1, Q2, |_| {});
+        let tale = tale.answers(B, AckKind::PubRec, 1).answers(B, AckKind::PubRec, 1);
+        let tale = (0..releases).fold(tale, |tale, _| tale.saw(B, ack(AckKind::PubRel, 1)));
+        tale.subscribes(B, "else/where", Q1)
+    };
+    fine(|tale| received(tale, 2));
+    planted_with_arrivals("I6 answer-left-out", |tale| received(tale, 1));
+}
+
+#[test]
 fn what_was_not_acknowledged_is_sent_again() {
     let sent = |tale: Tale| {
         let tale = tale.exactly().connects(A).connects(B).subscribes(B, "a/+", Q1);
@@ -23,7 +37,7 @@ fn what_was_not_acknowledged_is_sent_again() {
     planted_with_arrivals("C13 never-sent-again", |tale| sent(tale).ends());
     fine(|tale| {
         let again = sent(tale).gets_with(B, 1, Q1, |saw| (saw.dup, saw.id) = (true, Some(1)));
-        again.answers(B, crate::history::AckKind::PubAck, 1).ends()
+        again.answers(B, AckKind::PubAck, 1).ends()
     });
 }
 

@@ -28,6 +28,7 @@ mod reasons;
 mod retained;
 mod session_present;
 mod subscribed;
+mod sys;
 mod tale;
 mod wills;
 
