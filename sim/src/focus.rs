@@ -103,7 +103,7 @@ fn return_often(plan: &mut Plan, dice: &mut Dice) {
     bring_together(plan);
     only_plain_topics(plan);
     plan.broker.inflight = inflight;
-    if dice.chance(300) {
+    if dice.chance(500) {
         // Some do not go on with what they had begun, and have their whole window all the same.
         plan.broker.inflight = u16::try_from(dice.between(1, 3)).ok();
         plan.clumsy_clients = 700;
@@ -198,6 +198,12 @@ fn expire(plan: &mut Plan, dice: &mut Dice) {
         cut: 10,
         ..Actions::default()
     };
+    if dice.chance(200) {
+        // While nobody is there the broker goes on to say how it is.
+        plan.clients = plan.clients.min(2);
+        plan.sys_filters = 300;
+        plan.broker.sys_interval_s = Some(5);
+    }
 }
 
 /// More clients than places, that come and go in all ways.

@@ -214,7 +214,7 @@ impl<'p> Generator<'p> {
             2 | 3 => AckPolicy::Reject,
             _ => AckPolicy::Prompt,
         };
-        if self.dice.chance(300) {
+        if self.dice.chance(400) {
             manners.ack_delay_ms = self.dice.between(1, 3_000);
         }
         manners.pings = !self.dice.chance(300);
@@ -240,6 +240,12 @@ impl<'p> Generator<'p> {
             if is_connect && self.dice.chance(10 * self.plan.actions.garble) {
                 ops.push(Op { at_ms, client, action: Action::Garble });
             }
+            if let Some(Op { action: Action::Subscribe(made), .. }) = ops.last()
+                && self.dice.chance(100)
+            {
+                let action = Action::Subscribe(self.again(made.clone()));
+                ops.push(Op { at_ms, client, action });
+            }
         }
         ops
     }
@@ -250,7 +256,11 @@ impl<'p> Generator<'p> {
             // What needs a connection is played without one now and then.
             match self.dice.below(400) {
                 draw if draw < weights.linger.into() => {
-                    return if self.dice.chance(600) { Action::Dribble } else { Action::Linger };
+                    if !self.dice.chance(600) {
+                        return Action::Linger;
+                    }
+                    self.connected[client] = true; // it is left alone for a while
+                    return Action::Dribble;
                 }
                 // Such a client connects to say something else than CONNECT.
                 draw @ 370..390 if draw < u64::from(370 + weights.garble) => return Action::Garble,
@@ -460,6 +470,14 @@ impl<'p> Generator<'p> {
         let is_shared = filters.iter().all(|each| each.filter.starts_with("$share/"));
         let id = self.pick(if is_shared { &SHARED_IDS } else { &IDS });
         Subscribe { subscription_id: has_id.then_some(id), filters }
+    }
+
+    /// Asks once more for what was just asked for, as if it were not known to be there.
+    fn again(&mut self, mut made: Subscribe) -> Subscribe {
+        for filter in &mut made.filters {
+            filter.retain_handling = self.pick(&[0, 1, 1, 2]);
+        }
+        made
     }
 
     fn subscription(&mut self) -> Subscription {

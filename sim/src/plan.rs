@@ -376,7 +376,7 @@ impl Draw {
             inflight: self.often(1, 4).and_then(|max| u16::try_from(max).ok()),
             queue_messages: self.often(1, 10).and_then(|max| usize::try_from(max).ok()),
             queue_bytes: self.size(300, 4_000),
-            total_bytes: self.size(20_000, 60_000),
+            total_bytes: self.size(8_000, 40_000),
             subscriptions: self.size(1, 4),
             topic_bytes: self.size(1, 12),
             topic_levels: self.size(2, 8),

@@ -140,16 +140,20 @@ fn may_be_withdrawn(case: &Case<'_>, session: usize, left: &Open<'_>) -> bool {
     })
 }
 
-/// What the broker may have handled; the packet id of what that finishes.
+/// What the broker may have handled; the packet id of what that finishes, which it may be sending
+/// again at that moment.
 fn acknowledge(open: &mut Vec<Open<'_>>, request: &Request<'_>) -> Option<u16> {
     let (Wish::Ack(ack), Some(_)) = (request.wish, request.span) else { return None };
-    let place = open.iter().position(|known| known.id == ack.id)?;
+    let known = open.iter_mut().filter(|known| known.id == ack.id);
     match ack.kind {
         AckKind::PubRec if ack.reason < 0x80 => {
-            open[place].is_received = true;
+            known.for_each(|known| known.is_received = true);
             None
         }
-        AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => Some(open.swap_remove(place).id),
+        AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => {
+            open.retain(|known| known.id != ack.id);
+            Some(ack.id)
+        }
         AckKind::PubRel => None,
     }
 }

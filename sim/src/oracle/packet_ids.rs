@@ -165,13 +165,11 @@ impl Flights<'_, '_> {
                 self.received.push(ack.id);
             }
             AckKind::PubAck | AckKind::PubRec | AckKind::PubComp => {
-                if let Some(place) = place {
-                    let flight = self.open.swap_remove(place);
-                    if flight.connection != connection {
-                        self.early.push((connection, ack.id));
-                    } else if self.case.facts.has_arrivals {
-                        self.unheard.push((connection, self.case.facts.arrived[at]));
-                    }
+                let flight = place.map(|place| self.open.swap_remove(place));
+                if flight.is_none_or(|flight| flight.connection != connection) {
+                    self.early.push((connection, ack.id));
+                } else if self.case.facts.has_arrivals {
+                    self.unheard.push((connection, self.case.facts.arrived[at]));
                 }
             }
             AckKind::PubRel => {}

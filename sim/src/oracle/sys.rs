@@ -3,7 +3,8 @@
 //!
 //! What it says is not judged.
 
-use super::facts::{Connection, Wish};
+use super::facts::{Ordinal, Span, Wish};
+use super::subscriptions::is_sure;
 use super::{Case, Wrong, topic};
 use crate::history::{Saw, What};
 use crate::verdict::Promise;
@@ -21,30 +22,20 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         return;
     }
     let limit_ms = interval_s * 1_000 + case.calm.at_once_ms();
-    let calm = case.facts.connections.iter().filter(|it| case.calm.has(it.client));
-    for connection in calm.filter(|it| it.is_accepted()) {
-        check_connection(case, connection, limit_ms, wrong);
+    let connections = case.facts.connections.iter().enumerate();
+    let calm = connections.filter(|(_, it)| case.calm.has(it.client));
+    for (place, _) in calm.filter(|(_, it)| it.is_accepted()) {
+        check_connection(case, place, limit_ms, wrong);
     }
 }
 
 /// No pause is longer than that, from when a subscription is there until something changes.
-fn check_connection(
-    case: &Case<'_>,
-    connection: &Connection<'_>,
-    limit_ms: u64,
-    wrong: &mut Wrong,
-) {
+fn check_connection(case: &Case<'_>, place: usize, limit_ms: u64, wrong: &mut Wrong) {
     let facts = &case.facts;
+    let connection = &facts.connections[place];
     let is_small = connection.connect.is_none_or(|connect| connect.packet_bytes_max.is_some());
-    let is_it = |filter: &str| topic::matches(filter, TOPIC);
-    let mut made = connection.requests.iter().filter_map(|request| {
-        let Wish::Subscribe { filters, .. } = request.wish else { return None };
-        let mut granted = filters.iter().zip(request.reasons).filter(|(_, said)| **said < 0x80);
-        let is_its =
-            granted.any(|(it, _)| topic::shared(&it.filter).is_none() && is_it(&it.filter));
-        request.answer.map(|(at, _)| at).filter(|_| is_its)
-    });
-    let Some(from) = made.next().filter(|_| !is_small) else { return };
+    let is_it = |filter: &str| topic::shared(filter).is_none() && topic::matches(filter, TOPIC);
+    let Some(from) = subscribed_from(case, place, is_it).filter(|_| !is_small) else { return };
     let ended = connection.requests.iter().find(|request| {
         matches!(request.wish, Wish::Unsubscribe { filters, .. } if filters.iter().any(|it| is_it(it)))
     });
@@ -66,4 +57,22 @@ fn check_connection(
         }
         before = at;
     }
+}
+
+/// From when a connection is surely subscribed to one of these: it found that, or asked for it.
+fn subscribed_from(case: &Case<'_>, place: usize, is_it: impl Fn(&str) -> bool) -> Option<Ordinal> {
+    let connection = &case.facts.connections[place];
+    let found = connection.answer.map(|answer| answer.at).filter(|&at| {
+        let then = Span { from: at, to: at, is_sure: true };
+        let session = case.sessions.of[place];
+        let mut known = session.into_iter().flat_map(|it| case.subscriptions.all_of(it));
+        known.any(|(filter, changes)| is_it(filter) && is_sure(changes, then))
+    });
+    let mut asked = connection.requests.iter().filter_map(|request| {
+        let Wish::Subscribe { filters, .. } = request.wish else { return None };
+        let mut granted = filters.iter().zip(request.reasons).filter(|(_, said)| **said < 0x80);
+        let is_its = granted.any(|(it, _)| is_it(&it.filter));
+        request.answer.map(|(at, _)| at).filter(|_| is_its)
+    });
+    found.or_else(|| asked.next())
 }
