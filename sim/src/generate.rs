@@ -383,6 +383,7 @@ impl<'p> Generator<'p> {
     fn will(&mut self) -> Will {
         self.will += 1;
         let mut message = self.publish();
+        message.bytes = message.bytes.min(LONGEST as usize); // CONNECT has room for 64 KiB
         if message.message != 0 {
             message.message = self.will;
         }

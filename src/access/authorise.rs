@@ -134,6 +134,12 @@ pub trait Authorise: fmt::Debug + Send + Sync + 'static {
         let _ = action;
         true
     }
+
+    /// Whether it may ever decide otherwise about the one than about the other, with the same
+    /// client id. What a session has is judged anew only if it may.
+    fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        one != other
+    }
 }
 
 /// All plugins that are asked: a client may do what none of them denies.
@@ -193,6 +199,10 @@ impl Authorise for Policy {
 
     fn may_deny(&self, action: Action) -> bool {
         self.plugins.iter().any(|plugin| plugin.may_deny(action))
+    }
+
+    fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        self.plugins.iter().any(|plugin| plugin.tells_apart(one, other))
     }
 }
 

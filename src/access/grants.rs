@@ -4,7 +4,7 @@
 //! with the client as a part of who it is.
 
 use super::pattern::Names;
-use super::{Action, Authorise, Decision, Origin, Pattern, Question};
+use super::{Action, Authorise, Decision, Identity, Origin, Pattern, Question};
 
 /// The filters that a token lists, for each action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +73,10 @@ impl Authorise for TokenTopics {
     fn may_deny(&self, action: Action) -> bool {
         self.limited[action as usize]
     }
+
+    fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        one.grants != other.grants
+    }
 }
 
 #[cfg(test)]
@@ -107,5 +111,8 @@ mod tests {
             let decision = policy.decide(&Question { identity, client_id: "c", action, topic });
             assert_eq!(decision.is_allowed, want, "{action} {topic}: {}", decision.rule);
         }
+        assert!(policy.tells_apart(&with, &without));
+        let renamed = Identity { user: Some("u".into()), ..with.clone() };
+        assert!(!policy.tells_apart(&with, &renamed), "a token says all");
     }
 }

@@ -4,10 +4,12 @@
 //! by a SUBSCRIBE if it covers the filter whole; one that denies, if it has any topic in common
 //! with it, so that nobody gets around it with a wider filter.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::pattern::Names;
-use super::{Action, Authorise, Decision, Origin, Pattern, Question};
+use super::{Action, Authorise, Decision, Identity, Origin, Pattern, Question};
 
 /// Rules, the first of which decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Rule {
         self.actions.contains(&question.action)
             && self.users.include(question.identity.user.as_deref())
             && self.means_client_id(question.client_id)
-            && self.means_address(question)
+            && self.means_address(question.identity.address)
             && self.means_topic(question)
     }
 
@@ -64,9 +66,9 @@ impl Rule {
     }
 
     /// One whose address is not known is not allowed what needs one, nor let around what denies.
-    fn means_address(&self, question: &Question<'_>) -> bool {
+    fn means_address(&self, address: Option<IpAddr>) -> bool {
         let Some(networks) = &self.addresses else { return true };
-        match question.identity.address {
+        match address {
             Some(address) => {
                 let address = address.to_canonical();
                 networks.iter().any(|network| network.contains(&address))
@@ -113,6 +115,13 @@ impl Authorise for Rules {
         let first = self.rules.iter().find(|rule| rule.actions.contains(&action));
         !first.is_some_and(|rule| rule.is_allowed && rule.means_all())
     }
+
+    /// By their names, or if some rule means only the address of one.
+    fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        let means_one =
+            |rule: &Rule| rule.means_address(one.address) != rule.means_address(other.address);
+        one.user != other.user || self.rules.iter().any(means_one)
+    }
 }
 
 impl Rule {
@@ -121,5 +130,37 @@ impl Rule {
             && self.client_ids.is_none()
             && self.addresses.is_none()
             && self.filters.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_told_apart_by_their_names_and_by_networks_that_a_rule_names() {
+        let rule = |addresses: Option<&str>| Rule {
+            is_allowed: true,
+            actions: Action::ALL.to_vec(),
+            users: Who::Everybody,
+            client_ids: None,
+            addresses: addresses.map(|network| vec![network.parse().expect("a network")]),
+            filters: None,
+            origin: Origin::built_in("a test"),
+        };
+        let rules = |rules: Vec<Rule>| Rules { rules, end: Origin::built_in("the end") };
+        let from = |user: Option<&str>, address: [u8; 4]| Identity {
+            user: user.map(Into::into),
+            address: Some(address.into()),
+            ..Identity::default()
+        };
+        let home = from(None, [10, 0, 0, 1]);
+        let everywhere = rules(vec![rule(None)]);
+        assert!(!everywhere.tells_apart(&home, &from(None, [9, 9, 9, 9])));
+        assert!(everywhere.tells_apart(&home, &from(Some("u"), [10, 0, 0, 1])));
+        let by_network = rules(vec![rule(Some("10.0.0.0/8")), rule(None)]);
+        assert!(!by_network.tells_apart(&home, &from(None, [10, 7, 7, 7])));
+        assert!(by_network.tells_apart(&home, &from(None, [9, 9, 9, 9])));
+        assert!(by_network.tells_apart(&home, &Identity::default()));
     }
 }

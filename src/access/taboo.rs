@@ -1,6 +1,6 @@
 //! The plugin `topic_taboo`: three topics that nobody but `admin` may use, as in amqtt.
 
-use super::{Action, Authorise, Decision, Origin, Question};
+use super::{Action, Authorise, Decision, Identity, Origin, Question};
 
 /// The topics, letter by letter: `data/#` is another.
 const TOPICS: [&str; 3] = ["prohibited", "top-secret", "data/classified"];
@@ -36,6 +36,10 @@ impl Authorise for Taboo {
 
     fn may_deny(&self, _: Action) -> bool {
         true
+    }
+
+    fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        one.user != other.user
     }
 }
 

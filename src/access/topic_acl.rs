@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::pattern::Names;
-use super::{Action, Authorise, Decision, Origin, Pattern, Question};
+use super::{Action, Authorise, Decision, Identity, Origin, Pattern, Question};
 
 /// Who clients without a user name are in the lists.
 const ANONYMOUS: &str = "anonymous";
@@ -89,5 +89,9 @@ impl Authorise for TopicAcl {
 
     fn may_deny(&self, action: Action) -> bool {
         self.list(action).is_some()
+    }
+
+    fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        one.user != other.user
     }
 }

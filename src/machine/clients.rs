@@ -190,18 +190,20 @@ impl Machine {
         self.answer(slot, Packet::ConnAck(Box::new(answer))); // [MQTT-3.1.4-5]
     }
 
-    /// A session is this client's from now on. What another left to it is judged anew.
+    /// A session is this client's from now on. What another left to it is judged anew, if that
+    /// makes a difference.
     fn enter(&mut self, slot: Slot, key: SessionKey, identity: Identity, now: Timestamp) {
         let is_inside = self.connections.get(slot).is_none_or(|c| c.listener.is_none());
         let session = self.clients.get_mut(key);
-        let is_same = (&session.identity, session.is_inside) == (&identity, is_inside);
         self.ledger.release_bytes(session.own_bytes());
-        session.identity = identity;
+        let before = std::mem::replace(&mut session.identity, identity);
         self.ledger.hold_bytes(session.own_bytes());
-        session.is_inside = is_inside;
+        let was_inside = std::mem::replace(&mut session.is_inside, is_inside);
+        let is_other =
+            was_inside != is_inside || self.policy.tells_apart(&before, &session.identity);
         let may_have_lost =
             self.policy.asks(Action::Subscribe) || self.policy.asks(Action::Receive);
-        if !is_same && may_have_lost {
+        if is_other && may_have_lost {
             self.judge_anew(key, now);
         }
     }

@@ -70,6 +70,11 @@ impl Policy {
             && !(action == Action::Receive && plant::is_on(Plant::ReceiveNotJudged))
     }
 
+    /// Whether it may ever decide otherwise about the one than about the other.
+    pub(super) fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        self.authorise.as_ref().is_some_and(|plugin| plugin.tells_apart(one, other))
+    }
+
     /// Whether a client may; if not, that is counted, and told if it is the first time.
     pub(super) fn permits(
         &mut self,

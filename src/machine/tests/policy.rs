@@ -1,6 +1,8 @@
 //! What clients may do: that it is asked wherever it matters, and anew when the rules change.
 
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use super::super::*;
 use super::harness::{Broker, settings};
@@ -211,6 +213,50 @@ fn who_comes_back_to_a_session_of_another_gets_what_it_may() {
     let bob = enter(&mut broker, "bob");
     let seen = broker.see(bob);
     assert!(seen.matches("=m").count() == 1 && seen.contains("z=m"), "{seen}");
+}
+
+/// Counts how often it is asked, and only knows who is at home.
+#[derive(Debug, Default)]
+struct Counts(AtomicUsize);
+
+impl Authorise for Counts {
+    fn decide(&self, _: &Question<'_>) -> Decision<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Decision::allowed(&RULE)
+    }
+
+    fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        let is_home = |of: &Identity| of.address == Some(HOME);
+        is_home(one) != is_home(other)
+    }
+}
+
+const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+static RULE: LazyLock<Origin> = LazyLock::new(|| Origin::built_in("a test's"));
+
+#[test]
+fn what_a_session_has_is_judged_anew_only_where_that_makes_a_difference() {
+    let rules = Arc::new(Counts::default());
+    let access = Access { is_judged: true, authorise: Some(rules.clone()) };
+    let mut broker = Broker::new(Settings { access, ..settings() });
+    let mut asked_from = |address: IpAddr| {
+        let before = rules.0.load(Ordering::Relaxed);
+        let connection = broker.open();
+        let Packet::Connect(connect) = v5("c").expiry(60).packet() else { panic!("a CONNECT") };
+        broker.knows(connection, connect.version);
+        let identity = Identity { address: Some(address), ..Identity::default() };
+        let judgement = Judgement::Accepted(identity);
+        broker.handle(Input::Connecting { connection, connect, judgement });
+        let asked = rules.0.load(Ordering::Relaxed) - before;
+        broker.ask(connection, subscribe("x", QoS::AtLeastOnce));
+        broker.close(connection);
+        asked
+    };
+    assert_eq!(asked_from(HOME), 0, "nothing is there yet");
+    assert_eq!(asked_from(HOME), 0);
+    assert_eq!(asked_from(IpAddr::from([10, 0, 0, 1])), 1);
+    assert_eq!(asked_from(IpAddr::from([10, 0, 0, 2])), 0, "to the rules it is the same");
+    assert_eq!(asked_from(HOME), 1);
 }
 
 fn enter_as_sender(broker: &mut Broker) -> ConnectionId {
