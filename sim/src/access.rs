@@ -301,7 +301,7 @@ impl Draw<'_> {
             true => vec![Arc::from(self.pick(&USERS))],
             false => Vec::new(),
         };
-        let zones = if self.dice.chance(350) { vec![self.pick(&ZONES)] } else { Vec::new() };
+        let zones = if self.dice.chance(300) { vec![self.pick(&ZONES)] } else { Vec::new() };
         let filters = (0..self.dice.between(1, 2)).map(|_| self.filter()).collect();
         Rule { is_allowed: self.dice.chance(400), wishes, users, zones, filters }
     }
@@ -309,8 +309,8 @@ impl Draw<'_> {
     fn filter(&mut self) -> Arc<str> {
         let topic = self.pick(self.topics);
         let mut levels: Vec<&str> = topic.split('/').collect();
-        match self.dice.below(6) {
-            0 => levels[0] = "%u",
+        match self.dice.below(7) {
+            0 | 6 => levels[0] = "%u",
             1 => levels[0] = "+",
             2 => {
                 levels.truncate(1);

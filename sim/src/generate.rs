@@ -234,11 +234,16 @@ impl<'p> Generator<'p> {
             }
             let client = self.index(clients.len());
             let action = self.action(client, &clients[client]);
-            let is_connect = matches!(action, Action::Connect(_));
+            // Some do not wait to be let in until they break the protocol, and some have more to say.
+            let garbles = match action {
+                Action::Connect(_) => 10 * self.plan.actions.garble,
+                Action::Publish(_) => 3 * self.plan.actions.garble,
+                _ => 0,
+            };
             ops.push(Op { at_ms, client, action });
-            // Some do not wait to be let in until they break the protocol.
-            if is_connect && self.dice.chance(10 * self.plan.actions.garble) {
+            if garbles > 0 && self.dice.chance(garbles) {
                 ops.push(Op { at_ms, client, action: Action::Garble });
+                self.connected[client] = false;
             }
             if let Some(Op { action: Action::Subscribe(made), .. }) = ops.last()
                 && self.dice.chance(100)

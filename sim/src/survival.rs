@@ -247,7 +247,7 @@ pub(crate) fn let_reuse_ids(seed: u64, clients: &mut [Client], ops: &[Op]) {
     }
 }
 
-/// What is wrong with the disk meanwhile: in three of five plans with a store something is. Drawn by
+/// What is wrong with the disk meanwhile: in three of four plans with a store something is. Drawn by
 /// itself, too.
 ///
 /// Where nobody waits for the disk it is only ever full: else a crash may lose as much as was not
@@ -260,7 +260,7 @@ pub(crate) fn troubles(
     safety_ms: u64,
 ) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "disk troubles", 0);
-    let many = dice.one_of(&[0, 1, 2, 4]);
+    let many = dice.one_of(&[0, 1, 3, 6]);
     let mut faults = Vec::new();
     for _ in 0..many {
         let all = [Trouble::Full, Trouble::Failing, Trouble::Failing, Trouble::Stalled];
@@ -271,6 +271,9 @@ pub(crate) fn troubles(
         let long = dice.between(100, 15_000);
         let some = dice.between(100, 2_000);
         let for_ms = dice.one_of(&[20, some, some, long]);
+        // As long as it takes to be met by somebody who is new.
+        let lasts = trouble == Trouble::Full && dice.chance(700);
+        let for_ms = if lasts { for_ms.max(5_000) } else { for_ms };
         let deed_ms = some_deed_ms(ops, &mut dice);
         let exact_ms = some_exact_publish_ms(ops, &mut dice).unwrap_or(deed_ms);
         let lasting_ms = some_lasting_deed_ms(ops, &mut dice).unwrap_or(deed_ms);
@@ -279,7 +282,7 @@ pub(crate) fn troubles(
         let early_ms = deed_ms.saturating_sub(dice.below(30));
         // What is written already when it begins, and not synced, is lost in another way.
         let late_ms = missed_ms + travel_ms + dice.below(store.sync_ms_max + 1);
-        let is_late = trouble == Trouble::Failing && dice.chance(700);
+        let is_late = trouble == Trouble::Failing && dice.chance(850);
         let at_ms = if is_late { late_ms } else { early_ms }.min(safety_ms - 1);
         faults.push(Fault { at_ms, kind: FaultKind::Disk { trouble, for_ms } });
         // Most of them are met by a broker that dies in the midst of it, or is told to stop.

@@ -13,12 +13,15 @@ use crate::history::{AckKind, Asked, Saw, What};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
 
+const MALFORMED_PACKET: u8 = 0x81;
+const PROTOCOL_ERROR: u8 = 0x82;
+
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    if !case.facts.is_exact {
-        return;
-    }
     for place in 0..case.facts.connections.len() {
         check_answered(case, place, wrong);
+    }
+    if !case.facts.is_exact {
+        return;
     }
     for session in 0..case.sessions.all.len() {
         check_finished(case, session, wrong);
@@ -46,16 +49,32 @@ fn is_answered_in_turn(
     }
 }
 
+/// What broke the protocol first on this connection, and when the broker said so: the answers to
+/// what came before came before that, unless they wait for the disk.
+fn rebuked(case: &Case<'_>, connection: &Connection<'_>) -> Option<(Ordinal, Ordinal)> {
+    let (at, reason) = connection.sent_away?;
+    let garbage = connection.requests.iter().find(|request| request.is_garbage())?.asked;
+    let is_rebuke = matches!(reason, MALFORMED_PACKET | PROTOCOL_ERROR) && at > garbage;
+    let is_clear = !case.facts.is_durable() && !connection.has_guessed();
+    (is_rebuke && is_clear).then_some((garbage, at))
+}
+
 /// No answer is left out.
 fn check_answered(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
+    let rebuked = rebuked(case, connection);
     let mut later: Option<Ordinal> = None;
-    let requests = connection.requests.iter();
-    let in_turn = requests.filter(|request| is_answered_in_turn(case, connection, request));
-    for request in in_turn.rev() {
+    for request in connection.requests.iter().rev() {
+        if let Some((_, at)) = rebuked.filter(|(garbage, _)| *garbage == request.asked) {
+            later = Some(at);
+        }
+        if !is_answered_in_turn(case, connection, request) {
+            continue;
+        }
+        let is_exact = case.facts.is_exact;
         match (request.answer, later) {
-            (Some((at, _)), _) => later = Some(at),
-            (None, Some(at)) if request.arrived.is_some() => {
+            (Some((at, _)), _) if is_exact => later = Some(at),
+            (None, Some(at)) if !is_exact || request.arrived.is_some() => {
                 let words = "a request was never answered, though a later one was".to_owned();
                 let events = [request.asked, at];
                 wrong.add(Promise::I6, "answer-left-out", connection.client, words, &events);

@@ -2,9 +2,9 @@
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
 use super::policy::{allow_all, reloads, rule};
 use super::tale::{A, B, Q1, Q2, Tale, ack};
-use super::{fine, planted_with_arrivals};
+use super::{fine, planted, planted_with_arrivals};
 use crate::access::Wish;
-use crate::history::AckKind;
+use crate::history::{AckKind, Asked, ClosedBy, Saw};
 
 #[test]
 fn no_answer_is_left_out() {
@@ -13,6 +13,16 @@ fn no_answer_is_left_out() {
     planted_with_arrivals("I6 answer-left-out", |tale| {
         left_out(tale).subscribes(A, "else/where", Q1)
     });
+}
+
+#[test]
+fn what_comes_before_garbage_is_answered_before_the_rebuke() {
+    let rebuked = |tale: Tale| {
+        let tale = tale.asks(A, Asked::Garbage { reason: None });
+        tale.saw(A, Saw::Disconnect { reason: 0x81 }).closed(A, ClosedBy::Broker)
+    };
+    fine(|tale| rebuked(tale.connects(A).publishes(A, 1, "a/b", Q1)));
+    planted("I6 answer-left-out", |tale| rebuked(tale.connects(A).sends(A, 1, "a/b", Q1, |_| {})));
 }
 
 #[test]
