@@ -115,6 +115,21 @@ impl Identity {
     }
 }
 
+/// The bytes of an address: 4 or 16.
+pub(crate) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// The address of these bytes; none if there are as many of no address.
+pub(crate) fn address(octets: &[u8]) -> Option<IpAddr> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let v6 = <[u8; 16]>::try_from(octets).map(IpAddr::from);
+    v4.or(v6).ok()
+}
+
 /// What all plugins together come to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {

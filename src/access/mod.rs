@@ -32,6 +32,7 @@ pub use authenticate::{
     Authenticate, Busy, Compute, ConnectRequest, Door, Identity, Inline, Judgement, Proof, Refusal,
     Verdict, Work,
 };
+pub(crate) use authenticate::{address, octets};
 pub use authorise::{Action, Authorise, Decision, Origin, Policy, Question};
 pub use certificate::PeerCertificate;
 pub use certified::{CertificateName, Certified};

@@ -331,7 +331,7 @@ fn taken_bytes(taken: &Taken) -> usize {
 fn session_bytes(state: &SessionState) -> usize {
     let ids = state.unreleased.len() + state.unfinished.len();
     state.client_id.len()
-        + state.user.as_ref().map_or(0, |user| user.len())
+        + state.identity.bytes()
         + state.will.as_ref().map_or(0, |will| will.bytes())
         + ids * size_of::<PacketId>()
 }

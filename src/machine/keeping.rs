@@ -183,10 +183,7 @@ impl Machine {
         SessionState {
             session: session.kept.uid().expect("only what is recorded is asked for"),
             client_id: session.client_id.clone(),
-            user: session.identity.user.clone(),
-            is_proven: session.identity.is_proven,
-            grants: session.identity.grants.clone(),
-            address: session.identity.address,
+            identity: session.identity.clone(),
             expiry: session.expiry.secs(),
             is_whole: session.kept.whole().is_some(),
             is_attached: session.connection.is_some(),

@@ -24,7 +24,7 @@ use super::session::{
 use super::subscribe::subscription_bytes;
 use super::subscriptions::Subscriber;
 use super::{Machine, Seed, Settings, Timestamp};
-use crate::access::{Action, Identity};
+use crate::access::Action;
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, TopicFilter};
 use crate::mqtt::types::{PacketId, QoS};
@@ -367,12 +367,7 @@ impl Machine {
         let expiry = SessionExpiry::from_secs(state.expiry);
         let mut session = Session::new(state.client_id.clone(), expiry);
         session.kept = kept;
-        session.identity = Identity {
-            user: state.user.clone(),
-            is_proven: state.is_proven,
-            address: state.address,
-            grants: state.grants.clone(),
-        };
+        session.identity = state.identity.clone();
         session.inbound = Inbound::restored(state.unreleased.iter().copied());
         self.ledger.inflight_in += session.inbound.len() as u64;
         self.ledger.hold_bytes(state.will.as_deref().map_or(0, crate::mqtt::wire::Will::bytes));

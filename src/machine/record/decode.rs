@@ -3,7 +3,6 @@
 //! What comes from a disk may be anything: every length is checked before it is believed, and
 //! everything is parsed as if a client had sent it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -12,7 +11,7 @@ use super::encode::tag;
 use super::{
     Body, Lsn, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting,
 };
-use crate::access::{Action, Grants, Pattern};
+use crate::access::{self, Action, Grants, Identity, Pattern};
 use crate::machine::Timestamp;
 use crate::mqtt::message::{Holders, Message, MessageProperties};
 use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
@@ -54,8 +53,8 @@ struct Fields(Bytes);
 impl Fields {
     fn record(&mut self) -> Result<Record, RecordError> {
         Ok(match self.u8()? {
-            tag::SESSION => Record::Session(Box::new(self.session_state(Fields::address)?)),
-            tag::SESSION_1 => Record::Session(Box::new(self.session_state(|_| Ok(None))?)),
+            tag::SESSION => Record::Session(Box::new(self.session_state(true)?)),
+            tag::SESSION_1 => Record::Session(Box::new(self.session_state(false)?)),
             tag::DETACHED => Record::Detached {
                 session: self.uid()?,
                 expiry: self.u32()?,
@@ -100,27 +99,27 @@ impl Fields {
         Pattern::literal(self.text()?.as_str()).map_err(|_| RecordError::Value("grant"))
     }
 
-    fn address(&mut self) -> Result<Option<IpAddr>, RecordError> {
-        self.option(|fields| {
-            let octets = fields.data()?;
-            let v4 = <[u8; 4]>::try_from(&*octets).map(IpAddr::from);
-            let v6 = <[u8; 16]>::try_from(&*octets).map(IpAddr::from);
-            v4.or(v6).map_err(|_| RecordError::Value("address"))
-        })
-    }
-
-    /// The first kind of these had no address.
-    fn session_state(
-        &mut self,
-        address: fn(&mut Fields) -> Result<Option<IpAddr>, RecordError>,
-    ) -> Result<SessionState, RecordError> {
-        Ok(SessionState {
-            session: self.uid()?,
-            client_id: Arc::from(self.text()?.as_str()),
+    fn identity(&mut self, has_address: bool) -> Result<Identity, RecordError> {
+        let mut identity = Identity {
             user: self.option(|fields| Ok(Arc::from(fields.text()?.as_str())))?,
             is_proven: self.boolean()?,
             grants: self.option(|fields| fields.grants().map(Arc::new))?,
-            address: address(self)?,
+            address: None,
+        };
+        if has_address {
+            let address =
+                |octets: &[u8]| access::address(octets).ok_or(RecordError::Value("address"));
+            identity.address = self.option(|fields| address(&fields.data()?))?;
+        }
+        Ok(identity)
+    }
+
+    /// The first kind of these had no address.
+    fn session_state(&mut self, has_address: bool) -> Result<SessionState, RecordError> {
+        Ok(SessionState {
+            session: self.uid()?,
+            client_id: Arc::from(self.text()?.as_str()),
+            identity: self.identity(has_address)?,
             expiry: self.u32()?,
             is_whole: self.boolean()?,
             is_attached: self.boolean()?,

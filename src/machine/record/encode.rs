@@ -4,12 +4,10 @@
 //! absent has a byte before it that says so. A new kind of record gets a new tag; the fields of
 //! a tag never change.
 
-use std::net::IpAddr;
-
 use bytes::BufMut;
 
 use super::{Body, Record, SessionState, SessionUid, Subscribed, Taken, Waiting};
-use crate::access::{Action, Grants};
+use crate::access::{self, Action, Grants, Identity};
 use crate::machine::Timestamp;
 use crate::mqtt::message::{Message, MessageProperties};
 use crate::mqtt::wire::{RetainHandling, SubscriptionId, SubscriptionOptions, Will};
@@ -135,20 +133,17 @@ fn grants(grants: &Grants, out: &mut Vec<u8>) {
     }
 }
 
-fn address(address: IpAddr, out: &mut Vec<u8>) {
-    match address {
-        IpAddr::V4(address) => data(&address.octets(), out),
-        IpAddr::V6(address) => data(&address.octets(), out),
-    }
+fn identity(identity: &Identity, out: &mut Vec<u8>) {
+    option(identity.user.as_deref(), out, |user, out| data(user.as_bytes(), out));
+    out.put_u8(u8::from(identity.is_proven));
+    option(identity.grants.as_deref(), out, grants);
+    option(identity.address, out, |address, out| data(&access::octets(address), out));
 }
 
 fn session_state(state: &SessionState, out: &mut Vec<u8>) {
     uid(state.session, out);
     data(state.client_id.as_bytes(), out);
-    option(state.user.as_deref(), out, |user, out| data(user.as_bytes(), out));
-    out.put_u8(u8::from(state.is_proven));
-    option(state.grants.as_deref(), out, grants);
-    option(state.address, out, address);
+    identity(&state.identity, out);
     out.put_u32_le(state.expiry);
     out.put_u8(u8::from(state.is_whole));
     out.put_u8(u8::from(state.is_attached));

@@ -11,13 +11,12 @@ mod encode;
 mod tests;
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use decode::RecordError;
 
 use super::{SubscriptionIds, Timestamp};
-use crate::access::Grants;
+use crate::access::Identity;
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
@@ -140,14 +139,8 @@ pub struct SessionState {
     pub session: SessionUid,
     /// Whose.
     pub client_id: Arc<str>,
-    /// The user that its client is.
-    pub user: Option<Arc<str>>,
-    /// Whether a plugin has seen proof of that.
-    pub is_proven: bool,
-    /// What that proof says it may do.
-    pub grants: Option<Arc<Grants>>,
-    /// Where it connected from: rules may go by that.
-    pub address: Option<IpAddr>,
+    /// Who its client is, and where it connected from: rules may go by that.
+    pub identity: Identity,
     /// Seconds that it lives without a connection.
     pub expiry: u32,
     /// Whether all of it is kept; else only its will is.

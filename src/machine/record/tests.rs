@@ -1,11 +1,9 @@
 //! Records and their bytes.
 
-use std::net::IpAddr;
-
 use bytes::Bytes;
 
 use super::*;
-use crate::access::{Action, Pattern};
+use crate::access::{Action, Grants, Identity, Pattern};
 use crate::mqtt::message::{Holders, MessageProperties};
 use crate::mqtt::types::Text;
 use crate::mqtt::wire::RetainHandling;
@@ -61,10 +59,12 @@ fn state() -> SessionState {
     SessionState {
         session: SessionUid(Lsn(3)),
         client_id: "c1".into(),
-        user: Some("alice".into()),
-        is_proven: true,
-        grants: Some(Arc::new(grants)),
-        address: Some(IpAddr::from([10, 0, 0, 1])),
+        identity: Identity {
+            user: Some("alice".into()),
+            is_proven: true,
+            grants: Some(Arc::new(grants)),
+            address: Some([10, 0, 0, 1].into()),
+        },
         expiry: u32::MAX,
         is_whole: true,
         is_attached: false,
@@ -123,8 +123,15 @@ fn samples() -> Vec<Record> {
             id: None,
         }),
     };
-    let poor = SessionState { user: None, will: None, ends_at: None, will_due: None, ..state() };
-    let other = SessionState { address: Some(IpAddr::from([1; 16])), ..state() };
+    let poor = SessionState {
+        identity: Identity::default(),
+        will: None,
+        ends_at: None,
+        will_due: None,
+        ..state()
+    };
+    let elsewhere = Identity { address: Some([1; 16].into()), ..Identity::default() };
+    let other = SessionState { identity: elsewhere, ..state() };
     vec![
         Record::Session(Box::new(state())),
         Record::Session(Box::new(poor)),
@@ -193,7 +200,7 @@ fn bytes_that_are_damaged_are_another_record_or_none_and_nothing_breaks() {
 
 #[test]
 fn a_session_is_read_from_before_there_were_addresses() {
-    let state = SessionState { user: None, grants: None, address: None, ..state() };
+    let state = SessionState { identity: Identity::default(), ..state() };
     let mut bytes = bytes_of(&Record::Session(Box::new(state.clone()))).to_vec();
     let address = 1 + 8 + (4 + state.client_id.len()) + 1 + 1 + 1;
     assert_eq!((bytes[0], bytes.remove(address)), (16, 0));
