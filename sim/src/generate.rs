@@ -234,7 +234,7 @@ impl<'p> Generator<'p> {
             }
             let client = self.index(clients.len());
             let action = self.action(client, &clients[client]);
-            // Some do not wait to be let in until they break the protocol, and some have more to say.
+            // Some break the protocol before they are let in, or right behind a message.
             let garbles = match action {
                 Action::Connect(_) => 10 * self.plan.actions.garble,
                 Action::Publish(_) => 3 * self.plan.actions.garble,

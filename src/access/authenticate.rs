@@ -221,12 +221,12 @@ pub struct Door {
 
 impl Door {
     /// One at which nobody is asked, and everybody is whoever they say.
-    pub fn open() -> Door {
+    pub(crate) fn open() -> Door {
         Door { plugins: Vec::new(), is_open: true }
     }
 
     /// Whether it is such a one.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.is_open
     }
 
