@@ -287,9 +287,13 @@ impl Draw<'_> {
     fn policy(&mut self) -> Policy {
         let mut policy: Policy = (0..self.dice.between(1, 3)).map(|_| self.rule()).collect();
         if self.dice.chance(850) {
-            let (wishes, none) = (Wish::ALL.to_vec(), Vec::new());
-            let (zones, filters) = (Vec::new(), Vec::new());
-            policy.push(Rule { is_allowed: true, wishes, users: none, zones, filters });
+            policy.push(Rule {
+                is_allowed: true,
+                wishes: Wish::ALL.to_vec(),
+                users: Vec::new(),
+                zones: Vec::new(),
+                filters: Vec::new(),
+            });
         }
         policy
     }

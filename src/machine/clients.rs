@@ -199,11 +199,11 @@ impl Machine {
         let before = std::mem::replace(&mut session.identity, identity);
         self.ledger.hold_bytes(session.own_bytes());
         let was_inside = std::mem::replace(&mut session.is_inside, is_inside);
-        let is_other =
-            was_inside != is_inside || self.policy.tells_apart(&before, &session.identity);
         let may_have_lost =
             self.policy.asks(Action::Subscribe) || self.policy.asks(Action::Receive);
-        if is_other && may_have_lost {
+        let is_other =
+            || was_inside != is_inside || self.policy.tells_apart(&before, &session.identity);
+        if may_have_lost && is_other() {
             self.judge_anew(key, now);
         }
     }

@@ -233,7 +233,7 @@ impl<A> Shared<A> {
         self.packets_max
     }
 
-    /// Who is asked before a client is let in; none: everybody is.
+    /// Who is asked before a client is let in.
     pub(crate) fn door(&self) -> Arc<Door> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -201,17 +201,20 @@ impl Client {
 
     /// Answers at once, or when its manners say.
     fn answer(&mut self, kind: AckKind, id: PacketId, reason: Reason, world: &mut World<'_>) {
-        let is_repeated = self.manners.duplicates && kind == AckKind::PubRec && !reason.is_error();
-        for _ in 0..if is_repeated { 2 } else { 1 } {
-            let packet = packets::ack(kind, id, reason);
-            let Some(link) = &mut self.link else { return };
-            if self.manners.ack_delay_ms == 0 && link.answers.is_empty() {
-                self.ask_ack(packet, world);
-                continue;
-            }
-            let earliest = link.answers.back().map_or(0, |(due, _)| *due);
-            let due = (world.now + self.manners.ack_delay_ms).max(earliest);
-            link.answers.push_back((due, packet));
+        let packet = packets::ack(kind, id, reason);
+        if self.manners.duplicates && kind == AckKind::PubRec && !reason.is_error() {
+            self.answer_once(packet.clone(), world);
         }
+        self.answer_once(packet, world);
+    }
+
+    fn answer_once(&mut self, packet: Packet, world: &mut World<'_>) {
+        let Some(link) = &mut self.link else { return };
+        if self.manners.ack_delay_ms == 0 && link.answers.is_empty() {
+            return self.ask_ack(packet, world);
+        }
+        let earliest = link.answers.back().map_or(0, |(due, _)| *due);
+        let due = (world.now + self.manners.ack_delay_ms).max(earliest);
+        link.answers.push_back((due, packet));
     }
 }

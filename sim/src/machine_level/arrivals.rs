@@ -79,7 +79,7 @@ impl Stage<'_> {
         }
         self.arrived(connection, Some(asked));
         let packet = match packet {
-            Packet::Connect(connect) if self.must_be_judged(connection) => {
+            Packet::Connect(connect) if !self.links[connection].is_judged => {
                 return self.enter(connection, connect);
             }
             packet => packet,
@@ -114,15 +114,10 @@ impl Stage<'_> {
         }
     }
 
-    /// Whether a CONNECT on this connection has to be judged: the first one.
-    fn must_be_judged(&self, connection: usize) -> bool {
-        !self.links[connection].is_judged
-    }
-
     /// Whether what comes next is a CONNECT that nobody has decided on yet. It, and all that is
     /// behind it, waits, as in the shell.
     fn awaits_verdict(&mut self, connection: usize) -> bool {
-        if !self.must_be_judged(connection) || !self.is_read(connection) {
+        if self.links[connection].is_judged || !self.is_read(connection) {
             return false;
         }
         let link = &self.links[connection];

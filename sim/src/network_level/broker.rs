@@ -208,7 +208,7 @@ fn config(scenario: &Scenario) -> Config {
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
         limits: limits(scenario),
-        // The oracle knows nothing of addresses.
+        // The oracle knows nothing of limits for an address.
         admission: Admission::unlimited(),
         authentication: vec![match broker.opinions.is_empty() {
             true => Authentication::Anonymous { is_allowed: true },

@@ -57,13 +57,13 @@ pub(super) struct Layers {
     /// What pings said that nobody has answered.
     pings: VecDeque<Vec<u8>>,
     pinged: u8,
-    /// The broker has said goodbye, or an alert.
-    is_over: bool,
+    /// The broker has closed TLS.
+    has_alert: bool,
 }
 
 impl fmt::Debug for Layers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Layers").field("is_over", &self.is_over).finish_non_exhaustive()
+        f.debug_struct("Layers").field("is_over", &self.is_over()).finish_non_exhaustive()
     }
 }
 
@@ -104,7 +104,7 @@ impl Layers {
             dice,
             pings: VecDeque::new(),
             pinged: 0,
-            is_over: false,
+            has_alert: false,
         })
     }
 
@@ -127,7 +127,7 @@ impl Layers {
 
     /// Whether nothing more comes.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over
+        self.has_alert || self.websocket.as_ref().is_some_and(|it| it.has_ended)
     }
 
     /// Whether the broker owes a goodbye.
@@ -196,7 +196,7 @@ impl Layers {
             let read = tls.read_tls(&mut came).map_err(|error| error.to_string())?;
             let state = tls.process_new_packets();
             let state = state.map_err(|error| format!("what is no TLS: {error}"))?;
-            self.is_over |= state.peer_has_closed();
+            self.has_alert |= state.peer_has_closed();
             while let Ok(some) = tls.reader().fill_buf().map(<[u8]>::to_vec)
                 && !some.is_empty()
             {
@@ -223,10 +223,7 @@ impl Layers {
         while let Some((first, payload)) = websocket.next()? {
             match first {
                 0x82 => plain.extend_from_slice(&payload),
-                0x88 => {
-                    websocket.has_ended = true;
-                    self.is_over = true;
-                }
+                0x88 => websocket.has_ended = true,
                 0x89 => websocket.pongs.push(payload.to_vec()),
                 0x8A => {
                     // Who has several to answer may answer the last one only.

@@ -13,8 +13,8 @@ use crate::history::PublishAsked;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
 
-const MALFORMED_PACKET: u8 = 0x81;
-const PROTOCOL_ERROR: u8 = 0x82;
+pub(super) const MALFORMED_PACKET: u8 = 0x81;
+pub(super) const PROTOCOL_ERROR: u8 = 0x82;
 const UNSUPPORTED_PROTOCOL_VERSION: u8 = 0x84;
 const CLIENT_ID_NOT_VALID: u8 = 0x85;
 const BAD_CREDENTIALS: u8 = 0x86;

@@ -1,6 +1,7 @@
 //! C8, C11, I8, I13, I16: the broker closes a connection only for a reason, says which, and does
 //! close it where it must.
 
+use super::answers::{MALFORMED_PACKET, PROTOCOL_ERROR};
 use super::facts::{Connection, Ending, Ordinal, Span, Wish};
 use super::limits::{Refusal, refusal};
 use super::{Case, Wrong};
@@ -8,8 +9,6 @@ use crate::history::{ClosedBy, What};
 use crate::scenario::{Fault, FaultKind, Qos};
 use crate::verdict::Promise;
 
-const MALFORMED: u8 = 0x81;
-const PROTOCOL_ERROR: u8 = 0x82;
 const SHUTTING_DOWN: u8 = 0x8B;
 const KEEP_ALIVE: u8 = 0x8D;
 const TAKEN_OVER: u8 = 0x8E;
@@ -20,7 +19,7 @@ const TOO_LARGE: u8 = 0x95;
 const QUOTA: u8 = 0x97;
 /// All for which a broker ends a connection.
 const REASONS: [u8; 10] = [
-    MALFORMED,
+    MALFORMED_PACKET,
     PROTOCOL_ERROR,
     SHUTTING_DOWN,
     KEEP_ALIVE,
@@ -134,7 +133,7 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
     let broker = &facts.scenario.broker;
     let mut before = connection.requests.iter().filter(|request| request.asked < at);
     match reason {
-        MALFORMED | TOPIC_NAME_INVALID | TOPIC_ALIAS_INVALID => {
+        MALFORMED_PACKET | TOPIC_NAME_INVALID | TOPIC_ALIAS_INVALID => {
             before.any(|request| is_for_garbage(request.wish, reason))
         }
         PROTOCOL_ERROR => before.any(|request| match request.wish {

@@ -4,6 +4,7 @@
 //!
 //! What never came at all is `lost.rs`'s.
 
+use super::answers::{MALFORMED_PACKET, PROTOCOL_ERROR};
 use super::facts::{Connection, Ordinal, Request, Span, Wish};
 use super::lost::is_drained;
 use super::sizes::is_small;
@@ -12,9 +13,6 @@ use crate::access;
 use crate::history::{AckKind, Asked, Saw, What};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
-
-const MALFORMED_PACKET: u8 = 0x81;
-const PROTOCOL_ERROR: u8 = 0x82;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {

@@ -29,13 +29,9 @@ fn check_answer(
     request: &Request<'_>,
     wrong: &mut Wrong,
 ) {
-    let facts = &case.facts;
-    let (Some((answered, _)), Some(let_in)) = (request.answer, connection.answer) else { return };
-    // Some ask before they are let in.
-    let asked_ms = facts.ms(request.asked.max(let_in.at));
-    let due_ms = asked_ms + case.calm.at_once_ms();
-    if facts.ms(answered) > due_ms && facts.is_disk_prompt(asked_ms, due_ms) {
-        let words = format!("was answered after {} ms", facts.ms(answered) - asked_ms);
+    let Some((answered, _)) = request.answer else { return };
+    if let Some(late_ms) = waited_too_long(case, connection, request, case.facts.ms(answered)) {
+        let words = format!("was answered after {late_ms} ms");
         let events = [request.asked, answered];
         wrong.add(Promise::C13, "answered-late", connection.client, words, &events);
     }
@@ -50,17 +46,30 @@ fn check_unanswered(
     wrong: &mut Wrong,
 ) {
     let facts = &case.facts;
-    let has_room = connection.connect.is_none_or(|connect| connect.packet_bytes_max.is_none())
-        && connection.opened < facts.liveness_from;
-    let (Some(name), Some(let_in)) = (request.wish.name(), connection.answer) else { return };
-    let Some(last) = facts.events.last().filter(|_| has_room) else { return };
-    let asked_ms = facts.ms(request.asked.max(let_in.at));
-    let due_ms = asked_ms + case.calm.at_once_ms();
+    let takes_all = connection.connect.is_none_or(|connect| connect.packet_bytes_max.is_none());
+    if !takes_all || connection.opened > facts.liveness_from {
+        return;
+    }
+    let (Some(name), Some(last)) = (request.wish.name(), facts.events.last()) else { return };
     let open_until = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
-    if open_until > due_ms && facts.is_disk_prompt(asked_ms, due_ms) {
-        let words = format!("{name} was not answered for {} ms", open_until - asked_ms);
+    if let Some(open_ms) = waited_too_long(case, connection, request, open_until) {
+        let words = format!("{name} was not answered for {open_ms} ms");
         wrong.add(Promise::C13, "left-unanswered", connection.client, words, &[request.asked]);
     }
+}
+
+/// Milliseconds that a request has waited until then; none, if that is not too long.
+fn waited_too_long(
+    case: &Case<'_>,
+    connection: &Connection<'_>,
+    request: &Request<'_>,
+    until_ms: u64,
+) -> Option<u64> {
+    // Some ask before they are let in.
+    let asked_ms = case.facts.ms(request.asked.max(connection.answer?.at));
+    let due_ms = asked_ms + case.calm.at_once_ms();
+    let is_late = until_ms > due_ms && case.facts.is_disk_prompt(asked_ms, due_ms);
+    is_late.then(|| until_ms - asked_ms)
 }
 
 /// A message that nothing keeps from a connection: that was there when it was published, and its
