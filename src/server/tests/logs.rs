@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Mutex;
 
 use tracing::Level;
-use tracing::subscriber::set_default;
+use tracing::subscriber::{set_default, set_global_default};
 
 use super::*;
 use crate::access::Taboo;
@@ -42,11 +42,21 @@ fn with_log<F: Future<Output = ()>>(
 ) {
     let log = Log::default();
     let writer = log.clone();
+    listen_everywhere();
     let logs = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
     let _guard = set_default(logs.with_writer(move || writer.clone()).finish());
     let mut plugins = Plugins::default();
     plugins.register("password", Password);
     with_plugins(config, plugins, |world| scenario(world, log));
+}
+
+/// Gives threads that nobody listens to a log of their own. The tests share a process, and
+/// tracing asks only the thread that comes to a line of the log first whether anybody wants it:
+/// a thread without a log would answer for all of them.
+fn listen_everywhere() {
+    let nowhere = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(io::sink);
+    // An error means that another test has done it.
+    let _ = set_global_default(nowhere.finish());
 }
 
 /// As who is limited, and with what the test needs beside.
@@ -68,6 +78,18 @@ fn named(client_id: &str, user: &str, password: &str) -> Packet {
         will: None,
         ..connect(client_id)
     }))
+}
+
+#[test]
+fn what_another_thread_logs_first_is_heard_here_too() {
+    fn say_it() {
+        tracing::info!("said");
+    }
+    with_log(Level::INFO, &Config::default(), async |_world, log| {
+        std::thread::spawn(say_it).join().expect("no panic");
+        say_it();
+        assert_eq!(log.lines(Level::INFO, "said").len(), 1);
+    });
 }
 
 #[test]
