@@ -8,6 +8,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,13 +36,13 @@ pub enum Listener {
     Unix(BoundFile),
 }
 
-/// A connection that belongs to no runtime yet.
+/// A connection that is not adopted yet. The runtime that accepted it watches it already: most
+/// often it stays there.
 #[derive(Debug)]
-pub enum Accepted {
-    /// Over TCP.
-    Tcp(std::net::TcpStream),
-    /// Over a Unix socket.
-    Unix(std::os::unix::net::UnixStream),
+pub struct Accepted {
+    stream: Stream,
+    /// That runtime's thread.
+    home: ThreadId,
 }
 
 /// A connection at home in a runtime.
@@ -79,24 +80,23 @@ impl Network for Sockets {
     }
 
     async fn accept(&self, listener: &Listener) -> io::Result<(Accepted, Peer)> {
-        match listener {
+        let (stream, peer) = match listener {
             Listener::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Accepted::Tcp(stream.into_std()?), peer.into()))
+                (Stream::Tcp(stream), peer.into())
             }
-            Listener::Unix(file) => {
-                Ok((Accepted::Unix(file.accept().await?.into_std()?), Peer::Unix))
-            }
-        }
+            Listener::Unix(file) => (Stream::Unix(file.accept().await?), Peer::Unix),
+        };
+        Ok((Accepted { stream, home: thread::current().id() }, peer))
     }
 
-    fn adopt(&self, accepted: Accepted) -> io::Result<Stream> {
-        match accepted {
-            Accepted::Tcp(stream) => {
-                tcp::set_options(&stream)?;
-                TcpStream::from_std(stream).map(Stream::Tcp)
-            }
-            Accepted::Unix(stream) => UnixStream::from_std(stream).map(Stream::Unix),
+    fn adopt(&self, Accepted { stream, home }: Accepted) -> io::Result<Stream> {
+        if home == thread::current().id() {
+            return Ok(stream);
+        }
+        match stream {
+            Stream::Tcp(stream) => TcpStream::from_std(stream.into_std()?).map(Stream::Tcp),
+            Stream::Unix(stream) => UnixStream::from_std(stream.into_std()?).map(Stream::Unix),
         }
     }
 

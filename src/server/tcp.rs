@@ -7,7 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 
 use super::load::Usage;
@@ -19,13 +19,6 @@ pub(super) const BACKLOG: i32 = 4_096;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(300);
 /// Time between two such questions.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
-
-/// Sets a new connection's options.
-pub(super) fn set_options(stream: &std::net::TcpStream) -> io::Result<()> {
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
-    stream.set_nodelay(true)?;
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
-}
 
 /// Lets the process have as many descriptors as the system allows. Returns how many that are.
 ///
@@ -98,6 +91,10 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(unix)] // elsewhere the option means that a port can be stolen
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    // Connections have the options of the socket that accepts them: none costs a call each.
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keepalive)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
@@ -105,6 +102,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
 
     #[test]
@@ -113,6 +112,19 @@ mod tests {
         let stat = "7 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 150 25 13";
         assert_eq!(cpu_millis(stat), 1_750);
         assert_eq!((memory_bytes(""), cpu_millis("")), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_connection_has_the_options_of_its_listener() {
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        let _client = std::net::TcpStream::connect(address).expect("somebody listens");
+        let (accepted, _) = listener.accept().await.expect("somebody connects");
+        let socket = SockRef::from(&accepted);
+        assert!(accepted.nodelay().expect("a socket") && socket.keepalive().expect("a socket"));
+        let (idle, interval) = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
+        assert_eq!(idle.expect("a socket"), KEEPALIVE_IDLE);
+        assert_eq!(interval.expect("a socket"), KEEPALIVE_INTERVAL);
     }
 
     #[test]
