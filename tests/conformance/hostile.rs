@@ -1,18 +1,7 @@
 //! Clients that speak MQTT and mean no good: sequences of packets that have broken brokers.
 //!
 //! After each of them the broker serves a fresh client as if nothing had happened. Bytes that
-//! are no packets are tested with the codec and in `conformance/`; the client that is used here
-//! is that of `conformance/client.rs`.
-
-#[expect(dead_code, reason = "the tests of conformance use all of it")]
-#[path = "conformance/broker.rs"]
-mod broker;
-#[expect(dead_code, reason = "the tests of conformance use all of it")]
-#[path = "conformance/client.rs"]
-mod client;
-#[expect(dead_code, reason = "the tests of conformance use all of it")]
-#[path = "conformance/packets.rs"]
-mod packets;
+//! are no packets are tested with the codec and beside this.
 
 use stormpetrel::config::Config;
 use stormpetrel::machine::Limits;
@@ -22,9 +11,9 @@ use stormpetrel::mqtt::types::{
 };
 use stormpetrel::mqtt::wire::{Delivery, Packet};
 
-use broker::{Running, start_with};
-use client::Client;
-use packets::*;
+use crate::broker::{Running, start_with};
+use crate::client::Client;
+use crate::packets::*;
 
 /// A broker whose limits are soon reached.
 async fn small_broker() -> Running {

@@ -5,10 +5,12 @@
 //! 5.0 and `[3.1.1 MQTT-3.3.1-5]` for 3.1.1; `table.rs` holds that against the standard's lists
 //! and fails where a statement is neither covered nor out of reach with a reason. What is here
 //! knows nothing of how the broker works. Read `client.rs`, then any of the tests: a file for
-//! each subject, of 5.0 in `v5/`, of 3.1.1 in `v3/`.
+//! each subject, of 5.0 in `v5/`, of 3.1.1 in `v3/`. `hostile.rs` keeps to the standard, and means no
+//! good.
 
 mod broker;
 mod client;
+mod hostile;
 mod packets;
 mod table;
 

@@ -7,7 +7,8 @@
 //! `meaning.rs` about packets that mean no good, `resources.rs` about what a client can use up: each
 //! case in every transport. `wrapped.rs` is about TLS and WebSocket themselves, `door.rs` about
 //! strangers, `identity.rs` about who a client is and what it may do; `process.rs` runs the broker's binary where
-//! memory, processor time and descriptors are measured.
+//! memory, processor time and descriptors are measured. `tokens.rs` is about tokens and the web servers
+//! that are asked who gets in.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 #![expect(clippy::duplicate_mod, reason = "each case is shown in every transport")]
@@ -17,6 +18,7 @@ mod identity;
 mod kit;
 mod process;
 mod raw;
+mod tokens;
 mod transport;
 mod wrapped;
 

@@ -2,18 +2,6 @@
 //!
 //! What tokens and answers mean is tested beside the code, in `src/access/`.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
-#[expect(dead_code, reason = "the tests of hostile clients use all of it")]
-#[path = "hostile/kit.rs"]
-mod kit;
-#[expect(dead_code, reason = "the tests of hostile clients use all of it")]
-#[path = "hostile/raw.rs"]
-mod raw;
-#[expect(dead_code, reason = "the tests of hostile clients use all of it")]
-#[path = "hostile/transport.rs"]
-mod transport;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -22,11 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use kit::Site;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+use crate::kit::Site;
+use crate::raw;
 
 const SECRET: &str = "a secret of two and thirty bytes";
 const NOT_AUTHORIZED: u8 = 0x87;
