@@ -30,6 +30,8 @@ const TWO_BYTE_LENGTH: u64 = 0x80;
 const THREE_BYTE_LENGTH: u64 = 0x4000;
 /// Payloads from there on are not copied for each subscriber; so long are the longest.
 const LONGEST: u64 = 20_000;
+/// Bytes of the longest user property.
+const WORDIEST: u64 = 4_000;
 /// More than is read from a log at once, and less than a broker takes.
 const GIANT: u64 = 1_100_000;
 
@@ -100,6 +102,8 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
 struct Generator<'p> {
     plan: &'p Plan,
     dice: Dice,
+    /// Of what is said beside payloads at length, so that all else is as it is without.
+    words: Dice,
     topics: Vec<Arc<str>>,
     /// Every filter that was asked for.
     filters: Vec<Arc<str>>,
@@ -114,6 +118,7 @@ impl<'p> Generator<'p> {
         let mut generator = Generator {
             plan,
             dice: Dice::new(plan.seed, "workload", 0),
+            words: Dice::new(plan.seed, "words", 0),
             topics: Vec::with_capacity(plan.topics),
             filters: Vec::new(),
             connected: vec![false; plan.clients],
@@ -434,11 +439,20 @@ impl<'p> Generator<'p> {
     }
 
     fn properties(&mut self) -> Option<Arc<Properties>> {
-        let rates = self.plan.properties;
-        if rates == PropertyRates::default() {
-            return None;
+        let mut properties = self.short_properties();
+        if self.words.chance(self.plan.wordy_messages) {
+            let bytes = usize::try_from(self.words.between(200, WORDIEST)).expect("a small number");
+            properties.user.push((Arc::from("a"), Arc::from("x".repeat(bytes))));
         }
+        (!properties.is_empty()).then(|| Arc::new(properties))
+    }
+
+    fn short_properties(&mut self) -> Properties {
+        let rates = self.plan.properties;
         let mut properties = Properties::default();
+        if rates == PropertyRates::default() {
+            return properties;
+        }
         if self.dice.chance(rates.payload_format) {
             properties.is_text = Some(self.dice.chance(500));
         }
@@ -455,7 +469,7 @@ impl<'p> Generator<'p> {
         if self.dice.chance(rates.user) {
             properties.user = (0..self.dice.between(1, 4)).map(|_| self.user_property()).collect();
         }
-        (!properties.is_empty()).then(|| Arc::new(properties))
+        properties
     }
 
     /// One of few, so that names come twice, with the same value too.

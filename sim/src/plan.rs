@@ -65,6 +65,9 @@ pub struct Plan {
     pub giant_messages: u16,
     /// What messages say beside their payload.
     pub properties: PropertyRates,
+    /// Of a thousand messages, how many say more beside their payload than in it.
+    #[serde(default)]
+    pub wordy_messages: u16,
     /// Of a thousand connections, how many start clean.
     pub clean_starts: u16,
     /// Of a thousand other connections, how many leave a session that ends within seconds.
@@ -194,6 +197,7 @@ impl Plan {
             large_messages: draw.rarely(300),
             giant_messages: 0,
             properties: draw.properties(),
+            wordy_messages: 0,
             clean_starts: draw.one_of(&[0, 200, 500]),
             short_sessions: 0,
             wills: draw.rarely(500),
@@ -223,6 +227,7 @@ impl Plan {
             weather,
         };
         focus::narrow(&mut plan);
+        plan.wordy_messages = wordy_messages(&plan);
         let least = plan.keep_alive_min_s();
         plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));
         plan
@@ -264,6 +269,20 @@ fn opinions(seed: u64) -> u16 {
 fn wrapped_clients(seed: u64) -> u16 {
     let mut draw = Draw(Dice::new(seed, "wrapped clients", 0));
     draw.one_of(&[0, 0, 0, 0, 0, 0, 600, 1_000])
+}
+
+/// Where bytes are limited, two of three plans have some: whatever a message says takes room. Not
+/// where there is a store: what is dropped for want of room hides what is lost. Drawn by itself, as
+/// [`policies`].
+fn wordy_messages(plan: &Plan) -> u16 {
+    let broker = &plan.broker;
+    let limits = [broker.queue_bytes, broker.total_bytes, broker.retained_bytes];
+    // By a few bytes at a time they would take for ever.
+    let is_slow = plan.weather.pull_bytes_max.is_some();
+    if limits.iter().all(Option::is_none) || broker.store.is_some() || is_slow {
+        return 0;
+    }
+    Draw(Dice::new(plan.seed, "wordy messages", 0)).one_of(&[0, 300, 800])
 }
 
 /// One of three plans has one. Drawn by itself, as [`policies`].

@@ -43,7 +43,13 @@ impl Calm {
             })
         };
         // What is behind a message that is larger than a window waits for that.
-        let is_huge = |op: &Op| matches!(&op.action, Action::Publish(p) if p.bytes > WINDOW_BYTES);
+        let is_huge = |op: &Op| match &op.action {
+            Action::Publish(publish) => {
+                let beside = publish.properties.as_ref().map_or(0, |said| said.bytes());
+                publish.bytes + beside > WINDOW_BYTES
+            }
+            _ => false,
+        };
         let is_crowded = !facts.is_exact && scenario.ops.iter().any(is_huge);
         let mut clients: Vec<bool> = scenario
             .clients

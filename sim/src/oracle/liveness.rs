@@ -70,7 +70,7 @@ fn may_stay_full(case: &Case<'_>) -> bool {
     let mut largest = vec![0; case.messages.topics.len()];
     for message in retained {
         let known = &mut largest[message.topic_place];
-        *known = message.bytes.max(*known);
+        *known = message.bytes_min().max(*known);
     }
     // Of what is left for sessions and for what waits nobody knows how much it is.
     let bytes = 2 * largest.iter().sum::<usize>() + subscription_bytes(&scenario.ops);

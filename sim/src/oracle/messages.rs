@@ -55,6 +55,11 @@ pub(super) struct Effect {
 }
 
 impl Message<'_> {
+    /// Bytes that it takes at least, wherever it waits or is retained: whatever its publisher said.
+    pub(super) fn bytes_min(&self) -> usize {
+        self.topic.len() + self.bytes + self.properties.map_or(0, Properties::bytes)
+    }
+
     /// Whether the broker said that it took it.
     pub(super) fn is_acked(&self) -> bool {
         matches!(self.outcome, Some(Outcome::Acked { .. })) && !self.may_be_forbidden

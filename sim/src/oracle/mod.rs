@@ -31,6 +31,7 @@
 //! | `finished.rs` | C13, I6 |
 //! | `groups.rs` | C13 |
 //! | `queues.rs` | C11, C12, I17 |
+//! | `held.rs` | C11, C12 |
 //! | `quotas.rs` | C11, I6, I17 |
 //! | `liveness.rs` | C13 |
 //! | `policy.rs` | C10 |
@@ -53,6 +54,7 @@ mod finished;
 mod gone;
 mod greeting;
 mod groups;
+mod held;
 mod invented;
 mod limits;
 mod liveness;
@@ -103,7 +105,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 25] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 26] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -122,6 +124,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 25] = [
     finished::check,
     groups::check,
     queues::check,
+    held::check,
     quotas::check,
     liveness::check,
     prompt::check,

@@ -1,5 +1,6 @@
 //! C11, C12, I17: no more messages, and no more bytes, wait in a session than its limits: of those
-//! published while it was away, no more may come when it is back.
+//! published while it was away, no more may come when it is back. Nor more bytes than wait
+//! anywhere.
 //!
 //! That as many as allowed are kept is checked by `lost.rs`.
 
@@ -9,7 +10,8 @@ use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     let broker = &case.facts.scenario.broker;
-    let is_bounded = broker.queue_messages.is_some() || broker.queue_bytes.is_some();
+    let limits = [broker.queue_messages, broker.queue_bytes, broker.total_bytes];
+    let is_bounded = limits.iter().any(Option::is_some);
     if !case.facts.is_exact || !is_bounded {
         return;
     }
@@ -30,7 +32,6 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 
 fn check_gap(case: &Case<'_>, session: usize, gone: Ordinal, back: Ordinal, wrong: &mut Wrong) {
     let mut waited: Vec<Ordinal> = Vec::new();
-    // Of topics and payloads: whatever else a message takes, it takes these.
     let mut bytes = 0;
     for delivery in case.deliveries.all.iter().filter(|delivery| delivery.session == session) {
         let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else {
@@ -44,13 +45,13 @@ fn check_gap(case: &Case<'_>, session: usize, gone: Ordinal, back: Ordinal, wron
         let explanation = delivery.explanation;
         if explanation.own && !explanation.shared && !explanation.retained {
             waited.push(delivery.at);
-            bytes += message.topic.len() + message.bytes;
+            bytes += message.bytes_min();
         }
     }
     let broker = &case.facts.scenario.broker;
     let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
-    let limits =
-        [("messages", waited.len(), broker.queue_messages), ("bytes", bytes, broker.queue_bytes)];
+    let bytes_max = [broker.queue_bytes, broker.total_bytes].into_iter().flatten().min();
+    let limits = [("messages", waited.len(), broker.queue_messages), ("bytes", bytes, bytes_max)];
     waited.push(back);
     for (what, count, max) in limits {
         if let Some(max) = max.filter(|max| count > *max) {

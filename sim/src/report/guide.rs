@@ -322,8 +322,15 @@ const GUIDES: &[Guide] = &[
         rules: &["queue-too-long"],
         expected: "no more messages wait in a session than the broker is told to keep; what is \
                    above is dropped, and counted",
-        standard: "the limits `queue-messages` and `queue-bytes`",
-        files: &[OUTBOUND, ROUTE],
+        standard: "the limits `queue-messages`, `queue-bytes` and `total-bytes`",
+        files: &[OUTBOUND, ROUTE, MESSAGE],
+    },
+    Guide {
+        rules: &["too-much-retained"],
+        expected: "what is retained takes no more bytes than the broker is told to hold: of topics, \
+                   payloads and whatever else messages say",
+        standard: "the limits `retained-bytes` and `total-bytes`",
+        files: &[RETAINED, MESSAGE, ROUTE],
     },
     Guide {
         rules: &["packet-too-large"],

@@ -15,6 +15,9 @@ use crate::scenario::{
 };
 use crate::survival::{Health, Trouble};
 
+/// Bytes of a user property that are shown, at most.
+const SHOWN_BYTES: usize = 40;
+
 /// An event as a line of a trace.
 pub(super) fn line(scenario: &Scenario, event: &Event) -> String {
     let who = event.client.map_or_else(|| "-".to_owned(), |client| name(scenario, client));
@@ -202,7 +205,10 @@ fn properties(words: &mut String, said: Option<&Properties>) {
     put(words, "response topic", &said.response_topic);
     put(words, "correlation", &said.correlation.as_ref().map(|data| format!("{data:?}")));
     for (name, value) in &said.user {
-        let _ = write!(words, " {name:?}={value:?}");
+        let _ = match value.len() {
+            ..=SHOWN_BYTES => write!(words, " {name:?}={value:?}"),
+            bytes => write!(words, " {name:?}=({bytes} bytes)"),
+        };
     }
 }
 

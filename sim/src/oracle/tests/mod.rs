@@ -13,6 +13,7 @@ mod finished;
 mod gone;
 mod greeting;
 mod groups;
+mod held;
 mod invented;
 mod liveness;
 mod lives;

@@ -1,6 +1,6 @@
 //! Proof of `queues.rs`.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
-use super::tale::{A, B, Q1, Tale};
+use super::tale::{A, B, Q1, Tale, wordy};
 use super::{fine, planted_with_arrivals};
 use crate::scenario::Broker;
 
@@ -25,5 +25,23 @@ fn no_more_bytes_wait_than_are_kept() {
     fine(|tale| waiting(tale, |broker| broker.queue_bytes = Some(300)));
     planted_with_arrivals("C11 queue-too-long", |tale| {
         waiting(tale, |broker| broker.queue_bytes = Some(299))
+    });
+}
+
+#[test]
+fn whatever_a_message_says_takes_room() {
+    let waits = |tale: Tale, limit: fn(&mut Broker)| {
+        let tale = tale.exactly().given(|scenario| limit(&mut scenario.broker));
+        let tale = tale.connects(A).connects(B).subscribes(B, "a/+", Q1).loses_connection(B);
+        let tale = tale.publishes_with(A, 1, "a/b", Q1, |it| it.properties = Some(wordy()));
+        tale.resumes(B).gets(B, 1, Q1)
+    };
+    fine(|tale| waits(tale, |broker| broker.queue_bytes = Some(1_100)));
+    fine(|tale| waits(tale, |broker| broker.total_bytes = Some(1_100)));
+    planted_with_arrivals("C11 queue-too-long", |tale| {
+        waits(tale, |broker| broker.queue_bytes = Some(1_000))
+    });
+    planted_with_arrivals("C11 queue-too-long", |tale| {
+        waits(tale, |broker| broker.total_bytes = Some(1_000))
     });
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::history::{
     Ack, AckKind, Asked, ClosedBy, Granted, History, Outcome, PublishAsked, PublishSaw, Saw, What,
 };
+use crate::properties::Properties;
 use crate::scenario::{Client, ClientIndex, Connect, Manners, ProtocolVersion, Qos, Scenario};
 use crate::scenario::{MessageNumber, Publish, Subscription, Will};
 use crate::survival::{Durability, Store};
@@ -457,4 +458,10 @@ pub(super) fn will(message: MessageNumber, delay_s: u32) -> Will {
         ..Publish::default()
     };
     Will { message, delay_s }
+}
+
+/// A user property of a thousand bytes.
+pub(super) fn wordy() -> Arc<Properties> {
+    let user = vec![(Arc::from("a"), Arc::from("x".repeat(1_000)))];
+    Arc::new(Properties { user, ..Properties::default() })
 }
