@@ -3,7 +3,7 @@
 
 use super::Case;
 use super::deliveries::Delivery;
-use super::facts::{Connection, Ordinal, Span};
+use super::facts::{Connection, NEVER, Ordinal, Span};
 use super::messages::Message;
 use super::subscriptions::may_be;
 use crate::properties::Properties;
@@ -67,7 +67,9 @@ impl Room {
     /// All that may have been meant for a session, less what its client has seen.
     fn of(case: &Case<'_>, session: usize, deliveries: &[Delivery<'_>]) -> Room {
         let mut changes: Vec<Change> = Vec::new();
-        for message in &case.messages.all {
+        let is_first =
+            |delivery: &&Delivery<'_>| delivery.repeats.is_none() && !delivery.saw.retain;
+        for (place, message) in case.messages.all.iter().enumerate() {
             let topic = message.topic_place;
             for effect in &message.effects {
                 let since = Span { to: usize::MAX, ..effect.span };
@@ -86,12 +88,17 @@ impl Room {
                 let is_lost = message.qos == Qos::AtMostOnce && !deliveries.iter().any(was_seen);
                 if is_lost && let Some(gone) = gone_after(case, session, effect.span) {
                     changes.push(change(gone, -copies, message));
+                } else if let Some(expired) = expired_after(case, message) {
+                    // What comes all the same takes its room until then.
+                    let come = deliveries.iter().filter(is_first);
+                    let come = come.filter(|delivery| delivery.message == Some(place)).count();
+                    let left = copies.saturating_sub_unsigned(come as u64).max(0);
+                    changes.push(change(expired, -left, message));
                 }
             }
         }
-        for delivery in deliveries {
-            let is_first = delivery.repeats.is_none() && !delivery.saw.retain;
-            if let Some(message) = delivery.message.filter(|_| is_first) {
+        for delivery in deliveries.iter().filter(is_first) {
+            if let Some(message) = delivery.message {
                 changes.push(change(delivery.at, -1, &case.messages.all[message]));
             }
         }
@@ -124,6 +131,16 @@ fn change(at: Ordinal, copies: i64, message: &Message<'_>) -> Change {
     let properties = message.properties.map_or(0, Properties::bytes);
     let most = OVERHEAD_BYTES + message.topic.len() + message.bytes + properties;
     Change { at, messages: copies, bytes: copies * i64::try_from(most).unwrap_or(i64::MAX) }
+}
+
+/// When a message has surely expired wherever it waits: it is deleted there, and keeps no room.
+/// [MQTT-3.3.2-5]
+fn expired_after(case: &Case<'_>, message: &Message<'_>) -> Option<Ordinal> {
+    let [effect] = message.effects[..] else { return None };
+    let (facts, published) = (&case.facts, effect.span.to);
+    let expired_ms = facts.ms(published).saturating_add(u64::from(message.expiry_s?) * 1_000);
+    let expired = facts.first_at(expired_ms);
+    (expired != NEVER).then(|| expired.max(published + 1))
 }
 
 /// When a session has surely lost the connection that it had then, if it had any.

@@ -151,3 +151,16 @@ fn an_empty_message_comes_to_who_stays() {
         published(tale).waits(9_000).publishes(A, 1, "b", Q0)
     });
 }
+
+#[test]
+fn what_has_expired_keeps_no_room() {
+    let full = |tale: Tale, expiry_s| {
+        let tale = tale.exactly().given(|scenario| scenario.broker.queue_messages = Some(1));
+        let tale = subscribed(tale).loses_connection(B);
+        let tale = tale.publishes_with(A, 1, "a/b", Q1, |it| it.expiry_s = Some(expiry_s));
+        tale.waits(2_000).publishes(A, 2, "a/b", Q1).calms_down(&[A, B])
+    };
+    fine(|tale| full(tale, 60).gets_with(B, 1, Q1, |it| it.expiry_s = Some(58)).ends());
+    fine(|tale| full(tale, 1).gets(B, 2, Q1).ends());
+    planted_with_arrivals("C1 qos1-lost", |tale| full(tale, 1).ends());
+}
