@@ -9,6 +9,9 @@ use crate::plan::{Actions, Plan};
 use crate::scenario::{Broker, Weather};
 use crate::survival::Store;
 
+/// Bytes that a session takes at most, with a few subscriptions and nothing that waits.
+const SESSION_BYTES_MAX: u64 = 1_500;
+
 /// Makes one of some plans that go for something.
 pub(crate) fn narrow(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "bent", 0);
@@ -28,6 +31,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (true, 920..935) => hoard(plan),
         (_, 940..970) => collect(plan, &mut dice),
         (_, 970..1_000) | (false, 680..740) => forbid(plan, &mut dice),
+        (false, 740..780) => fill(plan, &mut dice),
         _ => {}
     }
 }
@@ -290,6 +294,35 @@ fn collect(plan: &mut Plan, dice: &mut Dice) {
         unsubscribe: 6,
         publish: 20,
         cut: 1,
+        ..Actions::default()
+    };
+}
+
+/// A broker whose memory is used up by what waits for those who do not take it, where some clear
+/// what is retained.
+fn fill(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.clients = plan.clients.clamp(3, 5);
+    plan.topics = 2;
+    plan.older_clients = 0; // whom it refuses, it closes
+    plan.nameless_clients = 0;
+    plan.wills = 0;
+    plan.large_messages = 0;
+    plan.huge_messages = 0;
+    plan.qos = [0, 4, 1];
+    plan.retained = 600;
+    plan.clean_starts = 0;
+    // Their sessions have room, whatever else has.
+    let sessions = SESSION_BYTES_MAX * plan.clients as u64;
+    plan.broker.total_bytes = usize::try_from(sessions + dice.between(1_000, 6_000)).ok();
+    plan.actions = Actions {
+        connect: 3,
+        subscribe: 8,
+        publish: 60,
+        pause: 4,
+        cut: 2,
+        disconnect: 2,
         ..Actions::default()
     };
 }
