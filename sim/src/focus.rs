@@ -7,10 +7,13 @@
 use crate::dice::Dice;
 use crate::plan::{Actions, Plan};
 use crate::scenario::{Broker, Weather};
-use crate::survival::Store;
+use crate::survival::{Durability, Store};
 
 /// Bytes that a session takes at most, with a few subscriptions and nothing that waits.
 const SESSION_BYTES_MAX: u64 = 1_500;
+
+/// Operations of a run in which answers add up that were given long ago.
+const LONG_OPS: usize = 2_800;
 
 /// Makes one of some plans that go for something.
 pub(crate) fn narrow(plan: &mut Plan) {
@@ -26,8 +29,9 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (_, 540..570) => fan_out(plan),
         (_, 570..620) => expire(plan, &mut dice),
         (_, 620..680) => judge(plan, &mut dice),
-        (true, 680..760 | 880..920) => share(plan, &mut dice),
+        (true, 680..760 | 887..920) => share(plan, &mut dice),
         (true, 760..820) => rewrite(plan, &mut dice),
+        (true, 880..887 | 935..940) => overtax(plan, &mut dice),
         (true, 920..935) => hoard(plan),
         (_, 940..970) => collect(plan, &mut dice),
         (_, 970..1_000) | (false, 680..740) => forbid(plan, &mut dice),
@@ -98,6 +102,41 @@ fn hoard(plan: &mut Plan) {
     plan.weather = Weather { chaos: 0, latency_min_ms: 0, latency_max_ms: 0, ..plan.weather };
     plan.weather.pull_bytes_max = None;
     plan.actions = Actions { connect: 3, subscribe: 10, publish: 10, ..Actions::default() };
+}
+
+/// Clients that ask for more than a disk keeps up with: so many answers wait for it that they are
+/// not read, for longer than they may be silent; or very many, one after the other.
+fn overtax(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    let store = Store { durability: Durability::Sync, sync_ms_max: dice.one_of(&[0, 5, 20]) };
+    plan.broker.store = Some(store);
+    plan.broker.inflight = Some(1);
+    plan.broker.keep_alive_max_s = Some(1);
+    plan.faults = 0;
+    plan.clients = 2;
+    plan.ops = 250;
+    plan.bursts = 400;
+    plan.gap_ms_max = 40;
+    plan.older_clients = 800; // who know no Receive Maximum
+    plan.shared_client_ids = 0;
+    plan.nameless_clients = 0;
+    plan.qos = [0, 1, 0];
+    plan.retained = 700;
+    plan.expiring_messages = 0;
+    plan.clean_starts = 0;
+    plan.wills = 0;
+    plan.stalled_ms = dice.between(3_500, 8_000);
+    plan.weather.latency_max_ms = plan.weather.latency_min_ms;
+    // Who has asked for an answer goes when there is none, before the broker gives it up.
+    plan.actions = Actions { subscribe: 1, publish: 60, ..Actions::default() };
+    if dice.chance(60) {
+        (plan.clients, plan.ops) = (1, LONG_OPS);
+        (plan.bursts, plan.gap_ms_max) = (0, 8);
+        (plan.stalled_ms, plan.retained) = (10, 1_000);
+        plan.broker.inflight = Some(1_000); // or they go on for ever, one by one
+        plan.actions = Actions { publish: 1, ..Actions::default() };
+    }
 }
 
 /// Clients that leave while messages are in flight and wait for them, and come back to them with

@@ -68,7 +68,9 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
-    if let Some(store) = plan.broker.store {
+    if plan.stalled_ms > 0 {
+        faults.push(survival::stall(plan.seed, plan.stalled_ms, safety_ms));
+    } else if let Some(store) = plan.broker.store {
         faults.extend(survival::faults(plan.seed, &plan.weather, &ops, safety_ms));
         faults.extend(survival::troubles(plan.seed, store, &plan.weather, &ops, safety_ms));
     }

@@ -101,6 +101,9 @@ pub struct Plan {
     /// Of a thousand clients, how many come through TLS, WebSocket or both.
     #[serde(default)]
     pub wrapped_clients: u16,
+    /// Milliseconds for which syncs do not end, once, in place of all else that a store meets.
+    #[serde(default)]
+    pub stalled_ms: u64,
     /// How many faults.
     pub faults: usize,
     /// How often each fault.
@@ -212,6 +215,7 @@ impl Plan {
             policies: policies(seed),
             opinions: opinions(seed),
             wrapped_clients,
+            stalled_ms: 0,
             fault_kinds: draw.fault_kinds(),
             broker: Broker {
                 store: survival::drawn(seed),

@@ -185,6 +185,13 @@ pub(crate) fn faults(seed: u64, weather: &Weather, ops: &[Op], safety_ms: u64) -
     faults
 }
 
+/// One sync that does not end for long, early in the run.
+pub(crate) fn stall(seed: u64, for_ms: u64, safety_ms: u64) -> Fault {
+    let mut dice = Dice::new(seed, "stall", 0);
+    let kind = FaultKind::Disk { trouble: Trouble::Stalled, for_ms };
+    Fault { at_ms: dice.below(safety_ms / 5), kind }
+}
+
 /// Two who need nothing kept, and talk to each other while the disk is in trouble: in most plans
 /// in which it ever is.
 pub(crate) fn add_bystanders(scenario: &mut Scenario) {

@@ -16,6 +16,7 @@ impl Stage<'_> {
             return self.queue_at(until, Due::ToBroker(connection));
         }
         while !self.awaits_verdict(connection)
+            && !self.awaits_disk(connection)
             && let Some(item) = self.links[connection].to_broker.pop(self.now)
         {
             if self.machine.is_none() {
@@ -137,6 +138,40 @@ impl Stage<'_> {
             self.queue_at(self.now + after, Due::ToBroker(connection));
         }
         after > 0
+    }
+
+    /// Whether so many answers wait for the disk that no more is read, as in the shell.
+    fn awaits_disk(&mut self, connection: usize) -> bool {
+        let owes_much = self.owes_much(connection);
+        self.links[connection].is_left_unread |= owes_much;
+        owes_much
+    }
+
+    fn owes_much(&self, connection: usize) -> bool {
+        let machine = self.machine.as_ref().filter(|_| self.is_read(connection));
+        machine.is_some_and(|machine| machine.owes_much(id_of(connection)))
+    }
+
+    /// Reads on, if something was left unread and the disk has caught up.
+    pub(super) fn read_on(&mut self, connection: usize) {
+        if self.links[connection].is_left_unread && !self.owes_much(connection) {
+            self.links[connection].is_left_unread = false;
+            self.queue_at(self.now, Due::ToBroker(connection));
+        }
+    }
+
+    /// The broker gives a connection up: what has come and was not read, nobody reads.
+    pub(super) fn note_unread(&mut self, connection: usize) {
+        if !self.links[connection].is_left_unread {
+            return;
+        }
+        let link = &self.links[connection];
+        for item in link.to_broker.come_by(self.now) {
+            if let ToBroker::Packet(asked, _) | ToBroker::Garbage(asked) = item {
+                let what = What::Unread { asked: *asked, connection: connection as u64 };
+                self.history.note(self.now, Some(link.client), what);
+            }
+        }
     }
 
     /// A client that was judged.

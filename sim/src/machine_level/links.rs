@@ -54,6 +54,8 @@ pub(super) struct Link {
     pub(super) judged_at: Option<u64>,
     /// Whether that was said to the machine.
     pub(super) is_judged: bool,
+    /// Whether something may have come that the broker does not read before the disk catches up.
+    pub(super) is_left_unread: bool,
 }
 
 /// One way of a connection.
@@ -92,6 +94,11 @@ impl<T> Lane<T> {
         self.items.front().filter(|(at, _)| *at <= now).map(|(_, item)| item)
     }
 
+    /// All that has arrived by now.
+    pub(super) fn come_by(&self, now: u64) -> impl Iterator<Item = &T> {
+        self.items.iter().take_while(move |(at, _)| *at <= now).map(|(_, item)| item)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -118,6 +125,7 @@ impl Link {
             has_more: false,
             judged_at: None,
             is_judged: false,
+            is_left_unread: false,
         }
     }
 

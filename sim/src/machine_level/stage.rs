@@ -392,7 +392,9 @@ impl<'s> Stage<'s> {
                 break;
             }
             for connection in woken.drain(..) {
-                self.pull(usize::try_from(connection.0).expect("few enough"));
+                let connection = usize::try_from(connection.0).expect("few enough");
+                self.pull(connection);
+                self.read_on(connection);
             }
         }
         self.woken = woken;
@@ -449,6 +451,7 @@ impl<'s> Stage<'s> {
             self.reply(connection, ToClient::Packet(packet));
         }
         if is_end {
+            self.note_unread(connection);
             self.links[connection].has_ended = true;
             self.reply(connection, ToClient::End(ClosedBy::Broker));
             let at = self.now + self.dice.below(CLOSE_MS_MAX);

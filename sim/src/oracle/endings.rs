@@ -2,7 +2,7 @@
 //! close it where it must.
 
 use super::answers::{MALFORMED_PACKET, PROTOCOL_ERROR};
-use super::facts::{Connection, Ending, Ordinal, Span, Wish};
+use super::facts::{Connection, Ending, Ordinal, Request, Span, Wish};
 use super::limits::{Refusal, refusal};
 use super::{Case, Wrong};
 use crate::history::{ClosedBy, What};
@@ -149,11 +149,12 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
             let is_same = case.sessions.identities[other] == case.sessions.identities[place];
             other != place && is_same && later.entry.is_some_and(|entry| entry.from < at)
         }),
+        // Before 5.0 nobody is told one.
         RECEIVE_MAXIMUM => {
             let count = before.filter(
                 |request| matches!(request.wish, Wish::Publish(p) if p.qos > Qos::AtMostOnce),
             );
-            count.count() > usize::from(broker.inflight.unwrap_or(1_024))
+            facts.is_v5(place) && count.count() > usize::from(broker.inflight.unwrap_or(1_024))
         }
         TOO_LARGE => before.any(|request| match request.wish {
             Wish::Publish(publish) => {
@@ -183,6 +184,13 @@ fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
     let Some(entry) = connection.entry else { return true };
     let mut last = case.facts.ms(entry.from);
     for request in connection.requests.iter().filter(|request| request.asked < at) {
+        if let Some((from_ms, to_ms)) = left_unread(case, connection, request) {
+            if to_ms >= last + silence_ms {
+                return true;
+            }
+            last = last.max(from_ms);
+            continue;
+        }
         let came = request.arrived.unwrap_or(request.asked);
         if case.facts.has_arrivals && request.arrived.is_none() {
             continue;
@@ -197,11 +205,27 @@ fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
     case.facts.ms(at) >= last + silence_ms
 }
 
+/// Between which times a request came that was read later or never: it was heard of all the same.
+fn left_unread(
+    case: &Case<'_>,
+    connection: &Connection<'_>,
+    request: &Request<'_>,
+) -> Option<(u64, u64)> {
+    let facts = &case.facts;
+    let from_ms = facts.ms(request.asked);
+    let to_ms = from_ms + case.calm.slowest_ms;
+    let is_left = match request.arrived {
+        Some(read) => facts.ms(read) > to_ms,
+        None => facts.unread.iter().any(|(asked, _)| *asked == request.asked),
+    };
+    let is_known = facts.is_exact && case.calm.has(connection.client);
+    (is_left && is_known).then_some((from_ms, to_ms))
+}
+
 /// Whether what came may not be read until then: whoever is owed as many answers as may be on
 /// their way is not, while the disk is in trouble.
 fn may_be_unread(case: &Case<'_>, asked: Ordinal, until_ms: u64) -> bool {
-    let is_bounded = case.facts.scenario.broker.inflight.is_some();
-    is_bounded && !case.facts.is_disk_prompt(case.facts.ms(asked), until_ms)
+    case.facts.may_go_unread(case.facts.ms(asked), until_ms)
 }
 
 /// What must be closed and is not: after garbage, silence, or a takeover.
@@ -227,6 +251,7 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let answered = connection.answer.map_or(connection.opened, |answer| answer.at);
     let last = connection.requests.last().map_or(answered, |request| request.asked);
     let due = match case.facts.silent_ms(place, 1).filter(|_| case.facts.is_exact) {
+        Some(silent) if case.facts.may_go_unheard(place, silent) => None,
         Some(silent) => Some(silent + case.calm.soon_ms()),
         None => case
             .facts

@@ -14,6 +14,7 @@ impl Facts<'_> {
     /// The last event before a broker that is never late has noticed that silence.
     pub(super) fn silence_noticed(&self, place: usize) -> Ordinal {
         let noticed_ms = self.silent_ms(place, 1).filter(|_| self.connections[place].is_let_in);
+        let noticed_ms = noticed_ms.filter(|ms| !self.may_go_unheard(place, *ms));
         noticed_ms.map_or(NEVER, |ms| self.first_at(ms))
     }
 
@@ -32,6 +33,19 @@ impl Facts<'_> {
             last_ms = self.ms(came);
         }
         Some(last_ms + silence_ms)
+    }
+
+    /// Whether a client that seems to have been silent for too long by then may not have been read:
+    /// it is given its time anew.
+    pub(in crate::oracle) fn may_go_unheard(&self, place: usize, silent_ms: u64) -> bool {
+        let silence_ms = self.silence_ms(place).unwrap_or(0);
+        self.may_go_unread(silent_ms.saturating_sub(silence_ms + 1), silent_ms)
+    }
+
+    /// Whether what comes may be left unread in that time: whoever is owed as many answers as may
+    /// be on their way is not read while the disk is in trouble.
+    pub(in crate::oracle) fn may_go_unread(&self, from_ms: u64, to_ms: u64) -> bool {
+        self.scenario.broker.inflight.is_some() && !self.is_disk_prompt(from_ms, to_ms)
     }
 
     /// Milliseconds that a client may be silent: 1.5 times its keep alive, or as much less as the

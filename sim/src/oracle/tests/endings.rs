@@ -2,7 +2,7 @@
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
 use std::sync::Arc;
 
-use super::tale::{A, B, C, Q1, Tale};
+use super::tale::{A, B, C, Q1, Tale, publish};
 use super::{fine, planted, planted_with_arrivals};
 use crate::history::{Asked, ClosedBy, Saw, What};
 use crate::scenario::{Action, Op, ProtocolVersion};
@@ -89,6 +89,18 @@ fn silence_ends_a_connection_after_its_keep_alive() {
     fine(|tale| away(told(tale, 0, 2_500), 0x8D));
     planted("I13 closed-for-no-reason", |tale| away(told(tale, 60, 2_500), 0x8D));
     planted("I13 keep-alive-not-enforced", |tale| told(tale, 60, 9_000).connects(B));
+}
+
+#[test]
+fn who_is_not_read_is_not_silent() {
+    let unread = |tale: Tale, after_ms| {
+        let tale = tale.exactly().connects_with(A, |it| it.keep_alive_s = 2).waits(after_ms);
+        let asked = tale.count();
+        let tale = tale.loses(A, Asked::Publish(publish(1))).waits(3_000 - after_ms);
+        away(tale.happens_with_arrivals(What::Unread { asked, connection: 0 }), 0x8D)
+    };
+    planted("I13 closed-for-no-reason", |tale| unread(tale, 1_500));
+    fine(|tale| unread(tale, 3_000));
 }
 
 #[test]

@@ -432,7 +432,7 @@ pub(super) fn ack(kind: AckKind, id: u16) -> Saw {
     Saw::Ack(Ack { kind, id, reason: 0 })
 }
 
-fn publish(message: MessageNumber) -> PublishAsked {
+pub(super) fn publish(message: MessageNumber) -> PublishAsked {
     PublishAsked {
         message,
         topic: Arc::from("a/b"),
