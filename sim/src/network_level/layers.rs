@@ -31,6 +31,9 @@ const OFFERS: [(&str, &str); 5] = [
 ];
 /// Bytes by which requests differ, at most: wherever the network cuts them, it cuts the end of some.
 const AGENT_BYTES_MAX: u64 = 40;
+/// Bytes of the cookies of those who have some, at most: browsers send them along, and more of them
+/// than a broker reads of a request at once.
+const COOKIE_BYTES_MAX: u64 = 2_500;
 /// What must be in the answer, beside the subprotocol: the first line, the key's digest.
 const ANSWER: [&str; 2] = ["HTTP/1.1 101 ", "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="];
 const CONTINUED: u8 = 0;
@@ -150,9 +153,14 @@ impl Layers {
             let agent = "x".repeat(self.dice.below(AGENT_BYTES_MAX) as usize);
             let (offer, chosen) = self.dice.one_of(&OFFERS);
             websocket.chosen = chosen;
-            let request =
-                format!("{UPGRADE}Sec-WebSocket-Protocol: {offer}\r\nUser-Agent: {agent}\r\n\r\n");
-            self.emit(request.as_bytes(), raw);
+            let cookie = self.cookie();
+            let request = format!(
+                "{UPGRADE}Sec-WebSocket-Protocol: {offer}\r\n{cookie}User-Agent: {agent}\r\n\r\n"
+            );
+            // In two parts, so that a part of the second may not fit where the first one did.
+            let first = self.dice.below(request.len() as u64) as usize;
+            self.emit(&request.as_bytes()[..first], raw);
+            self.emit(&request.as_bytes()[first..], raw);
         }
         let pongs = self.websocket.as_mut().map(|websocket| std::mem::take(&mut websocket.pongs));
         for payload in pongs.into_iter().flatten() {
@@ -169,6 +177,15 @@ impl Layers {
             let piece = plain.split_to(count as usize);
             self.emit_data(&piece, raw);
         }
+    }
+
+    /// A header of its own, if there is one.
+    fn cookie(&mut self) -> String {
+        if !self.dice.chance(400) {
+            return String::new();
+        }
+        let bytes = self.dice.between(1, COOKIE_BYTES_MAX) as usize;
+        format!("Cookie: a={}\r\n", "x".repeat(bytes))
     }
 
     /// Says goodbye, if there is anybody to say it to.
