@@ -252,7 +252,7 @@ impl Builder {
     /// denies. The program itself may do everything.
     #[must_use]
     pub fn authorise(mut self, plugin: impl Authorise) -> Builder {
-        self.plugins.policy.add(plugin);
+        self.plugins.limit(plugin);
         self
     }
 

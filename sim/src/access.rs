@@ -1,6 +1,7 @@
-//! What clients may do in a run: rules, as data; and as the broker is given them.
+//! What clients may do in a run: rules and tokens, as data; and as the broker is given them.
 //!
-//! The first rule that is meant decides, and what none means is denied. Drawn by `generate.rs`;
+//! The first rule that is meant decides, and what none means is denied; and where clients are
+//! held to their tokens, what those do not grant. Drawn by `generate.rs`;
 //! what follows from them is judged by `oracle/policy.rs`, which has its own reading of them.
 
 use std::net::IpAddr;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stormpetrel::access::{
-    self, Action, Authenticate, Authorise, ConnectRequest, Identity, Judgement, Origin, Pattern,
-    Refusal, Verdict, Who,
+    self, Action, Authenticate, Authorise, ConnectRequest, Grants, Identity, Judgement, Origin,
+    Pattern, Proof, Refusal, TokenTopics, Verdict, Who,
 };
 
 use crate::dice::Dice;
@@ -63,12 +64,35 @@ pub struct Opinion {
     pub after_ms: Option<u64>,
     /// Whether it is who it says it is; else it is not let in.
     pub is_proven: bool,
+    /// What the token grants that proves it; none: it is no token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grants: Option<Vec<Grant>>,
+}
+
+/// What a token grants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Grant {
+    /// What to do.
+    pub wish: Wish,
+    /// To what matches this.
+    pub filter: Arc<str>,
 }
 
 impl Opinion {
     /// Whether it lets its user in, within so many milliseconds.
     pub(crate) fn lets_in(&self, timeout_ms: u64) -> bool {
         self.is_proven && self.after_ms.is_some_and(|after| after < timeout_ms)
+    }
+
+    /// What is known of its user's token. A filter that is none grants nothing.
+    fn token(&self) -> Option<Arc<Grants>> {
+        let mut grants = Grants::default();
+        for grant in self.grants.as_ref()? {
+            if let Ok(pattern) = Pattern::literal(&grant.filter) {
+                grants.add(action(grant.wish), pattern);
+            }
+        }
+        Some(Arc::new(grants))
     }
 }
 
@@ -157,7 +181,8 @@ pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
         opinion => {
             let is_proven = opinion.is_some();
             let address = Some(address_of(scenario.clients[client].zone));
-            Judgement::Accepted(Identity { user, address, is_proven, ..Identity::default() })
+            let grants = opinion.and_then(Opinion::token);
+            Judgement::Accepted(Identity { user, address, is_proven, grants })
         }
     }
 }
@@ -176,7 +201,11 @@ impl Authenticate for Judge {
             Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             None => std::future::pending().await,
         }
-        if opinion.is_proven { Verdict::Proven } else { Verdict::Refused(Refusal::BadCredentials) }
+        match (opinion.is_proven, opinion.token()) {
+            (false, _) => Verdict::Refused(Refusal::BadCredentials),
+            (true, None) => Verdict::Proven,
+            (true, grants) => Verdict::Identified(Proof { user: opinion.user.clone(), grants }),
+        }
     }
 }
 
@@ -195,17 +224,20 @@ impl Wish {
     pub const ALL: [Wish; 3] = [Wish::Publish, Wish::Subscribe, Wish::Receive];
 }
 
-/// As the broker is given it; a filter that is none is left out.
-pub(crate) fn rules(policy: &[Rule]) -> access::Rules {
-    let action = |wish: &Wish| match wish {
+fn action(wish: Wish) -> Action {
+    match wish {
         Wish::Publish => Action::Publish,
         Wish::Subscribe => Action::Subscribe,
         Wish::Receive => Action::Receive,
-    };
+    }
+}
+
+/// As the broker is given it; a filter that is none is left out.
+pub(crate) fn rules(policy: &[Rule]) -> access::Rules {
     let origin = Origin::built_in("a rule of the run");
     let rule = |rule: &Rule| access::Rule {
         is_allowed: rule.is_allowed,
-        actions: rule.wishes.iter().map(action).collect(),
+        actions: rule.wishes.iter().copied().map(action).collect(),
         users: match rule.users.is_empty() {
             true => Who::Everybody,
             false => Who::Users(rule.users.iter().map(|user| (&**user).into()).collect()),
@@ -221,9 +253,18 @@ pub(crate) fn rules(policy: &[Rule]) -> access::Rules {
     access::Rules { rules: policy.iter().map(rule).collect(), end: origin.clone() }
 }
 
-/// Who knows a policy; none: everything is allowed.
-pub(crate) fn authoriser(policy: Option<&Policy>) -> Option<Arc<dyn Authorise>> {
-    policy.map(|policy| Arc::new(rules(policy)) as Arc<dyn Authorise>)
+/// Who holds clients to what their tokens grant; none: nobody does.
+pub(crate) fn tokens(broker: &Broker) -> Option<TokenTopics> {
+    let held: Vec<Action> = broker.held_to_tokens.iter().copied().map(action).collect();
+    (!held.is_empty()).then(|| TokenTopics::new(&held))
+}
+
+/// Who knows a policy of the broker, and the tokens of its clients; none: everything is allowed.
+pub(crate) fn authoriser(broker: &Broker, policy: Option<&Policy>) -> Option<Arc<dyn Authorise>> {
+    let mut whole = access::Policy::default();
+    policy.into_iter().for_each(|policy| whole.add(rules(policy)));
+    tokens(broker).into_iter().for_each(|tokens| whole.add(tokens));
+    whole.into_authoriser()
 }
 
 /// Gives names to the clients of a scenario, and rules to its broker: as many policies, and
@@ -246,6 +287,26 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
         if draw.dice.chance(plan.opinions) {
             let opinion = draw.opinion(user, plan.broker.connect_timeout_ms.is_some());
             scenario.broker.opinions.push(opinion);
+        }
+    }
+    if plan.policies > 0 {
+        draw_tokens(&mut scenario.broker, topics, plan.seed);
+    }
+}
+
+/// Two of three brokers that have both rules and opinions hold clients to their tokens. Drawn by
+/// itself, so that the rest does not depend on it.
+fn draw_tokens(broker: &mut Broker, topics: &[Arc<str>], seed: u64) {
+    let mut draw = Draw { dice: Dice::new(seed, "tokens", 0), topics };
+    if broker.opinions.is_empty() || draw.dice.chance(330) {
+        return;
+    }
+    let only = draw.pick(&[Wish::Publish, Wish::Subscribe, Wish::Receive, Wish::Receive]);
+    broker.held_to_tokens = if draw.dice.chance(250) { Wish::ALL.to_vec() } else { vec![only] };
+    for opinion in &mut broker.opinions {
+        if draw.dice.chance(850) {
+            let count = draw.dice.between(1, 5);
+            opinion.grants = Some((0..count).map(|_| draw.grant(only)).collect());
         }
     }
 }
@@ -281,7 +342,14 @@ impl Draw<'_> {
     fn opinion(&mut self, user: &str, is_hasty: bool) -> Opinion {
         let slow = if is_hasty { 0 } else { self.dice.between(1, 2_000) };
         let after_ms = self.pick(&[Some(0), Some(0), Some(slow), Some(slow), Some(LATE_MS), None]);
-        Opinion { user: Arc::from(user), after_ms, is_proven: self.dice.chance(800) }
+        let is_proven = self.dice.chance(800);
+        Opinion { user: Arc::from(user), after_ms, is_proven, grants: None }
+    }
+
+    fn grant(&mut self, often: Wish) -> Grant {
+        let other = self.pick(&Wish::ALL);
+        let wish = if self.dice.chance(600) { often } else { other };
+        Grant { wish, filter: self.filter() }
     }
 
     fn policy(&mut self) -> Policy {

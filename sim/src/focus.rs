@@ -73,6 +73,10 @@ fn survive(plan: &mut Plan, dice: &mut Dice) {
         ..Actions::default()
     };
     sync_slowly(plan, dice);
+    if plan.policies > 0 {
+        // What tokens grant must survive too.
+        (plan.policies, plan.opinions) = (dice.one_of(&[1, 1, 2]), 900);
+    }
 }
 
 /// Everything that a log that is written anew must say again: what is retained, in flight and

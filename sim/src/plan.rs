@@ -412,6 +412,7 @@ impl Draw {
             effort_max: None,
             policies: Vec::new(),
             opinions: Vec::new(),
+            held_to_tokens: Vec::new(),
             store: None,
         };
         if self.0.chance(400) { Broker::default() } else { broker }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Opinion, Policy};
+use crate::access::{Opinion, Policy, Wish};
 use crate::properties::Properties;
 use crate::survival::{self, Store, Trouble};
 use crate::transport::Transport;
@@ -118,6 +118,9 @@ pub struct Broker {
     /// Who may connect. Nobody named: everybody, and nobody is asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub opinions: Vec<Opinion>,
+    /// For what clients need a token that grants it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held_to_tokens: Vec<Wish>,
     /// What it keeps through its end. None: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,

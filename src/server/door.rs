@@ -10,8 +10,8 @@ use tracing::warn;
 use super::Error;
 use super::tls::Cryptography;
 use crate::access::{
-    Anonymous, Authenticate, Door, Http, HttpSettings, Jwt, JwtKey, JwtKeyError, JwtSettings,
-    PasswordFile, Passwords, PasswordsError, Policy,
+    Anonymous, Authenticate, Authorise, Door, Http, HttpSettings, Jwt, JwtKey, JwtKeyError,
+    JwtSettings, PasswordFile, Passwords, PasswordsError, Policy,
 };
 use crate::config::Authentication;
 
@@ -23,7 +23,7 @@ pub struct Plugins {
     /// What TLS is given.
     pub(super) cryptography: Cryptography,
     /// Who is asked what clients may do, beside what the configuration names.
-    pub(crate) policy: Policy,
+    pub(super) policy: Policy,
 }
 
 impl Plugins {
@@ -39,6 +39,11 @@ impl Plugins {
         door.add(plugin);
         self.named.retain(|(known, _)| known != name);
         self.named.push((name.to_owned(), door));
+    }
+
+    /// Adds a plugin that limits what clients may do.
+    pub fn limit(&mut self, plugin: impl Authorise) {
+        self.policy.add(plugin);
     }
 
     fn find(&self, name: &str) -> Option<&Door> {

@@ -63,7 +63,10 @@ pub(crate) fn settings(scenario: &Scenario) -> Settings {
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
-        access: Access { is_judged: true, authorise: access::authoriser(broker.policies.first()) },
+        access: Access {
+            is_judged: true,
+            authorise: access::authoriser(broker, broker.policies.first()),
+        },
         effort_max: EFFORT_MAX,
         first_packet_id: first_packet_id(scenario.seed),
         is_recording: broker.store.is_some(),

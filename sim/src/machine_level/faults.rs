@@ -53,7 +53,8 @@ impl Stage<'_> {
 
     /// The broker takes up other rules, now or when it is started again.
     fn load_policy(&mut self, policy: usize) {
-        let authorise = access::authoriser(self.scenario.broker.policies.get(policy));
+        let broker = &self.scenario.broker;
+        let authorise = access::authoriser(broker, broker.policies.get(policy));
         self.settings.access.authorise.clone_from(&authorise);
         self.tell(Input::PolicyChanged(authorise));
     }

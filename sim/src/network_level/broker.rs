@@ -14,12 +14,12 @@ use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
 use turmoil::Sim;
 
 use super::violation;
-use crate::access::{Judge, Policy, authoriser, rules};
+use crate::access::{Judge, Policy, authoriser, rules, tokens};
 use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
 use crate::network::{SimNetwork, unix_millis};
-use crate::scenario::{Qos, Scenario};
+use crate::scenario::{Broker, Qos, Scenario};
 use crate::survival::{self, Store};
 use crate::transport::Transport;
 use crate::verdict::{Promise, Violation};
@@ -59,8 +59,8 @@ impl Brokers {
     }
 
     /// Gives the last one other rules, and those that come after it.
-    pub(super) fn load_policy(&self, policy: Option<Policy>) {
-        let authorise = authoriser(policy.as_ref());
+    pub(super) fn load_policy(&self, broker: &Broker, policy: Option<Policy>) {
+        let authorise = authoriser(broker, policy.as_ref());
         *self.policy.borrow_mut() = Some(Loaded(policy));
         if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
             shared.change_policy(authorise);
@@ -118,6 +118,7 @@ pub(super) fn add(
     let (config, network, brokers) = (config(scenario), network.clone(), brokers.clone());
     let mut plugins = Plugins::default().with_cryptography(cryptography::simulated());
     plugins.register(JUDGE, Judge(scenario.broker.opinions.clone()));
+    tokens(&scenario.broker).into_iter().for_each(|tokens| plugins.limit(tokens));
     *brokers.disk.borrow_mut() = kept(scenario).map(|store| {
         let weather = DiskWeather { sync_ms: store.sync_ms_max, ..DiskWeather::default() };
         SimDisk::new(seed, weather)

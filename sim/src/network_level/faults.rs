@@ -97,8 +97,8 @@ impl Stage<'_> {
 
     /// The broker takes up other rules, now or when it is started again.
     fn load_policy(&mut self, policy: usize) {
-        let policy = self.scenario.broker.policies.get(policy);
-        self.brokers().load_policy(policy.cloned());
+        let broker = &self.scenario.broker;
+        self.brokers().load_policy(broker, broker.policies.get(policy).cloned());
     }
 
     /// Connections of a zone end, and both sides hear of it: some after what was sent, some at

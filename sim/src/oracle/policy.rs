@@ -1,8 +1,9 @@
 //! C10: nothing that is forbidden is granted, taken or delivered, and nothing that is allowed is
 //! refused for want of a right.
 //!
-//! Reads the rules of the run by itself. When rules change, what is in between may be judged by
-//! either: only what all of them forbid is wrong. What is owed under rules is in `lost.rs`.
+//! Reads the rules of the run, and the tokens, by itself. When rules change, what is in between may
+//! be judged by either: only what all of them forbid is wrong. What is owed under rules is in
+//! `lost.rs`.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use super::deliveries::Delivery;
 use super::facts::{Facts, Ordinal, Span};
 use super::subscriptions::Change;
 use super::{Case, Wrong, topic};
-use crate::access::{Rule, Wish};
+use crate::access::{Rule, Wish, opinion_of};
 use crate::history::What;
 use crate::scenario::{ClientIndex, FaultKind, Scenario};
 use crate::verdict::Promise;
@@ -22,6 +23,8 @@ pub(super) struct Policies<'a> {
     read: Vec<Vec<Read<'a>>>,
     /// Which of them.
     in_force: Vec<(Ordinal, usize)>,
+    /// For what clients need a token that grants it.
+    held: &'a [Wish],
 }
 
 /// A rule, and the levels of its filters.
@@ -33,9 +36,9 @@ struct Read<'a> {
 
 impl<'a> Policies<'a> {
     pub(super) fn of(scenario: &'a Scenario, events: &[crate::history::Event]) -> Policies<'a> {
-        let policies = &scenario.broker.policies;
+        let (policies, held) = (&scenario.broker.policies, &*scenario.broker.held_to_tokens);
         if policies.is_empty() {
-            return Policies::default();
+            return Policies { held, ..Policies::default() };
         }
         let mut in_force = vec![(0, 0)];
         for event in events {
@@ -48,12 +51,12 @@ impl<'a> Policies<'a> {
             Read { rule, filters }
         };
         let read = policies.iter().map(|policy| policy.iter().map(read).collect()).collect();
-        Policies { read, in_force }
+        Policies { read, in_force, held }
     }
 
     /// Whether nothing is ever forbidden.
     pub(super) fn is_none(&self) -> bool {
-        self.in_force.is_empty()
+        self.in_force.is_empty() && self.held.is_empty()
     }
 
     /// Whether a client may, under every rule that was in force then; none: under some.
@@ -68,9 +71,12 @@ impl<'a> Policies<'a> {
         if self.is_none() {
             return Some(true);
         }
+        let asked: Vec<&str> = topic.split('/').collect();
+        if self.held.contains(&wish) && !is_granted(scenario, client, wish, &asked) {
+            return Some(false);
+        }
         let client = &scenario.clients[client];
         let names = (client.user.as_deref(), &*client.client_id, client.zone);
-        let asked: Vec<&str> = topic.split('/').collect();
         let first = self.in_force.iter().rposition(|(from, _)| *from <= during.from).unwrap_or(0);
         let mut verdict = None;
         for (place, (from, policy)) in self.in_force.iter().enumerate().skip(first) {
@@ -128,6 +134,15 @@ impl Facts<'_> {
         let mut others = (0..clients.len()).filter(is_same);
         others.all(|other| judge(other) == Some(first)).then_some(first)
     }
+}
+
+/// Whether the token that a client shows grants it that. Who is not let in in time is nobody.
+fn is_granted(scenario: &Scenario, client: ClientIndex, wish: Wish, asked: &[&str]) -> bool {
+    let token = opinion_of(scenario, client).and_then(|opinion| opinion.grants.as_ref());
+    token.into_iter().flatten().any(|grant| {
+        let filter: Vec<&str> = grant.filter.split('/').collect();
+        grant.wish == wish && is_wider(&filter, asked, true)
+    })
 }
 
 /// The name and the client id of who asks, and its part of the network.

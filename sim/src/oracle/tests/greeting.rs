@@ -103,6 +103,7 @@ fn users_come_in_whom_the_plugin_knows() {
                 user: Arc::from(user),
                 after_ms,
                 is_proven,
+                grants: None,
             };
             scenario.broker.opinions = vec![
                 opinion("good", Some(3), true),

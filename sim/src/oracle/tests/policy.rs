@@ -4,7 +4,7 @@
 use super::answers::denied;
 use super::tale::{A, B, C, Q0, Q1, Tale};
 use super::{fine, planted};
-use crate::access::{Rule, Wish};
+use crate::access::{Grant, Opinion, Rule, Wish};
 use crate::history::{AckKind, Saw, What};
 use crate::scenario::FaultKind;
 use std::sync::Arc;
@@ -37,6 +37,29 @@ pub(super) fn reloads(tale: Tale, policy: usize) -> Tale {
 fn subscribed(tale: Tale, granted: u8) -> Tale {
     let tale = tale.connects(A).wants(A, "a/+", Q1, None, |_| {});
     tale.saw(A, Saw::SubAck { id: 1, reasons: vec![granted] })
+}
+
+#[test]
+fn a_token_grants_what_it_lists_and_nothing_else() {
+    let tell = |tale: Tale, token: Option<&[&str]>, reason| {
+        let grant = |filter: &&str| Grant { wish: Wish::Subscribe, filter: Arc::from(*filter) };
+        let grants = token.map(|filters| filters.iter().map(grant).collect());
+        let tale = tale.given(|it| {
+            let user: Arc<str> = Arc::from("u");
+            it.clients[0].user = Some(Arc::clone(&user));
+            it.broker.held_to_tokens = vec![Wish::Subscribe];
+            it.broker.opinions = vec![Opinion { user, after_ms: Some(0), is_proven: true, grants }];
+        });
+        subscribed(tale, reason)
+    };
+    for token in [None, Some(&[][..]), Some(&["a/b", "+"]), Some(&["b/#"])] {
+        planted("C10 forbidden-filter-granted", |tale| tell(tale, token, 1));
+        fine(|tale| tell(tale, token, 0x87));
+    }
+    for token in [Some(&["b", "a/+"][..]), Some(&["#"])] {
+        planted("C11 wrong-grant", |tale| tell(tale, token, 0x87));
+        fine(|tale| tell(tale, token, 1));
+    }
 }
 
 #[test]

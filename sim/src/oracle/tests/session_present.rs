@@ -65,8 +65,12 @@ fn session_present_tells_the_truth() {
 fn a_proven_users_session_is_nobody_elses() {
     let left = |tale: Tale| {
         let tale = tale.given(|scenario| {
-            scenario.broker.opinions =
-                vec![Opinion { user: Arc::from("owner"), after_ms: Some(3), is_proven: true }];
+            scenario.broker.opinions = vec![Opinion {
+                user: Arc::from("owner"),
+                after_ms: Some(3),
+                is_proven: true,
+                grants: None,
+            }];
             scenario.clients[B].user = Some(Arc::from("owner"));
             scenario.clients[A].client_id = scenario.clients[B].client_id.clone();
         });
