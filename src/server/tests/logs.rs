@@ -81,6 +81,7 @@ fn named(client_id: &str, user: &str, password: &str) -> Packet {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a thread that nobody listens to is the case")]
 fn what_another_thread_logs_first_is_heard_here_too() {
     fn say_it() {
         tracing::info!("said");
