@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::tale::{A, Q0, Tale};
 use super::{fine, planted};
 use crate::history::What;
+use crate::scenario::FaultKind;
+use crate::survival::Trouble;
 
 #[test]
 fn what_the_broker_says_of_itself_comes_again_and_again() {
@@ -23,6 +25,11 @@ fn what_the_broker_says_of_itself_comes_again_and_again() {
     fine(|tale| heals(twice(tale).waits(4_000)));
     planted("C13 sys-silent", |tale| heals(twice(tale).waits(9_000)));
     planted("C13 sys-silent", |tale| heals(subscribed(tale).waits(9_000)));
+    let fails = |tale: Tale| {
+        let kind = FaultKind::Disk { trouble: Trouble::Failing, for_ms: 4_000 };
+        tale.with_store().happens(None, What::Fault { kind })
+    };
+    fine(|tale| heals(fails(twice(tale)).waits(9_000)));
     fine(|tale| heals(twice(tale).unsubscribes(A, "$SYS/#").waits(9_000)));
     fine(|tale| heals(twice(tale).loses_connection(A).waits(9_000)));
 }
