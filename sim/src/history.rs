@@ -203,6 +203,13 @@ pub struct PublishAsked {
     pub packet_bytes: usize,
 }
 
+impl PublishAsked {
+    /// Whether it asks to be retained: one that is empty only clears.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.retain && self.message != 0
+    }
+}
+
 /// A packet from the broker, with what matters of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "type")]

@@ -118,7 +118,7 @@ pub struct Broker {
     /// Who may connect. Nobody named: everybody, and nobody is asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub opinions: Vec<Opinion>,
-    /// For what clients need a token that grants it.
+    /// For what clients need a token that grants it. Nothing: for nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_to_tokens: Vec<Wish>,
     /// What it keeps through its end. None: nothing.

@@ -185,3 +185,52 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::mpsc;
+
+    use futures_util::future::poll_immediate;
+    use tokio::io::AsyncReadExt;
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::config::Bind;
+
+    fn runtime() -> Runtime {
+        Builder::new_current_thread().enable_all().build().expect("a runtime")
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a connection moves to another thread")]
+    fn a_connection_is_watched_by_who_adopts_it() {
+        let bind = Endpoint::Tcp(Bind { host: Some("127.0.0.1".to_owned()), port: 0 });
+        // Nobody runs it while others read: what it watches, nobody hears of.
+        let accepting = runtime();
+        let (mut client, accepted) = accepting.block_on(async {
+            let listeners = Sockets.bind(&bind).await.expect("a free port");
+            let address = Sockets.address(&listeners[0]).expect("bound").expect("TCP");
+            let client = std::net::TcpStream::connect(address).expect("somebody listens");
+            (client, Sockets.accept(&listeners[0]).await.expect("somebody connects").0)
+        });
+        let (waits, is_waiting) = mpsc::channel();
+        let reading = std::thread::spawn(move || {
+            runtime().block_on(async {
+                let mut stream = Sockets.adopt(accepted).expect("it is open");
+                let mut byte = [0];
+                let mut read = Box::pin(stream.read_exact(&mut byte));
+                // What is there already is read without being heard of.
+                assert!(poll_immediate(&mut read).await.is_none());
+                waits.send(()).expect("the client listens");
+                let read = timeout(Duration::from_secs(20), read).await;
+                read.expect("it is heard of").expect("it is open");
+                byte
+            })
+        });
+        is_waiting.recv().expect("it waits");
+        client.write_all(b"x").expect("it is open");
+        assert_eq!(reading.join().expect("no panic"), *b"x");
+    }
+}

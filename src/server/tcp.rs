@@ -91,7 +91,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     #[cfg(unix)] // elsewhere the option means that a port can be stolen
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    // Connections have the options of the socket that accepts them: none costs a call each.
+    // Connections have the options of the socket that accepts them, without a call for each.
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_IDLE).with_interval(KEEPALIVE_INTERVAL);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&keepalive)?;

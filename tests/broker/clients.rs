@@ -4,8 +4,6 @@
 //! Nothing here knows the broker's own codec. More clients are in `tests/interop`, which needs
 //! them installed.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
@@ -18,8 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Time for anything that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::PATIENCE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {

@@ -3,8 +3,6 @@
 //!
 //! The answers are written down here once more, and not taken from our code.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 

@@ -1,9 +1,6 @@
 //! A running broker that is given another configuration: all of it is in force, or nothing.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use stormpetrel::Broker;
 use stormpetrel::config::Config;
@@ -11,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Time for anything that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::PATIENCE;
+
 const IN: u8 = 0;
 
 fn config(text: &str) -> Config {

@@ -1,8 +1,6 @@
 //! TLS and WebSocket, over real sockets, with clients that others wrote: what is served, what is
 //! refused, and in what words.
 
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -28,12 +26,8 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// Time for anything that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{CONNACK, CONNECT, PATIENCE};
 
-/// CONNECT of 3.1.1 with the client id `c`, starting clean.
-const CONNECT: &[u8] = b"\x10\x0D\x00\x04MQTT\x04\x02\x00\x00\x00\x01c";
-const CONNACK: &[u8] = b"\x20\x02\x00\x00";
 const PINGREQ: &[u8] = b"\xC0\x00";
 const PINGRESP: &[u8] = b"\xD0\x00";
 

@@ -1,7 +1,6 @@
 //! MQTT over Unix sockets: plain, in WebSocket, behind a proxy; and what becomes of the files.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -20,11 +19,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Bytes, Message};
 
-/// Time for anything that must happen.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-const CONNECT: &[u8] = b"\x10\x0D\0\x04MQTT\x04\x02\0\0\0\x01c";
-const CONNACK: &[u8] = b"\x20\x02\0\0";
+use crate::{CONNACK, CONNECT, PATIENCE};
 
 /// A path where no file is.
 fn path(name: &str) -> PathBuf {

@@ -105,7 +105,7 @@ fn check_taken(
     wrong: &mut Wrong,
 ) {
     let Some((at, reason)) = request.answer else { return };
-    let is_kept = publish.retain && publish.message != 0;
+    let is_kept = publish.is_kept();
     let bytes = Some(publish.packet_bytes);
     let topic = &publish.topic;
     let verdict = request

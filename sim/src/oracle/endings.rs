@@ -118,7 +118,7 @@ fn may_be_refused(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
     let mut before = facts.connections[place].requests.iter().filter(|it| it.asked < at);
     before.any(|request| {
         let Wish::Publish(publish) = request.wish else { return false };
-        let is_kept = publish.retain && publish.message != 0;
+        let is_kept = publish.is_kept();
         let until = Span { from: request.asked, to: at, is_sure: false };
         // What is not allowed is acknowledged, and dropped.
         facts.is_in_trouble(until)

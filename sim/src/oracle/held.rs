@@ -4,10 +4,8 @@
 //! What a message takes beside what its publisher said is the broker's affair: it is counted as
 //! nothing here. What waits in a session is `queues.rs`'s.
 
-use super::facts::{Request, Span, Wish};
-use super::retained::retained_at;
+use super::retained::{Retaining, retained_at};
 use super::{Case, Wrong, topic};
-use crate::history::PublishAsked;
 use crate::scenario::ClientIndex;
 use crate::verdict::Promise;
 
@@ -19,14 +17,10 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     };
     for connection in &case.facts.connections {
         for request in &connection.requests {
-            if let (Wish::Publish(publish), Some(span)) = (request.wish, request.span)
-                && let Some((_, 0..0x80)) = request.answer
-                && publish.retain
-                && publish.message != 0
-                && !publish.dup
-                && !topic::is_the_brokers(&publish.topic)
+            if let Some(retaining @ Retaining { reason: 0..0x80, .. }) = Retaining::of(request)
+                && !topic::is_the_brokers(&retaining.publish.topic)
             {
-                check_retained(case, connection.client, request, publish, span, max, wrong);
+                check_retained(case, connection.client, retaining, max, wrong);
             }
         }
     }
@@ -36,9 +30,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 fn check_retained(
     case: &Case<'_>,
     client: ClientIndex,
-    request: &Request<'_>,
-    publish: &PublishAsked,
-    span: Span,
+    Retaining { asked, publish, span, .. }: Retaining<'_>,
     max: usize,
     wrong: &mut Wrong,
 ) {
@@ -48,7 +40,7 @@ fn check_retained(
     };
     let others = (0..case.messages.topics.len()).filter(|topic| *topic != own.topic_place);
     let others = others.filter_map(|topic| retained_at(case, topic, span, span.to).flatten());
-    let mut events = vec![request.asked];
+    let mut events = vec![asked];
     let mut bytes = own.bytes_min();
     for other in others {
         events.push(other.asked);

@@ -137,7 +137,7 @@ impl<'a> Messages<'a> {
                 facts.may(place, access::Wish::Publish, &publish.topic, span)
             });
             let span = request.span.filter(|_| !is_denied && verdict != Some(false));
-            let is_kept = publish.retain && publish.message != 0;
+            let is_kept = publish.is_kept();
             let bytes = Some(publish.packet_bytes);
             // Refused, and the refusal lost.
             let may_be_refused = request.answer.is_none()

@@ -136,7 +136,8 @@ impl Facts<'_> {
     }
 }
 
-/// Whether the token that a client shows grants it that. Who is not let in in time is nobody.
+/// Whether the token that a client shows grants it that. What a client may who is not let in is
+/// asked by nobody.
 fn is_granted(scenario: &Scenario, client: ClientIndex, wish: Wish, asked: &[&str]) -> bool {
     let token = opinion_of(scenario, client).and_then(|opinion| opinion.grants.as_ref());
     token.into_iter().flatten().any(|grant| {

@@ -4,12 +4,12 @@
 //! Only where it is known when everything arrived. What it refuses without regard to what it
 //! holds is `answers.rs`'s.
 
-use super::facts::{Request, Span, Wish};
+use super::facts::Wish;
 use super::limits::{QUOTA_EXCEEDED, Refusal, refusal};
-use super::retained::retained_at;
+use super::retained::{Retaining, retained_at};
 use super::{Case, Wrong};
 use crate::access;
-use crate::history::{AckKind, PublishAsked};
+use crate::history::AckKind;
 use crate::scenario::Qos;
 use crate::verdict::Promise;
 
@@ -82,13 +82,8 @@ fn check_retained(case: &Case<'_>, place: usize, max: usize, wrong: &mut Wrong) 
         return;
     }
     for request in &case.facts.connections[place].requests {
-        if let (Wish::Publish(publish), Some(span), Some(_)) =
-            (request.wish, request.span, request.answer)
-            && publish.retain
-            && publish.message != 0
-            && !publish.dup
-        {
-            check_kept(case, place, request, publish, span, max, wrong);
+        if let Some(retaining) = Retaining::of(request) {
+            check_kept(case, place, retaining, max, wrong);
         }
     }
 }
@@ -96,12 +91,11 @@ fn check_retained(case: &Case<'_>, place: usize, max: usize, wrong: &mut Wrong) 
 fn check_kept(
     case: &Case<'_>,
     place: usize,
-    request: &Request<'_>,
-    publish: &PublishAsked,
-    span: Span,
+    retaining: Retaining<'_>,
     max: usize,
     wrong: &mut Wrong,
 ) {
+    let Retaining { asked, publish, span, at, reason } = retaining;
     let bytes = Some(publish.packet_bytes);
     if matches!(refusal(&case.facts, &publish.topic, true, bytes), Refusal::Surely(_)) {
         return;
@@ -109,7 +103,6 @@ fn check_kept(
     if case.facts.may(place, access::Wish::Publish, &publish.topic, span) != Some(true) {
         return;
     }
-    let (at, reason) = request.answer.unwrap_or((request.asked, 0));
     if reason == QUOTA_EXCEEDED && case.facts.is_in_trouble(span) {
         return;
     }
@@ -134,6 +127,6 @@ fn check_kept(
             publish.topic
         );
         let client = case.facts.connections[place].client;
-        wrong.add(Promise::C11, "wrong-retained-limit", client, words, &[request.asked, at]);
+        wrong.add(Promise::C11, "wrong-retained-limit", client, words, &[asked, at]);
     }
 }

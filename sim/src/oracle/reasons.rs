@@ -239,7 +239,7 @@ fn check_releases(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
             match request.wish {
                 Wish::Publish(publish) if publish.qos == Qos::ExactlyOnce => {
                     let Some(id) = publish.id else { continue };
-                    let is_kept = publish.retain && publish.message != 0;
+                    let is_kept = publish.is_kept();
                     let bytes = Some(publish.packet_bytes);
                     let refusal = refusal(&case.facts, &publish.topic, is_kept, bytes);
                     let may = case.facts.may(on, access::Wish::Publish, &publish.topic, span);

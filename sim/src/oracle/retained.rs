@@ -2,12 +2,13 @@
 //! and not one that was replaced, cleared or had expired.
 
 use super::deliveries::{Delivery, retained_ways};
-use super::facts::{NEVER, Ordinal, SLACK_MS, Span, Wish};
+use super::facts::{NEVER, Ordinal, Request, SLACK_MS, Span, Wish};
 use super::limits::is_taken_for_sure;
 use super::messages::{Effect, Message};
 use super::subscriptions::{Change, states};
 use super::{Case, Wrong, lost, sizes, topic};
 use crate::access;
+use crate::history::PublishAsked;
 use crate::scenario::{Qos, Subscription};
 use crate::verdict::Promise;
 
@@ -173,6 +174,26 @@ impl Made<'_, '_> {
                 wrong.add(Promise::C6, "retained-lost", client, words, &events);
             }
         }
+    }
+}
+
+/// A message that is sent for the first time, asks to be retained, and was answered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Retaining<'a> {
+    pub(super) asked: Ordinal,
+    pub(super) publish: &'a PublishAsked,
+    pub(super) span: Span,
+    /// When it was answered, and what.
+    pub(super) at: Ordinal,
+    pub(super) reason: u8,
+}
+
+impl<'a> Retaining<'a> {
+    pub(super) fn of(request: &Request<'a>) -> Option<Retaining<'a>> {
+        let Wish::Publish(publish) = request.wish else { return None };
+        let (asked, span, (at, reason)) = (request.asked, request.span?, request.answer?);
+        let is_one = publish.is_kept() && !publish.dup;
+        is_one.then_some(Retaining { asked, publish, span, at, reason })
     }
 }
 

@@ -43,7 +43,8 @@ fn subscribed(tale: Tale, granted: u8) -> Tale {
 fn a_token_grants_what_it_lists_and_nothing_else() {
     let tell = |tale: Tale, token: Option<&[&str]>, reason| {
         let grant = |filter: &&str| Grant { wish: Wish::Subscribe, filter: Arc::from(*filter) };
-        let grants = token.map(|filters| filters.iter().map(grant).collect());
+        let other = Grant { wish: Wish::Receive, filter: Arc::from("#") };
+        let grants = token.map(|filters| filters.iter().map(grant).chain([other]).collect());
         let tale = tale.given(|it| {
             let user: Arc<str> = Arc::from("u");
             it.clients[0].user = Some(Arc::clone(&user));
