@@ -16,6 +16,7 @@ impl Machine {
     pub fn check(&self) {
         self.check_sessions();
         self.check_bytes();
+        self.check_spreads();
         self.connections.check();
         let ledger = &self.ledger;
         let accounted = ledger.delivered + ledger.waiting + ledger.drops.total();
@@ -42,6 +43,17 @@ impl Machine {
         assert_eq!(waiting, ledger.waiting, "waiting messages are miscounted");
         assert_eq!(inflight_out, ledger.inflight_out, "deliveries in flight are miscounted");
         assert_eq!(inflight_in, ledger.inflight_in, "unreleased messages are miscounted");
+    }
+
+    fn check_spreads(&self) {
+        for spread in &self.spreads {
+            let publisher = self.clients.find_at(spread.publisher);
+            let is_there = publisher.is_some_and(|session| session.connection.is_some());
+            assert!(is_there, "nobody goes on with a message");
+            for subscriber in spread.left() {
+                let _ = self.clients.get(subscriber.session); // which panics if it is gone
+            }
+        }
     }
 
     /// Bytes that leak are memory that is refused to clients one day, and bytes that are let go of

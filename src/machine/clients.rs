@@ -193,6 +193,7 @@ impl Machine {
     /// A session is this client's from now on. What another left to it is judged anew, if that
     /// makes a difference.
     fn enter(&mut self, slot: Slot, key: SessionKey, identity: Identity, now: Timestamp) {
+        self.catch_up(key, now);
         let is_inside = self.connections.get(slot).is_none_or(|c| c.listener.is_none());
         let session = self.clients.get_mut(key);
         self.ledger.release_bytes(session.own_bytes());

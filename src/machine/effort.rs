@@ -5,7 +5,8 @@
 //! on any machine. Only counts and prices; who spends looks whether to go on.
 
 /// What one visit may cost. A step is some tenth of a microsecond, so a visit lasts about a
-/// millisecond; the fan-out of one message, which is not divided, may take it beyond that.
+/// millisecond; the fan-out of a message of QoS 2 or a will, which is not divided, may take it
+/// beyond that.
 pub const EFFORT_MAX: u64 = 10_000;
 
 /// Any packet.
@@ -25,6 +26,8 @@ pub(super) const MATCH: u64 = 1;
 pub(super) const NODES: u64 = 2;
 /// So many subscriptions that match, before it is known whose they are.
 pub(super) const MATCHES: u64 = 8;
+/// So many subscriptions looked through for those of one session.
+pub(super) const SEARCHED: u64 = 64;
 /// A message sent to a client, or taken back from its session.
 pub(super) const DELIVERY: u64 = 2;
 

@@ -30,6 +30,7 @@ mod rewrite;
 mod route;
 mod session;
 mod shed;
+mod spread;
 mod subscribe;
 mod subscriptions;
 mod sys;
@@ -53,6 +54,7 @@ use record::{Lsn, Record};
 use retained::Retained;
 use rewrite::Rewrite;
 use session::{Acknowledged, Transmission};
+use spread::Spread;
 use subscriptions::{Matches, Subscriptions};
 use sys::Sys;
 
@@ -152,6 +154,8 @@ pub struct Machine {
     effort: Effort,
     /// Sessions that ended, and what is left of them to be cleared away.
     remains: Remains,
+    /// Messages that are on their way in parts.
+    spreads: Vec<Spread>,
     /// What the last message matched: kept for its memory only.
     matches: Matches,
 }
@@ -191,6 +195,7 @@ impl Machine {
             is_shutting_down: false,
             effort: Effort::default(),
             remains: Remains::default(),
+            spreads: Vec::new(),
             matches: Matches::default(),
         };
         machine.start_sys(now);
@@ -396,16 +401,18 @@ impl Machine {
         now: Timestamp,
     ) -> Option<Packet> {
         match packet {
-            Packet::Publish(publish) => self.handle_publish(slot, key, publish, now),
+            Packet::Publish(publish) => {
+                return self.handle_publish(slot, key, publish, now).map(Packet::Publish);
+            }
             Packet::PubAck(ack) => self.handle_ack(slot, key, Packet::PubAck(ack), now),
             Packet::PubRec(ack) => self.handle_ack(slot, key, Packet::PubRec(ack), now),
             Packet::PubRel(ack) => self.handle_pubrel(slot, key, ack.id),
             Packet::PubComp(ack) => self.handle_ack(slot, key, Packet::PubComp(ack), now),
             Packet::Subscribe(subscribe) => {
-                return self.handle_subscribe(slot, key, subscribe).map(Packet::Subscribe);
+                return self.handle_subscribe(slot, key, subscribe, now).map(Packet::Subscribe);
             }
             Packet::Unsubscribe(unsubscribe) => {
-                return self.handle_unsubscribe(slot, key, unsubscribe).map(Packet::Unsubscribe);
+                return self.handle_unsubscribe(slot, key, unsubscribe, now).map(Packet::Unsubscribe);
             }
             // Not held: a client must not think the broker dead because a disk is slow.
             // [MQTT-3.12.4-1]

@@ -158,6 +158,7 @@ impl Machine {
         }
         self.arm_session(key);
         self.record_detached(key, now);
+        self.end_spread(key, now);
         self.pass_on_shared(shared, key, now);
         if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
             self.handle_session_due(key, now);
@@ -190,6 +191,7 @@ impl Machine {
     /// Ends a detached session: its will goes out if it is still there; nobody finds it or gives
     /// it anything any more. [MQTT-3.1.2-8], [MQTT-4.1.0-2]
     pub(super) fn end_session(&mut self, key: SessionKey, now: Timestamp) {
+        self.catch_up(key, now);
         self.publish_will(key, now);
         self.record_ended(key);
         let session = self.clients.retire(key);
@@ -223,6 +225,7 @@ impl Machine {
                 return false;
             }
         }
+        self.catch_up(key, now); // it may have matched after it ended
         let session = self.clients.remove(key);
         self.ledger.release_bytes(session.own_bytes());
         true

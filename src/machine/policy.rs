@@ -150,6 +150,7 @@ impl Machine {
 
     /// Other rules are in force from now on, for what clients have too.
     pub(super) fn handle_policy(&mut self, authorise: Option<Arc<dyn Authorise>>, now: Timestamp) {
+        self.end_spreads(now);
         let denials = std::mem::take(&mut self.policy.denials);
         self.policy = Policy { denials, ..Policy::new(authorise) };
         if plant::is_on(Plant::ReloadNotJudged) {

@@ -8,6 +8,8 @@ use std::hint;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
 use super::groups::{GroupId, Standing};
@@ -15,6 +17,7 @@ use super::journal::waiting;
 use super::ledger::DropReason;
 use super::record::{Lsn, Record, SessionUid, Taken};
 use super::session::{Full, Queued, alias_bytes};
+use super::spread::{SPREADS_MAX, Spread};
 use super::subscriptions::Subscriber;
 use super::{Machine, SubscriptionIds, Timestamp, effort};
 use crate::access::Action;
@@ -38,31 +41,45 @@ pub(super) struct Origin {
     pub(super) from: Option<(SessionUid, PacketId)>,
     /// The session whose will it is, if the records know it.
     pub(super) will_of: Option<SessionUid>,
+    /// Its client is there to go on with it, if it is for too many to be given out at once. At
+    /// QoS 2 it is not divided: it is recorded together with its packet id.
+    pub(super) may_spread: bool,
 }
 
 impl Machine {
-    /// PUBLISH from a client.
+    /// PUBLISH from a client. What is left of it is given back if it is for more sessions than
+    /// may be seen to at once.
     pub(super) fn handle_publish(
         &mut self,
         slot: Slot,
         key: SessionKey,
         publish: Publish,
         now: Timestamp,
-    ) {
+    ) -> Option<Publish> {
         let delivery = publish.delivery;
+        if self.is_spreading(key) {
+            let Some(matched) = self.spread_on(key, now) else { return Some(publish) };
+            self.acknowledge_taken(slot, delivery, matched);
+            return None;
+        }
         let topic = match self.resolve_topic(slot, publish.topic, publish.topic_alias) {
             Ok(topic) => topic,
-            Err(reason) => return self.violate(slot, reason, now),
+            Err(reason) => {
+                self.violate(slot, reason, now);
+                return None;
+            }
         };
         self.ledger.publishes_received += 1;
         if let Delivery::ExactlyOnce { id, .. } = delivery {
             let inbound = &self.clients.get(key).inbound;
             if inbound.has(id) && !plant::is_on(Plant::Qos2Doubled) {
-                return self.acknowledge(slot, delivery, Reason::Success); // [MQTT-4.3.3-10]
+                self.acknowledge(slot, delivery, Reason::Success); // [MQTT-4.3.3-10]
+                return None;
             }
             let max = usize::from(self.settings.limits.inflight);
             if inbound.in_window() >= max && self.is_v5(slot) {
-                return self.violate(slot, Reason::ReceiveMaximumExceeded, now);
+                self.violate(slot, Reason::ReceiveMaximumExceeded, now);
+                return None;
             }
         }
         let message = Message {
@@ -78,19 +95,20 @@ impl Machine {
             Delivery::ExactlyOnce { id, .. } => kept.map(|session| (session, id)),
             _ => None,
         };
-        let origin = Origin { session: Some(key), from, will_of: None };
+        let may_spread = delivery.qos() != QoS::ExactlyOnce;
+        let origin = Origin { session: Some(key), from, will_of: None, may_spread };
         match self.publish(message.detached(), origin, now) {
+            Ok(_) if self.is_spreading(key) => return Some(rest_of(delivery)),
             Ok(matched) => {
                 if let Delivery::ExactlyOnce { id, .. } = delivery {
                     self.clients.get_mut(key).inbound.take(id);
                     self.ledger.inflight_in += 1;
                 }
-                let reason =
-                    if matched == 0 { Reason::NoMatchingSubscribers } else { Reason::Success };
-                self.acknowledge(slot, delivery, reason); // [MQTT-4.3.2-4], [MQTT-4.3.3-8]
+                self.acknowledge_taken(slot, delivery, matched);
             }
             Err(reason) => self.refuse_publish(slot, delivery, reason, now),
         }
+        None
     }
 
     /// The topic of a PUBLISH, by name or by alias.
@@ -176,7 +194,7 @@ impl Machine {
         if message.payload.is_empty() && message.retain && plant::is_on(Plant::EmptyNotForwarded) {
             return Ok(0);
         }
-        let matched = self.route(&message, expires_at, origin.session, now);
+        let matched = self.route(&message, expires_at, &origin, now);
         if self.journal.is_on && plant::is_on(Plant::Qos2IdApart) {
             let from = taken.from.take();
             self.journal.record_message(&message, taken);
@@ -222,7 +240,7 @@ impl Machine {
         &mut self,
         message: &Arc<Message>,
         expires_at: Option<Timestamp>,
-        origin: Option<SessionKey>,
+        origin: &Origin,
         now: Timestamp,
     ) -> usize {
         let mut matches = std::mem::take(&mut self.matches);
@@ -231,30 +249,59 @@ impl Machine {
         self.effort.spend(nodes / effort::NODES + own / effort::MATCHES);
         self.effort.spend(matches.groups.len() as u64);
         matches.own.retain(|s| {
-            !(s.no_local && origin == Some(s.session)) // [MQTT-3.8.3-3]
+            !(s.no_local && origin.session == Some(s.session)) // [MQTT-3.8.3-3]
                 || plant::is_on(Plant::NoLocalIgnored)
         });
-        let (mut sessions, mut taken) = (0, 0);
-        let mut fetched = if matches.own.len() > CACHED_MAX { 0 } else { matches.own.len() };
-        for subscriptions in matches
-            .own
-            .chunk_by(|a, b| a.session == b.session && !plant::is_on(Plant::OverlapDoubled))
-        {
-            if taken >= fetched {
-                fetched = matches.own.len().min(taken + AHEAD);
-                self.fetch(&matches.own[taken..fetched]);
-            }
-            taken += subscriptions.len();
-            let queued = queued(message, subscriptions, expires_at);
-            sessions += usize::from(self.deliver(subscriptions[0].session, queued, now));
-        }
+        let is_much = own.saturating_mul(effort::MATCH) > self.settings.effort_max;
+        let spreads = is_much && origin.may_spread && self.spreads.len() < SPREADS_MAX;
+        let effort_max = if spreads { self.part_effort_max() } else { u64::MAX };
+        let (mut sessions, taken) = self.give(message, expires_at, &matches.own, effort_max, now);
         for group in &matches.groups {
             let Some(member) = self.choose_member(*group, &message.topic) else { continue };
             let queued = Queued { share: Some(*group), ..queued(message, &[member], expires_at) };
             sessions += usize::from(self.deliver(member.session, queued, now));
         }
+        if let Some(publisher) = origin.session.filter(|_| taken < matches.own.len()) {
+            self.spreads.push(Spread {
+                publisher,
+                message: Arc::clone(message),
+                expires_at,
+                subscribers: std::mem::take(&mut matches.own),
+                taken,
+                sessions,
+            });
+        }
         self.matches = matches;
         sessions
+    }
+
+    /// Gives a message to sessions by their own subscriptions, until that has cost so much: to one
+    /// at least. To how many sessions, and how many subscriptions that were.
+    pub(super) fn give(
+        &mut self,
+        message: &Arc<Message>,
+        expires_at: Option<Timestamp>,
+        subscribers: &[Subscriber],
+        effort_max: u64,
+        now: Timestamp,
+    ) -> (usize, usize) {
+        let (mut sessions, mut taken) = (0, 0);
+        let mut fetched = if subscribers.len() > CACHED_MAX { 0 } else { subscribers.len() };
+        for subscriptions in subscribers
+            .chunk_by(|a, b| a.session == b.session && !plant::is_on(Plant::OverlapDoubled))
+        {
+            if taken >= fetched {
+                fetched = subscribers.len().min(taken + AHEAD);
+                self.fetch(&subscribers[taken..fetched]);
+            }
+            taken += subscriptions.len();
+            let queued = queued(message, subscriptions, expires_at);
+            sessions += usize::from(self.deliver(subscriptions[0].session, queued, now));
+            if self.effort.spent() >= effort_max {
+                break;
+            }
+        }
+        (sessions, taken)
     }
 
     /// Has the memory of some sessions and of their connections fetched: the processor waits for
@@ -427,7 +474,7 @@ impl Machine {
         };
         let will_of = self.clients.get(key).kept.uid();
         let will_of = will_of.filter(|_| !plant::is_on(Plant::WillStaysRecorded));
-        let origin = Origin { session: Some(key), from: None, will_of };
+        let origin = Origin { session: Some(key), will_of, ..Origin::default() };
         let taken = match plant::is_on(Plant::WillNotJudged) {
             true => self.take(message.detached(), origin, now),
             false => self.publish(message.detached(), origin, now),
@@ -455,6 +502,12 @@ impl Machine {
             }
             _ => self.violate(slot, reason, now),
         }
+    }
+
+    /// Answers a PUBLISH that was taken. [MQTT-4.3.2-4], [MQTT-4.3.3-8]
+    fn acknowledge_taken(&mut self, slot: Slot, delivery: Delivery, matched: usize) {
+        let reason = if matched == 0 { Reason::NoMatchingSubscribers } else { Reason::Success };
+        self.acknowledge(slot, delivery, reason);
     }
 
     /// Answers a PUBLISH as its QoS demands. [MQTT-3.3.4-1], [MQTT-2.2.1-5]
@@ -485,6 +538,19 @@ impl Machine {
             ack.details = Some(Box::new(details(reason)));
         }
         ack
+    }
+}
+
+/// What is left of a PUBLISH that is on its way in parts: who it is to be acknowledged to.
+fn rest_of(delivery: Delivery) -> Publish {
+    Publish {
+        delivery,
+        topic: None,
+        topic_alias: None,
+        retain: false,
+        subscription_ids: Vec::new(),
+        properties: None,
+        payload: Bytes::new(),
     }
 }
 

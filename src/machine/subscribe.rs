@@ -8,7 +8,7 @@ use super::connections::Slot;
 use super::record::{Record, RetainedLeft};
 use super::session::RetainedCursor;
 use super::subscriptions::Subscriber;
-use super::{Machine, effort};
+use super::{Machine, Timestamp, effort};
 use crate::access::Action;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::{PacketId, Reason};
@@ -36,7 +36,9 @@ impl Machine {
         slot: Slot,
         key: SessionKey,
         subscribe: Box<Subscribe>,
+        now: Timestamp,
     ) -> Option<Box<Subscribe>> {
+        self.catch_up(key, now);
         let id = subscribe.subscription_id;
         let is_v5 = self.is_v5(slot);
         let answer = |reason: Reason| match reason {
@@ -185,7 +187,9 @@ impl Machine {
         slot: Slot,
         key: SessionKey,
         unsubscribe: Box<Unsubscribe>,
+        now: Timestamp,
     ) -> Option<Box<Unsubscribe>> {
+        self.catch_up(key, now);
         let mut reasons = self.reasons_so_far(slot);
         let until = self.filters_until(reasons.len(), unsubscribe.filters.len());
         for filter in &unsubscribe.filters[reasons.len()..until] {

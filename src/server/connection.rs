@@ -89,6 +89,8 @@ pub(crate) struct Connection<S> {
     is_owed_much: bool,
     /// What the machine has not taken yet, because it costs too much at once.
     postponed: Option<Box<Postponed>>,
+    /// The first packet of that has taken effect, and only goes on.
+    has_begun: bool,
     /// The machine has more to send than was pulled.
     has_more: bool,
     /// Packets handed in since the stream stopped taking output.
@@ -296,7 +298,8 @@ fn hand_in<N: Network>(
     if connection.borrow().has_more {
         worker.gather(id);
     }
-    let (mut taken, mut is_owed_much) = (0, false);
+    let had_begun = connection.borrow().has_begun;
+    let (mut taken, mut is_owed_much, mut has_begun) = (0, false, had_begun);
     worker.exchange(|machine, now| {
         let came = packets.len();
         if !packets.is_empty() {
@@ -304,12 +307,15 @@ fn hand_in<N: Network>(
             is_owed_much = machine.owes_much(id);
         }
         taken = came - packets.len();
+        has_begun = !packets.is_empty() && machine.has_begun(id);
         if let (true, Decoded::Undecodable(error)) = (packets.is_empty(), decoded) {
             machine.handle(machine::Input::Undecodable { connection: id, error }, now);
             taken += 1;
         }
     });
-    worker.network().took_effect(connection.borrow().peer, Effect::Packets(taken));
+    connection.borrow_mut().has_begun = has_begun;
+    let effects = taken + usize::from(has_begun) - usize::from(had_begun);
+    worker.network().took_effect(connection.borrow().peer, Effect::Packets(effects));
     if is_owed_much {
         connection.borrow_mut().set_owed_much(true);
         // It may be old news, if there was a flush since: then nobody else would say so.
@@ -351,6 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             is_deaf: false,
             is_owed_much: false,
             postponed: None,
+            has_begun: false,
             has_more: false,
             unanswered: 0,
             progressed: Instant::now(),

@@ -19,6 +19,7 @@ mod resending;
 mod retained;
 mod sessions;
 mod shared;
+mod spread;
 mod survival;
 mod table;
 mod wills;

@@ -1,0 +1,138 @@
+//! A message for more sessions than one visit may give it to: it is given out in parts, so that
+//! nobody waits long behind it.
+//!
+//! Its publisher is answered behind the last part, and nothing else of him is taken before that:
+//! so his messages keep their order. For a session it is as if the message had come at once: what
+//! is on its way to it is given to it before anything about it changes. `route.rs` has the first
+//! part, and all of a message for fewer.
+
+use std::sync::Arc;
+
+use super::clients::SessionKey;
+use super::connections::Phase;
+use super::record::Taken;
+use super::subscriptions::Subscriber;
+use super::{ConnectionId, Machine, Timestamp, effort};
+use crate::mqtt::message::Message;
+
+/// Messages that are on their way in parts. Above this they are not divided: each has a list of
+/// all who are to get it.
+pub(super) const SPREADS_MAX: usize = 8;
+
+/// A message that is on its way.
+#[derive(Debug)]
+pub(super) struct Spread {
+    /// The session of the client that published it, which is connected.
+    pub(super) publisher: SessionKey,
+    pub(super) message: Arc<Message>,
+    pub(super) expires_at: Option<Timestamp>,
+    /// Whom it matched, those of one session side by side, and how many of them are seen to.
+    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) taken: usize,
+    /// How many sessions it went to.
+    pub(super) sessions: usize,
+}
+
+impl Spread {
+    /// Those who are still to get it.
+    pub(super) fn left(&self) -> &[Subscriber] {
+        &self.subscribers[self.taken..]
+    }
+
+    /// Where those of a session are that are still to get it, and how many.
+    fn find(&self, session: SessionKey) -> Option<(usize, usize)> {
+        let is_own = |subscriber: &&Subscriber| subscriber.session == session;
+        let before = self.left().iter().take_while(|it| !is_own(it)).count();
+        let count = self.left()[before..].iter().take_while(is_own).count();
+        (count > 0).then_some((self.taken + before, count))
+    }
+}
+
+impl Machine {
+    /// Whether the first of the packets that were left to a connection has taken effect already, and
+    /// only goes on.
+    pub fn has_begun(&self, connection: ConnectionId) -> bool {
+        let slot = self.connections.find(connection).and_then(|slot| self.connections.get(slot));
+        match slot.map(|connection| &connection.phase) {
+            Some(Phase::Attached(key, _)) => self.is_spreading(*key),
+            _ => false,
+        }
+    }
+
+    /// Whether a message of this client is on its way in parts.
+    pub(super) fn is_spreading(&self, publisher: SessionKey) -> bool {
+        self.spreads.iter().any(|spread| spread.publisher == publisher)
+    }
+
+    /// What one part of a message may cost, in all that was spent: half of a visit.
+    pub(super) fn part_effort_max(&self) -> u64 {
+        self.effort.spent() + self.settings.effort_max / 2
+    }
+
+    /// Gives out the next part of this client's message. To how many sessions it went, if that was
+    /// the last part.
+    pub(super) fn spread_on(&mut self, publisher: SessionKey, now: Timestamp) -> Option<usize> {
+        self.spread_until(publisher, self.part_effort_max(), now)
+    }
+
+    /// This client leaves, and nobody goes on with its message: gives out all that is left.
+    pub(super) fn end_spread(&mut self, publisher: SessionKey, now: Timestamp) {
+        let _ = self.spread_until(publisher, u64::MAX, now);
+    }
+
+    /// Gives out all that is left of all messages.
+    pub(super) fn end_spreads(&mut self, now: Timestamp) {
+        while let Some(spread) = self.spreads.last() {
+            self.end_spread(spread.publisher, now);
+        }
+    }
+
+    fn spread_until(
+        &mut self,
+        publisher: SessionKey,
+        effort_max: u64,
+        now: Timestamp,
+    ) -> Option<usize> {
+        let place = self.spreads.iter().position(|spread| spread.publisher == publisher)?;
+        let mut spread = self.spreads.swap_remove(place);
+        let (message, expires_at) = (&spread.message, spread.expires_at);
+        let (sessions, taken) = self.give(message, expires_at, spread.left(), effort_max, now);
+        self.record_part(&spread);
+        spread.sessions += sessions;
+        spread.taken += taken;
+        if spread.left().is_empty() {
+            return Some(spread.sessions);
+        }
+        self.spreads.push(spread);
+        None
+    }
+
+    /// Something about a session is about to change: gives it first what is on its way to it.
+    pub(super) fn catch_up(&mut self, key: SessionKey, now: Timestamp) {
+        let mut spreads = std::mem::take(&mut self.spreads);
+        for spread in &mut spreads {
+            self.effort.spend(spread.left().len() as u64 / effort::SEARCHED);
+            let Some((first, count)) = spread.find(key) else { continue };
+            let own = &spread.subscribers[first..first + count];
+            let (message, expires_at) = (&spread.message, spread.expires_at);
+            let (sessions, _) = self.give(message, expires_at, own, u64::MAX, now);
+            self.record_part(spread);
+            spread.sessions += sessions;
+            spread.subscribers.drain(first..first + count);
+        }
+        // One that nobody is left for is there until its publisher's next visit.
+        self.spreads = spreads;
+    }
+
+    /// Records whom a message was just given to. Its publisher's answer waits for that.
+    fn record_part(&mut self, spread: &Spread) {
+        if !self.journal.is_on {
+            return;
+        }
+        let at = self.journal.next();
+        self.journal.record_message(&spread.message, Taken::of(spread.expires_at));
+        if self.journal.next() > at {
+            self.clients.get_mut(spread.publisher).recorded = at;
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! A message for more sessions than one visit may give it to.
+
+use super::super::record::Record;
+use super::super::*;
+use super::harness::{Broker, settings};
+use super::packets::*;
+
+/// A broker that gives a message to one session at a time, with subscribers to `t`, at QoS 1.
+fn broker_with<const N: usize>(settings: Settings) -> (Broker, [ConnectionId; N]) {
+    let mut broker = Broker::new(Settings { effort_max: 1, ..settings });
+    let members = std::array::from_fn(|number| {
+        let member = broker.connect(v5(&format!("s{number}")).expiry(60));
+        broker.send(member, subscribe("t", Q1));
+        broker.see(member);
+        member
+    });
+    (broker, members)
+}
+
+/// Hands in what is left of what a client sent, once. What is left then.
+fn go_on(broker: &mut Broker, from: ConnectionId, packets: &mut Vec<Packet>) -> usize {
+    broker.handle(Input::Received { connection: from, packets });
+    packets.len()
+}
+
+/// Hands in the rest.
+fn finish(broker: &mut Broker, from: ConnectionId, packets: &mut Vec<Packet>) {
+    broker.send_all(from, std::mem::take(packets));
+}
+
+/// Whom the first part of a message did not go to, with what he sees after `then`.
+fn behind(broker: &mut Broker, members: &[ConnectionId]) -> ConnectionId {
+    let seen = |broker: &mut Broker, member| !broker.see(member).is_empty();
+    let first = members.iter().position(|member| seen(broker, *member));
+    assert_eq!(first, Some(0), "one has it");
+    members[members.len() - 1]
+}
+
+#[test]
+fn it_is_given_out_in_parts_and_acknowledged_behind_the_last() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    let publisher = broker.connect(v5("p"));
+    let packets = &mut vec![qos1(1, "t", "m"), qos0("t", "n"), Packet::PingReq];
+    for left in [3, 3] {
+        assert_eq!(go_on(&mut broker, publisher, packets), left);
+        assert_eq!(broker.see(publisher), "", "others have their turn first");
+    }
+    finish(&mut broker, publisher, packets);
+    assert_eq!(broker.see(publisher), "PUBACK 1; PINGRESP");
+    for member in members {
+        assert_eq!(broker.see(member), "t=m q1#1; t=n");
+    }
+    assert_eq!(broker.machine.ledger().matched, 6);
+    assert_eq!(broker.machine.ledger().publishes_received, 2);
+}
+
+#[test]
+fn other_clients_messages_pass_it() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    let [publisher, other] = ["p", "o"].map(|name| broker.connect(v5(name)));
+    let packets = &mut vec![qos0("t", "m")];
+    go_on(&mut broker, publisher, packets);
+    broker.send(other, qos0("t", "n"));
+    finish(&mut broker, publisher, packets);
+    let seen = members.map(|member| broker.see(member));
+    assert_eq!(seen, ["t=m; t=n", "t=n; t=m", "t=n; t=m"]);
+}
+
+#[test]
+fn who_unsubscribes_leaves_or_subscribes_anew_has_it_before() {
+    let change: [(fn(&mut Broker, ConnectionId), &str); 3] = [
+        (|broker, member| broker.send(member, unsubscribe("t")), "t=m q1#1; UNSUBACK 9"),
+        (|broker, member| broker.send(member, subscribe("t", Q0)), "t=m q1#1; SUBACK 9 Success"),
+        (|broker, member| broker.send(member, leave(Reason::Success)), "close"),
+    ];
+    for (change, seen) in change {
+        let (mut broker, members) = broker_with::<3>(settings());
+        let publisher = broker.connect(v5("p"));
+        let packets = &mut vec![qos1(1, "t", "m")];
+        go_on(&mut broker, publisher, packets);
+        let last = behind(&mut broker, &members);
+        change(&mut broker, last);
+        let mut words: Vec<String> = broker.see(last).split("; ").map(str::to_owned).collect();
+        words.sort_by_key(|word| !word.starts_with("t="));
+        assert_eq!(words.join("; "), seen);
+        finish(&mut broker, publisher, packets);
+        assert_eq!(broker.see(publisher), "PUBACK 1");
+        assert_eq!(broker.see(last), "");
+        assert_eq!(broker.machine.ledger().matched, 3);
+    }
+}
+
+#[test]
+fn it_waits_for_who_left_before_his_part() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    let publisher = broker.connect(v5("p"));
+    let packets = &mut vec![qos1(1, "t", "m")];
+    go_on(&mut broker, publisher, packets);
+    let last = behind(&mut broker, &members);
+    broker.close(last);
+    finish(&mut broker, publisher, packets);
+    let again = broker.try_connect(v5("s2").expiry(60));
+    assert_eq!(broker.see(again), "CONNACK session present; t=m q1#1");
+}
+
+#[test]
+fn a_session_that_ends_is_forgotten_before_its_place_is_another_s() {
+    let (mut broker, members) = broker_with::<2>(settings());
+    let short = broker.connect(v5("short"));
+    broker.send(short, subscribe("t", Q1));
+    broker.see(short);
+    let publisher = broker.connect(v5("p"));
+    let packets = &mut vec![qos1(1, "t", "m")];
+    go_on(&mut broker, publisher, packets);
+    behind(&mut broker, &members);
+    broker.close(short);
+    broker.pass(0);
+    let next = broker.connect(v5("next"));
+    finish(&mut broker, publisher, packets);
+    assert_eq!(broker.see(next), "");
+    assert_eq!(broker.see(publisher), "PUBACK 1");
+}
+
+/// Its subscriptions are there until they are cleared away, and the message matches them.
+#[test]
+fn a_session_that_has_ended_already_is_passed_over() {
+    let (mut broker, members) = broker_with::<2>(settings());
+    let short = broker.connect(v5("short"));
+    for filter in ["a", "b", "t", "u"] {
+        broker.send(short, subscribe(filter, Q1));
+    }
+    broker.close(short);
+    let publisher = broker.connect(v5("p"));
+    let packets = &mut vec![qos1(1, "t", "m")];
+    go_on(&mut broker, publisher, packets);
+    behind(&mut broker, &members);
+    broker.pass(0); // it is cleared away
+    let next = broker.connect(v5("next"));
+    finish(&mut broker, publisher, packets);
+    assert_eq!(broker.see(next), "");
+    assert_eq!(broker.see(publisher), "PUBACK 1");
+    assert_eq!(broker.machine.ledger().matched, 2);
+}
+
+#[test]
+fn it_comes_to_all_if_its_publisher_goes() {
+    for close in [true, false] {
+        let (mut broker, members) = broker_with::<3>(settings());
+        let publisher = broker.connect(v5("p").expiry(60));
+        let packets = &mut vec![qos0("t", "m"), qos0("t", "n")];
+        go_on(&mut broker, publisher, packets);
+        match close {
+            true => broker.close(publisher),
+            false => drop(broker.connect(v5("p").expiry(60))), // takes over
+        }
+        for member in members {
+            assert_eq!(broker.see(member), "t=m", "the second was not read");
+        }
+    }
+}
+
+#[test]
+fn at_qos_2_it_is_not_divided() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    let publisher = broker.connect(v5("p"));
+    broker.send(publisher, qos2(1, "t", "m"));
+    assert_eq!(broker.see(publisher), "PUBREC 1");
+    for member in members {
+        assert_eq!(broker.see(member), "t=m q1#1");
+    }
+}
+
+/// What another client's packet had given out is on the disk too before the publisher is answered.
+#[test]
+fn its_acknowledgement_waits_for_every_part() {
+    let mut settings = Settings { effort_max: 1, is_recording: true, ..settings() };
+    settings.listeners[0].durability = Durability::Sync;
+    let mut broker = Broker::new(settings);
+    let durable = |broker: &mut Broker| {
+        let last = broker.machine.poll_records(&mut Vec::new());
+        broker.handle(Input::Durable(last));
+    };
+    let members = ["a", "b", "c"].map(|name| broker.try_connect(v5(name).expiry(60)));
+    for member in members {
+        broker.send(member, subscribe("t", Q1));
+    }
+    let publisher = broker.try_connect(v5("p"));
+    durable(&mut broker);
+    assert_eq!(broker.see(publisher), "CONNACK");
+    let packets = &mut vec![qos1(1, "t", "m")];
+    go_on(&mut broker, publisher, packets);
+    go_on(&mut broker, publisher, packets);
+    durable(&mut broker);
+    assert_eq!(broker.see(publisher), "");
+    broker.send(members[2], unsubscribe("t"));
+    let mut records = Vec::new();
+    let last = broker.machine.poll_records(&mut records);
+    let is_part = |record: &Record| matches!(record, Record::Message(_));
+    assert!(records.first().is_some_and(is_part), "{records:?}");
+    finish(&mut broker, publisher, packets);
+    assert_eq!(broker.see(publisher), "");
+    broker.handle(Input::Durable(last));
+    assert_eq!(broker.see(publisher), "PUBACK 1");
+}
+
+#[test]
+fn no_more_than_some_are_on_their_way_at_once() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    for number in 0..20 {
+        let publisher = broker.connect(v5(&format!("p{number}")));
+        let packets = &mut vec![qos0("t", "m")];
+        go_on(&mut broker, publisher, packets);
+    }
+    assert_eq!(broker.machine.spreads.len(), super::super::spread::SPREADS_MAX);
+    let all = broker.see(members[2]).split("; ").filter(|seen| seen.starts_with("t=")).count();
+    assert_eq!(all, 12, "the others were given out at once");
+}
