@@ -59,12 +59,13 @@ impl Machine {
     /// Bytes that leak are memory that is refused to clients one day, and bytes that are let go of
     /// twice a limit that is none.
     fn check_bytes(&self) {
-        let mut held = 0;
+        let mut held = self.ledger.unreleased_bytes();
         let mut messages: BTreeMap<*const Message, &Message> = BTreeMap::new();
         for session in self.clients.iter() {
             held += session.own_bytes();
             held += session.will.as_deref().map_or(0, Will::bytes);
             held += session.subscriptions.iter().map(|it| subscription_bytes(it)).sum::<usize>();
+            held += session.outbound.place_bytes();
             for queued in session.outbound.waiting() {
                 held += queued.own_bytes();
                 messages.insert(Arc::as_ptr(&queued.message), &queued.message);

@@ -196,6 +196,7 @@ impl Machine {
         self.catch_up(key, now);
         let is_inside = self.connections.get(slot).is_none_or(|c| c.listener.is_none());
         let session = self.clients.get_mut(key);
+        session.was_full = false;
         self.ledger.release_bytes(session.own_bytes());
         let before = std::mem::replace(&mut session.identity, identity);
         self.ledger.hold_bytes(session.own_bytes());

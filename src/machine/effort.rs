@@ -22,6 +22,8 @@ pub(super) const ASKED: u64 = 1;
 /// A message given to a session that it matches. So cheap that eight at once fit in a visit if they
 /// go to a thousand: then each of these is written to once, and not for every few of them.
 pub(super) const MATCH: u64 = 1;
+/// The same to a group, before a member is found.
+pub(super) const SHARED: u64 = 2;
 /// So many nodes of the tree of filters, looked at for a topic: clients choose how many match.
 pub(super) const NODES: u64 = 2;
 /// So many subscriptions that match, before it is known whose they are.

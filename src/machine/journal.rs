@@ -19,7 +19,10 @@ use crate::plant::{self, Plant};
 
 /// Bytes of records that are not durable yet. Above this nothing new is taken that would need
 /// more of them: the disk is slower than the clients.
-const UNWRITTEN_BYTES_MAX: usize = 64 << 20;
+const UNWRITTEN_BYTES_MAX: usize = 128 << 20;
+/// Above this nothing more is read of clients who wait for a disk that works, so that it seldom
+/// comes to that: they wait a little, and nobody is refused.
+const UNWRITTEN_BYTES_MUCH: usize = 16 << 20;
 
 /// How the log does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -176,6 +179,11 @@ impl Journal {
     pub(super) fn is_full(&self) -> bool {
         (self.health != StoreHealth::Working && !plant::is_on(Plant::TroubleIgnored))
             || self.unwritten_bytes > UNWRITTEN_BYTES_MAX
+    }
+
+    /// Whether so much is not durable yet that those who wait for it should not add to it.
+    pub(super) fn is_behind(&self) -> bool {
+        self.health == StoreHealth::Working && self.unwritten_bytes > UNWRITTEN_BYTES_MUCH
     }
 
     /// What is said of it below `$SYS`, where anything is recorded.

@@ -55,15 +55,17 @@ impl Machine {
     }
 
     /// Whether a connection is still to get so many answers, or such large ones, once records are
-    /// durable, that no more should be read of it.
+    /// durable, that no more should be read of it; or anything, while the disk is far behind.
     pub fn owes_much(&self, connection: ConnectionId) -> bool {
         self.connections.find(connection).is_some_and(|slot| self.owes_much_on(slot))
     }
 
     pub(super) fn owes_much_on(&self, slot: Slot) -> bool {
         let answers_max = usize::from(self.settings.limits.inflight) + ANSWERS_BEYOND;
+        let is_waiting = self.connections.get(slot).is_some_and(|it| it.is_waiting);
         let is_much = self.connections.held_answers(slot) >= answers_max
-            || self.connections.held_bytes(slot) >= HELD_BYTES_MAX;
+            || self.connections.held_bytes(slot) >= HELD_BYTES_MAX
+            || (is_waiting && self.journal.is_behind());
         self.journal.is_on && is_much
     }
 
@@ -121,6 +123,17 @@ impl Machine {
             && let Some((key, _)) = self.connections.attachment(slot)
         {
             self.clients.get_mut(key).recorded = recorded;
+        }
+    }
+
+    /// Who left records while the disk is far behind waits for them, also if his listener does not
+    /// have its answers wait.
+    pub(super) fn wait_behind(&mut self, slot: Slot) {
+        if self.journal.is_behind()
+            && let Some((key, _)) = self.connections.attachment(slot)
+            && !self.journal.is_durable(self.clients.get(key).recorded)
+        {
+            self.wait(slot);
         }
     }
 

@@ -124,6 +124,10 @@ pub struct Ledger {
     held_bytes: usize,
 }
 
+/// What a message is charged with that came at QoS 2 and is not released: its packet id is two
+/// bytes, and where that is kept takes more.
+const UNRELEASED_BYTES: usize = 16;
+
 impl Ledger {
     /// Bytes of all messages that sessions and retained messages hold, each message once.
     pub fn held_bytes(&self) -> usize {
@@ -142,6 +146,23 @@ impl Ledger {
         if message.holders.remove() {
             self.held_bytes -= message.bytes();
         }
+    }
+
+    /// So many more messages came at QoS 2 and are not released.
+    pub(super) fn hold_unreleased(&mut self, messages: usize) {
+        self.inflight_in += messages as u64;
+        self.held_bytes += messages * UNRELEASED_BYTES;
+    }
+
+    /// And so many fewer.
+    pub(super) fn release_unreleased(&mut self, messages: usize) {
+        self.inflight_in -= messages as u64;
+        self.held_bytes -= messages * UNRELEASED_BYTES;
+    }
+
+    /// What all that are not released are charged with.
+    pub(super) fn unreleased_bytes(&self) -> usize {
+        self.inflight_in as usize * UNRELEASED_BYTES
     }
 
     /// Bytes that are held for something other than a message: a session, a subscription.

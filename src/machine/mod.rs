@@ -10,6 +10,7 @@
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod alerts;
 mod check;
 mod clients;
 mod connections;
@@ -29,6 +30,7 @@ mod retained;
 mod rewrite;
 mod route;
 mod session;
+mod sharing;
 mod shed;
 mod spread;
 mod subscribe;
@@ -37,12 +39,14 @@ mod sys;
 #[cfg(test)]
 mod tests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
+use alerts::Alerts;
 use clients::{Clients, SessionKey};
 use connections::{Connections, Phase, Slot, version_of};
 use deadlines::{Deadlines, Due};
@@ -58,6 +62,7 @@ use spread::Spread;
 use subscriptions::{Matches, Subscriptions};
 use sys::Sys;
 
+pub use alerts::Alert;
 pub use effort::EFFORT_MAX;
 pub use input::{
     Alias, Closing, ConnectionId, Deliver, Input, ListenerId, Outgoing, Remaining, SubscriptionIds,
@@ -156,6 +161,10 @@ pub struct Machine {
     remains: Remains,
     /// Messages that are on their way in parts.
     spreads: Vec<Spread>,
+    /// Members of groups that left more to the others than is passed on at once, and when.
+    passing: VecDeque<(SessionKey, Timestamp)>,
+    /// What the log is to say.
+    alerts: Alerts,
     /// What the last message matched: kept for its memory only.
     matches: Matches,
 }
@@ -196,6 +205,8 @@ impl Machine {
             effort: Effort::default(),
             remains: Remains::default(),
             spreads: Vec::new(),
+            passing: VecDeque::new(),
+            alerts: Alerts::default(),
             matches: Matches::default(),
         };
         machine.start_sys(now);
@@ -286,7 +297,7 @@ impl Machine {
             };
             remaining = session.outbound.transmit(&mut pull);
             is_waiting |= pull.is_waiting;
-            if !session.aside.is_empty() && session.outbound.has_room(&self.settings.limits) {
+            if !session.aside.is_empty() && session.outbound.has_room(0, &self.settings.limits) {
                 self.come_back(key);
             }
         }
@@ -308,7 +319,9 @@ impl Machine {
 
     /// When to come back with [`Input::Deadline`].
     pub fn poll_deadline(&self) -> Option<Timestamp> {
-        let dues = [self.deadlines.next(), self.retained.next_expiry(), self.remains.next()];
+        let passing = self.passing.front().map(|(_, since)| *since);
+        let dues =
+            [self.deadlines.next(), self.retained.next_expiry(), self.remains.next(), passing];
         dues.into_iter().flatten().min()
     }
 
@@ -389,6 +402,7 @@ impl Machine {
             taken += 1;
         }
         packets.drain(..taken);
+        self.wait_behind(slot);
     }
 
     /// Handles a packet of a client that is attached. The packet, if there is more to be done
@@ -472,7 +486,7 @@ impl Machine {
     /// PUBREL. [MQTT-4.3.3-11]
     fn handle_pubrel(&mut self, slot: Slot, key: SessionKey, id: PacketId) {
         let was_held = self.clients.get_mut(key).inbound.release(id);
-        self.ledger.inflight_in -= u64::from(was_held);
+        self.ledger.release_unreleased(usize::from(was_held));
         let is_recorded = was_held && !plant::is_on(Plant::ReleasedNotRecorded);
         if let (true, Some(session)) = (is_recorded, self.clients.get(key).kept.whole()) {
             self.journal.record(Record::Released { session, id });
@@ -518,6 +532,7 @@ impl Machine {
         self.retained.expire(DUE_MAX, &mut self.ledger, now);
         let effort_max = self.effort.spent() + self.settings.effort_max;
         self.clear_remains(now);
+        self.go_on_passing(now);
         for _ in 0..DUE_MAX {
             if self.effort.spent() >= effort_max {
                 return;

@@ -139,11 +139,11 @@ impl Machine {
         let session = self.clients.get_mut(key);
         assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
         session.connection = None;
+        session.was_full = false;
         session.inbound.detach();
-        let shared = session.outbound.take_shared(&mut self.ledger);
         session.outbound.detach(&mut self.ledger, &mut session.drops);
         if plant::is_on(Plant::Qos2Forgotten) {
-            self.ledger.inflight_in -= std::mem::take(&mut session.inbound).len() as u64;
+            self.ledger.release_unreleased(std::mem::take(&mut session.inbound).len());
         }
         if parting == Parting::Graceful && !plant::is_on(Plant::WillOnGoodbye) {
             self.drop_will(key); // [MQTT-3.1.2-10]
@@ -159,7 +159,7 @@ impl Machine {
         self.arm_session(key);
         self.record_detached(key, now);
         self.end_spread(key, now);
-        self.pass_on_shared(shared, key, now);
+        self.pass_on_shared(key, now);
         if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
             self.handle_session_due(key, now);
         }
@@ -197,7 +197,7 @@ impl Machine {
         let session = self.clients.retire(key);
         session.ends_at = None;
         session.will_due = None;
-        self.ledger.inflight_in -= std::mem::take(&mut session.inbound).len() as u64;
+        self.ledger.release_unreleased(std::mem::take(&mut session.inbound).len());
         self.arm_session(key);
         let recorded = self.journal.next();
         if !self.clear(key, now) {

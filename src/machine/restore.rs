@@ -369,7 +369,7 @@ impl Machine {
         session.kept = kept;
         session.identity = state.identity.clone();
         session.inbound = Inbound::restored(state.unreleased.iter().copied());
-        self.ledger.inflight_in += session.inbound.len() as u64;
+        self.ledger.hold_unreleased(session.inbound.len());
         self.ledger.hold_bytes(state.will.as_deref().map_or(0, crate::mqtt::wire::Will::bytes));
         session.will_due = match (&state.will, was_attached) {
             (Some(will), true) => Some(now.after_secs(will.delay.into())),
@@ -455,6 +455,7 @@ impl Machine {
         self.ledger.inflight_out += inflight.len() as u64;
         let outbound = &mut self.clients.get_mut(key).outbound;
         outbound.restore(state.next_id, state.next_number, inflight, waiting);
+        self.ledger.hold_bytes(outbound.place_bytes());
         count
     }
 

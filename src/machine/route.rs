@@ -12,7 +12,6 @@ use bytes::Bytes;
 
 use super::clients::{SessionKey, details};
 use super::connections::Slot;
-use super::groups::{GroupId, Standing};
 use super::journal::waiting;
 use super::ledger::DropReason;
 use super::record::{Lsn, Record, SessionUid, Taken};
@@ -31,6 +30,9 @@ use crate::plant::{self, Plant};
 const CACHED_MAX: usize = 2_000;
 /// And is fetched for so many of them at once.
 const AHEAD: usize = 32;
+
+/// A message to be given out, when it expires, and until how much was spent in all.
+pub(super) type Part<'a> = (&'a Arc<Message>, Option<Timestamp>, u64);
 
 /// Where a message comes from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,7 +104,7 @@ impl Machine {
             Ok(matched) => {
                 if let Delivery::ExactlyOnce { id, .. } = delivery {
                     self.clients.get_mut(key).inbound.take(id);
-                    self.ledger.inflight_in += 1;
+                    self.ledger.hold_unreleased(1);
                 }
                 self.acknowledge_taken(slot, delivery, matched);
             }
@@ -171,6 +173,9 @@ impl Machine {
         // What clears a retained message makes room.
         let is_clear = message.retain && !is_kept && self.retained.holds(&message.topic);
         let is_too_much = self.ledger.held_bytes() + message.bytes() > limits.total_bytes;
+        if is_too_much && !is_clear {
+            self.alerts.total_bytes(now);
+        }
         if (is_too_much && !is_clear) || (is_kept && !self.retained.has_room(&message, limits)) {
             return Err(Reason::QuotaExceeded);
         }
@@ -252,22 +257,23 @@ impl Machine {
             !(s.no_local && origin.session == Some(s.session)) // [MQTT-3.8.3-3]
                 || plant::is_on(Plant::NoLocalIgnored)
         });
-        let is_much = own.saturating_mul(effort::MATCH) > self.settings.effort_max;
+        let steps = own * effort::MATCH + matches.groups.len() as u64 * effort::SHARED;
+        let is_much = steps > self.settings.effort_max;
         let spreads = is_much && origin.may_spread && self.spreads.len() < SPREADS_MAX;
         let effort_max = if spreads { self.part_effort_max() } else { u64::MAX };
-        let (mut sessions, taken) = self.give(message, expires_at, &matches.own, effort_max, now);
-        for group in &matches.groups {
-            let Some(member) = self.choose_member(*group, &message.topic) else { continue };
-            let queued = Queued { share: Some(*group), ..queued(message, &[member], expires_at) };
-            sessions += usize::from(self.deliver(member.session, queued, now));
-        }
-        if let Some(publisher) = origin.session.filter(|_| taken < matches.own.len()) {
+        let part = (message, expires_at, effort_max);
+        let (mut sessions, taken) = self.give(part, &matches.own, now);
+        let (by_groups, groups_taken) = self.give_groups(part, &matches.groups, now);
+        sessions += by_groups;
+        let is_done = taken == matches.own.len() && groups_taken == matches.groups.len();
+        if let Some(publisher) = origin.session.filter(|_| !is_done) {
             self.spreads.push(Spread {
                 publisher,
                 message: Arc::clone(message),
                 expires_at,
-                subscribers: std::mem::take(&mut matches.own),
+                matches: std::mem::take(&mut matches),
                 taken,
+                groups_taken,
                 sessions,
             });
         }
@@ -279,10 +285,8 @@ impl Machine {
     /// at least. To how many sessions, and how many subscriptions that were.
     pub(super) fn give(
         &mut self,
-        message: &Arc<Message>,
-        expires_at: Option<Timestamp>,
+        (message, expires_at, effort_max): Part<'_>,
         subscribers: &[Subscriber],
-        effort_max: u64,
         now: Timestamp,
     ) -> (usize, usize) {
         let (mut sessions, mut taken) = (0, 0);
@@ -315,7 +319,7 @@ impl Machine {
 
     /// Gives a message to one session, or notes why not. False if the session has ended: it
     /// matches nothing any more.
-    fn deliver(&mut self, key: SessionKey, mut queued: Queued, now: Timestamp) -> bool {
+    pub(super) fn deliver(&mut self, key: SessionKey, mut queued: Queued, now: Timestamp) -> bool {
         let session = self.clients.get_mut(key);
         if session.has_ended {
             return false;
@@ -354,6 +358,10 @@ impl Machine {
             (Err(reason), _) => {
                 self.ledger.drops.count(reason);
                 session.drops.count(reason);
+                let is_full = reason != DropReason::Offline;
+                if is_full && !std::mem::replace(&mut session.was_full, true) {
+                    self.alerts.queue_full(&session.client_id, reason);
+                }
             }
         }
         true
@@ -367,95 +375,6 @@ impl Machine {
             self.clients.get_mut(key).drops.count(DropReason::Forbidden);
         }
         is_allowed
-    }
-
-    /// The member of a group that gets a message: one that may, is connected and has room, if
-    /// any; else one that has room and is away.
-    fn choose_member(&mut self, group: GroupId, topic: &str) -> Option<Subscriber> {
-        let (clients, limits) = (&mut self.clients, &self.settings.limits);
-        let (effort, policy) = (&mut self.effort, &self.policy);
-        self.subscriptions.choose(group, |key| {
-            effort.spend(effort::ASKED);
-            let session = clients.get_mut(key);
-            if !session.has_ended && !policy.would_permit(&session.asking(), Action::Receive, topic)
-            {
-                return Standing::Forbidden;
-            }
-            let standing = session.standing(limits);
-            if standing < Standing::Ready {
-                session.aside.insert(group);
-            }
-            standing
-        })
-    }
-
-    /// A session that groups have set aside can take messages again: it takes its turns.
-    pub(super) fn come_back(&mut self, key: SessionKey) {
-        for group in std::mem::take(&mut self.clients.get_mut(key).aside) {
-            self.subscriptions.come_back(group, key);
-        }
-    }
-
-    /// A member of a group has ended, or may not have this any more: gives it to another, if it may
-    /// go to one. Whether it did. What the records call it there is `instead_of`.
-    pub(super) fn pass_on(
-        &mut self,
-        queued: Queued,
-        is_unsent: bool,
-        instead_of: Option<(SessionUid, u64)>,
-        now: Timestamp,
-    ) -> bool {
-        let Some(group) = queued.share.filter(|_| queued.may_pass_on(is_unsent)) else {
-            return false;
-        };
-        let topic = queued.message.topic.clone();
-        let Some(member) = self.choose_member(group, &topic) else { return false };
-        self.deliver_shared(queued, group, member, instead_of, now);
-        true
-    }
-
-    /// A member of a group lost its connection: what was never sent to it goes to members that
-    /// are connected and have room; without any, it waits for this one, unless it is at QoS 0.
-    pub(super) fn pass_on_shared(&mut self, taken: Vec<Queued>, key: SessionKey, now: Timestamp) {
-        for queued in taken {
-            let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
-                continue;
-            };
-            let instead_of = queued.recorded_as(self.clients.get(key).kept.whole());
-            match self.choose_member(group, &queued.message.topic) {
-                Some(member) if self.has_room_now(member.session, &queued) => {
-                    self.deliver_shared(queued, group, member, instead_of, now);
-                }
-                _ => {
-                    let (message, expires_at) = (queued.message.clone(), queued.expires_at);
-                    self.ledger.matched -= 1;
-                    self.deliver(key, queued, now);
-                    let taken = Taken { instead_of, ..Taken::of(expires_at) };
-                    self.journal.record_message(&message, taken);
-                }
-            }
-        }
-    }
-
-    fn has_room_now(&self, key: SessionKey, queued: &Queued) -> bool {
-        let session = self.clients.get(key);
-        let fits = session.outbound.fits(queued, &self.settings.limits).is_ok();
-        session.connection.is_some() && fits
-    }
-
-    fn deliver_shared(
-        &mut self,
-        old: Queued,
-        group: GroupId,
-        member: Subscriber,
-        instead_of: Option<(SessionUid, u64)>,
-        now: Timestamp,
-    ) {
-        self.ledger.matched -= 1;
-        let new = queued(&old.message, &[member], old.expires_at);
-        self.deliver(member.session, Queued { share: Some(group), ..new }, now);
-        let taken = Taken { instead_of, ..Taken::of(old.expires_at) };
-        self.journal.record_message(&old.message, taken);
     }
 
     /// A will is published as its client would have published it. [MQTT-3.1.2-14],
@@ -558,7 +477,7 @@ fn rest_of(delivery: Delivery) -> Publish {
 const WORDY_ACK_BYTES_MAX: usize = 256;
 
 /// A message for one session, by its subscriptions that match: at least one.
-fn queued(
+pub(super) fn queued(
     message: &Arc<Message>,
     subscriptions: &[Subscriber],
     expires_at: Option<Timestamp>,

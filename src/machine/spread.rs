@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::clients::SessionKey;
 use super::connections::Phase;
+use super::groups::GroupId;
 use super::record::Taken;
-use super::subscriptions::Subscriber;
+use super::subscriptions::{Matches, Subscriber};
 use super::{ConnectionId, Machine, Timestamp, effort};
 use crate::mqtt::message::Message;
 
@@ -26,17 +27,22 @@ pub(super) struct Spread {
     pub(super) publisher: SessionKey,
     pub(super) message: Arc<Message>,
     pub(super) expires_at: Option<Timestamp>,
-    /// Whom it matched, those of one session side by side, and how many of them are seen to.
-    pub(super) subscribers: Vec<Subscriber>,
+    /// What it matched, and how many of the subscriptions and groups are seen to.
+    pub(super) matches: Matches,
     pub(super) taken: usize,
+    pub(super) groups_taken: usize,
     /// How many sessions it went to.
     pub(super) sessions: usize,
 }
 
 impl Spread {
-    /// Those who are still to get it.
+    /// Those who are still to get it by their own subscriptions.
     pub(super) fn left(&self) -> &[Subscriber] {
-        &self.subscribers[self.taken..]
+        &self.matches.own[self.taken..]
+    }
+
+    fn groups_left(&self) -> &[GroupId] {
+        &self.matches.groups[self.groups_taken..]
     }
 
     /// Where those of a session are that are still to get it, and how many.
@@ -95,12 +101,14 @@ impl Machine {
     ) -> Option<usize> {
         let place = self.spreads.iter().position(|spread| spread.publisher == publisher)?;
         let mut spread = self.spreads.swap_remove(place);
-        let (message, expires_at) = (&spread.message, spread.expires_at);
-        let (sessions, taken) = self.give(message, expires_at, spread.left(), effort_max, now);
+        let part = (&spread.message, spread.expires_at, effort_max);
+        let (sessions, taken) = self.give(part, spread.left(), now);
+        let (by_groups, groups_taken) = self.give_groups(part, spread.groups_left(), now);
         self.record_part(&spread);
-        spread.sessions += sessions;
+        spread.sessions += sessions + by_groups;
         spread.taken += taken;
-        if spread.left().is_empty() {
+        spread.groups_taken += groups_taken;
+        if spread.left().is_empty() && spread.groups_left().is_empty() {
             return Some(spread.sessions);
         }
         self.spreads.push(spread);
@@ -113,12 +121,12 @@ impl Machine {
         for spread in &mut spreads {
             self.effort.spend(spread.left().len() as u64 / effort::SEARCHED);
             let Some((first, count)) = spread.find(key) else { continue };
-            let own = &spread.subscribers[first..first + count];
-            let (message, expires_at) = (&spread.message, spread.expires_at);
-            let (sessions, _) = self.give(message, expires_at, own, u64::MAX, now);
+            let own = first..first + count;
+            let part = (&spread.message, spread.expires_at, u64::MAX);
+            let (sessions, _) = self.give(part, &spread.matches.own[own.clone()], now);
             self.record_part(spread);
             spread.sessions += sessions;
-            spread.subscribers.drain(first..first + count);
+            spread.matches.own.drain(own);
         }
         // One that nobody is left for is there until its publisher's next visit.
         self.spreads = spreads;

@@ -22,8 +22,16 @@ use crate::plant::{self, Plant};
 pub(super) fn subscription_bytes(filter: &str) -> usize {
     let is_wild = filter.contains(['+', '#']);
     let nodes = if is_wild { filter.split('/').count() } else { 1 };
-    2 * filter.len() + 2 * size_of::<Subscriber>() + nodes * NODE_BYTES
+    let group = if filter.starts_with("$share/") { GROUP_BYTES } else { 0 };
+    2 * filter.len() + 2 * size_of::<Subscriber>() + nodes * NODE_BYTES + group
 }
+
+/// A group with one member, beside its name: nobody knows how many more it will have.
+const GROUP_BYTES: usize = 640;
+
+/// Bytes of the names and filters of all groups. Each delivery to a group is recorded with them,
+/// and a message may go to all groups there are: the record of one must have an end.
+const GROUP_NAMES_BYTES_MAX: usize = 32 << 20;
 
 /// A node of the trie that wildcard filters are kept in, one for each level.
 const NODE_BYTES: usize = 128;
@@ -93,7 +101,9 @@ impl Machine {
     ) -> Reason {
         let Ok(filter) = &request.filter else { return Reason::TopicFilterInvalid };
         let filter = filter.detached();
-        if self.is_too_long(filter.topic_filter()) {
+        let is_long_group = matches!(&filter, Filter::Shared(shared)
+            if shared.group.len() > self.settings.limits.topic_bytes);
+        if is_long_group || self.is_too_long(filter.topic_filter()) {
             return Reason::TopicFilterInvalid;
         }
         if !self.permits(key, Action::Subscribe, filter.topic_filter()) {
@@ -116,6 +126,7 @@ impl Machine {
             let limits = &self.settings.limits;
             if session.subscriptions.len() >= limits.subscriptions
                 || self.ledger.held_bytes() + bytes > limits.total_bytes
+                || self.subscriptions.group_names_bytes_with(&filter) > GROUP_NAMES_BYTES_MAX
             {
                 return Reason::QuotaExceeded;
             }

@@ -138,6 +138,11 @@ impl Members {
     }
 }
 
+/// Bytes of a group's name and filter.
+fn name_bytes(shared: &SharedFilter) -> usize {
+    shared.group.len() + shared.filter.len()
+}
+
 /// What a message matched.
 #[derive(Debug, Default)]
 pub(super) struct Matches {
@@ -154,6 +159,8 @@ pub(super) struct Subscriptions {
     /// By filter and name, as written behind `$share/`.
     groups_by_name: Map<SharedFilter, GroupId>,
     next_group: NonZeroU64,
+    /// Of the names and filters of all groups.
+    group_names_bytes: usize,
     hasher: FixedState,
     count: usize,
 }
@@ -165,6 +172,7 @@ impl Subscriptions {
             groups: Map::with_hasher(hasher.clone()),
             groups_by_name: Map::with_hasher(hasher.clone()),
             next_group: NonZeroU64::MIN,
+            group_names_bytes: 0,
             hasher,
             count: 0,
         }
@@ -202,6 +210,7 @@ impl Subscriptions {
         let id = GroupId(self.next_group);
         self.next_group = self.next_group.saturating_add(1);
         let shared = shared.detached();
+        self.group_names_bytes += name_bytes(&shared);
         self.groups.insert(id, Group::new(shared.clone(), self.hasher.clone()));
         self.groups_by_name.insert(shared.clone(), id);
         let subscribers = self.tree.get_or_insert_with(&shared.filter, Subscribers::default);
@@ -237,6 +246,16 @@ impl Subscriptions {
         Some(Box::new(Filter::Shared(group.shared.clone())))
     }
 
+    /// Bytes of the names of all groups, if this subscription would found another; else none.
+    pub(super) fn group_names_bytes_with(&self, filter: &Filter) -> usize {
+        match filter {
+            Filter::Shared(shared) if self.group_of(shared).is_none() => {
+                self.group_names_bytes + name_bytes(shared)
+            }
+            Filter::Shared(_) | Filter::Plain(_) => 0,
+        }
+    }
+
     /// The group of a shared subscription.
     pub(super) fn group_of(&self, shared: &SharedFilter) -> Option<GroupId> {
         self.groups_by_name.get(shared).copied()
@@ -265,6 +284,7 @@ impl Subscriptions {
         if group.is_empty() {
             self.groups.remove(&id);
             self.groups_by_name.remove(shared);
+            self.group_names_bytes -= name_bytes(shared);
             self.disband(&shared.filter, id);
         }
         existed

@@ -25,8 +25,8 @@ use super::transport::Layers;
 use crate::access::{Authorise, Compute, Door, Line, Said, Told};
 use crate::machine::record::Record;
 use crate::machine::{
-    ConnectionId, Denial, Input, Limits, ListenerId, Machine, Readings, Restored, Restorer, Seed,
-    Settings, Shed, Timestamp,
+    Alert, ConnectionId, Denial, DropReason, Input, Limits, ListenerId, Machine, Readings,
+    Restored, Restorer, Seed, Settings, Shed, Timestamp,
 };
 use crate::plant::{self, Plant};
 use crate::store::{self, Inbox};
@@ -69,6 +69,8 @@ pub struct Shared<A> {
     connections_named: AtomicU64,
     /// Of whose denials the log has spoken.
     told: Mutex<Told<Arc<str>>>,
+    /// And of whose messages it has said that they are dropped.
+    told_full: Mutex<Told<Arc<str>>>,
     rearmed: Notify,
     stop: Signal,
     /// A part of the broker has panicked.
@@ -185,6 +187,7 @@ impl<A> Shared<A> {
             inside: Mutex::new(BTreeMap::new()),
             connections_named: AtomicU64::new(0),
             told: Mutex::default(),
+            told_full: Mutex::default(),
             rearmed: Notify::new(),
             stop: Signal::default(),
             failure: Signal::default(),
@@ -274,9 +277,14 @@ impl<A> Shared<A> {
         }
         let mut denials = Vec::new();
         core.machine.poll_denials(&mut denials);
+        let mut alerts = Vec::new();
+        core.machine.poll_alerts(&mut alerts);
         drop(core);
         if !denials.is_empty() {
             self.log(&denials);
+        }
+        if !alerts.is_empty() {
+            self.log_alerts(&alerts);
         }
         if is_sooner && !plant::is_on(Plant::TimerNotRearmed) {
             self.rearmed.notify_one();
@@ -457,6 +465,26 @@ impl<A> Shared<A> {
         }
     }
 
+    /// Logs where there is no room, once a minute for each client.
+    fn log_alerts(&self, alerts: &[Alert]) {
+        let now = Duration::from_millis(self.clock.now().0);
+        for alert in alerts {
+            match alert {
+                Alert::QueueFull { client_id, reason } => {
+                    let mut told = self.told_full.lock().unwrap_or_else(PoisonError::into_inner);
+                    let line = told.tell(client_id.clone(), now);
+                    drop(told);
+                    line.into_iter().for_each(|line| log_full(client_id, *reason, line));
+                }
+                Alert::TotalBytes => {
+                    warn!(
+                        "`limits.total-bytes` is reached: messages are refused until some are taken"
+                    );
+                }
+            }
+        }
+    }
+
     fn core(&self) -> Option<MutexGuard<'_, Core>> {
         if let Ok(core) = self.core.try_lock() {
             return Some(core);
@@ -499,6 +527,15 @@ fn log_denial(denial: &Denial, Line { unlogged }: Line) {
     let Denial { client_id, user, action, topic, rule } = denial;
     let (client_id, user, topic) = (Said(client_id), user.as_deref().map(Said), Said(topic));
     warn!(?client_id, ?user, %action, ?topic, reason = ?Said(rule), unlogged, "denied");
+}
+
+/// That messages of a client are dropped, the first time since it came or left.
+fn log_full(client_id: &str, reason: DropReason, Line { unlogged }: Line) {
+    let limit = match reason {
+        DropReason::QueueBytes => "queue-bytes",
+        _ => "queue-messages",
+    };
+    warn!(client_id = ?Said(client_id), limit, unlogged, "messages are dropped: the queue is full");
 }
 
 /// Where a new connection goes: to the worker with the fewest, the lowest of these.

@@ -7,6 +7,7 @@
 mod alias;
 mod check;
 mod inbound;
+mod inflight;
 mod outbound;
 mod transmit;
 
@@ -171,6 +172,8 @@ pub(super) struct Session {
     pub(super) is_inside: bool,
     /// Whether its client was denied something that an operator was told of.
     pub(super) was_denied: bool,
+    /// It was told that it drops messages, since its client came or left.
+    pub(super) was_full: bool,
     /// What it did not get.
     pub(super) drops: Drops,
     /// What of it is recorded.
@@ -238,6 +241,7 @@ impl Session {
             has_ended: false,
             is_inside: false,
             was_denied: false,
+            was_full: false,
             drops: Drops::default(),
             kept: Kept::Nothing,
             recorded: Lsn::default(),
@@ -263,9 +267,9 @@ impl Session {
             ^ self.outbound.fetch()
     }
 
-    /// Whether it can take a message for a group.
-    pub(super) fn standing(&self, limits: &Limits) -> Standing {
-        let has_room = self.outbound.has_room(limits);
+    /// Whether it can take a message of so many bytes for a group.
+    pub(super) fn standing(&self, bytes: usize, limits: &Limits) -> Standing {
+        let has_room = self.outbound.has_room(bytes, limits);
         match (self.has_ended, self.connection.is_some(), has_room) {
             (true, _, _) => Standing::Ended,
             (false, true, true) => Standing::Ready,

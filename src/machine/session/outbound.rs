@@ -6,6 +6,7 @@
 //! messages that a cursor in the queue stands for.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::iter::from_fn;
 use std::sync::Arc;
 
 use super::super::groups::GroupId;
@@ -14,7 +15,7 @@ use super::super::record::{Lsn, SessionUid};
 use super::super::{Limits, SubscriptionIds, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{TopicFilter, TopicName};
-use crate::mqtt::types::{PacketId, QoS, Reason};
+use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
 use crate::plant::{self, Plant};
 
@@ -274,9 +275,11 @@ impl Outbound {
         Ok(())
     }
 
-    /// Whether a message would find room.
-    pub(in super::super) fn has_room(&self, limits: &Limits) -> bool {
-        self.messages() < limits.queue_messages && self.queue_bytes < limits.queue_bytes
+    /// Whether a message of so many bytes would find room, with one subscription identifier.
+    pub(in super::super) fn has_room(&self, bytes: usize, limits: &Limits) -> bool {
+        let bytes = bytes + size_of::<Item>() + size_of::<SubscriptionId>();
+        self.messages() < limits.queue_messages
+            && self.queue_bytes.saturating_add(bytes) <= limits.queue_bytes
     }
 
     /// Drops queued messages that have expired, so that they keep no room. The longer the queue,
@@ -348,7 +351,7 @@ impl Outbound {
     }
 
     /// The connection is gone: what was sent is to be sent again on the next one, and what
-    /// nobody promised to keep is not kept.
+    /// nobody promised to keep is not kept, unless another member of a group may take it.
     pub(in super::super) fn detach(&mut self, ledger: &mut Ledger, drops: &mut Drops) {
         self.resent = 0;
         self.in_window = 0;
@@ -357,7 +360,7 @@ impl Outbound {
             self.inflight.make_contiguous().reverse();
         }
         self.drop_queued(DropReason::Offline, ledger, drops, |queued| {
-            queued.qos == QoS::AtMostOnce
+            queued.qos == QoS::AtMostOnce && queued.share.is_none()
         });
     }
 
@@ -425,6 +428,18 @@ impl Outbound {
         taken
     }
 
+    /// Puts back what was taken out and nobody else takes, where it was.
+    pub(in super::super) fn put_back(&mut self, taken: Vec<Queued>, ledger: &mut Ledger) {
+        let mut others = std::mem::take(&mut self.queue).into_iter().peekable();
+        for queued in taken {
+            self.queue.extend(from_fn(|| others.next_if(|item| item.number() < queued.number)));
+            self.queue_bytes += queued.bytes();
+            start_waiting(&queued, ledger);
+            self.queue.push_back(Item::Message(queued));
+        }
+        self.queue.extend(others);
+    }
+
     /// The session has ended, and had no connection: takes out the first message that was not
     /// acknowledged. The second value says whether it was never sent.
     pub(in super::super) fn take_first(&mut self, ledger: &mut Ledger) -> Option<(Queued, bool)> {
@@ -432,6 +447,7 @@ impl Outbound {
             if !matches!(entry, Inflight::Done) {
                 ledger.inflight_out -= 1;
             }
+            entry.release_place(ledger);
             if let Inflight::AwaitPubAck(queued) | Inflight::AwaitPubRec(queued) = entry {
                 forget_waiting(&queued, ledger);
                 return Some((queued, false));
@@ -453,123 +469,9 @@ impl Outbound {
         !self.queue.is_empty() || self.resent < self.inflight.len()
     }
 
-    /// PUBACK. [MQTT-4.3.2-3]
-    pub(in super::super) fn handle_puback(
-        &mut self,
-        id: PacketId,
-        reason: Reason,
-        ledger: &mut Ledger,
-        drops: &mut Drops,
-    ) -> Acknowledged {
-        let Some(index) = self.index_of(id) else { return Acknowledged::UnknownId };
-        match &self.inflight[index] {
-            Inflight::AwaitPubAck(queued) => finish(queued, reason, ledger, drops),
-            Inflight::Done => return Acknowledged::UnknownId,
-            Inflight::AwaitPubRec(_) | Inflight::AwaitPubComp(_) => {
-                return Acknowledged::WrongKind;
-            }
-        }
-        self.set_done(index, ledger);
-        Acknowledged::Taken
-    }
-
-    /// PUBREC. On an error the exchange is over; else PUBREL is to be sent, also for an id that
-    /// is unknown. [MQTT-4.3.3-4], [MQTT-4.4.0-2]
-    pub(in super::super) fn handle_pubrec(
-        &mut self,
-        id: PacketId,
-        reason: Reason,
-        ledger: &mut Ledger,
-        drops: &mut Drops,
-    ) -> Acknowledged {
-        let Some(index) = self.index_of(id) else { return Acknowledged::UnknownId };
-        match &self.inflight[index] {
-            Inflight::AwaitPubRec(queued) => finish(queued, reason, ledger, drops),
-            Inflight::AwaitPubComp(_) => return Acknowledged::Repeated,
-            Inflight::Done => return Acknowledged::UnknownId,
-            Inflight::AwaitPubAck(_) => return Acknowledged::WrongKind,
-        }
-        if reason.is_error() {
-            self.set_done(index, ledger);
-        } else {
-            self.inflight[index] = Inflight::AwaitPubComp(Lsn::default()); // [MQTT-4.3.3-6]
-        }
-        Acknowledged::Taken
-    }
-
-    /// PUBCOMP. [MQTT-4.3.3-5]
-    pub(in super::super) fn handle_pubcomp(
-        &mut self,
-        id: PacketId,
-        ledger: &mut Ledger,
-    ) -> Acknowledged {
-        let Some(index) = self.index_of(id) else { return Acknowledged::UnknownId };
-        match &self.inflight[index] {
-            Inflight::AwaitPubComp(_) => {}
-            Inflight::Done => return Acknowledged::UnknownId,
-            Inflight::AwaitPubAck(_) | Inflight::AwaitPubRec(_) => return Acknowledged::WrongKind,
-        }
-        self.set_done(index, ledger);
-        Acknowledged::Taken
-    }
-
     /// The packet id and the number of the next delivery.
     pub(in super::super) fn next(&self) -> (PacketId, u64) {
         (self.next_id, self.next_number)
-    }
-
-    /// The packet ids that wait for PUBCOMP.
-    pub(in super::super) fn unfinished(&self) -> impl Iterator<Item = PacketId> {
-        let numbered = self.inflight.iter().enumerate();
-        let awaiting = numbered.filter(|(_, entry)| matches!(entry, Inflight::AwaitPubComp(_)));
-        awaiting.map(|(index, _)| self.id_at(index))
-    }
-
-    /// PUBREL for this id may not be sent before the record is durable.
-    pub(in super::super) fn hold_release(&mut self, id: PacketId, recorded: Lsn) {
-        if let Some(index) = self.index_of(id)
-            && let Inflight::AwaitPubComp(until) = &mut self.inflight[index]
-        {
-            *until = recorded;
-        }
-    }
-
-    fn index_of(&self, id: PacketId) -> Option<usize> {
-        let len = u16::try_from(self.inflight.len()).expect("bounded by the packet ids");
-        let first = self.next_id.back_by(len);
-        let index = usize::from(id.steps_from(first));
-        (index < self.inflight.len()).then_some(index)
-    }
-
-    /// The packet id of what is at this place.
-    pub(in super::super) fn id_at(&self, index: usize) -> PacketId {
-        let steps = u16::try_from(self.inflight.len() - index).expect("bounded by the packet ids");
-        self.next_id.back_by(steps)
-    }
-
-    pub(super) fn set_done(&mut self, index: usize, ledger: &mut Ledger) {
-        ledger.inflight_out -= 1;
-        self.inflight[index] = Inflight::Done;
-        if index < self.resent {
-            self.in_window -= 1;
-        }
-        while matches!(self.inflight.front(), Some(Inflight::Done)) {
-            self.inflight.pop_front();
-            self.resent = self.resent.saturating_sub(1);
-            self.released = self.released.saturating_sub(1);
-        }
-        if self.inflight.is_empty() && self.inflight.capacity() > IDLE_CAPACITY_MAX {
-            self.inflight = VecDeque::new();
-        }
-    }
-}
-
-fn finish(queued: &Queued, reason: Reason, ledger: &mut Ledger, drops: &mut Drops) {
-    if reason.is_error() {
-        drop_waiting(queued, DropReason::Rejected, ledger, drops);
-    } else {
-        forget_waiting(queued, ledger);
-        ledger.delivered += 1;
     }
 }
 

@@ -279,3 +279,69 @@ fn a_session_is_charged_with_the_name_of_its_user() {
     broker.pass(200);
     assert!(broker.machine.ledger().held_bytes() < held);
 }
+
+/// What is kept of deliveries that were acknowledged before an earlier one is in the account.
+#[test]
+fn places_that_wait_for_an_earlier_acknowledgement_are_charged() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c"));
+    broker.ask(client, subscribe("t", Q2));
+    let publisher = broker.connect(v5("p"));
+    let without = broker.machine.ledger().held_bytes();
+    for number in 1..=100 {
+        broker.send(publisher, qos1(number, "t", ""));
+        broker.see(publisher);
+    }
+    broker.see(client);
+    let held = broker.machine.ledger().held_bytes() - without;
+    for number in 2..=100 {
+        broker.send(client, puback(number));
+    }
+    let left = broker.machine.ledger().held_bytes() - without;
+    assert!(left > held / 4, "{left} of {held}");
+    broker.send(client, puback(1));
+    assert_eq!(broker.machine.ledger().held_bytes(), without);
+}
+
+#[test]
+fn packet_ids_that_are_not_released_are_charged() {
+    let mut broker = Broker::plain();
+    let publisher = broker.connect(v311("p"));
+    let held = broker.machine.ledger().held_bytes();
+    for number in 1..=100 {
+        broker.send(publisher, qos2(number, "t", "m"));
+    }
+    assert!(broker.machine.ledger().held_bytes() >= held + 100 * size_of::<u16>());
+    for number in 1..=100 {
+        broker.send(publisher, pubrel(number));
+    }
+    assert_eq!(broker.machine.ledger().held_bytes(), held);
+}
+
+#[test]
+fn what_there_is_no_room_for_is_told_once() {
+    let limits = Limits { queue_messages: 2, total_bytes: 20_000, ..Limits::default() };
+    let mut broker = Broker::with_limits(limits);
+    let client = broker.connect(v5("c").expiry(100));
+    broker.ask(client, subscribe("t", Q1));
+    broker.close(client);
+    let publisher = broker.connect(v5("p"));
+    for number in 1..=5 {
+        broker.send(publisher, qos1(number, "t", "m"));
+    }
+    let told = |broker: &mut Broker| {
+        let mut told = Vec::new();
+        broker.machine.poll_alerts(&mut told);
+        told
+    };
+    let full = Alert::QueueFull { client_id: "c".into(), reason: DropReason::QueueMessages };
+    assert_eq!(told(&mut broker), [full]);
+    let large = "m".repeat(30_000);
+    for number in 6..=8 {
+        broker.send(publisher, qos1(number, "u", &large));
+    }
+    assert_eq!(told(&mut broker), [Alert::TotalBytes]);
+    broker.pass(61);
+    broker.send(publisher, qos1(9, "u", &large));
+    assert_eq!(told(&mut broker), [Alert::TotalBytes], "again after a minute");
+}

@@ -1,7 +1,7 @@
 //! Shared subscriptions (MQTT 5.0, section 4.8.2).
 
 use super::super::*;
-use super::harness::Broker;
+use super::harness::{Broker, settings};
 use super::packets::*;
 
 /// Members `m1`, `m2`, ... of the group `g` on `t`, and a publisher.
@@ -226,4 +226,104 @@ fn what_was_not_sent_at_qos_0_goes_to_a_member_that_is_there_or_is_counted() {
         broker.close(member);
         assert_eq!(broker.machine.ledger().drops.get(DropReason::Offline), 1);
     }
+}
+
+/// A message that does not fit is one that the member has no room for, however little is missing.
+#[test]
+fn a_member_without_room_for_this_message_is_skipped() {
+    let mut broker = Broker::with_limits(Limits { queue_bytes: 1_000, ..Limits::default() });
+    let slow = broker.connect(v5("slow").receive_maximum(1));
+    let quick = broker.connect(v5("quick"));
+    for member in [slow, quick] {
+        broker.ask(member, subscribe("$share/g/t", Q1));
+    }
+    let publisher = broker.connect(v5("p"));
+    let payload = "m".repeat(300);
+    let mut taken = 0;
+    for number in 1..=20 {
+        broker.send(publisher, qos1(number, "t", &payload));
+        if !broker.see(quick).is_empty() {
+            taken += 1;
+            broker.send(quick, puback(taken));
+        }
+        broker.see(slow);
+    }
+    assert_eq!(broker.machine.ledger().drops.total(), 0);
+    assert!(taken > 15, "the quick one has {taken}");
+}
+
+#[test]
+fn what_stays_with_a_member_that_left_stays_where_it_was_and_is_not_recorded_again() {
+    let mut settings = settings();
+    settings.is_recording = true;
+    settings.listeners[0].durability = Durability::Async;
+    let mut broker = Broker::new(settings);
+    let member = broker.connect(v5("m").receive_maximum(1).expiry(100));
+    broker.ask(member, subscribe("$share/g/t", Q1));
+    broker.ask(member, subscribe("u", Q1));
+    let publisher = broker.connect(v5("p"));
+    for number in 1..=6 {
+        let topic = if number % 2 == 0 { "u" } else { "t" };
+        broker.send(publisher, qos1(number, topic, &number.to_string()));
+    }
+    broker.see(member);
+    broker.machine.poll_records(&mut Vec::new());
+    broker.close(member);
+    let mut records = Vec::new();
+    broker.machine.poll_records(&mut records);
+    assert_eq!(records.len(), 1, "only that it left: {records:?}");
+    let again = broker.connect(v5("m").expiry(100));
+    let expected = "t=1 q1#1 dup; u=2 q1#2; t=3 q1#3; u=4 q1#4; t=5 q1#5; u=6 q1#6";
+    assert_eq!(broker.see(again), expected);
+}
+
+#[test]
+fn very_much_is_passed_on_in_parts() {
+    let mut broker = Broker::new(Settings { effort_max: 40, ..settings() });
+    let member = broker.connect(v5("m").receive_maximum(1).expiry(100));
+    broker.ask(member, subscribe("$share/g/t", Q1));
+    let publisher = broker.connect(v5("p"));
+    for number in 1..=200 {
+        broker.send(publisher, qos1(number, "t", &number.to_string()));
+        broker.see(publisher);
+    }
+    broker.see(member);
+    let other = broker.connect(v5("o").expiry(100));
+    broker.ask(other, subscribe("$share/g/t", Q1));
+    let before = broker.machine.effort();
+    broker.close(member);
+    assert!(broker.machine.effort() - before <= 40);
+    assert!(broker.see(other).split("; ").count() < 100);
+    let mut visits = 0;
+    while broker.machine.poll_deadline().is_some_and(|due| due <= broker.now) {
+        let before = broker.machine.effort();
+        broker.handle(Input::Deadline);
+        assert!(broker.machine.effort() - before <= 40);
+        visits += 1;
+    }
+    assert!(visits > 5, "{visits}");
+    let again = broker.connect(v5("m").expiry(100));
+    assert_eq!(broker.see(again), "t=1 q1#1 dup", "all the others were passed on");
+}
+
+#[test]
+fn the_names_of_groups_have_a_limit_each_and_in_all() {
+    let mut broker = Broker::with_limits(Limits { topic_bytes: 60_000, ..Limits::default() });
+    let client = broker.connect(v5("c"));
+    let name = |number: usize, bytes: usize| format!("$share/{number:0>bytes$}/t");
+    let answer = broker.ask(client, subscribe(&name(1, 60_001), Q1));
+    assert_eq!(answer, "SUBACK 9 TopicFilterInvalid");
+    let fit = (32 << 20) / 60_001;
+    for number in 1..fit {
+        // Not checked after each: it takes its time.
+        let mut packets = vec![subscribe(&name(number, 60_000), Q1)];
+        let input = Input::Received { connection: client, packets: &mut packets };
+        broker.machine.handle(input, broker.now);
+    }
+    broker.see(client);
+    let answers = [fit, fit + 1].map(|it| broker.ask(client, subscribe(&name(it, 60_000), Q1)));
+    assert_eq!(answers, ["SUBACK 9 GrantedQoS1", "SUBACK 9 QuotaExceeded"]);
+    assert_eq!(broker.ask(client, subscribe(&name(1, 60_000), Q0)), "SUBACK 9 Success");
+    broker.ask(client, unsubscribe(&name(1, 60_000)));
+    assert_eq!(broker.ask(client, subscribe(&name(0, 60_000), Q1)), "SUBACK 9 GrantedQoS1");
 }

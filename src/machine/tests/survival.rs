@@ -107,6 +107,25 @@ fn connack_waits_for_the_session_to_be_durable_and_everything_else_for_connack()
 }
 
 #[test]
+fn who_fills_a_slow_disk_waits_and_others_are_not_refused() {
+    let mut broker = Broker::new(durable(settings()));
+    let [large, small] = ["l", "s"].map(|name| join(&mut broker, v5(name)));
+    let payload = "m".repeat(1_900_000);
+    for number in 1..=9 {
+        assert!(!broker.machine.owes_much(large), "{number}");
+        broker.send(large, retained(qos1(number, &format!("t/{number}"), &payload)));
+    }
+    assert!(broker.machine.owes_much(large), "nothing more is read of it");
+    assert!(!broker.machine.owes_much(small));
+    broker.send(small, retained(qos1(1, "u", "m")));
+    broker.send(small, retained(qos0("v", "m")));
+    sync(&mut broker);
+    assert_eq!(broker.see(small), "PUBACK 1 NoMatchingSubscribers");
+    assert!(!broker.machine.owes_much(large));
+    assert!(broker.see(large).ends_with("PUBACK 9 NoMatchingSubscribers"));
+}
+
+#[test]
 fn who_needs_nothing_kept_waits_for_nothing() {
     let mut broker = Broker::new(durable(settings()));
     let client = broker.connect(v5("c"));
