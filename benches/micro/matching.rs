@@ -61,6 +61,6 @@ fn name(n: u32) -> String {
 
 fn matches(tree: &FilterTree<u32>, name: &TopicName) -> u32 {
     let mut sum = 0;
-    tree.for_each_match(name, |value| sum += value);
+    let _ = tree.for_each_match(name, usize::MAX, |value| sum += value);
     sum
 }

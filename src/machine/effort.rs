@@ -13,8 +13,11 @@ pub const EFFORT_MAX: u64 = 10_000;
 pub(super) const PACKET: u64 = 2;
 /// A deadline that is due.
 pub(super) const DUE: u64 = 10;
-/// A filter that is subscribed to, or no longer is.
+/// A filter that is subscribed to, or no longer is, beside what its levels cost.
 pub(super) const FILTER: u64 = 20;
+/// Each of its levels: clients choose how many. With a wildcard in it, it has a node for each, which
+/// is made, found or removed.
+const LEVEL: u64 = 5;
 /// A new subscription's retained messages looked for, beside a step for each that is looked at.
 pub(super) const CURSOR: u64 = 5;
 /// A member of a group that is asked whether it can take a message.
@@ -24,14 +27,25 @@ pub(super) const ASKED: u64 = 1;
 pub(super) const MATCH: u64 = 1;
 /// The same to a group, before a member is found.
 pub(super) const SHARED: u64 = 2;
-/// So many nodes of the tree of filters, looked at for a topic: clients choose how many match.
+/// So many nodes of the tree of filters, opened for a topic: clients choose how many match.
 pub(super) const NODES: u64 = 2;
+/// No message may open more of them: it could not be divided, and is refused. Each level of a topic
+/// opens at most two for each of the level above, so that one of 13 levels finds all there are,
+/// whatever clients subscribe to. A deeper one opens more only if somebody has made his filters for
+/// that. So many are most of what a visit may cost.
+pub(super) const NODES_MAX: usize = 16_384;
 /// So many subscriptions that match, before it is known whose they are.
 pub(super) const MATCHES: u64 = 8;
 /// So many subscriptions looked through for those of one session.
 pub(super) const SEARCHED: u64 = 64;
 /// A message sent to a client, or taken back from its session.
 pub(super) const DELIVERY: u64 = 2;
+
+/// What a filter costs.
+pub(super) fn of_filter(filter: &str) -> u64 {
+    let levels = 1 + filter.bytes().filter(|byte| *byte == b'/').count() as u64;
+    FILTER + LEVEL * levels
+}
 
 /// What everything so far has cost.
 #[derive(Debug, Default)]

@@ -292,8 +292,9 @@ impl Machine {
         }
     }
 
-    /// Whether a message cannot be taken without records. A will is: there are only so many.
-    pub(super) fn must_be_recorded(&mut self, message: &Message, origin: &Origin) -> bool {
+    /// Whether a message, of which it is known what it matches, cannot be taken without records. A
+    /// will is: there are only so many.
+    pub(super) fn must_be_recorded(&self, message: &Message, origin: &Origin) -> bool {
         if origin.will_of.is_some() || origin.session.is_none() {
             return false;
         }
@@ -303,18 +304,13 @@ impl Machine {
         if message.qos == QoS::AtMostOnce {
             return plant::is_on(Plant::TroubleRefusesAll);
         }
-        let mut matches = std::mem::take(&mut self.matches);
-        self.subscriptions.collect(&message.topic, &mut matches);
         let is_kept = |key| self.clients.get(key).kept.whole().is_some();
         let lives = |key| !self.clients.get(key).has_ended;
-        let must_be =
-            matches.groups.iter().any(|group| self.subscriptions.has_member(*group, lives))
-                || matches.own.iter().any(|s| {
-                    let is_own = s.no_local && origin.session == Some(s.session);
-                    s.qos > QoS::AtMostOnce && is_kept(s.session) && !is_own
-                });
-        self.matches = matches;
-        must_be
+        self.matches.groups.iter().any(|group| self.subscriptions.has_member(*group, lives))
+            || self.matches.own.iter().any(|s| {
+                let is_own = s.no_local && origin.session == Some(s.session);
+                s.qos > QoS::AtMostOnce && is_kept(s.session) && !is_own
+            })
     }
 
     /// Whether a connection is attached to a session, so that CONNACK can be held.

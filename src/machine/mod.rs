@@ -165,7 +165,7 @@ pub struct Machine {
     passing: VecDeque<(SessionKey, Timestamp)>,
     /// What the log is to say.
     alerts: Alerts,
-    /// What the last message matched: kept for its memory only.
+    /// What the message in hand matches, and then kept for its memory only.
     matches: Matches,
 }
 

@@ -234,7 +234,7 @@ impl Machine {
     fn clear_subscription(&mut self, key: SessionKey) -> bool {
         let filter = self.clients.get_mut(key).subscriptions.pop_first();
         let Some(filter) = filter else { return false };
-        self.effort.spend(effort::FILTER);
+        self.effort.spend(effort::of_filter(&filter));
         self.ledger.release_bytes(super::subscribe::subscription_bytes(&filter));
         let filter = Filter::try_from(&*filter).expect("it was parsed when it came in");
         self.subscriptions.remove(&filter, key);

@@ -205,8 +205,8 @@ impl Machine {
             .map(|text| Filter::try_from(&**text).expect("it was parsed when it came in"))
             .collect();
         for filter in filters {
-            self.effort.spend(effort::FILTER);
             let topic_filter = filter.topic_filter();
+            self.effort.spend(effort::of_filter(topic_filter));
             let session = self.clients.get_mut(key);
             let asking = session.asking();
             let is_suspended = !self.policy.would_permit(&asking, Action::Subscribe, topic_filter);

@@ -114,7 +114,6 @@ impl Machine {
     }
 
     fn rewrite_subscription(&mut self, key: SessionKey, after: Option<Box<str>>) -> Rewrite {
-        self.effort.spend(effort::FILTER);
         let Some(uid) = self.whole(key) else { return Rewrite::Session(key.0 as usize) };
         let session = self.clients.get(key);
         let Some(text) = session.filter_after(after.as_deref()) else {
@@ -123,6 +122,7 @@ impl Machine {
             }
             return Rewrite::Deliveries(key, 0);
         };
+        self.effort.spend(effort::of_filter(text));
         let filter = Filter::try_from(text).expect("it was parsed when it came in");
         let next = Rewrite::Subscriptions(key, Some(text.into()));
         let Some(found) = self.subscriptions.get(&filter, key) else { return next };

@@ -164,10 +164,6 @@ impl Machine {
 
     /// Takes a message that is in order, if there is room.
     fn take(&mut self, message: Message, origin: Origin, now: Timestamp) -> Result<usize, Reason> {
-        if self.journal.is_on && self.journal.is_full() && self.must_be_recorded(&message, &origin)
-        {
-            return Err(Reason::QuotaExceeded);
-        }
         let limits = &self.settings.limits;
         let is_kept = message.retain && !message.payload.is_empty();
         // What clears a retained message makes room.
@@ -177,6 +173,12 @@ impl Machine {
             self.alerts.total_bytes(now);
         }
         if (is_too_much && !is_clear) || (is_kept && !self.retained.has_room(&message, limits)) {
+            return Err(Reason::QuotaExceeded);
+        }
+        // Before anything of it takes effect: a message is refused as a whole.
+        self.subscriptions.collect(&message.topic, &mut self.matches, &mut self.effort)?;
+        if self.journal.is_on && self.journal.is_full() && self.must_be_recorded(&message, &origin)
+        {
             return Err(Reason::QuotaExceeded);
         }
         let expires_at = message.expiry().map(|secs| now.after_secs(secs.into()));
@@ -237,7 +239,7 @@ impl Machine {
                 && topic.split('/').count() > limits.topic_levels)
     }
 
-    /// Gives a message to every session that is subscribed to it: once, with the highest QoS
+    /// Gives a message to every session that it was found to match: once, with the highest QoS
     /// and the identifiers of all its subscriptions that match, and once more for each share in
     /// a group whose turn it is. To how many that was. [MQTT-3.3.4-2], [MQTT-3.3.4-3],
     /// [MQTT-3.3.4-4]
@@ -249,10 +251,7 @@ impl Machine {
         now: Timestamp,
     ) -> usize {
         let mut matches = std::mem::take(&mut self.matches);
-        let nodes = self.subscriptions.collect(&message.topic, &mut matches) as u64;
         let own = matches.own.len() as u64;
-        self.effort.spend(nodes / effort::NODES + own / effort::MATCHES);
-        self.effort.spend(matches.groups.len() as u64);
         matches.own.retain(|s| {
             !(s.no_local && origin.session == Some(s.session)) // [MQTT-3.8.3-3]
                 || plant::is_on(Plant::NoLocalIgnored)

@@ -46,6 +46,7 @@ impl Machine {
         subscribe: Box<Subscribe>,
         now: Timestamp,
     ) -> Option<Box<Subscribe>> {
+        let effort_max = self.effort.spent() + self.settings.effort_max;
         self.catch_up(key, now);
         let id = subscribe.subscription_id;
         let is_v5 = self.is_v5(slot);
@@ -55,12 +56,14 @@ impl Machine {
             reason => reason,
         };
         let mut reasons = self.reasons_so_far(slot);
-        let until = self.filters_until(reasons.len(), subscribe.requests.len());
-        for request in &subscribe.requests[reasons.len()..until] {
-            self.effort.spend(effort::FILTER);
+        while let Some(request) = subscribe.requests.get(reasons.len()) {
+            self.spend_on(request.filter.as_ref().ok());
             reasons.push(answer(self.subscribe(key, request, id)));
+            if self.effort.spent() >= effort_max {
+                break;
+            }
         }
-        if until < subscribe.requests.len() {
+        if reasons.len() < subscribe.requests.len() {
             self.keep_reasons(slot, reasons);
             return Some(subscribe);
         }
@@ -86,11 +89,10 @@ impl Machine {
         }
     }
 
-    /// As far as this visit sees to the filters of a packet: at least one further.
-    fn filters_until(&self, done: usize, count: usize) -> usize {
-        let filters_max = (self.settings.effort_max / effort::FILTER).max(1);
-        let filters_max = usize::try_from(filters_max).unwrap_or(usize::MAX);
-        done.saturating_add(filters_max).min(count)
+    /// What is named in a packet is seen to next; none: it is no filter.
+    fn spend_on(&mut self, filter: Option<&Filter>) {
+        let steps = filter.map_or(effort::FILTER, |it| effort::of_filter(it.topic_filter()));
+        self.effort.spend(steps);
     }
 
     fn subscribe(
@@ -200,14 +202,18 @@ impl Machine {
         unsubscribe: Box<Unsubscribe>,
         now: Timestamp,
     ) -> Option<Box<Unsubscribe>> {
+        let effort_max = self.effort.spent() + self.settings.effort_max;
         self.catch_up(key, now);
         let mut reasons = self.reasons_so_far(slot);
-        let until = self.filters_until(reasons.len(), unsubscribe.filters.len());
-        for filter in &unsubscribe.filters[reasons.len()..until] {
-            self.effort.spend(effort::FILTER);
-            reasons.push(self.unsubscribe(key, filter.as_ref().ok()));
+        while let Some(filter) = unsubscribe.filters.get(reasons.len()) {
+            let filter = filter.as_ref().ok();
+            self.spend_on(filter);
+            reasons.push(self.unsubscribe(key, filter));
+            if self.effort.spent() >= effort_max {
+                break;
+            }
         }
-        if until < unsubscribe.filters.len() {
+        if reasons.len() < unsubscribe.filters.len() {
             self.keep_reasons(slot, reasons);
             return Some(unsubscribe);
         }

@@ -11,10 +11,11 @@ use smallvec::SmallVec;
 
 use super::clients::SessionKey;
 use super::connections::Map;
+use super::effort::{self, Effort};
 use super::groups::{Group, GroupId, Standing};
 use crate::mqtt::topic::tree::FilterTree;
 use crate::mqtt::topic::{Filter, SharedFilter, TopicFilter, TopicName};
-use crate::mqtt::types::QoS;
+use crate::mqtt::types::{QoS, Reason};
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
 use crate::plant::{self, Plant};
 
@@ -315,13 +316,18 @@ impl Subscriptions {
         existed
     }
 
-    /// Collects everything that a topic matches, in place of what `matches` held. How many nodes
-    /// of the tree were looked at.
-    pub(super) fn collect(&self, topic: &TopicName, matches: &mut Matches) -> usize {
+    /// Collects everything that a topic matches, in place of what `matches` held. Refused if that
+    /// takes more than one message may cost; what it has cost is spent all the same.
+    pub(super) fn collect(
+        &self,
+        topic: &TopicName,
+        matches: &mut Matches,
+        effort: &mut Effort,
+    ) -> Result<(), Reason> {
         matches.own.clear();
         matches.groups.clear();
         let mut filters = 0;
-        let nodes = self.tree.for_each_match(topic, |subscribers| {
+        let nodes = self.tree.for_each_match(topic, effort::NODES_MAX, |subscribers| {
             filters += 1;
             subscribers.own.for_each(|subscriber| {
                 if !subscriber.is_suspended {
@@ -333,10 +339,14 @@ impl Subscriptions {
         if plant::is_on(Plant::ShareToTwo) {
             matches.groups.extend_from_within(..);
         }
+        let opened = nodes.unwrap_or(effort::NODES_MAX) as u64;
+        effort.spend(opened / effort::NODES + matches.own.len() as u64 / effort::MATCHES);
+        effort.spend(matches.groups.len() as u64);
+        nodes.ok_or(Reason::QuotaExceeded)?;
         if filters > 1 {
             matches.own.sort_by_key(|subscriber| subscriber.session);
         }
-        nodes
+        Ok(())
     }
 
     /// Chooses the member of a group that gets a message. None if the group has no member any
@@ -392,7 +402,8 @@ mod tests {
     fn matched(subscriptions: &Subscriptions, topic: &str) -> Matches {
         let mut matches = Matches::default();
         let name = TopicName::try_from(topic).expect("a valid name");
-        subscriptions.collect(&name, &mut matches);
+        let collected = subscriptions.collect(&name, &mut matches, &mut Effort::default());
+        assert_eq!(collected, Ok(()));
         matches
     }
 

@@ -6,28 +6,51 @@ use super::packets::*;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::wire::{Subscribe, SubscriptionOptions, SubscriptionRequest, Unsubscribe};
 
-/// SUBSCRIBE 9 to `f/0`, `f/1`, ...
-fn subscribe_many(count: usize) -> Packet {
+/// SUBSCRIBE 9.
+fn subscribe_to(filters: impl Iterator<Item = Filter>) -> Packet {
     let options = SubscriptionOptions { qos: Q1, ..SubscriptionOptions::default() };
-    let request = |number: usize| SubscriptionRequest { filter: Ok(filter(number)), options };
     Packet::Subscribe(Box::new(Subscribe {
         id: PacketId::new(9).expect("not zero"),
         subscription_id: None,
         user_properties: Vec::new(),
-        requests: (0..count).map(request).collect(),
+        requests: filters
+            .map(|filter| SubscriptionRequest { filter: Ok(filter), options })
+            .collect(),
+    }))
+}
+
+/// SUBSCRIBE 9 to `f/0`, `f/1`, ...
+fn subscribe_many(count: usize) -> Packet {
+    subscribe_to((0..count).map(filter))
+}
+
+fn unsubscribe_from(filters: impl Iterator<Item = Filter>) -> Packet {
+    Packet::Unsubscribe(Box::new(Unsubscribe {
+        id: PacketId::new(9).expect("not zero"),
+        user_properties: Vec::new(),
+        filters: filters.map(Ok).collect(),
     }))
 }
 
 fn unsubscribe_many(count: usize) -> Packet {
-    Packet::Unsubscribe(Box::new(Unsubscribe {
-        id: PacketId::new(9).expect("not zero"),
-        user_properties: Vec::new(),
-        filters: (0..count).map(|number| Ok(filter(number))).collect(),
-    }))
+    unsubscribe_from((0..count).map(filter))
 }
 
 fn filter(number: usize) -> Filter {
     Filter::try_from(format!("f/{number}").as_str()).expect("a valid filter")
+}
+
+/// A filter of so many levels, each `a` or `+`, as the bits of the number say, and then `/zz`. Those
+/// of different numbers have only few nodes in common.
+fn deep(number: usize, levels: usize) -> Filter {
+    let level = |place: usize| if number >> (place % 32) & 1 == 0 { "a/" } else { "+/" };
+    let text: String = (0..levels).map(level).collect();
+    Filter::try_from(format!("{text}zz").as_str()).expect("a valid filter")
+}
+
+/// A topic that agrees with [`deep`] filters in so many levels, and in nothing behind them.
+fn all_a(levels: usize) -> String {
+    vec!["a"; levels].join("/")
 }
 
 /// The effort of the dearest visit while these packets are handed in, and how many visits it
@@ -191,4 +214,93 @@ fn a_topic_that_thousands_of_filters_match_costs_what_it_takes_to_find_them() {
     assert!(dearest < 2 * EFFORT_MAX, "{dearest} at once");
     assert!(visits >= 4, "{visits} visits");
     assert_eq!(broker.machine.ledger().matched, 12);
+}
+
+/// A broker in which `a/a/...` of 190 levels opens some 20,000 nodes, and a client who wants all.
+fn with_deep_filters(settings: Settings) -> (Broker, ConnectionId) {
+    let mut broker = Broker::new(settings);
+    let client = broker.connect(v5("c"));
+    broker.send(client, subscribe_to((0..128).map(|number| deep(number, 190))));
+    let watcher = broker.connect(v5("w").expiry(100));
+    broker.ask(watcher, subscribe("#", Q1));
+    (broker, watcher)
+}
+
+#[test]
+fn a_topic_that_opens_too_many_nodes_is_refused_before_anything_of_it_takes_effect() {
+    let settings = Settings { is_recording: true, ..settings() };
+    let (mut broker, watcher) = with_deep_filters(settings);
+    let topic = &all_a(190);
+    let cases = [
+        (v5("p"), qos0(topic, "m"), ""),
+        (v5("p"), retained(qos1(1, topic, "m")), "PUBACK 1 QuotaExceeded"),
+        (v5("p"), qos2(1, topic, "m"), "PUBREC 1 QuotaExceeded"),
+        (v311("p"), qos1(1, topic, "m"), "close for QuotaExceeded"),
+    ];
+    for (number, (joining, packet, answer)) in (1..).zip(cases) {
+        let publisher = broker.connect(joining);
+        broker.machine.poll_records(&mut Vec::new());
+        let retained = broker.machine.retained.len();
+        let (dearest, _) = dearest(&mut broker, publisher, vec![packet.clone()]);
+        assert!(dearest <= EFFORT_MAX, "{dearest} at once");
+        assert!(dearest >= effort::NODES_MAX as u64 / effort::NODES, "{dearest} for very much");
+        assert!(!broker.machine.has_records(), "{packet:?}");
+        assert_eq!(broker.see(publisher), answer);
+        let ledger = broker.machine.ledger();
+        assert_eq!((ledger.refused, ledger.matched, ledger.inflight_in), (number, 0, 0));
+        assert_eq!(broker.machine.retained.len(), retained);
+    }
+    assert_eq!(broker.see(watcher), "");
+    let publisher = broker.connect(v5("q"));
+    assert_eq!(broker.ask(publisher, qos1(1, &all_a(13), "m")), "PUBACK 1");
+    assert_eq!(broker.see(watcher), format!("{}=m q1#1", all_a(13)));
+}
+
+#[test]
+fn a_will_that_opens_too_many_nodes_is_refused_and_counted() {
+    let (mut broker, watcher) = with_deep_filters(settings());
+    let client = broker.connect(v5("p").will(&all_a(190), 0));
+    broker.close(client);
+    let ledger = broker.machine.ledger();
+    assert_eq!((ledger.refused, ledger.matched), (1, 0));
+    assert_eq!(broker.see(watcher), "");
+}
+
+/// Every filter that such a topic can come by is there, and so is each node.
+#[test]
+fn a_topic_of_thirteen_levels_is_taken_whatever_clients_subscribe_to() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c"));
+    let packet = subscribe_to((0..1 << 13).map(|number| deep(number, 13)));
+    let packets = &mut vec![packet];
+    while !packets.is_empty() {
+        broker.machine.handle(Input::Received { connection: client, packets }, broker.now);
+    }
+    let publisher = broker.connect(v5("p"));
+    let (dearest, _) = dearest(&mut broker, publisher, vec![qos1(1, &all_a(13), "m")]);
+    assert!((8_000..EFFORT_MAX).contains(&dearest), "{dearest} at once");
+    assert_eq!(broker.see(publisher), "PUBACK 1 NoMatchingSubscribers");
+}
+
+#[test]
+fn filters_of_very_many_levels_cost_so_much_that_few_are_seen_to_at_once() {
+    let mut broker = Broker::plain();
+    let client = broker.connect(v5("c"));
+    let filters = || (0..200).map(|number| deep(number, 199));
+    let of_one = effort::of_filter(deep(0, 199).topic_filter());
+    for packet in [subscribe_to(filters()), unsubscribe_from(filters()), subscribe_to(filters())] {
+        let (dearest, visits) = dearest(&mut broker, client, vec![packet]);
+        assert!(dearest <= EFFORT_MAX + of_one, "{dearest} at once");
+        assert!(visits >= 15, "{visits} visits");
+    }
+    broker.close(client);
+    let mut visits = 0;
+    while broker.machine.poll_deadline().is_some() {
+        let before = broker.machine.effort();
+        broker.handle(Input::Deadline);
+        let spent = broker.machine.effort() - before;
+        assert!(spent <= EFFORT_MAX, "{spent} at once");
+        visits += 1;
+    }
+    assert!(visits >= 30, "{visits} visits");
 }

@@ -42,10 +42,10 @@ impl<T> FilterTree<T> {
         }
     }
 
-    /// Whether any filter matches.
+    /// Whether any filter matches, however many nodes are to be opened for that.
     pub fn has_match(&self, name: &TopicName) -> bool {
         let mut has_match = false;
-        self.for_each_match(name, |_| has_match = true);
+        let _ = self.for_each_match(name, usize::MAX, |_| has_match = true);
         has_match
     }
 
@@ -116,13 +116,23 @@ impl<T> FilterTree<T> {
 
     /// Calls `visit` with the value of each filter that matches, once each: the one without
     /// wildcards first, then the others. The order is the same whatever the seed is, and in
-    /// whichever order the filters came. How many nodes of the trie were looked at, which is
-    /// what it costs: peers choose the filters, and may make them many.
-    pub fn for_each_match<'a>(&'a self, name: &TopicName, mut visit: impl FnMut(&'a T)) -> usize {
+    /// whichever order the filters came. How many nodes of the trie were opened, which is what
+    /// it costs: peers choose the filters, and may make them many. None if that would be more
+    /// than `nodes_max`: then matches are missing. A name of L levels opens less than 2^(L+1).
+    #[must_use = "matches may be missing"]
+    pub fn for_each_match<'a>(
+        &'a self,
+        name: &TopicName,
+        nodes_max: usize,
+        mut visit: impl FnMut(&'a T),
+    ) -> Option<usize> {
         if let Some(value) = self.exact(name) {
             visit(value);
         }
-        if self.wildcards.is_empty() { 0 } else { self.wildcards.for_each_match(name, visit) }
+        if self.wildcards.is_empty() {
+            return Some(0);
+        }
+        self.wildcards.for_each_match(name, nodes_max, visit)
     }
 
     /// A number that grows whenever a filter comes or goes: what was found for a name holds as
@@ -164,7 +174,8 @@ mod tests {
 
     fn matches<T: Clone>(tree: &FilterTree<T>, name: &TopicName) -> Vec<T> {
         let mut found = Vec::new();
-        tree.for_each_match(name, |value| found.push(value.clone()));
+        let nodes = tree.for_each_match(name, usize::MAX, |value| found.push(value.clone()));
+        assert!(nodes.is_some());
         found
     }
 

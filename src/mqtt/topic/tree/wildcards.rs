@@ -106,17 +106,22 @@ impl<T> Wildcards<T> {
     }
 
     /// Calls `visit` for each match: `#` before what is deeper, a literal level before `+`. How
-    /// many nodes were looked at.
+    /// many nodes were opened. None if that would be more than `nodes_max`: then matches are
+    /// missing.
     pub(super) fn for_each_match<'a>(
         &'a self,
         name: &TopicName,
+        nodes_max: usize,
         mut visit: impl FnMut(&'a T),
-    ) -> usize {
+    ) -> Option<usize> {
         let mut nodes = 0;
         // Nodes that match so far, each with the levels of the name below it, if there are any.
         let mut open: SmallVec<[(usize, Option<&str>); 16]> = SmallVec::new();
         open.push((ROOT, Some(name.as_str())));
         while let Some((id, levels)) = open.pop() {
+            if nodes >= nodes_max {
+                return None;
+            }
             nodes += 1;
             let node = &self.nodes[id];
             let may_be_wild = id != ROOT || !name.is_reserved(); // [MQTT-4.7.2-1]
@@ -147,7 +152,7 @@ impl<T> Wildcards<T> {
                 open.push((literal, below));
             }
         }
-        nodes
+        Some(nodes)
     }
 
     /// The node where the filter ends, if there is one; it may have no value.
@@ -256,6 +261,25 @@ mod tests {
             (tree.nodes.len(), tree.literals.len(), tree.nodes.capacity() < 8),
             (1, 0, true)
         );
+    }
+
+    /// Of all filters of so many levels that are `a` or `+`, each matches: there is no tree in
+    /// which a name of as many levels opens more nodes.
+    #[test]
+    fn a_name_opens_at_most_two_nodes_for_each_of_the_level_above_and_no_more_than_it_may() {
+        for levels in 1..=6 {
+            let mut tree = Wildcards::new(FixedState::with_seed(1));
+            for bits in 0..1_usize << levels {
+                let level = |place: usize| if bits >> place & 1 == 0 { "a" } else { "+" };
+                let text = (0..levels).map(level).collect::<Vec<_>>().join("/");
+                tree.get_or_insert_with(&filter(&text), || ());
+            }
+            let name = vec!["a"; levels].join("/");
+            let name = TopicName::try_from(name.as_str()).expect("a valid name");
+            let opened = |nodes_max| tree.for_each_match(&name, nodes_max, |()| ());
+            let nodes = (2 << levels) - 1;
+            assert_eq!((opened(nodes), opened(nodes - 1)), (Some(nodes), None), "{levels} levels");
+        }
     }
 
     #[test]
