@@ -161,19 +161,25 @@ impl Retained {
     }
 
     /// Shows the messages that a filter matches, in the order of their topics, to `visit` until
-    /// that breaks off or as many as `examined_left` says were looked at. The last topic looked
-    /// at, if there may be more behind it.
+    /// that breaks off or as many steps as `steps_left` says were taken; to begin takes
+    /// [`Retained::lookup_steps`] beside them. The last topic looked at, if there may be more
+    /// behind it.
     pub(super) fn visit(
         &self,
         filter: &TopicFilter,
         after: Option<&str>,
-        examined_left: &mut usize,
+        steps_left: &mut usize,
         visit: impl FnMut(&TopicName, &Entry) -> ControlFlow<()>,
     ) -> Option<TopicName> {
-        match self.names.matching_after(filter, after, examined_left, visit) {
+        match self.names.matching_after(filter, after, steps_left, visit) {
             Progress::Done => None,
             Progress::At(name) => Some(name),
         }
+    }
+
+    /// What it costs to find a topic or a filter among very many, for its length.
+    pub(super) fn lookup_steps(text: &str) -> u64 {
+        NameTree::<Entry>::lookup_steps(text) as u64
     }
 
     /// Whether a filter may match any: a wrong yes is possible, a wrong no is not.

@@ -7,12 +7,14 @@
 use std::sync::Arc;
 
 use super::clients::SessionKey;
+use super::effort::{self, Effort};
 use super::journal::waiting;
 use super::record::{Lsn, Record, RetainedLeft, Subscribed, Taken};
-use super::session::{Inflight, Item, Queued};
-use super::{Machine, StoreHealth, effort};
+use super::retained::Retained;
+use super::session::{Inflight, Item, Queued, RetainedCursor};
+use super::{Machine, StoreHealth};
 use crate::mqtt::message::Message;
-use crate::mqtt::topic::{Filter, TopicName};
+use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{RetainHandling, SubscriptionOptions};
 use crate::plant::{self, Plant};
@@ -122,12 +124,12 @@ impl Machine {
             }
             return Rewrite::Deliveries(key, 0);
         };
-        self.effort.spend(effort::of_filter(text));
+        self.effort.spend(effort::of_filter(text) + Retained::lookup_steps(text));
         let filter = Filter::try_from(text).expect("it was parsed when it came in");
         let next = Rewrite::Subscriptions(key, Some(text.into()));
         let Some(found) = self.subscriptions.get(&filter, key) else { return next };
         let cursor = match &filter {
-            Filter::Plain(filter) => session.outbound.cursor(filter),
+            Filter::Plain(filter) => session.outbound.cursor(filter, &mut self.effort),
             Filter::Shared(_) => None,
         };
         let options = SubscriptionOptions {
@@ -182,6 +184,7 @@ impl Machine {
         let Some((topic, entry)) = self.retained.first_after(after.as_deref()) else {
             return Rewrite::Remains(self.journal.next());
         };
+        self.effort.spend(Retained::lookup_steps(topic));
         let next = Rewrite::Retained(Some(topic.clone()));
         if topic.starts_with("$SYS/") {
             return next; // published anew with each start
@@ -216,9 +219,29 @@ impl super::session::Outbound {
         })
     }
 
+    /// The cursor that is to send what is retained for this filter. Found by its rank: all of
+    /// them are asked for one by one, and a client may have as many as it has subscriptions. Each
+    /// item of the queue that is looked at costs a step.
+    pub(super) fn cursor(
+        &self,
+        filter: &TopicFilter,
+        effort: &mut Effort,
+    ) -> Option<&RetainedCursor> {
+        effort.spend(Retained::lookup_steps(filter));
+        let rank = *self.cursors.get(filter)?;
+        let at = self.queue.partition_point(|item| {
+            effort.spend(1);
+            item.rank() < rank
+        });
+        match self.queue.get(at) {
+            Some(Item::Retained(cursor)) if cursor.rank() == rank => Some(cursor),
+            _ => None,
+        }
+    }
+
     /// The first message in the queue with a higher number.
     fn waiting_after(&self, number: u64) -> Option<&Queued> {
-        let at = self.queue.partition_point(|item| item.number() <= number);
+        let at = self.queue.partition_point(|item| item.rank() <= (number, u64::MAX));
         self.queue.iter().skip(at).find_map(|item| match item {
             Item::Message(queued) => Some(queued),
             Item::Retained(_) => None,

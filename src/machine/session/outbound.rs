@@ -60,6 +60,14 @@ pub(in super::super) struct RetainedCursor {
     pub(in super::super) is_restored: bool,
 }
 
+impl RetainedCursor {
+    /// No other cursor of its queue has it, and it grows with the queue: many that are restored
+    /// have one place.
+    pub(in super::super) fn rank(&self) -> (u64, u64) {
+        (self.place, self.number)
+    }
+}
+
 #[derive(Debug)]
 pub(in super::super) enum Item {
     Message(Queued),
@@ -68,10 +76,10 @@ pub(in super::super) enum Item {
 
 impl Item {
     /// Grows from the front of a queue to its end.
-    pub(in super::super) fn number(&self) -> u64 {
+    pub(in super::super) fn rank(&self) -> (u64, u64) {
         match self {
-            Item::Message(queued) => queued.number,
-            Item::Retained(cursor) => cursor.place,
+            Item::Message(queued) => (queued.number, 0),
+            Item::Retained(cursor) => cursor.rank(),
         }
     }
 }
@@ -113,8 +121,8 @@ pub(in super::super) enum Acknowledged {
 pub(in super::super) struct Outbound {
     pub(in super::super) queue: VecDeque<Item>,
     pub(super) queue_bytes: usize,
-    /// The number of each filter's cursor in the queue.
-    cursors: BTreeMap<TopicFilter, u64>,
+    /// The rank of each filter's cursor in the queue.
+    pub(in super::super) cursors: BTreeMap<TopicFilter, (u64, u64)>,
     next_cursor: u64,
     /// Cursors in the queue that are to be skipped, and the bytes of their filters.
     stale_cursors: usize,
@@ -218,15 +226,6 @@ impl Outbound {
         self.queue.push_back(Item::Message(queued));
     }
 
-    /// The cursor that is to send what is retained for this filter.
-    pub(in super::super) fn cursor(&self, filter: &TopicFilter) -> Option<&RetainedCursor> {
-        let number = self.cursors.get(filter)?;
-        self.queue.iter().find_map(|item| match item {
-            Item::Retained(cursor) if cursor.number == *number => Some(&**cursor),
-            Item::Retained(_) | Item::Message(_) => None,
-        })
-    }
-
     /// A number for a delivery.
     pub(in super::super) fn number(&mut self) -> u64 {
         self.next_number += 1;
@@ -307,7 +306,7 @@ impl Outbound {
         if !cursor.is_restored {
             cursor.place = self.number();
         }
-        self.cursors.insert(cursor.filter.clone(), cursor.number);
+        self.cursors.insert(cursor.filter.clone(), cursor.rank());
         self.queue.push_back(Item::Retained(Box::new(cursor)));
     }
 
@@ -328,7 +327,7 @@ impl Outbound {
             let cursors = &self.cursors;
             self.queue.retain(|item| match item {
                 Item::Message(_) => true,
-                Item::Retained(cursor) => cursors.get(&cursor.filter) == Some(&cursor.number),
+                Item::Retained(cursor) => cursors.get(&cursor.filter) == Some(&cursor.rank()),
             });
             (self.stale_cursors, self.stale_bytes) = (0, 0);
         }
@@ -337,7 +336,7 @@ impl Outbound {
     /// Takes the cursor at the front of the queue out; none if it is stale, or is no cursor.
     pub(super) fn take_cursor(&mut self) -> Option<Box<RetainedCursor>> {
         let Some(Item::Retained(cursor)) = self.queue.pop_front() else { return None };
-        if self.cursors.get(&cursor.filter) == Some(&cursor.number) {
+        if self.cursors.get(&cursor.filter) == Some(&cursor.rank()) {
             return Some(cursor);
         }
         self.stale_cursors -= 1;

@@ -63,9 +63,9 @@ enum Step {
     Rest,
 }
 
-/// How many retained messages one pull looks at, so that a filter that few of them match does
-/// not hold up everybody else.
-const RETAINED_EXAMINED_MAX: usize = 1_000;
+/// How many steps one pull goes through retained messages, so that a filter that few of them match
+/// does not hold up everybody else: a step for each, and more if their topics are long.
+const RETAINED_STEPS_MAX: usize = 1_000;
 /// And at how many subscriptions it looks in vain.
 const FRUITLESS_MAX: usize = 16;
 
@@ -284,9 +284,9 @@ impl Outbound {
         let mut after = cursor.after.take();
         let mut step = Step::GoOn;
         let from = after.clone();
-        let mut examined_left = RETAINED_EXAMINED_MAX;
+        let mut steps_left = RETAINED_STEPS_MAX;
         let progress =
-            retained.visit(&cursor.filter, from.as_deref(), &mut examined_left, |name, entry| {
+            retained.visit(&cursor.filter, from.as_deref(), &mut steps_left, |name, entry| {
                 let qos = entry.message.qos.min(cursor.options.qos);
                 if qos > QoS::AtMostOnce && !self.may_send(pull.attachment) {
                     step = Step::Rest;
@@ -309,8 +309,9 @@ impl Outbound {
                 }
                 ControlFlow::Continue(())
             });
-        let examined = RETAINED_EXAMINED_MAX - examined_left;
-        pull.effort.spend(effort::CURSOR + examined as u64);
+        let lookup = Retained::lookup_steps(from.as_deref().unwrap_or(&cursor.filter));
+        let steps = RETAINED_STEPS_MAX - steps_left;
+        pull.effort.spend(effort::CURSOR + lookup + steps as u64);
         match (step, progress) {
             (Step::GoOn, None) => {
                 self.finish_cursor(&cursor);

@@ -198,6 +198,29 @@ fn retained_messages_that_are_looked_at_in_vain_cost_something() {
     assert!(broker.machine.effort() - before >= 1_000);
 }
 
+#[test]
+fn retained_messages_of_long_topics_that_are_looked_at_in_vain_cost_by_their_length() {
+    let mut broker = Broker::plain();
+    let publisher = broker.connect(v5("p"));
+    let long = "x".repeat(40_000);
+    let vain = (0..200).map(|n| format!("{long}/{n}/a"));
+    let topics = vain.chain([format!("{long}/~/b")]);
+    broker.send_all(publisher, topics.map(|topic| retained(qos0(&topic, "m"))).collect());
+    let client = broker.connect(v5("c"));
+    broker.send(client, subscribe(&format!("{long}/+/b"), Q0));
+    let before = broker.machine.effort();
+    let (mut out, mut dearest, mut remaining) = (Vec::new(), 0, Remaining::More);
+    while remaining == Remaining::More {
+        let before = broker.machine.effort();
+        remaining = broker.pull_once(client, usize::MAX, &mut out);
+        dearest = dearest.max(broker.machine.effort() - before);
+    }
+    let spent = broker.machine.effort() - before;
+    assert!(spent >= 200 * 40_000 / 256, "{spent} in all");
+    assert!(dearest < EFFORT_MAX / 4, "{dearest} at once");
+    assert_eq!(out.len(), 2, "SUBACK and the one that matches");
+}
+
 /// Of all filters of twelve levels that are `a` or `+`, each matches.
 #[test]
 fn a_topic_that_thousands_of_filters_match_costs_what_it_takes_to_find_them() {

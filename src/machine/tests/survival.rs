@@ -5,12 +5,14 @@ use std::ops::RangeInclusive;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::super::effort::Effort;
 use super::super::record::{Lsn, Record};
 use super::super::*;
 use super::harness::{Broker, settings};
 use super::packets::*;
 use super::picture::picture;
 use super::random::{World, scarce, step};
+use crate::mqtt::topic::TopicFilter;
 
 /// A broker whose acknowledgements mean something on disk.
 fn durable(settings: Settings) -> Settings {
@@ -805,6 +807,41 @@ fn while_everything_is_written_anew_clients_are_not_refused_however_large_it_is(
     broker.handle(Input::Durable(last));
     let restored = log.restore(from, durable(settings()), broker.now);
     assert_eq!(restored.retained.len(), broker.machine.retained.len());
+}
+
+/// Each of so many cursors of `c` is found, and after a few looks.
+fn check_cursors(machine: &Machine, count: usize) {
+    let key = machine.clients.find("c").expect("it stays");
+    let outbound = &machine.clients.get(key).outbound;
+    for number in 0..count {
+        let filter = TopicFilter::try_from(format!("r/{number}").as_str()).expect("valid");
+        let mut effort = Effort::default();
+        let cursor = outbound.cursor(&filter, &mut effort).expect("it is pending");
+        assert_eq!(cursor.filter, filter);
+        assert!((1..=16).contains(&effort.spent()), "{} looks", effort.spent());
+    }
+}
+
+#[test]
+fn a_cursor_that_is_written_anew_is_found_at_once_among_very_many() {
+    const COUNT: usize = 1_000;
+    let (mut broker, mut log) = (Broker::new(durable(settings())), Log::default());
+    let publisher = broker.connect(v5("p"));
+    let topics = (0..COUNT).map(|number| format!("r/{number}"));
+    broker.send_all(publisher, topics.clone().map(|t| retained(qos0(&t, "m"))).collect());
+    let client = join_into(&mut broker, &mut log, stays("c"));
+    for part in topics.collect::<Vec<_>>().chunks(300) {
+        broker.send_all(client, part.iter().map(|topic| subscribe(topic, Q1)).collect());
+        broker.send(publisher, qos1(1, "r/0", "between them"));
+    }
+    sync_into(&mut broker, &mut log);
+    check_cursors(&broker.machine, COUNT);
+
+    broker.handle(Input::Rewrite);
+    let from = std::iter::repeat_with(|| sync_all(&mut broker, &mut log)).flatten().next();
+    let from = from.expect("it is written anew");
+    let restored = log.restore(from, durable(settings()), broker.now);
+    check_cursors(&restored, COUNT); // of one place, all of them
 }
 
 #[test]

@@ -69,17 +69,19 @@ impl<T> NameTree<T> {
     }
 
     /// Visits the names that `filter` matches, in the order of their bytes, from the one after
-    /// `after` on (from the first, if that is none), until `visit` breaks or as many names as
-    /// `examined_left` says (at least one) are looked at; what is left of that is left in it.
-    /// Names may come and go between two calls.
+    /// `after` on (from the first, if that is none), until `visit` breaks or as many steps as
+    /// `steps_left` says (at least one) are taken; what is left of that is left in it. Names may
+    /// come and go between two calls.
     ///
-    /// A name that is looked at costs one step or one lookup. The more often a scan is resumed,
-    /// the more of them are looked at twice: `examined_left` should not be below a dozen.
+    /// A name that is looked at costs a step, and more for its length, or that of the filter; so
+    /// does the [lookup](NameTree::lookup_steps) of where to go on. The more often a scan is
+    /// resumed, the more names are looked at twice: `steps_left` should not be below a dozen, nor
+    /// below a thousand where names are of the longest.
     pub fn matching_after(
         &self,
         filter: &TopicFilter,
         after: Option<&str>,
-        examined_left: &mut usize,
+        steps_left: &mut usize,
         mut visit: impl FnMut(&TopicName, &T) -> ControlFlow<()>,
     ) -> Progress {
         if !filter.has_wildcards() {
@@ -91,20 +93,32 @@ impl<T> NameTree<T> {
             None => self.range(Bound::Included(literal_run(filter).0)),
         };
         while let Some((name, value)) = range.next() {
-            *examined_left = examined_left.saturating_sub(1);
+            let bytes = name.len().max(filter.len());
+            *steps_left = steps_left.saturating_sub(1 + bytes / STEP_BYTES);
             match judge(filter, name, &mut target) {
                 Verdict::Match if visit(name, value).is_break() => {
                     return Progress::At(name.clone());
                 }
                 Verdict::Match | Verdict::Step => {}
-                Verdict::Seek => range = self.range(Bound::Included(target.as_str())),
+                Verdict::Seek => {
+                    *steps_left = steps_left.saturating_sub(Self::lookup_steps(&target));
+                    if *steps_left > 0 {
+                        range = self.range(Bound::Included(target.as_str()));
+                    }
+                }
                 Verdict::Past => return Progress::Done,
             }
-            if *examined_left == 0 {
+            if *steps_left == 0 {
                 return Progress::At(name.clone());
             }
         }
         Progress::Done
+    }
+
+    /// What it costs to find a text among very many, beside the step for what is found there:
+    /// nothing, unless it is long. It is compared with some twenty, which may all begin alike.
+    pub fn lookup_steps(text: &str) -> usize {
+        2 * (text.len() / STEP_BYTES)
     }
 
     /// The one name that a filter without wildcards matches, unless it was visited before.
@@ -191,6 +205,9 @@ fn judge(mut filter: &str, name: &str, target: &mut String) -> Verdict {
     }
 }
 
+/// To read so many bytes of a name takes about as long as to come to it.
+const STEP_BYTES: usize = 256;
+
 /// The character after '/': what begins with `a/` is below `a0`.
 const BEHIND_SLASH: &str = "0";
 
@@ -211,8 +228,11 @@ fn leave(target: &mut String, before: &str) -> Verdict {
 
 /// The levels before the filter's first wildcard, and what is behind them: nothing, or a slash
 /// and the wildcard. Of a filter that begins with a wildcard, the first part is empty.
+///
+/// One character is found many times as fast as either of two, and `#` is only ever the last.
 fn literal_run(filter: &str) -> (&str, &str) {
-    match filter.find(['+', '#']) {
+    let last = filter.len().saturating_sub(1);
+    match filter.find('+').or_else(|| filter.ends_with('#').then_some(last)) {
         Some(wildcard) => filter.split_at(wildcard.saturating_sub(1)),
         None => (filter, ""),
     }
@@ -324,6 +344,36 @@ mod tests {
             let visit = |_: &TopicName, (): &()| ControlFlow::Continue(());
             let progress = tree.matching_after(&filter(text), None, &mut (looks + 1), visit);
             assert_eq!(progress, Progress::Done, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_long_costs_more_steps() {
+        let long = "n".repeat(100 * STEP_BYTES);
+        let long_names = tree_of((0..100).map(|n| format!("{long}/{n:02}/a")));
+        let short_names = tree_of((0..100).map(|n| format!("{n:02}/~")));
+        let cases = [
+            // A step for the name, a hundred for its bytes; two hundred to look for the next.
+            (&long_names, format!("{long}/+/b"), format!("{long}/03/a")),
+            (&long_names, "+/+/a".into(), format!("{long}/09/a")),
+            // The filter is as long, and read for each name.
+            (&short_names, format!("+/{long}/b"), "09/~".into()),
+            (&short_names, "+/~".into(), "99/~".into()),
+        ];
+        for (tree, text, last) in cases {
+            let mut steps_left = 1_000;
+            let mut seen = tree.names.keys().next().cloned().expect("there are names");
+            let progress =
+                tree.matching_after(&filter(&text), None, &mut steps_left, |name, ()| {
+                    seen = name.clone();
+                    ControlFlow::Continue(())
+                });
+            let reached = match progress {
+                Progress::Done => seen,
+                Progress::At(name) => name,
+            };
+            let tail = |name: &str| name[name.len().saturating_sub(5)..].to_string();
+            assert!(*reached == *last, "{} and not {}", tail(&reached), tail(&last));
         }
     }
 
