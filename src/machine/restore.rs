@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 
+use super::clients::SessionKey;
 use super::connections::Map;
 use super::ledger::{DropReason, Ledger};
 use super::record::{
@@ -97,6 +98,13 @@ struct Delivery {
     message: Arc<Message>,
     expires_at: Option<Timestamp>,
     waiting: Waiting,
+}
+
+/// What waits for a session that is restored.
+struct Undelivered {
+    session: SessionKey,
+    queue: BTreeMap<u64, Delivery>,
+    sent: BTreeMap<PacketId, Option<Delivery>>,
 }
 
 impl fmt::Debug for Restorer {
@@ -345,8 +353,13 @@ impl Restorer {
         let mut restored = Restored { retained: retained.len(), ..Restored::default() };
         let mut machine = Machine::behind(last, (retained, ledger), settings, seed, now);
         machine.journal.unsettle(durable, self.unsettled);
+        // What waits may be of a group whose members come later: all of them first.
+        let mut undelivered = Vec::new();
         for stored in self.sessions.into_values() {
-            machine.restore_session(stored, &mut restored, now);
+            undelivered.extend(machine.restore_session(stored, &mut restored, now));
+        }
+        for waits in undelivered {
+            restored.waiting += machine.restore_deliveries(waits, now);
         }
         machine.judge_restored(now);
         for delivery in self.left.into_values().flat_map(BTreeMap::into_values) {
@@ -357,7 +370,13 @@ impl Restorer {
 }
 
 impl Machine {
-    fn restore_session(&mut self, stored: Stored, restored: &mut Restored, now: Timestamp) {
+    /// A session and its subscriptions. What waits for it, if anything does, is given back.
+    fn restore_session(
+        &mut self,
+        stored: Stored,
+        restored: &mut Restored,
+        now: Timestamp,
+    ) -> Option<Undelivered> {
         let Stored { state, subscriptions, queue, sent } = stored;
         let was_attached = state.is_attached;
         let kept = match state.is_whole {
@@ -378,20 +397,23 @@ impl Machine {
         let is_anew = was_attached || plant::is_on(Plant::ExpiryRestarts);
         session.ends_at = if is_anew { expiry.due(now) } else { state.ends_at };
         session.will = state.will.clone();
+        (session.outbound.next_id, session.outbound.next_number) =
+            (state.next_id, state.next_number);
         let key = self.add_restored(session);
         for subscription in subscriptions.into_values() {
             self.restore_subscription(key, subscription);
             restored.subscriptions += 1;
         }
-        restored.waiting += self.restore_deliveries(key, &state, queue, sent, now);
         restored.sessions += 1;
         self.arm_session(key);
         if was_attached {
             self.record_detached(key, now);
         }
+        let has_something = !queue.is_empty() || !sent.is_empty();
+        has_something.then_some(Undelivered { session: key, queue, sent })
     }
 
-    fn restore_subscription(&mut self, key: super::clients::SessionKey, found: Subscription) {
+    fn restore_subscription(&mut self, key: SessionKey, found: Subscription) {
         let Subscription { filter, options, id, retained } = found;
         let text = filter.to_string();
         self.ledger.hold_bytes(subscription_bytes(&text));
@@ -413,18 +435,13 @@ impl Machine {
     }
 
     /// What waits for a session, in its order. How many those are.
-    fn restore_deliveries(
-        &mut self,
-        key: super::clients::SessionKey,
-        state: &SessionState,
-        queue: BTreeMap<u64, Delivery>,
-        sent: BTreeMap<PacketId, Option<Delivery>>,
-        now: Timestamp,
-    ) -> usize {
+    fn restore_deliveries(&mut self, waits: Undelivered, now: Timestamp) -> usize {
+        let Undelivered { session, queue, sent } = waits;
+        let next_id = self.clients.get(session).outbound.next_id;
         let mut count = 0;
         let mut sent: Vec<(PacketId, Option<Delivery>)> = sent.into_iter().collect();
         sent.retain(|_| !plant::is_on(Plant::InflightNotRestored));
-        sent.sort_by_key(|(id, _)| std::cmp::Reverse(state.next_id.steps_from(*id)));
+        sent.sort_by_key(|(id, _)| std::cmp::Reverse(next_id.steps_from(*id)));
         let mut inflight = Vec::new();
         for (id, delivery) in sent {
             let entry = match delivery {
@@ -453,8 +470,8 @@ impl Machine {
             waiting.push(self.waits_again(delivery, false));
         }
         self.ledger.inflight_out += inflight.len() as u64;
-        let outbound = &mut self.clients.get_mut(key).outbound;
-        outbound.restore(state.next_id, state.next_number, inflight, waiting);
+        let outbound = &mut self.clients.get_mut(session).outbound;
+        outbound.restore(inflight, waiting);
         self.ledger.hold_bytes(outbound.place_bytes());
         count
     }
@@ -507,15 +524,8 @@ impl Machine {
 impl Outbound {
     /// What a session had before a restart. What was sent comes in its order, with gaps where
     /// something was acknowledged out of turn.
-    fn restore(
-        &mut self,
-        next_id: PacketId,
-        next_number: u64,
-        inflight: Vec<(PacketId, Inflight)>,
-        waiting: Vec<Queued>,
-    ) {
-        self.next_number = self.next_number.max(next_number);
-        let mut expected = inflight.first().map_or(next_id, |(id, _)| *id);
+    fn restore(&mut self, inflight: Vec<(PacketId, Inflight)>, waiting: Vec<Queued>) {
+        let mut expected = inflight.first().map_or(self.next_id, |(id, _)| *id);
         for (id, entry) in inflight {
             while expected != id {
                 self.inflight.push_back(Inflight::Done);
@@ -524,11 +534,10 @@ impl Outbound {
             self.inflight.push_back(entry);
             expected = expected.next();
         }
-        while expected != next_id {
+        while expected != self.next_id {
             self.inflight.push_back(Inflight::Done);
             expected = expected.next();
         }
-        self.next_id = next_id;
         for queued in waiting {
             self.enqueue_counted(queued);
         }

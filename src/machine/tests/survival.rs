@@ -486,6 +486,38 @@ fn what_nobody_in_a_group_took_does_not_come_back_for_a_later_member() {
     assert_eq!(broker.see(second), "");
 }
 
+/// The log has the session that left before those that are in the group, or behind them.
+#[test]
+fn what_waits_for_a_session_that_left_its_group_goes_to_the_others_when_it_ends_after_a_restart() {
+    for names in [["a", "b"], ["b", "a"]] {
+        let mut broker = Broker::new(durable(settings()));
+        let mut log = Log::default();
+        let mut members = names.map(|name| {
+            let member = join_into(&mut broker, &mut log, stays(name).receive_maximum(1));
+            broker.send(member, subscribe("$share/g/t", Q1));
+            (name, member)
+        });
+        members.sort_unstable();
+        let [(_, leaving), (_, away)] = members;
+        broker.close(away);
+        let publisher = join_into(&mut broker, &mut log, v5("p"));
+        for number in 1..=10 {
+            broker.send(publisher, qos1(number, "t", &number.to_string()));
+        }
+        sync_into(&mut broker, &mut log);
+        broker.pull(leaving);
+        broker.send(leaving, unsubscribe("$share/g/t"));
+        sync_into(&mut broker, &mut log);
+        broker.machine = log.restore(Lsn(0), durable(settings()), broker.now);
+        join(&mut broker, stays("a").clean());
+        let back = join(&mut broker, stays("b"));
+        broker.pull(back);
+        sync(&mut broker);
+        let seen = broker.see(back);
+        assert_eq!(seen.matches("t=").count(), 10, "{names:?}: {seen}");
+    }
+}
+
 #[test]
 fn who_goes_before_connack_is_durable_is_told_nothing_before_it() {
     let mut broker = Broker::new(durable(settings()));
