@@ -14,6 +14,7 @@ use indexmap::IndexMap;
 use super::clients::SessionKey;
 use super::subscriptions::Subscriber;
 use crate::mqtt::topic::SharedFilter;
+use crate::mqtt::types::QoS;
 use crate::plant::{self, Plant};
 
 /// A group of shared subscriptions. Never used twice.
@@ -27,7 +28,8 @@ pub(super) enum Standing {
     Ended,
     /// Its client may not be sent this message.
     Forbidden,
-    /// It has no connection, and its queue is full.
+    /// It has no connection, and its queue is full, or nothing is kept for it because it is
+    /// subscribed at QoS 0.
     AwayAndFull,
     /// Its queue is full: what it is given is dropped.
     Full,
@@ -44,10 +46,12 @@ pub(super) struct Group {
     pub(super) shared: SharedFilter,
     members: IndexMap<SessionKey, Member, FixedState>,
     /// Those that could take a message when they were asked last, in the order of their turns;
-    /// and those that could not. Each member is in one of them with its number; what has another
-    /// number is no member's.
+    /// those that could not; and those with which it would have been lost, so that they hide
+    /// nobody with whom it is safe. Each member is in one of them with its number; what has
+    /// another number is no member's.
     ready: VecDeque<Turn>,
     aside: VecDeque<Turn>,
+    last: VecDeque<Turn>,
     next_number: u64,
 }
 
@@ -63,7 +67,8 @@ struct Turn {
     number: u64,
 }
 
-/// How many members are asked when none is known to be able to take a message.
+/// How many members are asked when none is known to be able to take a message; and of the last,
+/// if it would be lost with these.
 const ASKED_MAX: usize = 16;
 /// So many turns of no members may stay in a group; in a large one, as many as it has members.
 const STALE_MAX: usize = 16;
@@ -75,6 +80,7 @@ impl Group {
             members: IndexMap::with_hasher(hasher),
             ready: VecDeque::new(),
             aside: VecDeque::new(),
+            last: VecDeque::new(),
             next_number: 0,
         }
     }
@@ -111,9 +117,8 @@ impl Group {
     }
 
     /// How many turns are remembered, those of no members too.
-    #[cfg(test)]
     pub(super) fn turns(&self) -> usize {
-        self.ready.len() + self.aside.len()
+        self.ready.len() + self.aside.len() + self.last.len()
     }
 
     /// A member that was set aside may be able to take messages again.
@@ -122,13 +127,14 @@ impl Group {
         self.next_number += 1;
         member.number = self.next_number;
         self.ready.push_back(Turn { session, number: member.number });
-        if self.ready.len() + self.aside.len() > 2 * self.members.len() + STALE_MAX {
+        if self.turns() > 2 * self.members.len() + STALE_MAX {
             let members = &self.members;
             let is_members = |turn: &Turn| {
                 members.get(&turn.session).is_some_and(|member| member.number == turn.number)
             };
             self.ready.retain(is_members);
             self.aside.retain(is_members);
+            self.last.retain(is_members);
         }
     }
 
@@ -143,7 +149,7 @@ impl Group {
         }
         let mut ask = |subscriber: Subscriber| match subscriber.is_suspended {
             true => Standing::Forbidden,
-            false => ask(subscriber.session),
+            false => kept_by(subscriber, ask(subscriber.session)),
         };
         let (mut passed_over, mut chosen) = (Vec::new(), None);
         while let Some(turn) = self.ready.pop_front() {
@@ -156,9 +162,8 @@ impl Group {
                     chosen = Some(subscriber);
                     break;
                 }
-                Standing::Full | Standing::Away | Standing::AwayAndFull => {
-                    self.aside.push_back(turn);
-                }
+                Standing::Full | Standing::Away => self.aside.push_back(turn),
+                Standing::AwayAndFull => self.last.push_back(turn),
             }
         }
         // Who may not have this one keeps its turn.
@@ -166,16 +171,34 @@ impl Group {
         chosen.or_else(|| self.choose_aside(ask))
     }
 
+    /// One of the best of those that are set aside. The last are asked only if the message would
+    /// be lost with the others.
     fn choose_aside(&mut self, mut ask: impl FnMut(Subscriber) -> Standing) -> Option<Subscriber> {
+        let best = self.ask_some(|group| &mut group.aside, &mut ask);
+        if let Some((Standing::Away | Standing::Ready, chosen)) = best {
+            return Some(chosen);
+        }
+        let other = self.ask_some(|group| &mut group.last, &mut ask);
+        let is_better = |other: Standing| best.is_none_or(|(best, _)| other > best);
+        let chosen = other.filter(|(other, _)| is_better(*other)).or(best);
+        chosen.map(|(_, chosen)| chosen)
+    }
+
+    /// Asks some of those that are set aside: the first of the best of them.
+    fn ask_some(
+        &mut self,
+        those: fn(&mut Group) -> &mut VecDeque<Turn>,
+        ask: &mut impl FnMut(Subscriber) -> Standing,
+    ) -> Option<(Standing, Subscriber)> {
         let mut best: Option<(Standing, Subscriber)> = None;
         let (mut asked, mut forbidden) = (Vec::new(), 0);
         while asked.len() - forbidden < ASKED_MAX
-            && let Some(turn) = self.aside.pop_front()
+            && let Some(turn) = those(self).pop_front()
         {
             let Some(subscriber) = self.member(turn) else { continue };
             let standing = ask(subscriber);
             if standing > Standing::Ended {
-                asked.push(turn);
+                asked.push((standing, turn));
                 forbidden += usize::from(standing == Standing::Forbidden);
                 if standing > Standing::Forbidden
                     && best.is_none_or(|(so_far, _)| standing > so_far)
@@ -184,19 +207,36 @@ impl Group {
                 }
             }
         }
-        let chosen = best.map(|(_, chosen)| chosen);
-        // The others keep their turns; that of the chosen one is last.
-        let keeps = |turn: &&Turn| Some(turn.session) != chosen.map(|chosen| chosen.session);
-        for turn in asked.iter().rev().filter(keeps) {
-            self.aside.push_front(*turn);
+        // Those with which it would be lost are the last from now on. The others keep their turns;
+        // that of the chosen one is behind them.
+        let chosen = best.map(|(_, chosen)| chosen.session);
+        let keeps = |standing: Standing, turn: &Turn| {
+            standing != Standing::AwayAndFull && Some(turn.session) != chosen
+        };
+        for (_, turn) in asked.iter().rev().filter(|(standing, turn)| keeps(*standing, turn)) {
+            those(self).push_front(*turn);
         }
-        self.aside.extend(asked.iter().find(|turn| !keeps(turn)));
-        chosen
+        for (standing, turn) in asked {
+            match standing {
+                Standing::AwayAndFull => self.last.push_back(turn),
+                standing if !keeps(standing, &turn) => those(self).push_back(turn),
+                _ => {}
+            }
+        }
+        best
     }
 
     /// The subscription of the member whose turn this is, if it still is one's.
     fn member(&self, turn: Turn) -> Option<Subscriber> {
         let member = self.members.get(&turn.session)?;
         (member.number == turn.number).then_some(member.subscriber)
+    }
+}
+
+/// How a member stands with its subscription: nobody who is away keeps what it gets at QoS 0.
+fn kept_by(subscriber: Subscriber, standing: Standing) -> Standing {
+    match (standing, subscriber.qos) {
+        (Standing::Away, QoS::AtMostOnce) => Standing::AwayAndFull,
+        (standing, _) => standing,
     }
 }

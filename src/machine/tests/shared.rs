@@ -326,4 +326,44 @@ fn the_names_of_groups_have_a_limit_each_and_in_all() {
     assert_eq!(broker.ask(client, subscribe(&name(1, 60_000), Q0)), "SUBACK 9 Success");
     broker.ask(client, unsubscribe(&name(1, 60_000)));
     assert_eq!(broker.ask(client, subscribe(&name(0, 60_000), Q1)), "SUBACK 9 GrantedQoS1");
+
+#[test]
+fn a_message_waits_for_a_member_that_keeps_it_however_many_are_away_at_qos_0() {
+    for (before, behind) in [(1, 0), (0, 1), (40, 0), (20, 20)] {
+        let mut broker = Broker::plain();
+        let mut members = Vec::new();
+        for number in 0..before + 1 + behind {
+            let member = broker.connect(v5(&format!("m{number}")).expiry(100));
+            let qos = if number == before { Q1 } else { Q0 };
+            broker.ask(member, subscribe("$share/g/t", qos));
+            members.push(member);
+        }
+        members.iter().for_each(|member| broker.close(*member));
+        let publisher = broker.connect(v5("p"));
+        for number in 1..=10 {
+            broker.send(publisher, qos1(number, "t", "m"));
+        }
+        assert_eq!(broker.machine.ledger().drops.total(), 0, "{before} and {behind}");
+        let back = broker.connect(v5(&format!("m{before}")).expiry(100));
+        assert_eq!(broker.see(back).matches("t=m").count(), 10, "{before} and {behind}");
+    }
+}
+
+#[test]
+fn few_members_are_asked_however_many_are_away_at_qos_0() {
+    let mut broker = Broker::plain();
+    let members: Vec<_> = (0..400)
+        .map(|number| {
+            let member = broker.connect(v5(&format!("m{number}")).expiry(100));
+            broker.ask(member, subscribe("$share/g/t", Q0));
+            member
+        })
+        .collect();
+    members.iter().for_each(|member| broker.close(*member));
+    let publisher = broker.connect(v5("p"));
+    broker.send(publisher, qos1(1, "t", "they are found to be away"));
+    assert!(cost_of_each(&mut broker, publisher, 100) <= 40);
+    let back = broker.connect(v5("m7").expiry(100));
+    broker.send(publisher, qos1(1, "t", "1"));
+    assert_eq!(broker.see(back), "t=1");
 }
