@@ -17,7 +17,7 @@ use crate::mqtt::topic::SharedFilter;
 use crate::mqtt::types::QoS;
 use crate::plant::{self, Plant};
 
-/// A group of shared subscriptions. Never used twice.
+/// A group of shared subscriptions: the same whenever it has members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct GroupId(pub(super) NonZeroU64);
 

@@ -3,6 +3,7 @@
 //! Knows sessions by their keys only. `groups.rs` are those of shared subscriptions; `route.rs`
 //! delivers; `subscribe.rs` answers SUBSCRIBE and UNSUBSCRIBE.
 
+use std::hash::BuildHasher;
 use std::num::NonZeroU64;
 
 use foldhash::quality::FixedState;
@@ -159,7 +160,6 @@ pub(super) struct Subscriptions {
     groups: Map<GroupId, Group>,
     /// By filter and name, as written behind `$share/`.
     groups_by_name: Map<SharedFilter, GroupId>,
-    next_group: NonZeroU64,
     /// Of the names and filters of all groups.
     group_names_bytes: usize,
     hasher: FixedState,
@@ -172,7 +172,6 @@ impl Subscriptions {
             tree: FilterTree::new(seed),
             groups: Map::with_hasher(hasher.clone()),
             groups_by_name: Map::with_hasher(hasher.clone()),
-            next_group: NonZeroU64::MIN,
             group_names_bytes: 0,
             hasher,
             count: 0,
@@ -208,8 +207,10 @@ impl Subscriptions {
     }
 
     fn found_group(&mut self, shared: &SharedFilter) -> GroupId {
-        let id = GroupId(self.next_group);
-        self.next_group = self.next_group.saturating_add(1);
+        let mut id = self.id_of(shared);
+        while self.groups.contains_key(&id) {
+            id = GroupId(id.0.checked_add(1).unwrap_or(NonZeroU64::MIN));
+        }
         let shared = shared.detached();
         self.group_names_bytes += name_bytes(&shared);
         self.groups.insert(id, Group::new(shared.clone(), self.hasher.clone()));
@@ -250,16 +251,25 @@ impl Subscriptions {
     /// Bytes of the names of all groups, if this subscription would found another; else none.
     pub(super) fn group_names_bytes_with(&self, filter: &Filter) -> usize {
         match filter {
-            Filter::Shared(shared) if self.group_of(shared).is_none() => {
+            Filter::Shared(shared) if !self.groups_by_name.contains_key(shared) => {
                 self.group_names_bytes + name_bytes(shared)
             }
             Filter::Shared(_) | Filter::Plain(_) => 0,
         }
     }
 
-    /// The group of a shared subscription.
+    /// The group of a shared subscription, whether it has members now or not. None if chance has
+    /// given its id to another.
     pub(super) fn group_of(&self, shared: &SharedFilter) -> Option<GroupId> {
-        self.groups_by_name.get(shared).copied()
+        let known = self.groups_by_name.get(shared).copied();
+        known.or_else(|| Some(self.id_of(shared)).filter(|id| !self.groups.contains_key(id)))
+    }
+
+    /// An id that comes from the name: what waits finds its group again when that has members
+    /// again, and nothing is kept of it meanwhile. Two names in 2^64 have the same.
+    fn id_of(&self, shared: &SharedFilter) -> GroupId {
+        let hash = self.hasher.hash_one(shared);
+        GroupId(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
     }
 
     /// Suspends a session's subscription, or puts it in force again.
@@ -457,6 +467,20 @@ mod tests {
         let [id] = matched(&all, "a").groups[..] else { panic!("one group") };
         assert!(all.remove(&filter("$share/g/a"), SessionKey(1)));
         assert!(all.choose(id, |_| Standing::Ready).is_none());
-        assert_eq!((all.groups.len(), all.tree.len()), (0, 0));
+        assert_eq!((all.groups.len(), all.groups_by_name.len(), all.tree.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_group_that_has_members_again_is_the_same() {
+        let mut all = subscriptions();
+        let (shared, other) = (filter("$share/g/a"), filter("$share/h/a"));
+        all.insert(&shared, subscriber(1));
+        let first = matched(&all, "a").groups;
+        assert!(all.remove(&shared, SessionKey(1)));
+        all.insert(&other, subscriber(1));
+        all.insert(&shared, subscriber(2));
+        let [other, again] = matched(&all, "a").groups[..] else { panic!("two groups") };
+        assert_eq!(first, [again]);
+        assert_ne!(other, again);
     }
 }

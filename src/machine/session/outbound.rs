@@ -431,7 +431,7 @@ impl Outbound {
     pub(in super::super) fn put_back(&mut self, taken: Vec<Queued>, ledger: &mut Ledger) {
         let mut others = std::mem::take(&mut self.queue).into_iter().peekable();
         for queued in taken {
-            self.queue.extend(from_fn(|| others.next_if(|item| item.number() < queued.number)));
+            self.queue.extend(from_fn(|| others.next_if(|item| item.rank().0 < queued.number)));
             self.queue_bytes += queued.bytes();
             start_waiting(&queued, ledger);
             self.queue.push_back(Item::Message(queued));

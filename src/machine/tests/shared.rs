@@ -109,6 +109,25 @@ fn a_member_that_unsubscribes_gets_no_more() {
 }
 
 #[test]
+fn what_waits_for_the_only_member_stays_the_groups_though_it_leaves_in_between() {
+    for comes_back in [true, false] {
+        let mut broker = Broker::plain();
+        let (members, publisher) = group(&mut broker, 1);
+        for number in 1..=3 {
+            broker.send(publisher, qos1(number, "t", &number.to_string()));
+        }
+        broker.ask(members[0], unsubscribe("$share/g/t"));
+        if comes_back {
+            broker.send(members[0], subscribe("$share/g/t", Q2));
+        }
+        let other = join(&mut broker, 2);
+        broker.send(members[0], leave_with_expiry(0));
+        assert_eq!(broker.see(other), "t=1 q1#1; t=2 q1#2; t=3 q1#3");
+        assert_eq!(broker.machine.ledger().drops.total(), 0);
+    }
+}
+
+#[test]
 fn a_member_with_a_full_queue_is_skipped() {
     let mut broker = Broker::with_limits(Limits { queue_messages: 1, ..Limits::default() });
     let (members, publisher) = group(&mut broker, 2);

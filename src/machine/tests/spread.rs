@@ -68,12 +68,13 @@ fn other_clients_messages_pass_it() {
 
 #[test]
 fn who_unsubscribes_leaves_or_subscribes_anew_has_it_before() {
-    let change: [(fn(&mut Broker, ConnectionId), &str); 3] = [
+    type Change = fn(&mut Broker, ConnectionId);
+    let changes: [(Change, &str); 3] = [
         (|broker, member| broker.send(member, unsubscribe("t")), "t=m q1#1; UNSUBACK 9"),
         (|broker, member| broker.send(member, subscribe("t", Q0)), "t=m q1#1; SUBACK 9 Success"),
         (|broker, member| broker.send(member, leave(Reason::Success)), "close"),
     ];
-    for (change, seen) in change {
+    for (change, seen) in changes {
         let (mut broker, members) = broker_with::<3>(settings());
         let publisher = broker.connect(v5("p"));
         let packets = &mut vec![qos1(1, "t", "m")];

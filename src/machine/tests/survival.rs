@@ -519,6 +519,27 @@ fn what_waits_for_a_session_that_left_its_group_goes_to_the_others_when_it_ends_
 }
 
 #[test]
+fn what_waits_for_a_session_whose_group_has_no_members_goes_to_a_later_one_after_a_restart() {
+    let mut broker = Broker::new(durable(settings()));
+    let mut log = Log::default();
+    let leaving = join_into(&mut broker, &mut log, stays("a"));
+    broker.send(leaving, subscribe("$share/g/t", Q1));
+    let publisher = join_into(&mut broker, &mut log, v5("p"));
+    for number in 1..=3 {
+        broker.send(publisher, qos1(number, "t", &number.to_string()));
+    }
+    broker.send(leaving, unsubscribe("$share/g/t"));
+    sync_into(&mut broker, &mut log);
+    broker.machine = log.restore(Lsn(0), durable(settings()), broker.now);
+    let later = join(&mut broker, stays("b"));
+    broker.send(later, subscribe("$share/g/t", Q1));
+    join(&mut broker, stays("a").clean());
+    broker.pull(later);
+    sync(&mut broker);
+    assert_eq!(broker.see(later), "t=1 q1#1; t=2 q1#2; t=3 q1#3");
+}
+
+#[test]
 fn who_goes_before_connack_is_durable_is_told_nothing_before_it() {
     let mut broker = Broker::new(durable(settings()));
     let first = broker.try_connect(stays("c"));
