@@ -164,7 +164,7 @@ fn subscribe(filters: impl IntoIterator<Item = String>) -> Result<Packet, Box<dy
         id: PacketId::FIRST,
         subscription_id: None,
         user_properties: Vec::new(),
-        requests,
+        requests: requests.into(),
     })))
 }
 

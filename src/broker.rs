@@ -176,7 +176,7 @@ impl Broker {
             id: PacketId::FIRST,
             subscription_id: None,
             user_properties: Vec::new(),
-            requests: vec![SubscriptionRequest { filter: Ok(filter), options }],
+            requests: vec![SubscriptionRequest { filter: Ok(filter), options }].into(),
         })));
         loop {
             match local.next().await {

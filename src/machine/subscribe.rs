@@ -43,7 +43,7 @@ impl Machine {
         &mut self,
         slot: Slot,
         key: SessionKey,
-        subscribe: Box<Subscribe>,
+        mut subscribe: Box<Subscribe>,
         now: Timestamp,
     ) -> Option<Box<Subscribe>> {
         let effort_max = self.effort.spent() + self.settings.effort_max;
@@ -56,14 +56,14 @@ impl Machine {
             reason => reason,
         };
         let mut reasons = self.reasons_so_far(slot);
-        while let Some(request) = subscribe.requests.get(reasons.len()) {
+        for request in subscribe.requests.by_ref() {
             self.spend_on(request.filter.as_ref().ok());
-            reasons.push(answer(self.subscribe(key, request, id)));
+            reasons.push(answer(self.subscribe(key, &request, id)));
             if self.effort.spent() >= effort_max {
                 break;
             }
         }
-        if reasons.len() < subscribe.requests.len() {
+        if !subscribe.requests.is_empty() {
             self.keep_reasons(slot, reasons);
             return Some(subscribe);
         }
@@ -199,13 +199,13 @@ impl Machine {
         &mut self,
         slot: Slot,
         key: SessionKey,
-        unsubscribe: Box<Unsubscribe>,
+        mut unsubscribe: Box<Unsubscribe>,
         now: Timestamp,
     ) -> Option<Box<Unsubscribe>> {
         let effort_max = self.effort.spent() + self.settings.effort_max;
         self.catch_up(key, now);
         let mut reasons = self.reasons_so_far(slot);
-        while let Some(filter) = unsubscribe.filters.get(reasons.len()) {
+        for filter in unsubscribe.filters.by_ref() {
             let filter = filter.as_ref().ok();
             self.spend_on(filter);
             reasons.push(self.unsubscribe(key, filter));
@@ -213,7 +213,7 @@ impl Machine {
                 break;
             }
         }
-        if reasons.len() < unsubscribe.filters.len() {
+        if !unsubscribe.filters.is_empty() {
             self.keep_reasons(slot, reasons);
             return Some(unsubscribe);
         }

@@ -186,7 +186,8 @@ mod tests {
             requests: vec![SubscriptionRequest {
                 filter: Ok(filter.expect("a valid filter")),
                 options: SubscriptionOptions::default(),
-            }],
+            }]
+            .into(),
         })));
         assert!(matches!(next(&mut local), Some(Outgoing::Packet(Packet::SubAck(_)))));
         assert!(matches!(next(&mut local), Some(Outgoing::Deliver(_))), "nobody would wake it");

@@ -244,7 +244,7 @@ fn subscribe(filter: &str) -> Packet {
         id: PacketId::FIRST,
         subscription_id: None,
         user_properties: Vec::new(),
-        requests: vec![SubscriptionRequest { filter: Ok(filter), options }],
+        requests: vec![SubscriptionRequest { filter: Ok(filter), options }].into(),
     }))
 }
 

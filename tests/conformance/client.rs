@@ -243,7 +243,7 @@ impl Client {
         self.send(subscribe).await;
         let answers = self.receive_suback().await;
         let granted: Vec<_> =
-            requests.iter().map(|request| Reason::granted(request.options.qos)).collect();
+            requests.map(|request| Reason::granted(request.options.qos)).collect();
         assert_eq!((answers.id, answers.reasons), (id, granted));
     }
 

@@ -120,7 +120,12 @@ pub(crate) fn request(filter: &str, qos: QoS) -> SubscriptionRequest {
 /// SUBSCRIBE without a subscription identifier.
 pub(crate) fn subscribe(packet_id: u16, requests: Vec<SubscriptionRequest>) -> Subscribe {
     let user_properties = Vec::new();
-    Subscribe { id: id(packet_id), subscription_id: None, user_properties, requests }
+    Subscribe {
+        id: id(packet_id),
+        subscription_id: None,
+        user_properties,
+        requests: requests.into(),
+    }
 }
 
 /// UNSUBSCRIBE; the filters need not be valid.

@@ -254,7 +254,7 @@ fn subscribe(packet: &Subscribe, is_v5: bool) -> Vec<u8> {
         }
         list(&said, &mut out);
     }
-    for request in &packet.requests {
+    for request in packet.requests.clone() {
         binary(filter(&request.filter).as_bytes(), &mut out);
         let options = request.options;
         let retain_handling = match options.retain_handling {
@@ -278,7 +278,7 @@ fn unsubscribe(packet: &Unsubscribe, is_v5: bool) -> Vec<u8> {
         }
         list(&said, &mut out);
     }
-    packet.filters.iter().for_each(|each| binary(filter(each).as_bytes(), &mut out));
+    packet.filters.clone().for_each(|each| binary(filter(&each).as_bytes(), &mut out));
     out
 }
 

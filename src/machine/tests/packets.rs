@@ -187,12 +187,13 @@ pub(super) fn subscribe_with(
         requests: vec![SubscriptionRequest {
             filter: Filter::try_from(filter).map_err(|_| Text::default()),
             options,
-        }],
+        }]
+        .into(),
     }))
 }
 
 pub(super) fn unsubscribe(filter: &str) -> Packet {
-    let filters = vec![Filter::try_from(filter).map_err(|_| Text::default())];
+    let filters = vec![Filter::try_from(filter).map_err(|_| Text::default())].into();
     Packet::Unsubscribe(Box::new(Unsubscribe { id: id(9), user_properties: Vec::new(), filters }))
 }
 

@@ -13,6 +13,7 @@ use super::packets::*;
 use super::picture::picture;
 use super::random::{World, scarce, step};
 use crate::mqtt::topic::TopicFilter;
+use crate::mqtt::wire::{Decoder, Sender};
 
 /// A broker whose acknowledgements mean something on disk.
 fn durable(settings: Settings) -> Settings {
@@ -564,7 +565,7 @@ fn suback_waits_for_all_its_filters_though_they_are_seen_to_one_by_one() {
     else {
         panic!("they subscribe");
     };
-    two.requests.extend(wrong.requests);
+    two.requests = two.requests.chain(wrong.requests).collect();
     assert_eq!(broker.ask(client, Packet::Subscribe(two)), "");
     sync(&mut broker);
     assert!(broker.see(client).starts_with("SUBACK"));
@@ -955,12 +956,10 @@ fn a_filter_that_waits_for_the_disk_does_not_keep_the_packet_that_it_came_in() {
     let mut broker = Broker::new(durable(settings()));
     let client = join(&mut broker, stays("c"));
     broker.send(client, subscribe("a", Q1));
-    let buffer = bytes::Bytes::from(vec![b'a'; 1]);
-    let text = crate::mqtt::types::Text::from_bytes(buffer.clone()).expect("a text");
-    let mut packet = unsubscribe("a");
-    if let Packet::Unsubscribe(unsubscribe) = &mut packet {
-        unsubscribe.filters = vec![Ok(crate::mqtt::topic::Filter::new(text).expect("a filter"))];
-    }
+    let buffer = bytes::Bytes::from(b"\xA2\x06\0\x09\0\0\x01a".to_vec());
+    let mut decoder = Decoder::with_version(Sender::Client, Version::V5, 100);
+    let packet = decoder.decode(&mut buffer.clone()).expect("valid").expect("whole");
+    assert!(!buffer.is_unique(), "the packet is a view into it");
     broker.send(client, packet);
     assert!(broker.machine.has_records());
     assert!(buffer.is_unique());
@@ -974,7 +973,7 @@ fn large_answers_that_wait_for_the_disk_are_much_though_they_are_few() {
         panic!("it subscribes")
     };
     let mut many = many;
-    many.requests = vec![many.requests[0].clone(); 100_000];
+    many.requests = many.requests.cycle().take(100_000).collect();
     broker.send(client, one);
     for _ in 0..2 {
         broker.send(client, Packet::Subscribe(many.clone()));

@@ -6,8 +6,8 @@
 //!
 //! Read `packet.rs` (the model), then `frame.rs` (where a packet ends), `decode.rs` and
 //! `encode.rs` (one arm for each packet type). One file for each family of packets has both
-//! directions: `connect`, `publish`, `ack`, `subscribe`, `control`. Below them: `property`
-//! (what 5.0 adds), `reason` (who may say what), `read` and `write` (numbers, text, data).
+//! directions: `connect`, `publish`, `ack`, `subscribe` (whose filters are in `requests`),
+//! `control`. Below them: `property` (what 5.0 adds), `reason` (who may say what), `read` and `write` (numbers, text, data).
 
 mod ack;
 mod connect;
@@ -21,6 +21,7 @@ mod property;
 mod publish;
 mod read;
 pub mod reason;
+mod requests;
 mod subscribe;
 mod write;
 
@@ -34,3 +35,4 @@ pub use frame::{PACKET_BYTES_MAX, PacketType, REMAINING_LENGTH_MAX};
 pub use packet::*;
 pub use property::Property;
 pub use publish::PublishHead;
+pub use requests::{RequestedFilters, SubscriptionRequests};

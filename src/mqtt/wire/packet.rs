@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::mqtt::message::MessageProperties;
 use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason, Text, Version};
+use crate::mqtt::wire::requests::{RequestedFilters, SubscriptionRequests};
 
 /// Name and value of each user property, in the order sent (MQTT 5.0, section 2.2.2).
 pub type UserProperties = Vec<(Text, Text)>;
@@ -314,10 +315,11 @@ pub struct Subscribe {
     pub id: PacketId,
     /// Sent along with each message that matches.
     pub subscription_id: Option<SubscriptionId>,
-    /// Whatever else the client says.
+    /// Whatever else the client says. Only written: the broker does not ask for it, so it is
+    /// checked when it comes, and not kept.
     pub user_properties: UserProperties,
     /// At least one.
-    pub requests: Vec<SubscriptionRequest>,
+    pub requests: SubscriptionRequests,
 }
 
 /// A filter as a client asks for it; the text itself where it is no filter. That is refused for
@@ -374,10 +376,10 @@ pub struct Answers {
 pub struct Unsubscribe {
     /// Of this request.
     pub id: PacketId,
-    /// Whatever else the client says.
+    /// Whatever else the client says. Only written, as in [`Subscribe`].
     pub user_properties: UserProperties,
     /// At least one.
-    pub filters: Vec<RequestedFilter>,
+    pub filters: RequestedFilters,
 }
 
 /// DISCONNECT (MQTT 5.0, section 3.14). 3.1.1 has no contents, and only clients send it.

@@ -151,6 +151,13 @@ impl<'a> PropertyReader<'a> {
     pub(super) fn user(&mut self, properties: &mut UserProperties) -> Result<(), Fault> {
         user(&mut self.values, properties)
     }
+
+    /// A user property that nobody will ask for.
+    pub(super) fn check_user(&mut self) -> Result<(), Fault> {
+        self.values.text()?;
+        self.values.text()?;
+        Ok(())
+    }
 }
 
 /// A value of 0 or 1.

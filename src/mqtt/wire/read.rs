@@ -55,6 +55,16 @@ impl<'a> Reader<'a> {
         self.at == self.end
     }
 
+    /// Where the next byte is.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// All that was read from there on.
+    pub(super) fn since(&self, start: usize) -> Bytes {
+        self.bytes.slice(start..self.at)
+    }
+
     /// Nothing may be left.
     pub(super) fn finish(&self) -> Result<(), Fault> {
         if self.is_empty() { Ok(()) } else { Err(Fault::TrailingBytes) }

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of subscriptions. Which filters there are is in `topic/filter.rs`.
 
+use bytes::Bytes;
+
 use crate::mqtt::topic::{Filter, SharedFilter};
 use crate::mqtt::types::{QoS, Version};
 use crate::mqtt::wire::decode::Sender;
@@ -14,6 +16,7 @@ use crate::mqtt::wire::packet::{
 use crate::mqtt::wire::property::{self, Property, PropertyReader, write_details};
 use crate::mqtt::wire::read::Reader;
 use crate::mqtt::wire::reason;
+use crate::mqtt::wire::requests::{RequestedFilters, SubscriptionRequests};
 use crate::mqtt::wire::write::Sink;
 use crate::plant::{self, Plant};
 
@@ -27,6 +30,8 @@ const RETAIN_AS_PUBLISHED: u8 = 0b0000_1000;
 const RETAIN_HANDLING_SHIFT: u32 = 4;
 /// Subscription options: reserved in 5.0.
 const RESERVED: u8 = 0b1100_0000;
+/// Bytes of the longest text.
+const TEXT_BYTES_MAX: usize = u16::MAX as usize;
 
 /// SUBSCRIBE, all after the fixed header.
 pub(super) fn decode_subscribe(
@@ -34,7 +39,7 @@ pub(super) fn decode_subscribe(
     version: Version,
 ) -> Result<Subscribe, Fault> {
     let id = body.packet_id()?;
-    let (mut subscription_id, mut user_properties) = (None, UserProperties::new());
+    let mut subscription_id = None;
     if version.is_v5() {
         let mut list = PropertyReader::new(body)?;
         while let Some(property) = list.next()? {
@@ -45,19 +50,30 @@ pub(super) fn decode_subscribe(
                 Property::SubscriptionIdentifier => {
                     subscription_id = Some(read_subscription_id(&mut list.values)?);
                 }
-                Property::UserProperty => list.user(&mut user_properties)?,
+                Property::UserProperty => list.check_user()?,
                 other => return Err(Fault::PropertyMisplaced(other)),
             }
         }
     }
-    let mut requests = Vec::new();
-    while !body.is_empty() {
-        requests.push(decode_request(body, version)?);
-    }
-    if requests.is_empty() {
+    let (requests, count) = checked(body, |body| check_request(body, version))?;
+    if count == 0 {
         return Err(Fault::NoFilters); // [MQTT-3.8.3-2] [3.1.1 MQTT-3.8.3-3]
     }
-    Ok(Subscribe { id, subscription_id, user_properties, requests })
+    let requests = SubscriptionRequests::checked(requests, count);
+    Ok(Subscribe { id, subscription_id, user_properties: UserProperties::new(), requests })
+}
+
+/// All that is left, piece by piece checked, and how many pieces it is.
+fn checked(
+    body: &mut Reader<'_>,
+    check: impl Fn(&mut Reader<'_>) -> Result<(), Fault>,
+) -> Result<(Bytes, usize), Fault> {
+    let (start, mut count) = (body.position(), 0);
+    while !body.is_empty() {
+        check(body)?;
+        count += 1;
+    }
+    Ok((body.since(start), count))
 }
 
 /// The value of a subscription identifier: never 0 (MQTT 5.0, section 3.8.2.1.2).
@@ -66,15 +82,28 @@ pub(super) fn read_subscription_id(values: &mut Reader<'_>) -> Result<Subscripti
         .ok_or(Fault::PropertyValue(Property::SubscriptionIdentifier))
 }
 
-/// One filter and how it is asked for.
-fn decode_request(body: &mut Reader<'_>, version: Version) -> Result<SubscriptionRequest, Fault> {
-    let filter = body.filter()?;
+/// Whether what comes is a filter, or at least a text, and how it is asked for.
+fn check_request(body: &mut Reader<'_>, version: Version) -> Result<(), Fault> {
+    let text = body.text()?;
     let byte = body.u8()?;
     let options = if version.is_v5() { options_5(byte)? } else { options_3(byte)? };
-    if options.no_local && matches!(filter, Ok(Filter::Shared(_))) {
+    if options.no_local && matches!(Filter::new(text), Ok(Filter::Shared(_))) {
         return Err(Fault::NoLocalShared); // [MQTT-3.8.3-4]
     }
+    Ok(())
+}
+
+/// One filter and how it is asked for, both checked: what 3.1.1 allows means the same in 5.0.
+pub(super) fn read_request(body: &mut Reader<'_>) -> Result<SubscriptionRequest, Fault> {
+    let filter = body.filter()?;
+    let options = options_5(body.u8()? & !RESERVED)?;
     Ok(SubscriptionRequest { filter, options })
+}
+
+/// As 5.0 has it.
+pub(super) fn write_request(request: &SubscriptionRequest, out: &mut dyn Sink) {
+    write_filter(&request.filter, out);
+    out.u8(options_byte(request.options, Version::V5));
 }
 
 /// The options byte of 3.1.1: a QoS and nothing else. [3.1.1 MQTT-3.8.3-4]
@@ -132,18 +161,25 @@ pub(super) fn encode_subscribe(subscribe: &Subscribe, version: Version, out: &mu
             list.user(&subscribe.user_properties);
         });
     }
-    for request in &subscribe.requests {
+    if version.is_v5() {
+        return out.put(subscribe.requests.as_bytes());
+    }
+    for request in subscribe.requests.clone() {
         write_filter(&request.filter, out);
         out.u8(options_byte(request.options, version));
     }
 }
 
 /// A filter as it is written in SUBSCRIBE and UNSUBSCRIBE. [MQTT-4.8.2-2]
-fn write_filter(filter: &RequestedFilter, out: &mut dyn Sink) {
+pub(super) fn write_filter(filter: &RequestedFilter, out: &mut dyn Sink) {
     match filter {
         Err(text) => out.field(&[text.as_bytes()]),
         Ok(Filter::Plain(filter)) => out.field(&[filter.as_bytes()]),
         Ok(Filter::Shared(SharedFilter { group, filter })) => {
+            let is_too_long = "$share//".len() + group.len() + filter.len() > TEXT_BYTES_MAX;
+            if is_too_long {
+                return out.field(&[]); // [MQTT-4.7.3-3]
+            }
             out.field(&[b"$share/", group.as_bytes(), b"/", filter.as_bytes()]);
         }
     }
@@ -155,24 +191,21 @@ pub(super) fn decode_unsubscribe(
     version: Version,
 ) -> Result<Unsubscribe, Fault> {
     let id = body.packet_id()?;
-    let mut user_properties = UserProperties::new();
     if version.is_v5() {
         let mut list = PropertyReader::new(body)?;
         while let Some(property) = list.next()? {
             match property {
-                Property::UserProperty => list.user(&mut user_properties)?,
+                Property::UserProperty => list.check_user()?,
                 other => return Err(Fault::PropertyMisplaced(other)),
             }
         }
     }
-    let mut filters = Vec::new();
-    while !body.is_empty() {
-        filters.push(body.filter()?);
-    }
-    if filters.is_empty() {
+    let (filters, count) = checked(body, |body| body.text().map(drop))?;
+    if count == 0 {
         return Err(Fault::NoFilters); // [MQTT-3.10.3-2] [3.1.1 MQTT-3.10.3-2]
     }
-    Ok(Unsubscribe { id, user_properties, filters })
+    let filters = RequestedFilters::checked(filters, count);
+    Ok(Unsubscribe { id, user_properties: UserProperties::new(), filters })
 }
 
 /// UNSUBSCRIBE, all after the fixed header.
@@ -181,9 +214,7 @@ pub(super) fn encode_unsubscribe(request: &Unsubscribe, version: Version, out: &
     if version.is_v5() {
         property::write_list(out, &|list| list.user(&request.user_properties));
     }
-    for filter in &request.filters {
-        write_filter(filter, out);
-    }
+    out.put(request.filters.as_bytes());
 }
 
 /// SUBACK, all after the fixed header.

@@ -68,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Packet::Subscribe(subscribe) => {
                 let (packet_id, count) = (subscribe.id, subscribe.requests.len());
-                for request in subscribe.requests.iter().take(TOLD_MAX) {
+                for request in subscribe.requests.clone().take(TOLD_MAX) {
                     let (filter, qos) = (words(&request.filter), request.options.qos);
                     let filter = Said(&filter);
                     debug!(?client_id, %packet_id, ?filter, ?qos, count, "asks to subscribe");
@@ -76,8 +76,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Packet::Unsubscribe(unsubscribe) => {
                 let (packet_id, count) = (unsubscribe.id, unsubscribe.filters.len());
-                for filter in unsubscribe.filters.iter().take(TOLD_MAX) {
-                    let filter = words(filter);
+                for filter in unsubscribe.filters.clone().take(TOLD_MAX) {
+                    let filter = words(&filter);
                     let filter = Said(&filter);
                     debug!(?client_id, %packet_id, ?filter, count, "asks to unsubscribe");
                 }

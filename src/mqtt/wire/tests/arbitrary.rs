@@ -32,7 +32,7 @@ pub(crate) fn packet(sender: Sender, version: Version) -> BoxedStrategy<Packet> 
     let own = match sender {
         Sender::Client => prop_oneof![
             subscribe(version).prop_map(|packet| Packet::Subscribe(Box::new(packet))),
-            unsubscribe(version).prop_map(|packet| Packet::Unsubscribe(Box::new(packet))),
+            unsubscribe().prop_map(|packet| Packet::Unsubscribe(Box::new(packet))),
             Just(Packet::PingReq),
             disconnect(sender, version).prop_map(|packet| Packet::Disconnect(Box::new(packet))),
         ]
@@ -335,23 +335,21 @@ fn request(version: Version) -> impl Strategy<Value = SubscriptionRequest> {
 }
 
 fn subscribe(version: Version) -> impl Strategy<Value = Subscribe> {
-    (
-        packet_id(),
-        when(version.is_v5(), of(subscription_id())),
-        when(version.is_v5(), user_properties()),
-        vec(request(version), 1..4),
-    )
-        .prop_map(|(id, subscription_id, user_properties, requests)| Subscribe {
+    (packet_id(), when(version.is_v5(), of(subscription_id())), vec(request(version), 1..4))
+        .prop_map(|(id, subscription_id, requests)| Subscribe {
             id,
             subscription_id,
-            user_properties,
-            requests,
+            user_properties: UserProperties::new(), // not kept
+            requests: requests.into(),
         })
 }
 
-fn unsubscribe(version: Version) -> impl Strategy<Value = Unsubscribe> {
-    (packet_id(), when(version.is_v5(), user_properties()), vec(requested_filter(), 1..4))
-        .prop_map(|(id, user_properties, filters)| Unsubscribe { id, user_properties, filters })
+fn unsubscribe() -> impl Strategy<Value = Unsubscribe> {
+    (packet_id(), vec(requested_filter(), 1..4)).prop_map(|(id, filters)| Unsubscribe {
+        id,
+        user_properties: UserProperties::new(), // not kept
+        filters: filters.into(),
+    })
 }
 
 fn suback(version: Version) -> impl Strategy<Value = Answers> {

@@ -256,7 +256,7 @@ fn subscribe_of_each_version() {
         filter: filter(name),
         options: SubscriptionOptions { qos, ..SubscriptionOptions::default() },
     };
-    let requests = vec![request("a/b", QoS::AtLeastOnce), request("c/d", QoS::ExactlyOnce)];
+    let requests = vec![request("a/b", QoS::AtLeastOnce), request("c/d", QoS::ExactlyOnce)].into();
     let plain =
         Subscribe { id: id(10), subscription_id: None, user_properties: Vec::new(), requests };
     // The example of both standards.
@@ -278,12 +278,16 @@ fn subscribe_of_each_version() {
         requests: vec![
             SubscriptionRequest { filter: filter("#"), options },
             SubscriptionRequest { filter: filter("$share/g/+/x"), options: shared },
-        ],
+        ]
+        .into(),
         ..plain
     };
     let notation = r#"82 26 000a 10 0b c801 26 0001 "k" 0001 "v" 26 0001 "k" 0000
         0001 23 2e 000c "$share/g/+/x" 2a"#;
-    from_client(V5, notation, Packet::Subscribe(Box::new(full)));
+    assert_eq!(encode_one(&Packet::Subscribe(Box::new(full.clone())), V5), bytes(notation));
+    let kept = Subscribe { user_properties: Vec::new(), ..full };
+    let decoded = decode_one(Sender::Client, V5, &bytes(notation));
+    assert_eq!(decoded, Ok(Packet::Subscribe(Box::new(kept))));
 }
 
 #[test]
@@ -310,14 +314,16 @@ fn suback_of_3_1_1_has_one_word_for_every_failure() {
 
 #[test]
 fn unsubscribe_and_unsuback_of_each_version() {
-    let filters = vec![filter("a/b"), filter("$share/g/c/d")];
+    let filters = vec![filter("a/b"), filter("$share/g/c/d")].into();
     let plain = Unsubscribe { id: id(10), user_properties: Vec::new(), filters };
     let notation = r#"a2 15 000a 0003 "a/b" 000c "$share/g/c/d""#;
     from_client(V311, notation, Packet::Unsubscribe(Box::new(plain.clone())));
-    let full = Unsubscribe { user_properties: user(), ..plain };
+    let full = Unsubscribe { user_properties: user(), ..plain.clone() };
     let notation = r#"a2 23 000a 0d 26 0001 "k" 0001 "v" 26 0001 "k" 0000
         0003 "a/b" 000c "$share/g/c/d""#;
-    from_client(V5, notation, Packet::Unsubscribe(Box::new(full)));
+    assert_eq!(encode_one(&Packet::Unsubscribe(Box::new(full)), V5), bytes(notation));
+    let decoded = decode_one(Sender::Client, V5, &bytes(notation));
+    assert_eq!(decoded, Ok(Packet::Unsubscribe(Box::new(plain))));
 
     let bare = Answers { id: id(10), reasons: Vec::new(), details: Details::default() };
     from_broker(V311, "b0 02 000a", Packet::UnsubAck(Box::new(bare.clone())));
@@ -449,7 +455,7 @@ fn a_text_that_is_no_filter_stands_beside_filters() {
             id,
             subscription_id: None,
             user_properties,
-            requests,
+            requests: requests.into(),
         }));
         let mut bytes = BytesMut::new();
         encode(&packet, Version::V311, &mut bytes).expect("small");
