@@ -245,16 +245,19 @@ fn receive<N: Network>(
     while decoded == Decoded::More && connection.borrow().closed.is_none() {
         let mut lent = worker.packets();
         let packets = &mut *lent;
-        let packets_max = worker.shared().packets_max();
+        let first = connection.borrow().is_new.then(|| bytes.clone());
+        // What is behind a CONNECT is decoded when there is a verdict on that.
+        let packets_max = if first.is_some() { 1 } else { worker.shared().packets_max() };
         decoded = connection.borrow_mut().decode(&mut bytes, packets, packets_max);
         if packets.is_empty() && decoded == Decoded::All {
             return;
         }
         let unjudged = connection.borrow().take_unjudged(packets);
-        if let Some(connect) = unjudged {
-            let rest = Postponed { packets: std::mem::take(packets), bytes, decoded };
+        if let Some((connect, mut first)) = unjudged.zip(first) {
+            first.truncate(first.len() - bytes.len());
+            let rest = Postponed { packets: Vec::new(), bytes, decoded };
             drop(lent); // what is behind a verdict that is there needs them
-            return judge(worker, connection, id, (connect, rest));
+            return judge(worker, connection, id, (connect, first), rest);
         }
         hand_in(worker, connection, id, packets, decoded);
         if !packets.is_empty() {
@@ -273,7 +276,7 @@ fn resume<N: Network>(
     id: ConnectionId,
     mut rest: Postponed,
 ) {
-    if !rest.packets.is_empty() || rest.decoded != Decoded::All {
+    if !rest.packets.is_empty() || matches!(rest.decoded, Decoded::Undecodable(_)) {
         hand_in(worker, connection, id, &mut rest.packets, rest.decoded);
     }
     if !rest.packets.is_empty() {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::admission::Ticket;
@@ -22,16 +23,19 @@ use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
 use crate::access::{ConnectRequest, Door, Identity, Judgement, Refusal};
 use crate::machine::{self, ConnectionId};
-use crate::mqtt::wire::{Connect, Packet};
+use crate::mqtt::wire::{Connect, Decoder, Packet, Sender};
 use crate::plant::{self, Plant};
 
 /// A CONNECT that is being judged.
 pub(super) struct Judging {
     judgement: Pin<Box<dyn Future<Output = Judgement>>>,
-    held: Held,
+    /// It, as it came: its properties take many times as much memory as they take there, and
+    /// whoever sends them is not known yet.
+    connect: Bytes,
+    rest: Postponed,
 }
 
-/// What waits for the verdict: a CONNECT, and what is behind it.
+/// What waited for the verdict: a CONNECT, and what is behind it.
 #[derive(Debug)]
 pub(super) struct Held {
     connect: Box<Connect>,
@@ -40,16 +44,28 @@ pub(super) struct Held {
 
 impl fmt::Debug for Judging {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Judging").field("held", &self.held).finish_non_exhaustive()
+        f.debug_struct("Judging").field("rest", &self.rest).finish_non_exhaustive()
     }
 }
 
-/// Has the client judged whose CONNECT was decoded. Nothing may be handed in meanwhile.
+impl Judging {
+    fn held(self) -> Held {
+        let mut decoder = Decoder::new(Sender::Client, u32::MAX);
+        match decoder.decode(&mut self.connect.clone()) {
+            Ok(Some(Packet::Connect(connect))) => Held { connect, rest: self.rest },
+            other => unreachable!("it was a CONNECT when it came, and now it is {other:?}"),
+        }
+    }
+}
+
+/// Has the client judged whose CONNECT was decoded, from the bytes that come beside it. Nothing may
+/// be handed in meanwhile.
 pub(super) fn judge<N: Network>(
     worker: &Worker<N>,
     connection: &RefCell<Connection<Transport<N::Stream>>>,
     id: ConnectionId,
-    (connect, rest): (Box<Connect>, Postponed),
+    (connect, bytes): (Box<Connect>, Bytes),
+    rest: Postponed,
 ) {
     let door = worker.shared().door();
     if door.is_open() {
@@ -77,7 +93,7 @@ pub(super) fn judge<N: Network>(
         fetcher: worker.fetcher(),
     };
     let judgement = judgement(connection.ticket.as_ref(), connection.peer, door, request);
-    connection.judging = Some(Box::new(Judging { judgement, held: Held { connect, rest } }));
+    connection.judging = Some(Box::new(Judging { judgement, connect: bytes, rest }));
 }
 
 /// What the plugins say; that of a client that has to wait after too many failures is said
@@ -155,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let judging = self.judging.take().expect("it was polled a moment ago");
         self.note_judged();
-        Poll::Ready((judging.held, judgement))
+        Poll::Ready((judging.held(), judgement))
     }
 
     /// There is a verdict: the machine sees its CONNECT next.
