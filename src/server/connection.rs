@@ -20,7 +20,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
 use tracing::error;
@@ -36,7 +36,7 @@ use super::network::{Effect, Network};
 use super::output::{Encoded, Output};
 use super::peer::Peer;
 use super::shared::Watch;
-use super::transport::Transport;
+use super::transport::{Duplex, Transport};
 use super::worker::Worker;
 use crate::access::{Judgement, PeerCertificate};
 use crate::machine::{self, ConnectionId, Limits, ListenerId, Outgoing};
@@ -329,16 +329,16 @@ fn hand_in<N: Network>(
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Duplex> Connection<Transport<S>> {
     /// A connection whose first packet must come within the limit's time.
     pub(crate) fn new(
         id: ConnectionId,
         (listener, listener_name): (ListenerId, Arc<str>),
         peer: Peer,
-        stream: S,
+        stream: Transport<S>,
         load: Arc<Load>,
         limits: &Limits,
-    ) -> Connection<S> {
+    ) -> Connection<Transport<S>> {
         let connect_timeout = Duration::from_millis(limits.connect_timeout);
         Connection {
             id,
@@ -432,9 +432,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let context = &mut Context::from_waker(&self.waker);
         let result = self.output.send(encoded, &mut self.stream, context);
-        if was_empty && !self.output.is_empty() {
-            self.progressed = Instant::now();
-        }
+        self.note_progress(was_empty, result.as_ref().map_or(0, |&bytes| bytes));
         self.after_write(result);
     }
 
@@ -494,9 +492,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let deaf = &mut Context::from_waker(Waker::noop());
         let context = if plant::is_on(Plant::WriterNotWoken) { deaf } else { context };
         let result = self.output.flush(&mut self.stream, context);
-        if result.as_ref().is_ok_and(|&bytes| bytes > 0) {
-            self.progressed = Instant::now();
-        }
+        self.note_progress(false, result.as_ref().map_or(0, |&bytes| bytes));
         self.after_write(result);
     }
 

@@ -6,6 +6,7 @@
 mod admission;
 mod asking;
 mod door;
+mod layered;
 mod logs;
 
 use std::future::{Future, pending, ready};

@@ -4,6 +4,7 @@
 //! yet and takes nothing, so that its one deadline covers them too. `tls.rs` and `websocket.rs`
 //! are the layers; `proxy.rs` knows what proxies say. Knows nothing of MQTT.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -50,6 +51,7 @@ pub(crate) struct Caller {
 /// A connection whose handshakes are made.
 pub(crate) struct Opened {
     stream: Box<dyn Duplex>,
+    has_written: HasWritten,
     caller: Caller,
     ticket: Rc<Ticket>,
 }
@@ -60,9 +62,20 @@ pub(crate) enum Transport<S> {
     Plain(S),
     /// Not yet: handshakes are under way.
     Opening(Opening),
-    /// In layers. Who calls, until somebody takes note of it.
-    Layered(Box<dyn Duplex>, Option<Box<Caller>>),
+    /// In layers.
+    Layered(Box<Layered>),
 }
+
+/// A connection in layers.
+pub(crate) struct Layered {
+    stream: Box<dyn Duplex>,
+    has_written: HasWritten,
+    /// Who calls, until somebody takes note of it.
+    caller: Option<Box<Caller>>,
+}
+
+/// Whether the stream below all layers took anything, since that was asked last.
+type HasWritten = Rc<Cell<bool>>;
 
 type Opening = Pin<Box<dyn Future<Output = io::Result<Opened>>>>;
 
@@ -96,7 +109,9 @@ impl Layers {
         ticket: Rc<Ticket>,
     ) -> io::Result<Opened> {
         let caller = Caller { peer, certificate: None };
-        let opened = Opened { stream: Box::new(stream), caller, ticket };
+        let has_written = HasWritten::default();
+        let stream = Box::new(Watched { stream, has_written: has_written.clone() });
+        let opened = Opened { stream, has_written, caller, ticket };
         let opened = if self.is_proxied { self.introduce(opened).await? } else { opened };
         let opened = self.encrypt(opened).await?;
         self.upgrade(opened).await
@@ -176,8 +191,18 @@ impl<S> Transport<S> {
     /// Who calls, if opening the connection told more than its address. Once.
     pub(crate) fn take_caller(&mut self) -> Option<Box<Caller>> {
         match self {
-            Transport::Layered(_, caller) => caller.take(),
+            Transport::Layered(layered) => layered.caller.take(),
             Transport::Plain(_) | Transport::Opening(_) => None,
+        }
+    }
+
+    /// Whether anything left the layers, where there are some, since that was asked last. They take
+    /// much at once and then nothing until all of it has left, so that what they take does not tell
+    /// what a peer takes.
+    pub(crate) fn take_has_written(&self) -> bool {
+        match self {
+            Transport::Layered(layered) => layered.has_written.take(),
+            Transport::Plain(_) | Transport::Opening(_) => false,
         }
     }
 }
@@ -189,15 +214,75 @@ impl<S: Duplex> Transport<S> {
             let opened = ready!(opening.as_mut().poll(context));
             // A handshake that failed is not asked again: nothing comes after it.
             let (layered, result) = match opened {
-                Ok(Opened { stream, caller, .. }) => {
-                    (Transport::Layered(stream, Some(Box::new(caller))), Ok(()))
+                Ok(Opened { stream, has_written, caller, .. }) => {
+                    (Layered { stream, has_written, caller: Some(Box::new(caller)) }, Ok(()))
                 }
-                Err(error) => (Transport::Layered(Box::new(tokio::io::empty()), None), Err(error)),
+                Err(error) => {
+                    let (stream, has_written) = (Box::new(tokio::io::empty()), Rc::default());
+                    (Layered { stream, has_written, caller: None }, Err(error))
+                }
             };
-            *self = layered;
+            *self = Transport::Layered(Box::new(layered));
             return Poll::Ready(result);
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// A stream that tells whether it takes anything.
+struct Watched<S> {
+    stream: S,
+    has_written: HasWritten,
+}
+
+impl<S> Watched<S> {
+    fn note(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if matches!(polled, Poll::Ready(Ok(1..))) {
+            self.has_written.set(true);
+        }
+        polled
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.note(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.note(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
 
@@ -278,7 +363,7 @@ impl<S: Duplex> AsyncRead for Transport<S> {
         ready!(self.poll_opened(context))?;
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Layered(stream, _) => Pin::new(stream).poll_read(context, buffer),
+            Transport::Layered(layered) => Pin::new(&mut layered.stream).poll_read(context, buffer),
             Transport::Opening(_) => Poll::Pending,
         }
     }
@@ -293,7 +378,7 @@ impl<S: Duplex> AsyncWrite for Transport<S> {
         ready!(self.poll_opened(context))?;
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Transport::Layered(stream, _) => Pin::new(stream).poll_write(context, bytes),
+            Transport::Layered(layered) => Pin::new(&mut layered.stream).poll_write(context, bytes),
             Transport::Opening(_) => Poll::Pending,
         }
     }
@@ -306,7 +391,9 @@ impl<S: Duplex> AsyncWrite for Transport<S> {
         ready!(self.poll_opened(context))?;
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
-            Transport::Layered(stream, _) => Pin::new(stream).poll_write_vectored(context, slices),
+            Transport::Layered(layered) => {
+                Pin::new(&mut layered.stream).poll_write_vectored(context, slices)
+            }
             Transport::Opening(_) => Poll::Pending,
         }
     }
@@ -314,7 +401,7 @@ impl<S: Duplex> AsyncWrite for Transport<S> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Transport::Layered(stream, _) => Pin::new(stream).poll_flush(context),
+            Transport::Layered(layered) => Pin::new(&mut layered.stream).poll_flush(context),
             Transport::Opening(_) => Poll::Ready(Ok(())),
         }
     }
@@ -323,7 +410,7 @@ impl<S: Duplex> AsyncWrite for Transport<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Transport::Layered(stream, _) => Pin::new(stream).poll_shutdown(context),
+            Transport::Layered(layered) => Pin::new(&mut layered.stream).poll_shutdown(context),
             Transport::Opening(_) => Poll::Ready(Ok(())),
         }
     }

@@ -345,6 +345,7 @@ fn the_names_of_groups_have_a_limit_each_and_in_all() {
     assert_eq!(broker.ask(client, subscribe(&name(1, 60_000), Q0)), "SUBACK 9 Success");
     broker.ask(client, unsubscribe(&name(1, 60_000)));
     assert_eq!(broker.ask(client, subscribe(&name(0, 60_000), Q1)), "SUBACK 9 GrantedQoS1");
+}
 
 #[test]
 fn a_message_waits_for_a_member_that_keeps_it_however_many_are_away_at_qos_0() {

@@ -13,12 +13,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::super::admission::Ticket;
 use super::super::network::{Effect, Network};
 use super::super::peer::Peer;
-use super::super::transport::Transport;
+use super::super::transport::{Duplex, Transport};
 use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
 use crate::access::{ConnectRequest, Door, Identity, Judgement, Refusal};
@@ -137,9 +136,9 @@ pub(super) fn enter<N: Network>(
     resume(worker, connection, id, held.rest);
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Duplex> Connection<Transport<S>> {
     /// With its place at the door.
-    pub(crate) fn with_ticket(mut self, ticket: Rc<Ticket>) -> Connection<S> {
+    pub(crate) fn with_ticket(mut self, ticket: Rc<Ticket>) -> Connection<Transport<S>> {
         self.ticket = Some(ticket);
         self
     }

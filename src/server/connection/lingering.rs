@@ -15,7 +15,7 @@ use crate::plant::{self, Plant};
 
 use super::super::closed::Closed;
 use super::super::network::Network;
-use super::super::transport::Transport;
+use super::super::transport::{Duplex, Transport};
 use super::super::worker::Worker;
 use super::timing::CLOSE_TIMEOUT;
 use super::{Connection, ROUNDS_PER_TURN};
@@ -44,7 +44,7 @@ pub(super) async fn linger<N: Network>(
     let _ = timeout(LINGER_TIMEOUT, ended).await;
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Duplex> Connection<Transport<S>> {
     pub(super) fn may_linger(&self) -> bool {
         let may_hear = |closed: Closed| closed.is_orderly() || closed == Closed::Ended;
         let may = !self.is_cut && self.closed.is_some_and(may_hear);

@@ -4,10 +4,10 @@
 //! Of messages it speaks only where one is refused. What a client says is escaped and cut
 //! (`access/said.rs`).
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{Level, debug, enabled, info};
 
 use super::super::closed::Closed;
+use super::super::transport::{Duplex, Transport};
 use super::Connection;
 use crate::access::Said;
 use crate::mqtt::topic::Filter;
@@ -17,7 +17,7 @@ use crate::mqtt::wire::{Answers, ConnAck, Packet, RequestedFilter};
 /// Filters of one request that are told, and answers.
 const TOLD_MAX: usize = 16;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Duplex> Connection<Transport<S>> {
     /// Takes note of an answer, and logs what it means.
     pub(super) fn note_answer(&mut self, packet: &Packet) {
         match packet {

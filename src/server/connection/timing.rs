@@ -8,10 +8,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use super::super::closed::Closed;
+use super::super::transport::{Duplex, Transport};
 use super::{Connection, Event};
 use crate::plant::{self, Plant};
 
@@ -37,7 +37,7 @@ pub(super) enum Until {
     Flushed,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Duplex> Connection<Transport<S>> {
     /// Waits with a time limit for what must not take for ever.
     pub(super) fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<Event> {
         self.set_timer();
@@ -63,6 +63,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Poll::Pending
+    }
+
+    /// Takes note of when the peer last took something: it was written to, and the stream took so
+    /// many bytes. What is the first to wait for it waits from now on.
+    pub(super) fn note_progress(&mut self, is_first: bool, taken: usize) {
+        let has_written = self.stream.take_has_written();
+        if !self.output.is_empty() && (is_first || taken > 0 || has_written) {
+            self.progressed = Instant::now();
+        }
     }
 
     /// Sets the timer for what is waited for now, and leaves it if that is the same as before.
