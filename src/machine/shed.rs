@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
 pub enum Shed {
-    /// A connection: far above the limit of connections, or of descriptors.
+    /// A connection: far above the limit of connections.
     Connections,
     /// A connection: its address has too many.
     AddressConnections,
@@ -18,17 +18,20 @@ pub enum Shed {
     AddressUnauthenticated,
     /// A login: too many have failed before it.
     Logins,
+    /// A connection: the system has no descriptors for as many as there may be.
+    Descriptors,
 }
 
 impl Shed {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Shed; 6] = [
+    pub const ALL: [Shed; 7] = [
         Shed::Connections,
         Shed::AddressConnections,
         Shed::AddressRate,
         Shed::Unauthenticated,
         Shed::AddressUnauthenticated,
         Shed::Logins,
+        Shed::Descriptors,
     ];
 
     /// A name for counters, topics and logs.
@@ -40,6 +43,7 @@ impl Shed {
             Shed::Unauthenticated => "unauthenticated",
             Shed::AddressUnauthenticated => "address-unauthenticated",
             Shed::Logins => "logins",
+            Shed::Descriptors => "descriptors",
         }
     }
 }

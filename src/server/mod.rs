@@ -56,7 +56,7 @@ pub use network::{Effect, Network};
 pub use peer::Peer;
 pub use shared::Shared;
 pub use sockets::Sockets;
-pub use tcp::raise_descriptor_limit;
+pub use tcp::{descriptor_shortage, raise_descriptor_limit};
 pub use tls::{Cryptography, TlsError};
 use transport::Layers;
 

@@ -364,7 +364,9 @@ impl<A> Shared<A> {
         // A proxy speaks for others: it says for whom before long.
         let address = peer.ip().filter(|_| !self.listeners.layers()[listener.0].trusts(peer));
         if loads.clone().sum::<usize>() >= max {
-            return self.admission.shed(address, peer, Shed::Connections);
+            let is_short = room < self.limits.connections;
+            let reason = if is_short { Shed::Descriptors } else { Shed::Connections };
+            return self.admission.shed(address, peer, reason);
         }
         let Some(ticket) = self.admission.admit(address, peer) else { return };
         let worker = fewest(loads);

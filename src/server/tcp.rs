@@ -20,6 +20,9 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(300);
 /// Time between two such questions.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Descriptors that are kept for files and the runtimes: a quarter, but at least and at most so many.
+const KEPT: (usize, usize) = (32, 1_024);
+
 /// Lets the process have as many descriptors as the system allows. Returns how many that are.
 ///
 /// # Errors
@@ -28,12 +31,37 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     rlimit::increase_nofile_limit(rlimit::INFINITY)
 }
 
-/// Descriptors that connections may have: a quarter is kept for files and the runtimes, at least 32
-/// and at most 1,024 of them.
+/// What to tell the operator if the system gives fewer descriptors than this number of connections
+/// takes, so that it is not in force. Without a number in force there is nothing to tell.
+pub fn descriptor_shortage(connections: usize) -> Option<String> {
+    shortage(descriptor_limit(), connections)
+}
+
+fn shortage(limit: usize, connections: usize) -> Option<String> {
+    let room = room_below(limit);
+    if room >= connections || connections == usize::MAX {
+        return None;
+    }
+    let wanted = connections + (connections / 3 + 1).clamp(KEPT.0, KEPT.1);
+    Some(format!(
+        "limits.connections is {connections}, but the system's limit of open files, {limit}, has \
+         room for {room} connections only: more are closed at once; raise it to {wanted} \
+         (`LimitNOFILE` of a systemd unit, `ulimit -n` in a shell), or lower limits.connections"
+    ))
+}
+
+/// Descriptors that connections may have.
 pub(super) fn descriptors_for_connections() -> usize {
+    room_below(descriptor_limit())
+}
+
+fn descriptor_limit() -> usize {
     let limit = rlimit::Resource::NOFILE.get_soft().unwrap_or(rlimit::INFINITY);
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    limit.saturating_sub((limit / 4).clamp(32, 1_024))
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+fn room_below(limit: usize) -> usize {
+    limit.saturating_sub((limit / 4).clamp(KEPT.0, KEPT.1))
 }
 
 /// Memory and processor time, where the system has Linux's `/proc`.
@@ -112,6 +140,37 @@ mod tests {
         let stat = "7 (a) b) c) S 1 2 3 4 5 6 7 8 9 10 150 25 13";
         assert_eq!(cpu_millis(stat), 1_750);
         assert_eq!((memory_bytes(""), cpu_millis("")), (0, 0));
+    }
+
+    #[test]
+    fn a_limit_of_open_files_that_is_too_low_is_told_with_one_that_is_not() {
+        for (limit, connections, want) in [
+            (64, 32, None),
+            (
+                64,
+                33,
+                Some("room for 32 connections only: more are closed at once; raise it to 65 "),
+            ),
+            (1_000, 751, Some("limit of open files, 1000, has room for 750 connections only")),
+            (1_002, 751, None),
+            (20_000, 100_000, Some("raise it to 101024 ")),
+            (101_024, 100_000, None),
+            (101_023, 100_000, Some("limits.connections is 100000, but")),
+            (64, usize::MAX, None),
+        ] {
+            let told = shortage(limit, connections);
+            let is_so = match (&told, want) {
+                (Some(told), Some(want)) => told.contains(want),
+                (told, want) => told.is_none() && want.is_none(),
+            };
+            assert!(is_so, "{limit} {connections}: {told:?}");
+        }
+        for connections in 1..10_000 {
+            let told = shortage(0, connections).expect("there are none");
+            let (_, rest) = told.split_once("raise it to ").expect("it says how far");
+            let wanted = rest.split(' ').next().expect("a number").parse().expect("a number");
+            assert_eq!(shortage(wanted, connections), None);
+        }
     }
 
     #[tokio::test]
