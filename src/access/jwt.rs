@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::{
     Action, Authenticate, ConnectRequest, Grants, JwtAlgorithm, JwtKey, JwtKeyError, Pattern,
-    Proof, Refusal, Said, Verdict,
+    Proof, Refusal, Verdict, said,
 };
 
 /// How tokens are checked.
@@ -198,12 +198,13 @@ impl Authenticate for Jwt {
         match self.read(token, request.date) {
             Ok(proof) if user.is_none_or(|user| *user == *proof.user) => Verdict::Identified(proof),
             Ok(_) => {
-                let client_id = Said(&request.client_id);
-                debug!(?client_id, reason = "another user's", "token refused");
+                let client_id = &*said(&request.client_id);
+                debug!(client_id, reason = "another user's", "token refused");
                 refused
             }
             Err(flaw) => {
-                debug!(client_id = ?Said(&request.client_id), reason = %flaw, "token refused");
+                let client_id = &*said(&request.client_id);
+                debug!(client_id, reason = %flaw, "token refused");
                 refused
             }
         }

@@ -45,7 +45,7 @@ pub use jwt_key::{JwtAlgorithm, JwtKey, JwtKeyError};
 pub use passwords::{PasswordFile, Passwords, PasswordsError};
 pub use pattern::{Pattern, PatternError};
 pub use rules::{Rule, Rules, Who};
-pub(crate) use said::Said;
+pub(crate) use said::said;
 pub use secret::Secret;
 pub use taboo::Taboo;
 pub(crate) use told::{Line, Told};

@@ -22,7 +22,7 @@ use super::mailbox::{Arrival, Mailbox};
 use super::peer::Peer;
 use super::signal::Signal;
 use super::transport::Layers;
-use crate::access::{Authorise, Compute, Door, Line, Said, Told};
+use crate::access::{Authorise, Compute, Door, Line, Told, said};
 use crate::machine::record::Record;
 use crate::machine::{
     Alert, ConnectionId, Denial, DropReason, Input, Limits, ListenerId, Machine, Readings,
@@ -527,8 +527,9 @@ impl<A> Drop for Watch<'_, A> {
 /// What a client may not do, the first time that it tries.
 fn log_denial(denial: &Denial, Line { unlogged }: Line) {
     let Denial { client_id, user, action, topic, rule } = denial;
-    let (client_id, user, topic) = (Said(client_id), user.as_deref().map(Said), Said(topic));
-    warn!(?client_id, ?user, %action, ?topic, reason = ?Said(rule), unlogged, "denied");
+    let (client_id, topic, reason) = (&*said(client_id), &*said(topic), &*said(rule));
+    let user = user.as_deref().map(said);
+    warn!(client_id, user = user.as_deref(), %action, topic, reason, unlogged, "denied");
 }
 
 /// That messages of a client are dropped, the first time since it came or left.

@@ -28,7 +28,7 @@ use self::places::Places;
 use self::source::Source;
 use super::clock::Clock;
 use super::peer::Peer;
-use crate::access::{ConnectRequest, Judgement, Line, Refusal, Said, Told};
+use crate::access::{ConnectRequest, Judgement, Line, Refusal, Told, said};
 use crate::config;
 use crate::machine::{Seed, Shed, Sheds, Timestamp};
 use crate::mqtt::types::Reason;
@@ -47,9 +47,9 @@ struct Book {
     logins: Logins,
     sheds: Sheds,
     failed_logins: u64,
-    told_of_sheds: Told<Option<Source>>,
-    told_of_failures: Told<Option<Source>>,
-    told_of_refusals: Told<Option<Source>>,
+    told_of_sheds: Told<(Option<Source>, Shed)>,
+    told_of_failures: Told<(Option<Source>, Reason)>,
+    told_of_refusals: Told<(Option<Source>, Reason)>,
 }
 
 /// A connection's place. Given back when it is dropped.
@@ -152,7 +152,8 @@ impl Admission {
 impl Book {
     fn shed(&mut self, (source, peer): (Option<Source>, Peer), reason: Shed, now: Timestamp) {
         self.sheds.count(reason);
-        if let Some(Line { unlogged }) = self.told_of_sheds.tell(source, since_1970(now)) {
+        if let Some(Line { unlogged }) = self.told_of_sheds.tell((source, reason), since_1970(now))
+        {
             let (peer, reason) = (words(source, peer), reason.name());
             warn!(%peer, %reason, unlogged, "turned away");
         }
@@ -166,10 +167,11 @@ impl Book {
         now: Timestamp,
     ) {
         self.failed_logins += 1;
-        if let Some(Line { unlogged }) = self.told_of_failures.tell(source, since_1970(now)) {
-            let client_id = Said(&request.client_id);
-            let user = Said(request.username.as_deref().unwrap_or_default());
-            info!(?client_id, ?user, %peer, ?reason, unlogged, "a login failed");
+        let line = self.told_of_failures.tell((source, reason), since_1970(now));
+        if let Some(Line { unlogged }) = line {
+            let client_id = &*said(&request.client_id);
+            let user = request.username.as_deref().map(said);
+            info!(client_id, user = user.as_deref(), %peer, ?reason, unlogged, "a login failed");
         }
     }
 
@@ -182,14 +184,14 @@ impl Book {
         reason: Reason,
         now: Timestamp,
     ) {
-        let line = self.told_of_refusals.tell(source, since_1970(now));
+        let line = self.told_of_refusals.tell((source, reason), since_1970(now));
         let Some(Line { unlogged }) = line else { return };
-        let client_id = Said(client_id);
+        let client_id = &*said(client_id);
         match reason {
             Reason::QuotaExceeded | Reason::ServerBusy | Reason::ServerUnavailable => {
-                warn!(?client_id, %peer, ?reason, unlogged, "a client is refused");
+                warn!(client_id, %peer, ?reason, unlogged, "a client is refused");
             }
-            _ => info!(?client_id, %peer, ?reason, unlogged, "a client is refused"),
+            _ => info!(client_id, %peer, ?reason, unlogged, "a client is refused"),
         }
     }
 }

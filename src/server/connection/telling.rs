@@ -4,12 +4,14 @@
 //! Of messages it speaks only where one is refused. What a client says is escaped and cut
 //! (`access/said.rs`).
 
+use std::borrow::Cow;
+
 use tracing::{Level, debug, enabled, info};
 
 use super::super::closed::Closed;
 use super::super::transport::{Duplex, Transport};
 use super::Connection;
-use crate::access::Said;
+use crate::access::said;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::Reason;
 use crate::mqtt::wire::{Answers, ConnAck, Packet, RequestedFilter};
@@ -24,8 +26,8 @@ impl<S: Duplex> Connection<Transport<S>> {
             Packet::ConnAck(answer) => self.note_entry(answer),
             Packet::SubAck(answers) => self.tell_answers(answers),
             Packet::PubAck(ack) | Packet::PubRec(ack) if ack.reason.is_error() => {
-                let (client_id, reason) = (self.said_id(), ack.reason);
-                debug!(?client_id, packet_id = %ack.id, ?reason, "a message is refused");
+                let (client_id, reason) = (&*self.said_id(), ack.reason);
+                debug!(client_id, packet_id = %ack.id, ?reason, "a message is refused");
             }
             _ => {}
         }
@@ -47,8 +49,8 @@ impl<S: Duplex> Connection<Transport<S>> {
         if let Some(ticket) = &self.ticket {
             ticket.authenticate();
         }
-        let client_id = self.said_id();
-        info!(?client_id, peer = %self.peer, listener = %self.listener_name, "connected");
+        let client_id = &*self.said_id();
+        info!(client_id, peer = %self.peer, listener = %self.listener_name, "connected");
     }
 
     /// Logs what the client asks for, if that is wanted.
@@ -59,27 +61,27 @@ impl<S: Duplex> Connection<Transport<S>> {
     }
 
     fn tell_request(&self, packet: &Packet) {
-        let client_id = self.said_id();
+        let client_id = &*self.said_id();
         match packet {
             Packet::Connect(connect) => {
                 let (version, clean_start) = (connect.version, connect.clean_start);
                 let (peer, keep_alive) = (self.peer, connect.keep_alive);
-                debug!(?client_id, %peer, ?version, clean_start, keep_alive, "asks to be let in");
+                debug!(client_id, %peer, ?version, clean_start, keep_alive, "asks to be let in");
             }
             Packet::Subscribe(subscribe) => {
                 let (packet_id, count) = (subscribe.id, subscribe.requests.len());
                 for request in subscribe.requests.clone().take(TOLD_MAX) {
                     let (filter, qos) = (words(&request.filter), request.options.qos);
-                    let filter = Said(&filter);
-                    debug!(?client_id, %packet_id, ?filter, ?qos, count, "asks to subscribe");
+                    let filter = &*said(&filter);
+                    debug!(client_id, %packet_id, filter, ?qos, count, "asks to subscribe");
                 }
             }
             Packet::Unsubscribe(unsubscribe) => {
                 let (packet_id, count) = (unsubscribe.id, unsubscribe.filters.len());
                 for filter in unsubscribe.filters.clone().take(TOLD_MAX) {
                     let filter = words(&filter);
-                    let filter = Said(&filter);
-                    debug!(?client_id, %packet_id, ?filter, count, "asks to unsubscribe");
+                    let filter = &*said(&filter);
+                    debug!(client_id, %packet_id, filter, count, "asks to unsubscribe");
                 }
             }
             _ => {}
@@ -87,9 +89,9 @@ impl<S: Duplex> Connection<Transport<S>> {
     }
 
     fn tell_answers(&self, answers: &Answers) {
-        let (client_id, count) = (self.said_id(), answers.reasons.len());
+        let (client_id, count) = (&*self.said_id(), answers.reasons.len());
         let reason = &answers.reasons[..count.min(TOLD_MAX)];
-        debug!(?client_id, packet_id = %answers.id, ?reason, count, "is answered for each filter");
+        debug!(client_id, packet_id = %answers.id, ?reason, count, "is answered for each filter");
     }
 
     /// Logs why the connection ended.
@@ -97,16 +99,16 @@ impl<S: Duplex> Connection<Transport<S>> {
         let reason = self.closed.unwrap_or(Closed::Abandoned);
         // What strangers do is no news: they may be many.
         let was_in = self.ticket.as_ref().is_some_and(|ticket| ticket.is_authenticated());
-        let client_id = self.said_id();
+        let client_id = &*self.said_id();
         match was_in {
-            true => info!(?client_id, peer = %self.peer, %reason, "closed"),
-            false => debug!(?client_id, peer = %self.peer, %reason, "closed"),
+            true => info!(client_id, peer = %self.peer, %reason, "closed"),
+            false => debug!(client_id, peer = %self.peer, %reason, "closed"),
         }
     }
 
     /// Its client id; empty while it has none.
-    fn said_id(&self) -> Said<'_> {
-        Said(self.client_id.as_deref().unwrap_or_default())
+    fn said_id(&self) -> Cow<'_, str> {
+        said(self.client_id.as_deref().unwrap_or_default())
     }
 }
 

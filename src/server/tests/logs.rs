@@ -9,7 +9,7 @@ use tracing::subscriber::{set_default, set_global_default};
 use super::*;
 use crate::access::Taboo;
 use crate::config::{Admission, Authentication};
-use crate::machine::Limits;
+use crate::machine::{Limits, ListenerId};
 
 /// Where the log goes.
 #[derive(Clone, Default)]
@@ -40,11 +40,25 @@ fn with_log<F: Future<Output = ()>>(
     config: &Config,
     scenario: impl FnOnce(World, Log) -> F,
 ) {
+    with_log_in(false, level, config, scenario);
+}
+
+/// The same, in JSON or as lines for people.
+fn with_log_in<F: Future<Output = ()>>(
+    is_json: bool,
+    level: Level,
+    config: &Config,
+    scenario: impl FnOnce(World, Log) -> F,
+) {
     let log = Log::default();
     let writer = log.clone();
     listen_everywhere();
     let logs = tracing_subscriber::fmt().with_max_level(level).with_ansi(false);
-    let _guard = set_default(logs.with_writer(move || writer.clone()).finish());
+    let logs = logs.with_writer(move || writer.clone());
+    let _guard = match is_json {
+        true => set_default(logs.json().finish()),
+        false => set_default(logs.finish()),
+    };
     let mut plugins = Plugins::default();
     plugins.register("password", Password);
     with_plugins(config, plugins, |world| scenario(world, log));
@@ -198,7 +212,7 @@ fn what_clients_call_themselves_is_cut() {
         ] {
             let lines = log.lines(level, words);
             assert_eq!(lines.len(), 1, "{words}");
-            assert!(lines[0].contains("xxx\"... (20000 bytes)"), "{words}");
+            assert!(lines[0].contains("xxx... (20000 bytes)\""), "{words}");
             assert!(lines[0].len() < 1_000, "{words}");
         }
     });
@@ -229,5 +243,90 @@ fn with_debug_the_log_tells_what_clients_ask_for_and_are_answered() {
             let lines = log.lines(Level::DEBUG, words);
             assert!(lines.len() == 1 && lines[0].contains(want), "{words}: {lines:?}");
         }
+    });
+}
+
+/// Who reads JSON sees what clients have said, and who reads lines cannot be deceived.
+#[test]
+fn what_clients_say_is_itself_in_json_and_escaped_in_lines() {
+    const EVIL: &str = "a \"b\"\nuser=root";
+    /// A field with that, in JSON or in a line.
+    fn shown(is_json: bool, field: &str, text: &str) -> String {
+        let quoted = format!("{text:?}");
+        if is_json { format!("\"{field}\":{quoted}") } else { format!(" {field}={quoted}") }
+    }
+    for is_json in [true, false] {
+        with_log_in(is_json, Level::DEBUG, &limited(with_password), async |world, log| {
+            world.shared.change_policy(Some(Arc::new(Taboo::default())));
+            for (client_id, user, password) in
+                [(EVIL, Some(EVIL), "bad"), (EVIL, Some(EVIL), "good"), ("nobody", None, "good")]
+            {
+                let Packet::Connect(connect) = named(client_id, "", password) else { return };
+                let connect = Connect { username: user.map(text), ..*connect };
+                let mut client = world.open(10_000);
+                client.send(&Packet::Connect(Box::new(connect))).await;
+                assert!(matches!(client.recv().await, Some(Packet::ConnAck(_))));
+                if password == "good" {
+                    client.subscribe("top-secret").await;
+                }
+            }
+            let client_id = shown(is_json, "client_id", EVIL);
+            for (level, words, other) in [
+                (Level::INFO, "a login failed", shown(is_json, "user", EVIL)),
+                (Level::INFO, "connected", String::new()),
+                (Level::WARN, "denied", shown(is_json, "user", EVIL)),
+                (Level::DEBUG, "asks to subscribe", shown(is_json, "filter", "top-secret")),
+            ] {
+                let lines = log.lines(level, words);
+                assert!(lines[0].contains(&client_id) && lines[0].contains(&other), "{lines:?}");
+            }
+            let denied = log.lines(Level::WARN, "denied");
+            let nobody = shown(is_json, "client_id", "nobody");
+            assert!(denied.len() == 2 && denied[1].contains(&nobody), "{denied:?}");
+            let has_user = denied[1].contains("\"user\":") || denied[1].contains(" user=");
+            assert!(!has_user && !denied[1].contains("None"), "{denied:?}");
+        });
+    }
+}
+
+#[test]
+fn who_is_turned_away_for_another_reason_is_told_again() {
+    let config = limited(|config| {
+        config.limits = Limits { connections: 1, ..Limits::default() };
+        config.admission.unauthenticated_per_address = 1;
+    });
+    with_log(Level::INFO, &config, async |world, log| {
+        let peer = Peer::from(SocketAddr::from(([192, 0, 2, 1], 50_000)));
+        let arrive = |room| {
+            let (_ours, theirs) = tokio::io::duplex(1);
+            world.shared.place(theirs, ListenerId(0), peer, room);
+        };
+        // The system has no descriptors; then there is one waiting already.
+        [0, 0, 2_000, 2_000, 2_000].into_iter().for_each(arrive);
+        let lines = log.lines(Level::WARN, "turned away");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("peer=192.0.2.1 reason=descriptors"), "{lines:?}");
+        let words = "peer=192.0.2.1 reason=address-unauthenticated unlogged=1";
+        assert!(lines[1].contains(words), "{lines:?}");
+    });
+}
+
+#[test]
+fn who_is_refused_for_another_reason_is_told_again() {
+    let config = limited(|config| config.limits = Limits { connections: 1, ..Limits::default() });
+    with_log(Level::INFO, &config, async |world, log| {
+        let _inside = world.connect("a", 1_000).await;
+        for method in [None, None, Some("SCRAM"), None, Some("SCRAM")] {
+            let mut connect = connect("late");
+            connect.properties.authentication_method = method.map(text);
+            let mut client = world.open_from("192.0.2.1", 1_000);
+            client.send(&Packet::Connect(Box::new(connect))).await;
+            assert!(matches!(client.recv().await, Some(Packet::ConnAck(_))));
+        }
+        let lines = log.lines(Level::INFO, "a client is refused");
+        let lines = [log.lines(Level::WARN, "a client is refused"), lines].concat();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains("reason=QuotaExceeded") && !lines[0].contains("unlogged"));
+        assert!(lines[1].contains("reason=BadAuthenticationMethod unlogged=1"), "{lines:?}");
     });
 }
