@@ -134,7 +134,7 @@ impl Broker {
         let loaded = Config::from_yaml(yaml, "the configuration")?;
         let dangers = loaded.config.dangers("the configuration");
         for warning in loaded.warnings.iter().chain(&dangers) {
-            warn!(error = %warning, "the configuration");
+            warn!(%warning, "the configuration");
         }
         Ok(Broker::new(loaded.config))
     }

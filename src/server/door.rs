@@ -125,7 +125,7 @@ fn asking(settings: &HttpSettings) -> Result<Http, Error> {
 fn read(path: &Path, is_required: bool) -> Result<Passwords, Error> {
     let (passwords, warnings) = users(path, is_required)?;
     for warning in warnings {
-        warn!(error = %warning, "the password file");
+        warn!(%warning, "the password file");
     }
     Ok(passwords)
 }
