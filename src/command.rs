@@ -1,11 +1,12 @@
-//! The command line: what may be said, where logs go, and `check`.
+//! The command line: what may be said, what is logged, and `check`.
 //!
-//! Running the broker is in `main.rs`.
+//! Running the broker is in `main.rs`; where logs go, in `logs.rs`.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use crate::acl::Acl;
+use crate::logs::Lines;
 use crate::{maintain, passwd};
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -80,16 +81,18 @@ enum LogFormat {
 }
 
 impl Arguments {
-    /// Sends logs to the standard error.
-    pub(crate) fn start_logging(&self) -> anyhow::Result<()> {
+    /// Sends logs there.
+    pub(crate) fn start_logging(&self, lines: &Lines) -> anyhow::Result<()> {
         let level = if self.debug { LevelFilter::DEBUG } else { LevelFilter::INFO };
         let said = std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default();
         let filter = EnvFilter::builder()
             .parse(directives(level, &said))
             .map_err(|error| anyhow::anyhow!("RUST_LOG cannot be read: {error}"))?;
+        let lines = lines.clone();
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(io::stderr)
+            .with_writer(move || lines.clone())
+            .log_internal_errors(false)
             .with_ansi(io::stderr().is_terminal());
         match self.log_format {
             LogFormat::Text => logs.init(),

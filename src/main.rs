@@ -1,10 +1,12 @@
 //! The `stormpetrel` command: reads the configuration, runs the broker until a signal, and says
 //! how it went with its exit code.
 //!
-//! What may be said on the command line is in `command.rs`; all else is the library's.
+//! What may be said on the command line is in `command.rs`, how the log is written in `logs.rs`;
+//! all else is the library's.
 
 mod acl;
 mod command;
+mod logs;
 mod maintain;
 mod passwd;
 
@@ -18,10 +20,12 @@ use clap::Parser;
 use stormpetrel::Broker;
 use stormpetrel::config::{Config, Listener, Loaded, Warning};
 use stormpetrel::server;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::command::{Arguments, Command};
+use crate::logs::Lines;
 use crate::passwd::Answer;
 
 /// Messages are freed on other threads than they were allocated on, which the system's allocator
@@ -56,11 +60,11 @@ fn main() -> ExitCode {
         }),
         Some(Command::Store { action }) => maintain::run(action)
             .map(|is_whole| if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
-        None => run(&arguments),
+        None => return start(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         // Whoever reads what is printed may stop when he has read enough.
-        if arguments.command.is_some() && error.chain().any(is_broken_pipe) {
+        if error.chain().any(is_broken_pipe) {
             return ExitCode::SUCCESS;
         }
         complain(&words(&error));
@@ -86,14 +90,58 @@ fn words(error: &anyhow::Error) -> String {
 
 /// Says on the standard error why the program ends.
 fn complain(message: &str) {
-    for line in message.lines() {
-        // Nobody is left to be told if that fails.
-        let _ = writeln!(io::stderr(), "stormpetrel: {line}");
-    }
+    // Nobody is left to be told if that fails.
+    let _ = io::stderr().write_all(complaint(message).as_bytes());
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    arguments.start_logging()?;
+/// The same behind what was logged.
+fn complain_in(lines: &Lines, message: &str) {
+    lines.push(complaint(message).as_bytes());
+}
+
+fn complaint(message: &str) -> String {
+    message.lines().map(|line| format!("stormpetrel: {line}\n")).collect()
+}
+
+/// Runs the broker, with what it needs to say how it does.
+fn start(arguments: &Arguments) -> ExitCode {
+    let started = runtime().and_then(|runtime| {
+        let lines = Lines::start().context("there is no thread for the log")?;
+        Ok((runtime, lines))
+    });
+    let (runtime, lines) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            complain(&words(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    lines.take_panics();
+    let code = run(arguments, &runtime, &lines).unwrap_or_else(|error| {
+        complain_in(&lines, &words(&error));
+        ExitCode::FAILURE
+    });
+    lines.flush();
+    code
+}
+
+/// A runtime for this thread. From now on, a file that may not grow any more (`RLIMIT_FSIZE`), in
+/// `data-dir` or behind the standard error, is an error of who writes to it, as a full disk is:
+/// without a handler, the signal would be the end.
+fn runtime() -> anyhow::Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the system gives no event queue")?;
+    let entered = runtime.enter();
+    // Once there, the handler stays. Nobody needs to hear of the signal.
+    drop(signal(SignalKind::from_raw(libc::SIGXFSZ)).context("signals cannot be received")?);
+    drop(entered);
+    Ok(runtime)
+}
+
+fn run(arguments: &Arguments, runtime: &Runtime, lines: &Lines) -> anyhow::Result<ExitCode> {
+    arguments.start_logging(lines)?;
     let loaded = match &arguments.config {
         Some(file) => Config::from_file(file),
         None => Ok(Loaded { config: Config::default(), warnings: Vec::new() }),
@@ -101,7 +149,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Loaded { config, warnings } = match loaded {
         Ok(loaded) => loaded,
         Err(errors) => {
-            complain(&errors.to_string());
+            complain_in(lines, &errors.to_string());
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
@@ -112,69 +160,66 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Err(error) = server::raise_descriptor_limit() {
         warn!(%error, "the limit of open files stays as it is");
     }
-    serve(config, arguments.config.as_deref())
+    if let Some(shortage) = server::descriptor_shortage(config.limits.connections) {
+        warn!("{shortage}");
+    }
+    runtime.block_on(serve(config, arguments.config.as_deref(), lines))
 }
 
 /// Logs what is odd about a configuration, and what is dangerous.
 fn warn_of(config: &Config, warnings: Vec<Warning>, file: Option<&Path>) {
     let source = file.map_or_else(|| "the configuration".to_owned(), |f| f.display().to_string());
     for warning in warnings.into_iter().chain(config.dangers(&source)) {
-        warn!(error = %warning, "the configuration");
+        warn!(%warning, "the configuration");
     }
 }
 
 /// Runs the broker until a signal asks it to stop, and a second one not to wait.
-fn serve(config: Config, file: Option<&Path>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the system gives no event queue")?;
-    runtime.block_on(async {
-        let mut signals = Signals::new().context("signals cannot be received")?;
-        let mut others = Others::new().context("signals cannot be received")?;
-        let mut hangup = signal(SignalKind::hangup()).context("signals cannot be received")?;
-        let mut in_force = config.clone();
-        let broker = match Broker::new(config).start().await {
-            Err(error) if error.is_of_configuration() => {
-                complain_of(error, &in_force, file);
-                return Ok(ExitCode::from(EXIT_CONFIG));
-            }
-            started => started?,
-        };
-        let listening = describe(&in_force.listeners, broker.addresses());
-        info!(listener = listening, "started");
-        loop {
-            tokio::select! {
-                biased;
-                () = broker.failed() => {
-                    error!("a part of the broker has panicked");
-                    broker.shut_down_and_wait().await;
-                    anyhow::bail!("a part of the broker has panicked");
-                }
-                _ = hangup.recv() => reload(&broker, file, &mut in_force),
-                name = others.next() => {
-                    info!(reason = name, "a signal without a meaning here is ignored");
-                }
-                name = signals.next() => break info!(reason = name, "stopping"),
-            }
+async fn serve(config: Config, file: Option<&Path>, lines: &Lines) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new().context("signals cannot be received")?;
+    let mut others = Others::new().context("signals cannot be received")?;
+    let mut hangup = signal(SignalKind::hangup()).context("signals cannot be received")?;
+    let mut in_force = config.clone();
+    let broker = match Broker::new(config).start().await {
+        Err(error) if error.is_of_configuration() => {
+            complain_of(error, &in_force, (file, lines));
+            return Ok(ExitCode::from(EXIT_CONFIG));
         }
+        started => started?,
+    };
+    let listening = describe(&in_force.listeners, broker.addresses());
+    info!(listener = listening, "started");
+    loop {
         tokio::select! {
             biased;
-            () = broker.shut_down_and_wait() => info!("stopped"),
-            name = signals.next() => anyhow::bail!("stopped at once by a second {name}"),
+            () = broker.failed() => {
+                error!("a part of the broker has panicked");
+                broker.shut_down_and_wait().await;
+                anyhow::bail!("a part of the broker has panicked");
+            }
+            _ = hangup.recv() => reload(&broker, file, &mut in_force),
+            name = others.next() => {
+                info!(reason = name, "a signal without a meaning here is ignored");
+            }
+            name = signals.next() => break info!(reason = name, "stopping"),
         }
-        Ok(ExitCode::SUCCESS)
-    })
+    }
+    tokio::select! {
+        biased;
+        () = broker.shut_down_and_wait() => info!("stopped"),
+        name = signals.next() => anyhow::bail!("stopped at once by a second {name}"),
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Says what is wrong with the files that a configuration names: all of it, as `check` does.
-fn complain_of(error: server::Error, config: &Config, file: Option<&Path>) {
+fn complain_of(error: server::Error, config: &Config, (file, lines): (Option<&Path>, &Lines)) {
     let errors = match server::check_files(config) {
         Err(errors) => errors,
         Ok(_) => vec![error], // mended meanwhile
     };
     for error in errors {
-        complain(&command::placed(&error, file));
+        complain_in(lines, &command::placed(&error, file));
     }
 }
 

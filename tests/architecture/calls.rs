@@ -23,7 +23,7 @@ const SPAWNS: &[(&[&str], &[&str])] = &[
     (&["tokio::task::spawn_blocking", "tokio::task::block_in_place"], &[]),
     (
         &["std::thread::spawn", "std::thread::Builder", "thread::spawn", "thread::Builder"],
-        &["src/server/threads.rs", "src/server/compute.rs"],
+        &["src/server/threads.rs", "src/server/compute.rs", "src/logs.rs"],
     ),
 ];
 
