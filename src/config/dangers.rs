@@ -76,9 +76,11 @@ fn open(config: &Config, listener: &Listener) -> Option<String> {
     }
 }
 
-/// Passwords that others can read on their way. Behind a proxy, it is the proxy that encrypts.
+/// Passwords that others can read on their way. Behind a proxy, it is the proxy that encrypts;
+/// one that is trusted where it can say nothing is none.
 fn readable(config: &Config, listener: &Listener) -> Option<String> {
-    let is_behind_proxy = listener.is_proxied || !listener.trusted_proxies.is_empty();
+    let is_forwarded = listener.is_websocket && !listener.trusted_proxies.is_empty();
+    let is_behind_proxy = listener.is_proxied || is_forwarded;
     let has_passwords = config.authentication.iter().any(|plugin| match plugin {
         Authentication::Anonymous { .. } | Authentication::Certificate(_) => false,
         Authentication::PasswordFile { path, .. } => path.is_some(),
@@ -167,7 +169,13 @@ mod tests {
             (tls, "password-file: p, allow-anonymous: no", &[]),
             ("", "plugins: [auth_file], password-file: p", &[READABLE]),
             ("type: ws", "plugins: [auth_file], password-file: p", &[READABLE]),
-            ("trusted-proxies: 10.0.0.1", "plugins: [auth_file], password-file: p", &[]),
+            ("trusted-proxies: 10.0.0.1", "plugins: [auth_file], password-file: p", &[READABLE]),
+            ("type: ws, trusted-proxies: 10.0.0.1", "plugins: [auth_file], password-file: p", &[]),
+            (
+                "proxy-protocol: on, trusted-proxies: 10.0.0.1",
+                "plugins: [auth_file], password-file: p",
+                &[],
+            ),
         ] {
             let yaml = format!("listeners: {{a: {{bind: ':1883', {keys}}}}}\nauth: {{{auth}}}");
             assert_eq!(dangers(&yaml), want, "{yaml}");

@@ -43,6 +43,7 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> 
         candidates.iter().filter_map(|candidate| candidate.listener(report)).collect();
     report_shared_binds(&candidates, report);
     report_idle_modes(&candidates, report);
+    report_idle_proxies(&candidates, report);
     listeners
 }
 
@@ -98,7 +99,7 @@ struct Settings {
     files: [Option<Given<String>>; FILE_KEYS.len()],
     is_certificate_required: Option<Given<bool>>,
     is_proxied: Option<Given<bool>>,
-    trusted_proxies: Option<Vec<Subnet>>,
+    trusted_proxies: Option<Given<Vec<Subnet>>>,
 }
 
 /// What TLS reads.
@@ -136,7 +137,7 @@ impl Settings {
                 .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
             trusted_proxies: section
                 .value("trusted-proxies", report)
-                .map(|entry| read_subnets(&entry, report)),
+                .map(|entry| Given::new(read_subnets(&entry, report), &entry)),
         };
         for name in ["reader", "writer"] {
             if let Some(entry) = section.value(name, report) {
@@ -208,7 +209,8 @@ impl Candidate<'_> {
         if settings.tls.as_ref().is_none_or(|given| !given.value) {
             self.report_idle_files(report);
         }
-        let trusted_proxies = settings.trusted_proxies.clone().unwrap_or_default();
+        let trusted_proxies = settings.trusted_proxies.as_ref().filter(|_| self.hears_proxies());
+        let trusted_proxies = trusted_proxies.map(|given| given.value.clone()).unwrap_or_default();
         let proxied = settings.is_proxied.as_ref().filter(|given| given.value);
         let bind = self.bind()?;
         // Who may connect to a Unix socket is its mode's affair: it needs no list.
@@ -244,11 +246,7 @@ impl Candidate<'_> {
         }
         let [pair @ .., cafile, capath, cadata] = files;
         let authority = [cafile, capath, cadata].into_iter().flatten().next();
-        let is_own = |given: &&Given<String>| {
-            let rest = given.path.strip_prefix(&self.entry.path);
-            rest.is_some_and(|rest| rest.starts_with('.'))
-        };
-        let own_authority = authority.filter(is_own);
+        let own_authority = authority.filter(|given| self.is_own(given));
         if let (None, Some(given)) = (tls, own_authority) {
             let cause = format!(
                 "the listener `{name}` has no TLS: no certificate of a client would be checked"
@@ -270,6 +268,18 @@ impl Candidate<'_> {
         if let Some((given, words)) = message {
             report.warn((Some(given.at), &given.path), words);
         }
+    }
+
+    /// Whether a proxy can say here where a client connects from.
+    fn hears_proxies(&self) -> bool {
+        let is_proxied = self.settings.is_proxied.as_ref().is_some_and(|given| given.value);
+        is_proxied || self.settings.transport == Some(Transport::WebSocket)
+    }
+
+    /// Whether the listener says so itself.
+    fn is_own<T>(&self, given: &Given<T>) -> bool {
+        let rest = given.path.strip_prefix(&self.entry.path);
+        rest.is_some_and(|rest| rest.starts_with('.'))
     }
 
     /// Refuses a listener that promises to keep what nobody keeps.
@@ -368,6 +378,27 @@ fn report_idle_modes(candidates: &[Candidate<'_>], report: &mut Report) {
     for given in modes.filter(|_| !has_unix) {
         let message = "has no effect: no listener has a Unix socket, like `bind: unix:PATH`";
         report.warn((Some(given.at), &given.path), message);
+    }
+}
+
+/// Says where nobody is believed to be a proxy, because none could speak. What is inherited is
+/// meant for others, and so may be what `default` says.
+fn report_idle_proxies(candidates: &[Candidate<'_>], report: &mut Report) {
+    let started = || candidates.iter().filter(|candidate| candidate.settings.has_bind());
+    let is_heard = started().any(Candidate::hears_proxies);
+    let is_idle = |candidate: &&Candidate<'_>| {
+        !candidate.hears_proxies() && !(candidate.name == "default" && is_heard)
+    };
+    for candidate in started().filter(is_idle) {
+        let Some(given) = candidate.settings.trusted_proxies.as_ref() else { continue };
+        if candidate.is_own(given) && !given.value.is_empty() {
+            let message = format!(
+                "has no effect without `proxy-protocol: on` or `type: ws`: no proxy could tell \
+                 the listener `{}` where a client connects from",
+                printable(candidate.name)
+            );
+            report.warn((Some(given.at), &given.path), message);
+        }
     }
 }
 
@@ -550,7 +581,20 @@ mod tests {
                 "{default: {trusted-proxies: [10.1.0.0/16, '::1']}, a: {bind: ':1', proxy-protocol: on}}",
                 "false None true 10.1.0.0/16 ::1/128",
             ),
-            ("{a: {bind: ':1', trusted-proxies: 127.0.0.1}}", "false None false 127.0.0.1/32"),
+            (
+                "{a: {bind: ':1', type: ws, trusted-proxies: 127.0.0.1}}",
+                "true None false 127.0.0.1/32",
+            ),
+            ("{default: {trusted-proxies: 127.0.0.1}, a: {bind: ':1'}}", "false None false "),
+            (
+                "{default: {type: ws, trusted-proxies: 127.0.0.1}, a: {bind: ':1', trusted-proxies: []}}",
+                "true None false ",
+            ),
+            ("{a: {bind: ':1', trusted-proxies: []}}", "false None false "),
+            (
+                "{default: {bind: ':1', trusted-proxies: 127.0.0.1}, a: {bind: ':2', type: ws}}",
+                "false None false ",
+            ),
         ] {
             let config = load(&format!("{OPEN}listeners: {listeners}\n"));
             assert_eq!(show(&config.listeners[0]), want, "{listeners}");
@@ -582,6 +626,14 @@ mod tests {
             (
                 "a: {bind: ':1', mode: 0600}",
                 "warning 3: listeners.a.mode: has no effect: no listen",
+            ),
+            (
+                "a: {bind: ':1', trusted-proxies: 10.0.0.1}",
+                "warning 3: listeners.a.trusted-proxies: has no effect without `proxy-protocol: on` or `type: ws`: no proxy could tell the listener `a` where",
+            ),
+            (
+                "default: {bind: ':1', trusted-proxies: 10.0.0.1}\n  a: {bind: ':2'}",
+                "warning 3: listeners.default.trusted-proxies: has no effect without",
             ),
             ("a: {bind: ':1', b: x}", "warning 3: listeners.a.b: the key is not known and has no"),
             (
@@ -665,7 +717,7 @@ mod tests {
                 "error 2: listeners.a.proxy-protocol: nobody may connect: no proxy is trusted",
             ),
             (
-                "{a: {bind: ':1', trusted-proxies: [::1, 10.0.0.0/40]}}",
+                "{a: {bind: ':1', type: ws, trusted-proxies: [::1, 10.0.0.0/40]}}",
                 "error 2: listeners.a.trusted-proxies[1]: `10.0.0.0/40`: it is neither an IP",
             ),
             ("{a: {bind: ':1', ssl: 2}}", "error 2: listeners.a.ssl: expected true or false"),

@@ -125,7 +125,9 @@ impl Layers {
         }
         let (client, rest) = proxy::header(&mut opened.stream).await?;
         if let Some(client) = client {
-            self.settle(&mut opened, client)?;
+            // Another proxy may say more, where there is more to be said.
+            let may_follow = self.is_websocket;
+            self.settle(&mut opened, client, may_follow)?;
         }
         opened.stream = Box::new(Rewound::new(rest.freeze(), opened.stream));
         Ok(opened)
@@ -150,30 +152,35 @@ impl Layers {
         if self.trusts(opened.caller.peer) {
             let forwarded = forwarded.iter().map(String::as_str);
             if let Some(client) = proxy::forwarded_for(forwarded, &self.trusted_proxies) {
-                self.settle(&mut opened, SocketAddr::new(client, 0))?; // its port is not told
+                let client = SocketAddr::new(client, 0); // its port is not told
+                self.settle(&mut opened, client, false)?;
             }
         }
         Ok(opened)
     }
 
     /// Takes note of where the client really connects from, as far as is known: one that is a
-    /// proxy may say later for whom it speaks.
-    fn settle(&self, opened: &mut Opened, client: SocketAddr) -> io::Result<()> {
+    /// proxy says for whom it speaks, if something `may_follow`.
+    fn settle(&self, opened: &mut Opened, client: SocketAddr, may_follow: bool) -> io::Result<()> {
         opened.caller.peer = client.into();
-        if self.trusts(opened.caller.peer) || opened.ticket.settle(client.ip()) {
+        let is_proxy = may_follow && self.trusts(opened.caller.peer);
+        if is_proxy || opened.ticket.settle(client.ip()) {
             return Ok(());
         }
         let cause = "too many connections of its address";
         Err(io::Error::new(io::ErrorKind::PermissionDenied, cause))
     }
 
-    /// Whether the peer is believed about where its client connects from. Who may connect to a
+    /// Whether the peer is believed about where its client connects from: nobody is where it
+    /// could not say so, or it would speak for itself without any limit. Who may connect to a
     /// Unix socket is said by its mode: there it is enough that proxies are spoken of at all.
     pub(crate) fn trusts(&self, peer: Peer) -> bool {
-        match peer {
-            Peer::Tcp(address) => proxy::is_trusted(address.ip(), &self.trusted_proxies),
-            Peer::Unix => self.is_proxied || !self.trusted_proxies.is_empty(),
-        }
+        let is_heard = self.is_proxied || self.is_websocket;
+        is_heard
+            && match peer {
+                Peer::Tcp(address) => proxy::is_trusted(address.ip(), &self.trusted_proxies),
+                Peer::Unix => self.is_proxied || !self.trusted_proxies.is_empty(),
+            }
     }
 }
 

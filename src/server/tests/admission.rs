@@ -304,6 +304,52 @@ fn behind_a_proxy_its_clients_are_limited_and_it_is_not() {
     );
 }
 
+/// Who trusts proxies where none can speak has named its clients' network.
+#[test]
+fn where_no_proxy_can_speak_nobody_is_trusted() {
+    with_admission(
+        |config| {
+            config.admission.failed_logins = 1;
+            config.admission.connections_per_address = 3;
+            config.listeners[0].trusted_proxies = vec!["192.0.2.0/24".parse().expect("a subnet")];
+        },
+        async |world| {
+            let mut clients = Vec::new();
+            for want in [
+                Some(Reason::BadUserNameOrPassword),
+                Some(Reason::ConnectionRateExceeded),
+                Some(Reason::ConnectionRateExceeded),
+                None,
+            ] {
+                let (client, answer) = world.log_in(HERE, "ann", "bad").await;
+                assert_eq!(answer, want);
+                clients.push(client);
+            }
+        },
+    );
+}
+
+/// Of whom a proxy speaks, and who cannot speak for others after that, is a client like any.
+#[test]
+fn a_client_in_the_network_of_its_proxy_is_limited() {
+    with_admission(
+        |config| {
+            config.admission.failed_logins = 1;
+            let Listener { is_proxied, trusted_proxies, .. } = &mut config.listeners[0];
+            *is_proxied = true;
+            *trusted_proxies = vec!["10.0.0.0/8".parse().expect("a subnet")];
+        },
+        async |world| {
+            for want in [Reason::BadUserNameOrPassword, Reason::ConnectionRateExceeded] {
+                let mut client = world.open_from("10.0.0.1", 1_000);
+                let header = b"PROXY TCP4 10.2.3.4 10.0.0.1 80 1883\r\n";
+                client.stream.write_all(header).await.expect("the broker reads");
+                assert_eq!(client.log_in("ann", "bad").await, Some(want));
+            }
+        },
+    );
+}
+
 #[test]
 fn a_lack_of_descriptors_is_waited_for_and_passes() {
     with_broker(async |world| {
