@@ -163,7 +163,7 @@ impl<N: Network> Worker<N> {
         &self.network
     }
 
-    pub(crate) fn shared(&self) -> &Shared<N::Accepted> {
+    pub(crate) fn shared(&self) -> &Arc<Shared<N::Accepted>> {
         &self.shared
     }
 

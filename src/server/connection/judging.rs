@@ -17,10 +17,11 @@ use bytes::Bytes;
 use super::super::admission::Ticket;
 use super::super::network::{Effect, Network};
 use super::super::peer::Peer;
+use super::super::shared::Shared;
 use super::super::transport::{Duplex, Transport};
 use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
-use crate::access::{ConnectRequest, Door, Identity, Judgement, Refusal};
+use crate::access::{ConnectRequest, Identity, Judgement, Refusal};
 use crate::machine::{self, ConnectionId};
 use crate::mqtt::wire::{Connect, Decoder, Packet, Sender};
 use crate::plant::{self, Plant};
@@ -66,8 +67,7 @@ pub(super) fn judge<N: Network>(
     (connect, bytes): (Box<Connect>, Bytes),
     rest: Postponed,
 ) {
-    let door = worker.shared().door();
-    if door.is_open() {
+    if worker.shared().door().is_open() {
         let identity = Identity {
             user: connect.username.as_deref().map(Arc::from),
             address: connection.borrow().peer.ip(),
@@ -78,43 +78,78 @@ pub(super) fn judge<N: Network>(
         return enter(worker, connection, id, (held, Judgement::Accepted(identity)));
     }
     let connection = &mut *connection.borrow_mut();
-    let now = Duration::from_millis(worker.shared().clock().now().0);
-    let request = ConnectRequest {
+    let asking = Asking {
+        shared: worker.shared().clone(),
+        network: worker.network().clone(),
+        request: request(worker, connection, &connect),
+    };
+    let judgement = judgement(connection.ticket.as_ref(), connection.peer, asking);
+    connection.judging = Some(Box::new(Judging { judgement, connect: bytes, rest }));
+}
+
+/// What plugins are told of a client.
+fn request<N: Network, S>(
+    worker: &Worker<N>,
+    connection: &Connection<S>,
+    connect: &Connect,
+) -> ConnectRequest {
+    ConnectRequest {
         client_id: connect.client_id.clone(),
         username: connect.username.clone(),
         password: connect.password.clone(),
         listener: connection.listener_name.clone(),
         address: connection.peer.ip(),
         certificate: connection.certificate.clone(),
-        now,
-        date: worker.network().date().unwrap_or(now),
+        now: Duration::ZERO,
+        date: Duration::ZERO, // as of when it is judged
         computer: worker.shared().computer(|| worker.network().computer()),
         fetcher: worker.fetcher(),
-    };
-    let judgement = judgement(connection.ticket.as_ref(), connection.peer, door, request);
-    connection.judging = Some(Box::new(Judging { judgement, connect: bytes, rest }));
+    }
 }
 
-/// What the plugins say; that of a client that has to wait after too many failures is said
-/// without them. Only who gives a user name can guess a password.
-fn judgement(
+/// A client, and who can say which plugins are asked about it.
+struct Asking<N: Network> {
+    shared: Arc<Shared<N::Accepted>>,
+    network: N,
+    request: ConnectRequest,
+}
+
+impl<N: Network> Asking<N> {
+    /// What the plugins say: those that are in force when they have said it, or whoever was struck
+    /// off a list would come in late. They change when an operator says so, and the client has its
+    /// time for CONNECT for all of it.
+    async fn ask(&mut self) -> Judgement {
+        loop {
+            let now = Duration::from_millis(self.shared.clock().now().0);
+            (self.request.now, self.request.date) = (now, self.network.date().unwrap_or(now));
+            let door = self.shared.door();
+            let judgement = door.judge(&self.request).await;
+            if Arc::ptr_eq(&door, &self.shared.door()) {
+                return judgement;
+            }
+        }
+    }
+}
+
+/// What the plugins say, when the client's turn has come; that of a client that has to wait after
+/// too many failures is said without them. Only who gives a user name can guess a password.
+fn judgement<N: Network>(
     ticket: Option<&Rc<Ticket>>,
     peer: Peer,
-    door: Arc<Door>,
-    request: ConnectRequest,
+    mut asking: Asking<N>,
 ) -> Pin<Box<dyn Future<Output = Judgement>>> {
-    let ticket = ticket.filter(|_| request.username.is_some()).cloned();
-    let Some(ticket) = ticket else { return Box::pin(async move { door.judge(&request).await }) };
+    let ticket = ticket.filter(|_| asking.request.username.is_some()).cloned();
+    let Some(ticket) = ticket else { return Box::pin(async move { asking.ask().await }) };
     Box::pin(async move {
-        let name = request.username.as_deref().unwrap_or_default();
+        let name = asking.request.username.as_deref().unwrap_or_default();
         let Some(login) = ticket.log_in(name, peer).await else {
             return Judgement::Refused(Refusal::Throttled);
         };
         if !login.delay().is_zero() {
             tokio::time::sleep(login.delay()).await;
         }
-        let judgement = door.judge(&request).await;
-        login.finish(&judgement, &request, peer);
+        let judgement = asking.ask().await;
+        login.finish(&judgement, &asking.request, peer);
         judgement
     })
 }

@@ -2,7 +2,8 @@
 //! plugins take.
 
 use super::*;
-use crate::config::Authentication;
+use crate::access::Door;
+use crate::config::{Admission, Authentication};
 
 /// Takes as many seconds as the user name says, then has the password decide.
 struct Slow;
@@ -72,6 +73,89 @@ fn what_comes_behind_a_connect_waits_for_the_verdict() {
             let answers = (client.recv().await, client.recv().await);
             let want = is_let_in.then_some(Packet::PingResp);
             assert_eq!(answers, (want.clone(), want));
+        }
+    });
+}
+
+/// A door with this plugin.
+fn door_of(plugin: impl Authenticate) -> Door {
+    let mut door = Door::default();
+    door.add(plugin);
+    door
+}
+
+/// Always says the same, a second after it was asked.
+struct Says(Verdict);
+
+impl Authenticate for Says {
+    async fn authenticate(&self, _: &ConnectRequest) -> Verdict {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        self.0.clone()
+    }
+}
+
+#[test]
+fn the_door_that_is_there_last_has_the_last_word() {
+    const NOT: Verdict = Verdict::Refused(Refusal::NotAuthorized);
+    for (password, doors, want) in [
+        ("good", vec![NOT], Reason::NotAuthorized),
+        ("bad", vec![Verdict::Proven], Reason::Success),
+        ("good", vec![Verdict::Proven, NOT], Reason::NotAuthorized),
+        ("good", vec![NOT, Verdict::Proven], Reason::Success),
+    ] {
+        with_door(async |world| {
+            let mut client = world.open(1_000);
+            client.send(&asks(2, Some(password))).await;
+            // Each comes while the one before is asked.
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            let count = doors.len() as u64;
+            let asked = Instant::now();
+            for verdict in doors {
+                world.shared.change_door(door_of(Says(verdict)));
+                tokio::time::sleep(Duration::from_millis(999)).await;
+            }
+            assert_eq!(reason_of(client.recv().await), want);
+            assert_eq!(asked.elapsed().as_millis(), u128::from(500 + 1_000 * count));
+        });
+    }
+}
+
+/// Lets in until that date, in milliseconds since the broker started.
+struct Until(u64);
+
+impl Authenticate for Until {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        let started = Duration::from_millis(1_700_000_000_000);
+        assert_eq!(request.now, request.date, "a network without a calendar");
+        match request.date < started + Duration::from_millis(self.0) {
+            true => Verdict::Proven,
+            false => Verdict::Refused(Refusal::BadCredentials),
+        }
+    }
+}
+
+#[test]
+fn who_waits_is_judged_by_the_door_and_the_date_after_that() {
+    let authentication = vec![Authentication::Named("slow".to_owned())];
+    let mut admission = Admission { exempt_addresses: Vec::new(), ..Admission::unlimited() };
+    admission.failed_logins_per_user = 1;
+    let config = Config { authentication, admission, ..Config::default() };
+    let mut plugins = Plugins::default();
+    plugins.register("slow", Slow);
+    with_plugins(&config, plugins, async |world| {
+        for address in ["192.0.2.1", "192.0.2.2", "192.0.2.3"] {
+            let mut client = world.open_from(address, 1_000);
+            client.send(&asks(0, Some("bad"))).await;
+            assert_eq!(reason_of(client.recv().await), Reason::BadUserNameOrPassword);
+        }
+        // With a name under attack, a stranger is judged some seconds late.
+        for (until_secs, want) in [(30, Reason::Success), (9, Reason::BadUserNameOrPassword)] {
+            world.shared.change_door(door_of(Says(Verdict::Proven)));
+            let mut client = world.open_from(&format!("198.51.100.{until_secs}"), 1_000);
+            client.send(&asks(0, Some("good"))).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            world.shared.change_door(door_of(Until(1_000 * until_secs)));
+            assert_eq!(reason_of(client.recv().await), want);
         }
     });
 }
