@@ -159,6 +159,8 @@ pub struct ConnectRequest {
     pub date: Duration,
     /// Who does costly work.
     pub computer: Arc<dyn Compute>,
+    /// Whose work that is.
+    pub whose: Whose,
     /// Who asks web servers. He is of the thread that asks for this verdict.
     pub fetcher: Arc<dyn Fetch>,
 }
@@ -172,7 +174,7 @@ impl ConnectRequest {
         &self,
         work: impl FnOnce() -> bool + Send + 'static,
     ) -> Result<bool, Busy> {
-        self.computer.compute(Box::new(work)).await
+        self.computer.compute(Box::new(work), self.whose).await
     }
 }
 
@@ -191,10 +193,23 @@ impl fmt::Debug for ConnectRequest {
 /// Costly work with a yes or no at its end.
 pub type Work = Box<dyn FnOnce() -> bool + Send>;
 
+/// Whose work it is: nobody's may hold up all others'.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Whose {
+    /// Stands for all who count as one; none: for those who have no address.
+    pub address: Option<IpAddr>,
+    /// It is no stranger there.
+    pub is_known: bool,
+}
+
 /// Does costly work.
 pub trait Compute: Send + Sync + fmt::Debug {
     /// Does it, now or later.
-    fn compute(&self, work: Work) -> Pin<Box<dyn Future<Output = Result<bool, Busy>> + Send>>;
+    fn compute(
+        &self,
+        work: Work,
+        whose: Whose,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, Busy>> + Send>>;
 }
 
 /// There is too much to do already.
@@ -207,7 +222,11 @@ pub struct Busy;
 pub struct Inline;
 
 impl Compute for Inline {
-    fn compute(&self, work: Work) -> Pin<Box<dyn Future<Output = Result<bool, Busy>> + Send>> {
+    fn compute(
+        &self,
+        work: Work,
+        _: Whose,
+    ) -> Pin<Box<dyn Future<Output = Result<bool, Busy>> + Send>> {
         Box::pin(std::future::ready(Ok(work())))
     }
 }
@@ -346,6 +365,7 @@ pub(crate) mod tests {
             now: Duration::ZERO,
             date: Duration::ZERO,
             computer: Arc::new(Inline),
+            whose: Whose::default(),
             fetcher: Arc::new(Unreachable),
         }
     }

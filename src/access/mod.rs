@@ -30,7 +30,7 @@ mod topic_acl;
 pub use anonymous::Anonymous;
 pub use authenticate::{
     Authenticate, Busy, Compute, ConnectRequest, Door, Identity, Inline, Judgement, Proof, Refusal,
-    Verdict, Work,
+    Verdict, Whose, Work,
 };
 pub(crate) use authenticate::{address, octets};
 pub use authorise::{Action, Authorise, Decision, Origin, Policy, Question};

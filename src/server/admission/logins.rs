@@ -76,7 +76,8 @@ struct Failures {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attempt {
     pair: Pair,
-    is_known: bool,
+    /// The name has logged in from there.
+    pub(super) is_known: bool,
     /// Milliseconds before it is judged.
     pub(super) delay: u64,
 }

@@ -26,6 +26,7 @@ use tracing::{info, warn};
 use self::logins::{Attempt, Logins, NotNow, Queue};
 use self::places::Places;
 use self::source::Source;
+pub(super) use self::source::standing_for;
 use super::clock::Clock;
 use super::peer::Peer;
 use crate::access::{ConnectRequest, Judgement, Line, Refusal, Told, said};
@@ -304,6 +305,11 @@ impl Login {
     /// How long to wait before the client is judged.
     pub(super) fn delay(&self) -> Duration {
         Duration::from_millis(self.attempt.map_or(0, |attempt| attempt.delay))
+    }
+
+    /// Whether its name has logged in from there, or nobody keeps an eye on that.
+    pub(super) fn is_known(&self) -> bool {
+        self.attempt.is_none_or(|attempt| attempt.is_known)
     }
 
     /// Takes note of the verdict.

@@ -25,6 +25,14 @@ impl From<IpAddr> for Source {
     }
 }
 
+/// The address that stands for all that count as one.
+pub(in crate::server) fn standing_for(address: IpAddr) -> IpAddr {
+    match Source::from(address) {
+        Source::V4(address) => address.into(),
+        Source::V6(bits) => Ipv6Addr::from_bits(u128::from(bits) << 64).into(),
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -49,6 +57,8 @@ mod tests {
         ] {
             let source = Source::from(address.parse::<IpAddr>().expect("an address"));
             assert_eq!(source.to_string(), want);
+            let standing = standing_for(address.parse().expect("an address"));
+            assert_eq!(standing.to_string(), want.trim_end_matches("/64"));
         }
     }
 }

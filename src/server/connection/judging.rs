@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::admission::Ticket;
+use super::super::admission::{Ticket, standing_for};
 use super::super::network::{Effect, Network};
 use super::super::peer::Peer;
 use super::super::shared::Shared;
 use super::super::transport::{Duplex, Transport};
 use super::super::worker::Worker;
 use super::{Connection, Postponed, resume};
-use crate::access::{ConnectRequest, Identity, Judgement, Refusal};
+use crate::access::{ConnectRequest, Identity, Judgement, Refusal, Whose};
 use crate::machine::{self, ConnectionId};
 use crate::mqtt::wire::{Connect, Decoder, Packet, Sender};
 use crate::plant::{self, Plant};
@@ -93,16 +93,18 @@ fn request<N: Network, S>(
     connection: &Connection<S>,
     connect: &Connect,
 ) -> ConnectRequest {
+    let address = connection.peer.ip();
     ConnectRequest {
         client_id: connect.client_id.clone(),
         username: connect.username.clone(),
         password: connect.password.clone(),
         listener: connection.listener_name.clone(),
-        address: connection.peer.ip(),
+        address,
         certificate: connection.certificate.clone(),
         now: Duration::ZERO,
         date: Duration::ZERO, // as of when it is judged
         computer: worker.shared().computer(|| worker.network().computer()),
+        whose: Whose { address: address.map(standing_for), is_known: false },
         fetcher: worker.fetcher(),
     }
 }
@@ -148,6 +150,7 @@ fn judgement<N: Network>(
         if !login.delay().is_zero() {
             tokio::time::sleep(login.delay()).await;
         }
+        asking.request.whose.is_known = login.is_known();
         let judgement = asking.ask().await;
         login.finish(&judgement, &asking.request, peer);
         judgement

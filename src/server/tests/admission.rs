@@ -1,6 +1,7 @@
 //! Strangers at the door: how many, how fast, and how often they may guess.
 
 use super::*;
+use crate::access::Whose;
 use crate::config::{Admission, Authentication, Listener};
 use crate::machine::{Limits, Shed};
 use crate::server::load::Usage;
@@ -348,6 +349,44 @@ fn a_client_in_the_network_of_its_proxy_is_limited() {
             }
         },
     );
+}
+
+/// As [`Password`], and takes down whose work there would be.
+#[derive(Clone, Default)]
+struct Noting(Arc<std::sync::Mutex<Vec<Whose>>>);
+
+impl Authenticate for Noting {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        self.0.lock().expect("no panic").push(request.whose);
+        Password.authenticate(request).await
+    }
+}
+
+#[test]
+fn those_who_do_costly_work_are_told_who_is_known_where() {
+    let noting = Noting::default();
+    let mut plugins = Plugins::default();
+    plugins.register("noting", noting.clone());
+    let authentication = vec![Authentication::Named("noting".to_owned())];
+    let exempt_addresses = vec!["10.0.0.0/8".parse().expect("a subnet")];
+    let admission = Admission { exempt_addresses, ..Admission::unlimited() };
+    let config = Config { authentication, admission, ..Config::default() };
+    with_plugins(&config, plugins, async |world| {
+        for (address, user, password, want) in [
+            (HERE, "ann", "bad", (HERE, false)),
+            (HERE, "ann", "good", (HERE, false)),
+            (HERE, "ann", "bad", (HERE, true)),
+            (HERE, "bob", "good", (HERE, false)),
+            ("2001:db8::7", "ann", "good", ("2001:db8::", false)),
+            (THERE, "ann", "good", ("2001:db8::", true)),
+            ("10.0.0.1", "ann", "bad", ("10.0.0.1", true)),
+        ] {
+            world.log_in(address, user, password).await;
+            let whose = noting.0.lock().expect("no panic").pop().expect("it was asked");
+            let of = whose.address.map(|address| address.to_string());
+            assert_eq!((of.as_deref(), whose.is_known), (Some(want.0), want.1), "{address} {user}");
+        }
+    });
 }
 
 #[test]
