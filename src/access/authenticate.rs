@@ -47,6 +47,9 @@ pub enum Verdict {
     Admitted,
     /// The plugin has no opinion.
     Abstains,
+    /// It gives a user name and nothing that proves it. It is refused unless it is
+    /// [identified](Verdict::Identified) as that user.
+    Unproven,
     /// It may not come in.
     Refused(Refusal),
 }
@@ -266,17 +269,27 @@ impl Door {
         for plugin in &self.plugins {
             let added = match plugin.ask(request).await {
                 Verdict::Proven => findings.add_proof(given.clone(), None),
-                Verdict::Identified(proof) => findings.add_proof(Some(proof.user), proof.grants),
+                Verdict::Identified(proof) => {
+                    findings.is_identified = true;
+                    findings.add_proof(Some(proof.user), proof.grants)
+                }
                 Verdict::Admitted => {
                     findings.is_admitted = true;
                     Ok(())
                 }
                 Verdict::Abstains => Ok(()),
+                Verdict::Unproven => {
+                    findings.is_unproven = true;
+                    Ok(())
+                }
                 Verdict::Refused(refusal) => Err(refusal),
             };
             if let Err(refusal) = added {
                 return Judgement::Refused(refusal);
             }
+        }
+        if findings.is_unproven && !findings.identify(&given) {
+            return Judgement::Refused(Refusal::BadCredentials);
         }
         if !findings.is_admitted {
             return Judgement::Refused(Refusal::NotAuthorized);
@@ -294,9 +307,18 @@ struct Findings {
     /// Who it is proven to be; within, none: a client without a user name.
     proven: Option<Option<Arc<str>>>,
     grants: Option<Arc<Grants>>,
+    /// Something says by itself who it is.
+    is_identified: bool,
+    /// Somebody misses a proof that it is who it says it is.
+    is_unproven: bool,
 }
 
 impl Findings {
+    /// Whether something says by itself that this is the client's user name.
+    fn identify(&self, given: &Option<Arc<str>>) -> bool {
+        self.is_identified && self.proven.as_ref() == Some(given)
+    }
+
     /// Nobody is two users.
     fn add_proof(
         &mut self,
@@ -454,7 +476,7 @@ pub(crate) mod tests {
     #[test]
     fn who_is_proven_to_be_two_users_is_refused() {
         let is = |user: &str| Verdict::Identified(Proof { user: Arc::from(user), grants: None });
-        let refused = Err(Refusal::NotAuthorized);
+        let (refused, bad) = (Err(Refusal::NotAuthorized), Err(Refusal::BadCredentials));
         let table = [
             (vec![is("a")], Some("b"), Ok((Some("a"), true))),
             (vec![is("a")], None, Ok((Some("a"), true))),
@@ -465,6 +487,13 @@ pub(crate) mod tests {
             (vec![Verdict::Proven, is("a")], None, refused),
             (vec![is("a"), Verdict::Admitted], Some("b"), Ok((Some("a"), true))),
             (vec![Verdict::Admitted], Some("b"), Ok((Some("b"), false))),
+            // Without a password, only what needs none proves a name.
+            (vec![Verdict::Unproven], Some("a"), bad),
+            (vec![is("a"), Verdict::Unproven], Some("a"), Ok((Some("a"), true))),
+            (vec![Verdict::Unproven, is("a")], Some("a"), Ok((Some("a"), true))),
+            (vec![is("a"), Verdict::Unproven], Some("b"), bad),
+            (vec![Verdict::Proven, Verdict::Unproven], Some("a"), bad),
+            (vec![Verdict::Admitted, Verdict::Unproven], Some("a"), bad),
         ];
         for (verdicts, user, want) in table {
             let mut door = Door::default();

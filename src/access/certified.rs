@@ -97,6 +97,7 @@ impl Authenticate for Certified {
 #[cfg(test)]
 mod tests {
     use super::super::authenticate::tests::{now, request};
+    use super::super::{Door, Judgement, PasswordFile, Passwords};
     use super::*;
     use crate::mqtt::types::Text;
 
@@ -145,6 +146,30 @@ mod tests {
             };
             let verdict = ask(&Certified::User(CertificateName::CommonName), None, Some(shown));
             assert_eq!(verdict, Verdict::Refused(Refusal::NotAuthorized), "{name:?}");
+        }
+    }
+
+    /// Beside a password file that does not know her, with and without a name and a password.
+    #[test]
+    fn a_user_name_beside_a_certificate_needs_no_password() {
+        let mut door = Door::default();
+        door.add(Certified::User(CertificateName::CommonName));
+        door.add(PasswordFile::new(Passwords::default()));
+        for (user, password, is_shown, want) in [
+            (None, None, true, Ok(Some("ann"))),
+            (Some("ann"), None, true, Ok(Some("ann"))),
+            (Some("ann"), Some("guess"), true, Err(Refusal::BadCredentials)),
+            (Some("bob"), None, true, Err(Refusal::NotAuthorized)),
+            (Some("ann"), None, false, Err(Refusal::BadCredentials)),
+        ] {
+            let mut request = request(user, password);
+            request.certificate = is_shown.then(|| Arc::new(certificate()));
+            let judgement = now(door.judge(&request));
+            let got = match &judgement {
+                Judgement::Accepted(identity) => Ok(identity.user.as_deref()),
+                Judgement::Refused(refusal) => Err(*refusal),
+            };
+            assert_eq!(got, want, "{user:?} {password:?} {is_shown}");
         }
     }
 

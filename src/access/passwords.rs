@@ -180,7 +180,7 @@ impl Authenticate for PasswordFile {
             return Verdict::Abstains;
         };
         let Some(password) = request.password.clone() else {
-            return Verdict::Refused(Refusal::BadCredentials);
+            return Verdict::Unproven;
         };
         let passwords = Arc::clone(&self.passwords);
         match request.compute(move || passwords.verify(&user, &password)).await {

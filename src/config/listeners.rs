@@ -387,7 +387,8 @@ fn report_idle_proxies(candidates: &[Candidate<'_>], report: &mut Report) {
     let started = || candidates.iter().filter(|candidate| candidate.settings.has_bind());
     let is_heard = started().any(Candidate::hears_proxies);
     let is_idle = |candidate: &&Candidate<'_>| {
-        !candidate.hears_proxies() && !(candidate.name == "default" && is_heard)
+        let is_ground = candidate.name == "default" && is_heard;
+        !candidate.hears_proxies() && !is_ground
     };
     for candidate in started().filter(is_idle) {
         let Some(given) = candidate.settings.trusted_proxies.as_ref() else { continue };

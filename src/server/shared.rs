@@ -538,7 +538,10 @@ fn log_full(client_id: &str, reason: DropReason, Line { unlogged }: Line) {
         DropReason::QueueBytes => "queue-bytes",
         _ => "queue-messages",
     };
-    warn!(client_id = &*said(client_id), limit, unlogged, "messages are dropped: the queue is full");
+    warn!(
+        client_id = &*said(client_id),
+        limit, unlogged, "messages are dropped: the queue is full"
+    );
 }
 
 /// Where a new connection goes: to the worker with the fewest, the lowest of these.
