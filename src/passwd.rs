@@ -4,13 +4,15 @@
 //! one. Passwords come from the terminal, unseen, or from the first line of the standard input.
 //! What the lines mean is in the library's `access/`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use stormpetrel::access::{Hash, Passwords};
+use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
@@ -133,7 +135,7 @@ fn line_for(user: &str) -> anyhow::Result<String> {
 /// Asks for a password, unseen; where nobody sits at a terminal, takes a line.
 fn ask(prompt: &str) -> anyhow::Result<String> {
     if io::stdin().is_terminal() {
-        return rpassword::prompt_password(prompt).context("the password cannot be read");
+        return ask_at_terminal(prompt).context("the password cannot be read");
     }
     let mut line = String::new();
     let bytes = io::stdin().read_line(&mut line).context("the password cannot be read")?;
@@ -141,6 +143,14 @@ fn ask(prompt: &str) -> anyhow::Result<String> {
         bail!("no password is given on the standard input");
     }
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// ^C gives an error: who asks would be killed by its signal, and leave the terminal without echo.
+fn ask_at_terminal(prompt: &str) -> io::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    let _caught = signal(SignalKind::interrupt())?;
+    rpassword::prompt_password(prompt)
 }
 
 /// Whether the line of a file is this user's.
@@ -168,29 +178,73 @@ fn with_line(text: &str, user: &str, new: Option<&str>) -> String {
     lines.iter().flat_map(|line| [line, "\n"]).collect()
 }
 
-/// Replaces a file at once, or not at all. Only its owner can read the new one.
+/// Replaces a file at once, or not at all. The new one has the old one's owner, group and mode, so
+/// that a broker which runs as a user of its own can still read it; one that was not there is for
+/// its owner alone.
 fn replace(path: &Path, text: &str) -> anyhow::Result<()> {
-    // Behind a link, so that the link stays one.
+    // Behind a link, so that the link stays one. A link to nothing is replaced itself.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let place = path.display();
+    let old = match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        found => Some(found.with_context(|| format!("{place} cannot be looked at"))?),
+    };
     let mut name = path.file_name().context("the path names no file")?.to_owned();
     name.push(format!(".new-{}", std::process::id()));
     let new = path.with_file_name(name);
-    let written = write_new(&new, text).and_then(|()| fs::rename(&new, &path));
+    let written = write_new(&new, text, old.as_ref())
+        .and_then(|()| fs::rename(&new, &path).context("it cannot be renamed"));
     if written.is_err() {
         // What went wrong is said; that this fails too, nobody needs to know.
         let _ = fs::remove_file(&new);
     }
-    written.with_context(|| format!("{} cannot be written", path.display()))
+    written.with_context(|| match old {
+        Some(_) => format!("{place} is as it was, and cannot be written"),
+        None => format!("{place} cannot be written"),
+    })?;
+    // Without it, a power failure may bring the old file back, and a deleted user with it.
+    sync_folder(&path).with_context(|| {
+        format!(
+            "{place} is written, but a power failure may undo that: its folder cannot be synced"
+        )
+    })
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a file that is not there yet, and gives it the owner and the mode of the old one.
+fn write_new(path: &Path, text: &str, old: Option<&Metadata>) -> anyhow::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file: File = options.open(path)?;
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
-    file.sync_all()
+    if let Some(old) = old {
+        keep_owner(&file, old)?;
+        // After the owner, whose change takes bits away; until then nobody else could read it.
+        file.set_permissions(old.permissions())?;
+    }
+    Ok(file.sync_all()?)
+}
+
+/// Gives a file the owner and the group of an old one. Others than root may give none away.
+fn keep_owner(file: &File, old: &Metadata) -> anyhow::Result<()> {
+    let new = file.metadata()?;
+    let changed = |new: u32, old: u32| (new != old).then_some(old);
+    let (owner, group) = (changed(new.uid(), old.uid()), changed(new.gid(), old.gid()));
+    if owner.is_none() && group.is_none() {
+        return Ok(());
+    }
+    fchown(file, owner, group).with_context(|| {
+        let (owner, group) = (old.uid(), old.gid());
+        format!(
+            "its owner (user {owner}, group {group}) cannot be kept; run this as root, or as that \
+             user"
+        )
+    })
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
 }
 
 #[cfg(test)]

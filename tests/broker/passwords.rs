@@ -2,12 +2,18 @@
 //!
 //! What each kind of hash is, and how plugins combine, is tested beside the code in `src/access/`.
 
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use stormpetrel::Broker;
+
+/// A user, and a group, that owns nothing.
+const NOBODY: u32 = 65_534;
 
 /// `stormpetrel passwd ACTION FILE USER` with a password; its exit code and what it said.
 fn passwd(action: &str, file: &str, user: &str, password: &str) -> (Option<i32>, String) {
@@ -74,17 +80,95 @@ fn users_are_added_changed_and_deleted() {
     assert!(text.starts_with("ann:$argon2id$") && text.lines().count() == 1, "{text}");
 }
 
-#[cfg(unix)]
+/// Who owns a file, and what its mode is.
+fn owner_and_mode(file: &str) -> (u32, u32, u32) {
+    let about = std::fs::metadata(file).expect("it is there");
+    (about.uid(), about.gid(), about.mode() & 0o7777)
+}
+
 #[test]
-fn only_its_owner_can_read_a_file() {
-    use std::os::unix::fs::PermissionsExt;
+fn only_its_owner_can_read_a_new_file() {
     let file = path("secret-users");
     passwd("create", &file, "ann", "secret-1");
-    let mode = || std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o777;
-    assert_eq!(mode(), 0o600);
-    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).expect("it is ours");
-    passwd("add", &file, "bob", "secret-2");
-    assert_eq!(mode(), 0o600);
+    assert_eq!(owner_and_mode(&file).2, 0o600);
+}
+
+/// A broker that runs as a user of its own can still read it.
+#[test]
+fn a_changed_file_keeps_its_owner_and_its_mode() {
+    let (file, link) = (path("kept-users"), path("linked-users"));
+    passwd("create", &file, "ann", "secret-1");
+    symlink(&file, &link).expect("the link is new");
+    std::fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("it is ours");
+    // Only root can give it away; anybody can look at the mode.
+    let _ = chown(&file, Some(NOBODY), Some(NOBODY));
+    let before = owner_and_mode(&file);
+    assert_eq!(passwd("add", &file, "bob", "secret-2"), (Some(0), String::new()));
+    assert_eq!(owner_and_mode(&file), before);
+    assert_eq!(passwd("delete", &link, "bob", ""), (Some(0), String::new()));
+    assert_eq!(owner_and_mode(&file), before);
+    assert!(std::fs::symlink_metadata(&link).expect("it is there").is_symlink());
+}
+
+/// Only root can test it: nobody else has a file of somebody else's in a folder of his own.
+#[test]
+fn a_file_whose_owner_cannot_be_kept_stays_as_it_is() {
+    let folder = std::env::temp_dir().join(format!("stormpetrel-passwd-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("it can be made");
+    let file = folder.join("users").to_str().expect("UTF-8").to_owned();
+    assert_eq!(passwd("create", &file, "ann", "secret-1"), (Some(0), String::new()));
+    std::fs::set_permissions(&file, Permissions::from_mode(0o644)).expect("it is ours");
+    if chown(&folder, Some(NOBODY), Some(NOBODY)).is_ok() {
+        let (before, text) = (owner_and_mode(&file), std::fs::read(&file).expect("it is there"));
+        // Where the command was built, nobody else may come.
+        let command = folder.join("stormpetrel");
+        std::fs::copy(env!("CARGO_BIN_EXE_stormpetrel"), &command).expect("there is room");
+        let output = Command::new(&command)
+            .args(["passwd", "delete", &file, "ann"])
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let want = format!("its owner (user {}, group {}) cannot be kept", before.0, before.1);
+        assert!(said.contains(&want) && said.contains("is as it was, and cannot"), "{said}");
+        assert_eq!(owner_and_mode(&file), before);
+        assert_eq!(std::fs::read(&file).expect("it is there"), text);
+        let left = std::fs::read_dir(&folder).expect("it is there").count();
+        assert_eq!(left, 2, "the file and the command, and nothing half done");
+    }
+    std::fs::remove_dir_all(&folder).expect("it is ours");
+}
+
+/// `script` gives the command a terminal. ^C is a letter there from the beginning, as it is while a
+/// password is read, so that it may come a little before that.
+#[test]
+fn a_terminal_is_as_it_was_after_an_interrupted_password() {
+    let (file, command) = (path("never-made"), env!("CARGO_BIN_EXE_stormpetrel"));
+    let typed = format!("stty -isig; '{command}' passwd create '{file}' ann; stty -a");
+    let mut child = Command::new("script")
+        .args(["-qec", &typed, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script is there");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    let mut stdout = child.stdout.take().expect("a pipe");
+    let mut said = Vec::new();
+    while !said.ends_with(b"Password: ") {
+        let mut byte = [0];
+        stdout.read_exact(&mut byte).expect("it asks");
+        said.extend(byte);
+    }
+    stdin.write_all(b"abc\x03").expect("it reads");
+    stdout.read_to_end(&mut said).expect("it ends");
+    let said = String::from_utf8(said).expect("UTF-8");
+    child.wait().expect("it ends");
+    assert!(said.contains("the password cannot be read: interrupted"), "{said}");
+    let words: Vec<&str> = said.split_ascii_whitespace().collect();
+    assert!(words.contains(&"echo") && words.contains(&"icanon"), "{said}");
+    assert!(!PathBuf::from(file).exists());
 }
 
 /// CONNECT of 3.1.1, and the return code of its CONNACK.
