@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use stormpetrel::machine::record::Record;
@@ -168,10 +168,24 @@ fn open(directory: &Path) -> anyhow::Result<Files> {
     let place = directory.display();
     let files = Files::open(directory).with_context(|| format!("{place} cannot be opened"))?;
     let entries = files.list().with_context(|| format!("{place} cannot be listed"))?;
-    let is_ours = |name: &str| name == "lock" || name.ends_with(".log");
+    if entries.iter().any(|entry| is_segment(&entry.name)) {
+        return Ok(files);
+    }
     ensure!(
-        entries.iter().any(|entry| is_ours(&entry.name)),
+        entries.iter().any(|entry| entry.name == "lock"),
         "{place} is no store: no segment of a log is in it; name the `data-dir` of a configuration"
     );
-    Ok(files)
+    read(&files, &mut |_| {})?; // says so if a broker is using it
+    bail!(
+        "{place} holds no segment of a log, only a lock: a broker has kept nothing there yet, or \
+         its files are gone"
+    )
+}
+
+/// Whether a file has the name of a segment: its number and that of its first record.
+fn is_segment(name: &str) -> bool {
+    let is_number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
+    let numbers = name.strip_suffix(".log").and_then(|name| name.split_once('-'));
+    numbers.is_some_and(|(sequence, first)| is_number(sequence) && is_number(first))
 }

@@ -258,7 +258,9 @@ fn check_and_dump_tell_what_is_damaged_and_repair_copies_the_rest() {
 fn a_folder_that_holds_no_log_is_no_store() {
     let (path, new) = (place("photos"), place("photos-repaired"));
     fs::create_dir_all(&path).expect("it can be made");
-    fs::write(path.join("holiday.jpg"), "").expect("it can be written");
+    for name in ["holiday.jpg", "syslog.log", "2026-11.log.gz", "a-1.log", "1-.log", "1.log"] {
+        fs::write(path.join(name), "").expect("it can be written");
+    }
     for (action, paths) in
         [("check", &[&*path] as &[&Path]), ("dump", &[&path]), ("repair", &[&path, &new])]
     {
@@ -269,7 +271,12 @@ fn a_folder_that_holds_no_log_is_no_store() {
     assert!(!new.exists());
     // One that a broker has opened, and had nothing to keep in.
     drop(open(&path).expect("it opens"));
-    assert_eq!(store(&["check"], &[&path]).0, Some(0));
+    for (action, paths) in [("check", &[&*path] as &[&Path]), ("repair", &[&path, &new])] {
+        let (code, stdout, stderr) = store(&[action], paths);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{action}: {stderr}");
+        assert!(stderr.contains("photos holds no segment of a log, only a lock: "), "{stderr}");
+    }
+    assert!(!new.exists());
 }
 
 /// `store dump | head`
