@@ -98,7 +98,6 @@ impl Machine {
         self.sys.memory_bytes_max = self.sys.memory_bytes_max.max(readings.memory_bytes);
         let uptime = now.millis_since(self.sys.started);
         let (ledger, clients) = (&self.ledger, &self.clients);
-        let formatted = format_uptime(uptime);
         vec![
             ("load/bytes/received", readings.bytes_received.to_string()),
             ("load/bytes/sent", readings.bytes_sent.to_string()),
@@ -106,8 +105,9 @@ impl Machine {
             ("messages/sent", ledger.packets_sent.to_string()),
             ("time", (now.0 / 1_000).to_string()),
             ("uptime", (uptime / 1_000).to_string()),
-            ("uptime/formated", formatted.clone()), // as amqtt 0.10 spells it
-            ("uptime/formatted", formatted),
+            // amqtt 0.10 spells it so, and means how long; later ones mean since when.
+            ("uptime/formated", format_uptime(uptime)),
+            ("uptime/formatted", format_date(self.sys.started)),
             ("clients/connected", clients.connected.to_string()),
             ("clients/disconnected", (clients.len() - clients.connected).to_string()),
             ("clients/maximum", clients.connected_max.to_string()),
@@ -154,7 +154,34 @@ fn format_uptime(millis: u64) -> String {
     let secs = millis / 1_000;
     let (days, hours) = (secs / 86_400, secs / 3_600 % 24);
     let clock = format!("{}:{:02}:{:02}", hours, secs / 60 % 60, secs % 60);
-    if days > 0 { format!("{days} days, {clock}") } else { clock }
+    match days {
+        0 => clock,
+        1 => format!("1 day, {clock}"),
+        days => format!("{days} days, {clock}"),
+    }
+}
+
+/// A time in UTC, to the second, as Python writes it.
+fn format_date(time: Timestamp) -> String {
+    let secs = time.0 / 1_000;
+    let (year, month, day) = civil_from_days(secs / 86_400);
+    let (hour, minute, second) = (secs / 3_600 % 24, secs / 60 % 60, secs % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}+00:00")
+}
+
+/// The year, month and day of a day since the Unix epoch: Howard Hinnant's `civil_from_days`
+/// ("chrono-Compatible Low-Level Date Algorithms"). Years begin in March there, so that the day
+/// that some do not have is their last; 400 of them, an era, are always as long.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    const DAYS_OF_ERA: u64 = 146_097;
+    let since_march_of_year_0 = days + 719_468;
+    let (era, day) = (since_march_of_year_0 / DAYS_OF_ERA, since_march_of_year_0 % DAYS_OF_ERA);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153; // 0 is March
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -165,6 +192,25 @@ mod tests {
     fn uptime_reads_like_a_clock() {
         assert_eq!(format_uptime(2_940), "0:00:02");
         assert_eq!(format_uptime(3_661_000), "1:01:01");
-        assert_eq!(format_uptime(90_061_000), "1 days, 1:01:01");
+        assert_eq!(format_uptime(90_061_000), "1 day, 1:01:01");
+        assert_eq!(format_uptime(180_000_000), "2 days, 2:00:00");
+    }
+
+    /// What `date -u -d @SECS '+%F %T+00:00'` says.
+    #[test]
+    fn a_start_is_a_date_in_utc() {
+        for (secs, want) in [
+            (0, "1970-01-01 00:00:00+00:00"),
+            (951_782_399, "2000-02-28 23:59:59+00:00"),
+            (951_782_400, "2000-02-29 00:00:00+00:00"),
+            (951_868_800, "2000-03-01 00:00:00+00:00"),
+            (1_709_164_800, "2024-02-29 00:00:00+00:00"),
+            (1_767_225_599, "2025-12-31 23:59:59+00:00"),
+            (1_795_828_659, "2026-11-28 01:17:39+00:00"),
+            (4_107_542_399, "2100-02-28 23:59:59+00:00"),
+            (4_107_542_400, "2100-03-01 00:00:00+00:00"),
+        ] {
+            assert_eq!(format_date(Timestamp(secs * 1_000 + 999)), want, "{secs}");
+        }
     }
 }

@@ -140,7 +140,7 @@ fn the_version_is_retained_and_the_rest_is_published_at_each_interval() {
         "messages/received=4",
         "time=1020",
         "uptime=20",
-        "uptime/formatted=0:00:20",
+        "uptime/formatted=1970-01-01 00:16:40+00:00",
         "uptime/formated=0:00:20",
         "clients/connected=1",
         "clients/disconnected=1",
