@@ -59,7 +59,7 @@ impl FromStr for Bind {
             return bracketed_bind(bracketed);
         }
         let (host, port) = match text.matches(':').count() {
-            0 if text.bytes().all(|byte| byte.is_ascii_digit()) => ("", text),
+            0 if is_number(text) => ("", text),
             0 => (text, ""),
             1 => text.split_once(':').unwrap_or((text, "")),
             _ => split_ipv6_port(text).unwrap_or((text, "")),
@@ -94,10 +94,16 @@ fn is_ipv6(text: &str) -> bool {
     !zone.is_empty() && address.parse::<Ipv6Addr>().is_ok()
 }
 
+/// A number, which is no host's name also if it is no port's: -1.
+fn is_number(text: &str) -> bool {
+    text.strip_prefix('-').unwrap_or(text).bytes().all(|byte| byte.is_ascii_digit())
+}
+
 fn parse_host(host: &str) -> Result<Option<String>, BindError> {
     let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     match host {
         "" | "*" => Ok(None),
+        host if host.starts_with('-') => Err(BindError::Host),
         host if is_ipv6(host) || host.bytes().all(is_name_byte) => Ok(Some(host.to_owned())),
         _ => Err(BindError::Host),
     }
@@ -182,6 +188,11 @@ mod tests {
             ("local host:1883", BindError::Host),
             ("local host", BindError::Host),
             ("-1 ", BindError::Host),
+            ("-1", BindError::Port),
+            ("-1883", BindError::Port),
+            ("-", BindError::Port),
+            ("-a", BindError::Host),
+            ("-a:1883", BindError::Host),
             ("unix:/run/mqtt.sock", BindError::UnixSocket),
             ("/run/mqtt.sock", BindError::UnixSocket),
         ] {

@@ -1,8 +1,8 @@
 //! What is dangerous about a configuration, though it means just what it says.
 //!
 //! Judged by what a whole configuration comes to, whoever wrote it and in which dialect; so a
-//! message names keys, not lines. Opens nothing: who can read a password file is said when it is
-//! read.
+//! message names keys, not lines. Opens nothing: what is dangerous about files is in `files.rs`, and
+//! who can read a password file is said when it is read.
 
 use std::net::IpAddr;
 

@@ -2,8 +2,8 @@
 //!
 //! [`Config`] is what the rest of the program reads. It comes from the YAML that amqtt and
 //! hbmqtt read, in any of their dialects, or from [`Config::default`]. What this version does
-//! not serve is refused, never half obeyed. Opens no socket and touches no file that the
-//! configuration names.
+//! not serve is refused, never half obeyed. Opens no socket, and looks at files that the
+//! configuration names only to warn of them (`files.rs`).
 //!
 //! A file's journey: `yaml/` (text to a tree with positions) -> `file.rs` (the sections as
 //! people write them, over `section.rs`) -> here.
@@ -17,6 +17,7 @@ mod durability;
 mod effective;
 mod endpoint;
 mod file;
+mod files;
 mod http;
 mod jwt;
 mod limits;
@@ -33,6 +34,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::access::{
     Action, Certified, HttpSettings, JwtSettings, Policy, Rules, Taboo, TokenTopics, TopicAcl,
@@ -238,18 +240,32 @@ impl Config {
     /// Reads a file of YAML.
     ///
     /// # Errors
-    /// As [`Config::from_yaml`]; and a file that cannot be read, is larger than 1 MiB or is not
-    /// UTF-8.
+    /// As [`Config::from_yaml`]; a file that cannot be read, is larger than 1 MiB or is not
+    /// UTF-8; and a data directory that is none.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Loaded, Errors> {
         let source = path.as_ref().display().to_string();
         let text = read_text(path.as_ref())
             .map_err(|(cause, mend)| Errors::of_file(&source, cause, mend))?;
-        Config::from_yaml(&text, &source)
+        let Loaded { config, warnings } = Config::from_yaml(&text, &source)?;
+        match files::refuse(&config, &source) {
+            Some(error) => Err(Errors { errors: vec![error], warnings }),
+            None => Ok(Loaded { config, warnings }),
+        }
     }
 
-    /// What is dangerous about it, each with its mend; `source` is what messages call it.
+    /// What is dangerous about it and about the files that it names, today, each with its mend;
+    /// `source` is what messages call it.
     pub fn dangers(&self, source: &str) -> Vec<Warning> {
-        dangers::of(self, source)
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "certificates end by the wall clock, and nothing that is replayed asks"
+        )]
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        // Before the epoch, nothing has expired.
+        let now = now.ok().and_then(|now| i64::try_from(now.as_secs()).ok()).unwrap_or_default();
+        let mut found = dangers::of(self, source);
+        found.extend(files::dangers(self, source, now));
+        found
     }
 
     /// Who is asked what clients may do.
