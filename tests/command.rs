@@ -56,6 +56,29 @@ fn check_warns_of_what_is_dangerous_and_reads_the_password_file() {
     assert!(stderr.contains(&want), "{stderr}");
 }
 
+/// By `check` and by the start.
+#[test]
+fn a_data_directory_that_others_can_write_to_is_warned_of_and_a_file_refused() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("everybody's");
+    std::fs::create_dir_all(&folder).expect("it can be made");
+    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o777))
+        .expect("it is ours");
+    let path = file("everybodys.yaml", &format!("data-dir: \"{}\"\n", folder.display()));
+    let (code, _, stderr) = output(&["check", &path]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let want = format!("warning: {path}: data-dir: danger: every user of this machine can write");
+    assert!(stderr.lines().any(|line| line.starts_with(&want)), "{want}\n{stderr}");
+    let path = file("no-directory.yaml", &format!("data-dir: '{path}'\n"));
+    for (arguments, start) in
+        [(["check", &*path], "error: "), (["--config", &*path], "stormpetrel: ")]
+    {
+        let (code, stdout, stderr) = output(&arguments);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
+        let want = format!("{start}{path}: data-dir: ");
+        assert!(stderr.lines().any(|line| line.starts_with(&want)), "{want}\n{stderr}");
+    }
+}
+
 /// By `check` and by the start: all files at once, each under its key.
 #[test]
 fn every_file_that_cannot_be_used_is_named_and_exits_with_2() {

@@ -58,6 +58,7 @@ use record::{Lsn, Record};
 use retained::Retained;
 use rewrite::Rewrite;
 use session::{Acknowledged, Transmission};
+use sharing::Passing;
 use spread::Spread;
 use subscriptions::{Matches, Subscriptions};
 use sys::Sys;
@@ -161,8 +162,8 @@ pub struct Machine {
     remains: Remains,
     /// Messages that are on their way in parts.
     spreads: Vec<Spread>,
-    /// Members of groups that left more to the others than is passed on at once, and when.
-    passing: VecDeque<(SessionKey, Timestamp)>,
+    /// Members of groups that left more to the others than is passed on at once.
+    passing: VecDeque<Passing>,
     /// What the log is to say.
     alerts: Alerts,
     /// What the message in hand matches, and then kept for its memory only.
@@ -319,7 +320,7 @@ impl Machine {
 
     /// When to come back with [`Input::Deadline`].
     pub fn poll_deadline(&self) -> Option<Timestamp> {
-        let passing = self.passing.front().map(|(_, since)| *since);
+        let passing = self.passing.front().map(|passing| passing.since);
         let dues =
             [self.deadlines.next(), self.retained.next_expiry(), self.remains.next(), passing];
         dues.into_iter().flatten().min()

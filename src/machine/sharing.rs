@@ -20,6 +20,15 @@ use crate::mqtt::message::Message;
 use crate::mqtt::types::QoS;
 use crate::plant::{self, Plant};
 
+/// A member of groups that left more to the others than is passed on at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Passing {
+    session: SessionKey,
+    /// The number of the last message that was seen to.
+    seen: u64,
+    pub(super) since: Timestamp,
+}
+
 impl Machine {
     /// Gives a message to a member of each group, until that has cost so much: to that of one at
     /// least. To how many sessions, and how many groups that were.
@@ -88,24 +97,26 @@ impl Machine {
 
     /// A member of groups has lost its connection: what was never sent to it goes to members that
     /// are connected and have room, as much as may be done at once; the deadline goes on with
-    /// more. Without any it waits for this one where it was, unless it is at QoS 0.
-    pub(super) fn pass_on_shared(&mut self, key: SessionKey, now: Timestamp) {
+    /// more. Without any it waits for this one where it was, unless it is at QoS 0. What has a
+    /// number up to `seen` was seen to before.
+    pub(super) fn pass_on_shared(&mut self, key: SessionKey, seen: u64, now: Timestamp) {
         let effort_max = self.part_effort_max();
         let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
-        let (mut deserted, mut left, mut passed) = (BTreeSet::new(), Vec::new(), 0);
-        let mut is_done = true;
+        let (mut deserted, mut left) = (BTreeSet::new(), Vec::new());
+        let (mut last, mut is_done) = (seen, true);
         for queued in taken {
             let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
                 continue;
             };
+            let is_too_much = last > seen && self.effort.spent() >= effort_max;
+            if queued.number <= seen || is_too_much {
+                is_done &= !is_too_much;
+                left.push(queued);
+                continue;
+            }
+            last = queued.number;
             // Where one found nobody, those behind it find nobody either.
             if !deserted.contains(&group) {
-                if passed > 0 && self.effort.spent() >= effort_max {
-                    is_done = false;
-                    left.push(queued);
-                    continue;
-                }
-                passed += 1;
                 let member = self.choose_member(group, &queued.message);
                 if let Some(member) = member.filter(|it| self.has_room_now(it.session, &queued)) {
                     let instead_of = queued.recorded_as(self.clients.get(key).kept.whole());
@@ -121,7 +132,7 @@ impl Machine {
         }
         self.clients.get_mut(key).outbound.put_back(left, &mut self.ledger);
         if !is_done {
-            self.passing.push_back((key, now));
+            self.passing.push_back(Passing { session: key, seen: last, since: now });
         }
     }
 
@@ -132,10 +143,10 @@ impl Machine {
 
     /// Goes on with what a member of groups left to the others.
     pub(super) fn go_on_passing(&mut self, now: Timestamp) {
-        let Some((key, _)) = self.passing.pop_front() else { return };
+        let Some(Passing { session, seen, .. }) = self.passing.pop_front() else { return };
         // Somebody else may have its place by now, of whom that is as true.
-        if self.clients.find_at(key).is_some_and(|session| session.connection.is_none()) {
-            self.pass_on_shared(key, now);
+        if self.clients.find_at(session).is_some_and(|session| session.connection.is_none()) {
+            self.pass_on_shared(session, seen, now);
         }
     }
 
