@@ -102,6 +102,9 @@ impl Machine {
     pub(super) fn pass_on_shared(&mut self, key: SessionKey, seen: u64, now: Timestamp) {
         let effort_max = self.part_effort_max();
         let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
+        if taken.is_empty() {
+            return;
+        }
         let (mut deserted, mut left) = (BTreeSet::new(), Vec::new());
         let (mut last, mut is_done) = (seen, true);
         for queued in taken {

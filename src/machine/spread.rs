@@ -82,8 +82,11 @@ impl Machine {
     }
 
     /// This client leaves, and nobody goes on with its message: gives out all that is left.
+    #[inline]
     pub(super) fn end_spread(&mut self, publisher: SessionKey, now: Timestamp) {
-        let _ = self.spread_until(publisher, u64::MAX, now);
+        if !self.spreads.is_empty() {
+            let _ = self.spread_until(publisher, u64::MAX, now);
+        }
     }
 
     /// Gives out all that is left of all messages.
@@ -116,7 +119,14 @@ impl Machine {
     }
 
     /// Something about a session is about to change: gives it first what is on its way to it.
+    #[inline]
     pub(super) fn catch_up(&mut self, key: SessionKey, now: Timestamp) {
+        if !self.spreads.is_empty() {
+            self.give_first(key, now);
+        }
+    }
+
+    fn give_first(&mut self, key: SessionKey, now: Timestamp) {
         let mut spreads = std::mem::take(&mut self.spreads);
         for spread in &mut spreads {
             self.effort.spend(spread.left().len() as u64 / effort::SEARCHED);

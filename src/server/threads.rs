@@ -148,7 +148,11 @@ fn spawn<T: Send + 'static>(
         let runtime =
             Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         match runtime {
-            Ok(runtime) => work(&runtime, started),
+            Ok(runtime) => {
+                work(&runtime, started);
+                // A lookup cannot be cancelled: a name server that is silent holds nobody up.
+                runtime.shutdown_background();
+            }
             Err(error) => drop(started.send(Err(Error::Thread(error)))),
         }
     };
