@@ -105,6 +105,9 @@ pub enum Input<'a> {
     Durable(Lsn),
     /// The log keeps records again, or cannot.
     Store(StoreHealth),
+    /// How many bytes of a full disk are not needed for acknowledgements: everything may be
+    /// recorded anew there if that fits. None: nobody knows, and only what is little may.
+    Spare(Option<u64>),
     /// The log is much larger than what lives in it: everything is recorded anew, a part with
     /// each [`Input::Durable`] from now on, and [`Record::RewriteEnded`] at last.
     ///

@@ -56,7 +56,7 @@ use parting::{Parting, Remains};
 use policy::{Asking, Policy};
 use record::{Lsn, Record};
 use retained::Retained;
-use rewrite::Rewrite;
+use rewrite::{Rewrite, RewriteRoom};
 use session::{Acknowledged, Transmission};
 use sharing::Passing;
 use spread::Spread;
@@ -156,6 +156,7 @@ pub struct Machine {
     journal: Journal,
     /// How far the state is written anew, if it is.
     rewrite: Option<Rewrite>,
+    rewrite_room: RewriteRoom,
     /// What everything so far has cost.
     effort: Effort,
     /// Sessions that ended, and what is left of them to be cleared away.
@@ -196,6 +197,7 @@ impl Machine {
             policy: Policy::new(settings.access.authorise.clone()),
             journal: Journal::new(settings.is_recording, last),
             rewrite: None,
+            rewrite_room: RewriteRoom::default(),
             settings,
             random,
             retained,
@@ -247,6 +249,7 @@ impl Machine {
                 self.journal.health = health;
                 self.go_on_rewriting();
             }
+            Input::Spare(bytes) => self.rewrite_room.spare = bytes,
             Input::Rewrite => self.begin_rewrite(),
             Input::ShutDown => self.handle_shut_down(now),
         }

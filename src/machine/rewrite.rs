@@ -23,9 +23,18 @@ use crate::plant::{self, Plant};
 /// up with clients need not keep up with everything there is, and what clients send must not be
 /// refused for that.
 const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
-/// Where fewer bytes live, all of it written anew surely fits into what is kept free for a full
-/// disk, and acknowledgements beside it.
+/// Where nobody knows how much room a full disk has: if fewer bytes live, all of it written anew
+/// surely fits into what is kept free for that, and acknowledgements beside it.
 pub const LITTLE_BYTES: u64 = 512 << 10;
+
+/// What decides whether there is room for more of it.
+#[derive(Debug, Default)]
+pub(super) struct RewriteRoom {
+    /// Bytes of a full disk that are not needed for acknowledgements; none: nobody knows.
+    pub(super) spare: Option<u64>,
+    /// Bytes that the rewrite that is under way, or was last, has recorded anew.
+    written: u64,
+}
 
 /// How far the state is recorded anew: what comes next.
 #[derive(Debug)]
@@ -52,6 +61,7 @@ impl Machine {
         if self.rewrite.is_none() && self.journal.is_on {
             self.journal.cut = self.journal.record(Record::RewriteBegun);
             self.rewrite = Some(Rewrite::Session(0));
+            self.rewrite_room.written = 0;
         }
     }
 
@@ -62,6 +72,7 @@ impl Machine {
         while self.may_rewrite()
             && let Some(next) = self.rewrite.take()
         {
+            let before = self.journal.unwritten_bytes();
             let next = match next {
                 Rewrite::Session(place) => self.rewrite_session(place),
                 Rewrite::Subscriptions(key, after) => self.rewrite_subscription(key, after),
@@ -70,6 +81,7 @@ impl Machine {
                 Rewrite::Retained(after) => self.rewrite_retained(after),
                 Rewrite::Remains(until) => Rewrite::Remains(until),
             };
+            self.rewrite_room.written += (self.journal.unwritten_bytes() - before) as u64;
             let is_written = matches!(next, Rewrite::Remains(_));
             self.rewrite = Some(next);
             if is_written {
@@ -81,12 +93,28 @@ impl Machine {
         }
     }
 
+    /// Bytes of the disk, about, that it takes to record everything anew, if so many are recorded
+    /// anew already, beside what is not durable yet. A quarter more than lives, because records
+    /// are not laid out as memory is.
+    pub fn rewrite_bytes(&self, written: u64) -> u64 {
+        let live = self.ledger.held_bytes() as u64;
+        (live + live / 4).saturating_sub(written) + self.journal.unwritten_bytes() as u64
+    }
+
+    /// Bytes that the rewrite that is under way, or was last, has recorded anew.
+    pub fn rewritten_bytes(&self) -> u64 {
+        self.rewrite_room.written
+    }
+
     /// Whether the disk can take more of it. On a full one the reserve is for acknowledgements,
-    /// unless what lives is so little that it fits there too, and frees room.
+    /// unless all of it fits beside them, and frees room.
     fn may_rewrite(&self) -> bool {
         let has_room = match self.journal.health {
             StoreHealth::Working => true,
-            StoreHealth::Low => (self.ledger.held_bytes() as u64) < LITTLE_BYTES,
+            StoreHealth::Low => match self.rewrite_room.spare {
+                Some(spare) => self.rewrite_bytes(self.rewrite_room.written) <= spare,
+                None => (self.ledger.held_bytes() as u64) < LITTLE_BYTES,
+            },
             StoreHealth::Failing => false,
         };
         has_room && self.journal.unwritten_bytes() <= UNWRITTEN_BYTES_MAX

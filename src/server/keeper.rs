@@ -29,6 +29,8 @@ const BYTES_MORE_MAX: u64 = 64 << 20;
 /// A recovery of more than this is told of while it goes on, each time as much is read again.
 const TOLD_BYTES: u64 = 256 << 20;
 const _: () = assert!(2 * LITTLE_BYTES <= RESERVE_BYTES, "what is little fits into the reserve");
+/// Of the reserve, what a rewrite leaves for acknowledgements.
+const ACKNOWLEDGED_BYTES: u64 = 256 << 10;
 /// What a frame of the log adds to a record, about.
 const FRAME_BYTES: u64 = 24;
 
@@ -136,7 +138,7 @@ impl<D: Disk> Keeper<D> {
     pub async fn run<A>(self, shared: Arc<Shared<A>>) {
         let Some(inbox) = shared.inbox().cloned() else { return };
         let size = Size::of(self.log.bytes());
-        let mut reporter = Reporter { shared: &*shared, size: &size, health: Health::default() };
+        let mut reporter = Reporter::new(&shared, &size);
         let encode = |record: &Record, out: &mut Vec<u8>| {
             let before = out.len();
             record.encode(out);
@@ -167,13 +169,22 @@ enum Rewriting {
 struct Size {
     bytes: Cell<u64>,
     rewriting: Cell<Rewriting>,
-    /// How large it was when the last rewrite could not make it smaller; 0: it could.
-    stuck_at: Cell<u64>,
+    /// How many bytes more than live were left when the last rewrite was done with: it cannot be
+    /// made smaller, so these are not counted as dead.
+    left_over: Cell<u64>,
+}
+
+/// What the machine keeps, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    live: u64,
+    /// What the disk must have room for, so that all of it can be written anew: what is not yet.
+    rewrite: u64,
 }
 
 impl Size {
     fn of(bytes: u64) -> Size {
-        Size { bytes: Cell::new(bytes), rewriting: Cell::default(), stuck_at: Cell::default() }
+        Size { bytes: Cell::new(bytes), rewriting: Cell::default(), left_over: Cell::default() }
     }
 
     fn note(&self, record: &Record, bytes: u64) {
@@ -183,29 +194,39 @@ impl Size {
         }
     }
 
-    /// Whether it is time to write it anew, if so many bytes of it live. True once, until what is
-    /// dead then was to be removed. On a full disk only what surely fits into the reserve may be
-    /// written: what lives must have become little.
-    fn is_due(&self, live: u64, is_low: bool) -> bool {
-        let (stuck_at, bytes) = (self.stuck_at.get(), self.bytes.get());
-        let is_large = match is_low {
-            true => live < LITTLE_BYTES && bytes > live.max(stuck_at) + RESERVE_BYTES,
-            false => {
-                bytes > TIMES_MAX.saturating_mul(live).max(stuck_at).saturating_add(BYTES_MORE_MAX)
+    /// Whether it is time to write it anew: it has grown far above what lives, or the room for
+    /// that gets scarce. Room for so many bytes is spare; none: nobody knows. True once, until
+    /// what is dead then was to be removed.
+    ///
+    /// What is dead must be worth it, so that a disk that is full of what lives is left alone, and
+    /// all must fit: on a full disk the reserve is for acknowledgements.
+    fn is_due(&self, kept: Kept, spare: Option<u64>, is_low: bool) -> bool {
+        let Kept { live, rewrite } = kept;
+        let bytes = self.bytes.get();
+        let dead = bytes.saturating_sub(live).saturating_sub(self.left_over.get());
+        let is_large = dead > BYTES_MORE_MAX
+            && bytes > TIMES_MAX.saturating_mul(live).saturating_add(BYTES_MORE_MAX);
+        let is_worth_it = dead > live / 4 + RESERVE_BYTES;
+        let is_due = match spare {
+            None if is_low => live < LITTLE_BYTES && dead > RESERVE_BYTES,
+            None => is_large,
+            Some(spare) => {
+                let is_scarce = is_low || spare < rewrite + live / 4 + 4 * RESERVE_BYTES;
+                spare >= rewrite && (is_large || is_scarce && is_worth_it)
             }
         };
-        let is_due = is_large && self.rewriting.get() == Rewriting::Nothing;
+        let is_due = is_due && self.rewriting.get() == Rewriting::Nothing;
         if is_due {
             self.rewriting.set(Rewriting::UnderWay);
         }
         is_due
     }
 
-    /// What was dead is removed, as far as it can be; so many bytes.
-    fn note_dropped(&self, freed: u64) {
+    /// What was dead is removed, as far as it can be. So many bytes live.
+    fn note_dropped(&self, live: u64) {
         if self.rewriting.get() == Rewriting::Recorded {
             self.rewriting.set(Rewriting::Nothing);
-            self.stuck_at.set(if freed == 0 { self.bytes.get() } else { 0 });
+            self.left_over.set(self.bytes.get().saturating_sub(live));
         }
     }
 }
@@ -215,16 +236,26 @@ impl Size {
 struct Health {
     is_failing: bool,
     is_low: bool,
+    /// There is room, but no more than it takes to write anew what lives: if that were filled
+    /// too, what is dead could never be removed.
+    is_short: bool,
     told: StoreHealth,
 }
 
 impl Health {
     fn now(&self) -> StoreHealth {
-        match (self.is_failing, self.is_low) {
+        match (self.is_failing, self.is_low || self.is_short) {
             (true, _) => StoreHealth::Failing,
             (false, true) => StoreHealth::Low,
             (false, false) => StoreHealth::Working,
         }
+    }
+
+    /// Room for so many bytes is spare, if that is known, and writing everything anew takes so
+    /// many. It must have become clearly more before it is enough again.
+    fn note_spare(&mut self, spare: Option<u64>, rewrite: u64) {
+        let margin = if self.is_short { 2 * RESERVE_BYTES } else { RESERVE_BYTES };
+        self.is_short = spare.is_some_and(|spare| spare < rewrite + margin);
     }
 
     /// How it does, if people were told something else.
@@ -241,12 +272,16 @@ struct Reporter<'a, A> {
     health: Health,
 }
 
-impl<A> Reporter<'_, A> {
+impl<'a, A> Reporter<'a, A> {
+    fn new(shared: &'a Shared<A>, size: &'a Size) -> Reporter<'a, A> {
+        Reporter { shared, size, health: Health::default() }
+    }
+
     fn take(&mut self, event: Event) {
         match event {
             Event::Durable(lsn) => {
-                let held = self.hand_in(Input::Durable(Lsn(lsn.0)));
-                self.rewrite_if_due(held);
+                let kept = self.hand_in(Input::Durable(Lsn(lsn.0)));
+                self.judge(kept);
             }
             Event::Failing { error, retry } => {
                 self.health.is_failing = true;
@@ -273,13 +308,19 @@ impl<A> Reporter<'_, A> {
                     info!(bytes = freed, "dead records are removed; the log has {bytes} bytes");
                 }
                 self.size.bytes.set(bytes);
-                self.size.note_dropped(freed);
+                self.note_dropped();
             }
             Event::NotDropped(error) => {
                 warn!(%error, "dead records cannot be removed from the disk");
-                self.size.note_dropped(0);
+                self.note_dropped();
             }
         }
+    }
+
+    fn note_dropped(&mut self) {
+        let Kept { live, .. } = self.hand_in(Input::Store(self.health.now()));
+        self.size.note_dropped(live);
+        self.tell_health();
     }
 
     /// Nothing new is taken while nothing can be written, or only into the reserve. While it
@@ -287,6 +328,11 @@ impl<A> Reporter<'_, A> {
     fn tell_health(&mut self) {
         match self.health.news() {
             None | Some(StoreHealth::Failing) => {}
+            Some(StoreHealth::Low) if !self.health.is_low => warn!(
+                "the disk of `data-dir` is nearly full: what is free there is needed to write anew \
+                 what lives in the log, before dead records can be removed; nothing new is taken \
+                 that must survive, until there is room"
+            ),
             Some(StoreHealth::Low) => warn!(
                 "the disk of `data-dir` is full: only acknowledgements are written, into the \
                  {RESERVE_BYTES} bytes that were kept free for them; nothing new is taken that \
@@ -296,23 +342,45 @@ impl<A> Reporter<'_, A> {
                 warn!("the log can be written again: everything is taken as before");
             }
         }
-        let held = self.hand_in(Input::Store(self.health.now()));
-        self.rewrite_if_due(held);
+        let kept = self.hand_in(Input::Store(self.health.now()));
+        self.judge(kept);
     }
 
-    fn rewrite_if_due(&self, live: u64) {
-        if self.size.is_due(live, self.health.is_low) {
+    /// Looks whether room gets short, and whether it is time to write everything anew.
+    fn judge(&mut self, kept: Kept) {
+        let spare = self.spare();
+        self.health.note_spare(spare, kept.rewrite);
+        if self.health.now() != self.health.told {
+            return self.tell_health(); // which judges again
+        }
+        if self.size.is_due(kept, spare, self.health.is_low) {
+            if let Some(inbox) = self.shared.inbox() {
+                inbox.begin_segment(); // all before is dead when it is done
+            }
             let _ = self.hand_in(Input::Rewrite);
         }
     }
 
-    /// Hands it to the machine. How many bytes live there.
-    fn hand_in(&self, input: Input<'_>) -> u64 {
-        let held = self.shared.visit_from_outside(|machine, now| {
+    /// Bytes that may be written without those that acknowledgements need; none: nobody knows.
+    /// The reserve is given up for that, if it has to be.
+    fn spare(&self) -> Option<u64> {
+        let free = self.shared.inbox()?.free()?;
+        let reserve = if self.health.is_low { 0 } else { RESERVE_BYTES };
+        Some((free + reserve).saturating_sub(ACKNOWLEDGED_BYTES))
+    }
+
+    /// Hands it to the machine. What that keeps.
+    fn hand_in(&self, input: Input<'_>) -> Kept {
+        let spare = self.spare();
+        let is_rewriting = self.size.rewriting.get() != Rewriting::Nothing;
+        let kept = self.shared.visit_from_outside(|machine, now| {
+            machine.handle(Input::Spare(spare), now);
             machine.handle(input, now);
-            machine.ledger().held_bytes() as u64
+            let written = if is_rewriting { machine.rewritten_bytes() } else { 0 };
+            let live = machine.ledger().held_bytes() as u64;
+            Kept { live, rewrite: machine.rewrite_bytes(written) }
         });
-        held.unwrap_or_default()
+        kept.unwrap_or_default()
     }
 }
 
@@ -333,7 +401,7 @@ mod tests {
             .expect("the configuration is good");
         let inbox = shared.inbox().expect("it records");
         let size = Size::of(1 << 30);
-        let mut reporter = Reporter { shared: &*shared, size: &size, health: Health::default() };
+        let mut reporter = Reporter::new(&shared, &size);
         reporter.take(Event::Room(Room::Plenty));
         let (mut mail, mut begun, mut dropped) = (Mail::new(), 0, store::Lsn(0));
         loop {
@@ -355,22 +423,27 @@ mod tests {
         assert!(dropped > store::Lsn(0));
     }
 
+    /// So many bytes live, and writing them anew takes a quarter more.
+    fn kept(live: u64) -> Kept {
+        Kept { live, rewrite: live + live / 4 }
+    }
+
     #[test]
     fn a_log_is_written_anew_each_time_it_has_grown_and_not_before_what_is_dead_is_removed() {
         let live = 1_000;
         let size = Size::of(TIMES_MAX * live + BYTES_MORE_MAX);
-        assert!(!size.is_due(live, false));
+        assert!(!size.is_due(kept(live), None, false));
         for _ in 0..3 {
             size.note(&Record::RewriteBegun, BYTES_MORE_MAX);
-            assert!(size.is_due(live, false));
-            assert!(!size.is_due(live, false), "it is under way");
-            size.note_dropped(1); // of an earlier one
-            assert!(!size.is_due(live, false), "it is still under way");
+            assert!(size.is_due(kept(live), None, false));
+            assert!(!size.is_due(kept(live), None, false), "it is under way");
+            size.note_dropped(live); // of an earlier one
+            assert!(!size.is_due(kept(live), None, false), "it is still under way");
             size.note(&Record::RewriteEnded, 1);
-            assert!(!size.is_due(live, false), "what is dead is to be removed first");
+            assert!(!size.is_due(kept(live), None, false), "what is dead is to be removed first");
             size.bytes.set(live);
-            size.note_dropped(1);
-            assert!(!size.is_due(live, false), "it is small");
+            size.note_dropped(live);
+            assert!(!size.is_due(kept(live), None, false), "it is small");
             size.bytes.set(TIMES_MAX * live + BYTES_MORE_MAX);
         }
     }
@@ -379,14 +452,14 @@ mod tests {
     fn a_log_that_could_not_be_made_smaller_is_written_anew_when_it_has_grown_again() {
         for (is_low, more) in [(true, RESERVE_BYTES), (false, BYTES_MORE_MAX)] {
             let size = Size::of(TIMES_MAX * BYTES_MORE_MAX);
-            assert!(size.is_due(0, is_low));
+            assert!(size.is_due(kept(0), None, is_low));
             size.note(&Record::RewriteEnded, 1);
             size.note_dropped(0);
-            assert!(!size.is_due(0, is_low));
+            assert!(!size.is_due(kept(0), None, is_low));
             size.note(&Record::RewriteBegun, more);
-            assert!(!size.is_due(0, is_low));
+            assert!(!size.is_due(kept(0), None, is_low));
             size.note(&Record::RewriteBegun, 1);
-            assert!(size.is_due(0, is_low));
+            assert!(size.is_due(kept(0), None, is_low));
         }
     }
 

@@ -8,6 +8,7 @@ mod asking;
 mod door;
 mod layered;
 mod logs;
+mod small_disk;
 
 use std::future::{Future, pending, ready};
 use std::io;

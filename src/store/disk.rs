@@ -41,6 +41,12 @@ pub trait Disk {
     /// [`io::ErrorKind::WouldBlock`] if another process holds it.
     fn lock(&self, lock: Lock) -> io::Result<()>;
 
+    /// Bytes that may still be written; none if that is not known. Asked often: it must not take
+    /// long.
+    fn free(&self) -> Option<u64> {
+        None
+    }
+
     /// The plain files that are there, in any order.
     ///
     /// # Errors

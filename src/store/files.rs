@@ -103,6 +103,14 @@ impl Disk for Files {
         Ok(())
     }
 
+    /// What those who are not root may use. A quota that the file system does not tell of is not
+    /// known here: what it refuses is full then.
+    #[cfg(unix)]
+    fn free(&self) -> Option<u64> {
+        let about = rustix::fs::statvfs(&self.directory).ok()?;
+        Some(about.f_bavail.saturating_mul(about.f_frsize))
+    }
+
     fn list(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in fs::read_dir(&self.directory)? {
@@ -214,4 +222,16 @@ fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         done += std::os::windows::fs::FileExt::seek_write(file, &bytes[done..], at)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_system_says_how_much_is_free() {
+        let files = Files::open(&std::env::temp_dir()).expect("it is there");
+        assert!(files.free().is_some_and(|free| free > 0));
+    }
 }

@@ -17,7 +17,11 @@ pub struct Inbox<R> {
     mail: Mutex<Mail<R>>,
     came: Notify,
     durable: AtomicU64,
+    /// Bytes that the disk has free; [`UNKNOWN`] if nobody can tell.
+    free: AtomicU64,
 }
+
+const UNKNOWN: u64 = u64::MAX;
 
 /// What waits for the writer.
 #[derive(Debug)]
@@ -26,6 +30,8 @@ pub(crate) struct Mail<R> {
     pub(crate) records: Vec<(Lsn, R)>,
     /// All before this one may be dropped.
     pub(crate) dead_before: Lsn,
+    /// What comes with this is to go into another segment than what came before.
+    pub(crate) begins_segment: bool,
     /// Nothing comes any more.
     pub(crate) is_closed: bool,
     /// The last record that was ever handed over.
@@ -34,7 +40,13 @@ pub(crate) struct Mail<R> {
 
 impl<R> Mail<R> {
     pub(crate) fn new() -> Mail<R> {
-        Mail { records: Vec::new(), dead_before: Lsn(0), is_closed: false, last: Lsn(0) }
+        Mail {
+            records: Vec::new(),
+            dead_before: Lsn(0),
+            begins_segment: false,
+            is_closed: false,
+            last: Lsn(0),
+        }
     }
 }
 
@@ -42,7 +54,8 @@ impl<R> Inbox<R> {
     /// Empty; all up to this record are durable.
     pub fn new(durable: Lsn) -> Inbox<R> {
         let mail = Mutex::new(Mail::new());
-        Inbox { mail, came: Notify::new(), durable: AtomicU64::new(durable.0) }
+        let (durable, free) = (AtomicU64::new(durable.0), AtomicU64::new(UNKNOWN));
+        Inbox { mail, came: Notify::new(), durable, free }
     }
 
     /// Hands records over: each with the number after the last one's, those of this call and of
@@ -62,6 +75,12 @@ impl<R> Inbox<R> {
         self.post(|mail| mail.dead_before = mail.dead_before.max(lsn));
     }
 
+    /// What is handed over from now on goes into a segment of its own, so that all before it can
+    /// be dropped one day.
+    pub fn begin_segment(&self) {
+        self.post(|mail| mail.begins_segment = true);
+    }
+
     /// Lets the writer end when everything handed over is durable.
     pub fn close(&self) {
         self.post(|mail| mail.is_closed = true);
@@ -70,6 +89,15 @@ impl<R> Inbox<R> {
     /// All records up to this one are durable.
     pub fn durable(&self) -> Lsn {
         Lsn(self.durable.load(Ordering::Acquire))
+    }
+
+    /// Bytes that the disk had free a short while ago; none if that is not known.
+    pub fn free(&self) -> Option<u64> {
+        Some(self.free.load(Ordering::Acquire)).filter(|free| *free != UNKNOWN)
+    }
+
+    pub(crate) fn publish_free(&self, free: Option<u64>) {
+        self.free.store(free.unwrap_or(UNKNOWN), Ordering::Release);
     }
 
     /// The last record that was handed over; 0 if none was.
@@ -90,7 +118,8 @@ impl<R> Inbox<R> {
         self.came.notified().await;
     }
 
-    /// Moves all mail to what is read already. What was said stays said.
+    /// Moves all mail to what is read already. What was said stays said; only a new segment is
+    /// begun once.
     pub(crate) fn collect(&self, read: &mut Mail<R>) {
         let mut mail = self.lock();
         match read.records.is_empty() {
@@ -98,6 +127,7 @@ impl<R> Inbox<R> {
             false => read.records.append(&mut mail.records),
         }
         (read.dead_before, read.is_closed) = (mail.dead_before, mail.is_closed);
+        read.begins_segment = std::mem::take(&mut mail.begins_segment);
     }
 
     fn post(&self, write: impl FnOnce(&mut Mail<R>)) {

@@ -159,6 +159,11 @@ impl<D: Disk> Log<D> {
         self.reserve.room()
     }
 
+    /// Bytes that the disk has free; none if that is not known.
+    pub fn free(&self) -> Option<u64> {
+        self.disk.free()
+    }
+
     /// Hands in the next record, whose content `write` appends to what it gets. It is held in
     /// memory until it is durable.
     ///
@@ -188,6 +193,20 @@ impl<D: Disk> Log<D> {
             Ok(()) => self.write_pending().await,
             error => error,
         };
+        self.note_failure(result)
+    }
+
+    /// Goes on in a new segment: all that was handed in so far can be dropped without what comes.
+    /// It is made durable first.
+    ///
+    /// # Errors
+    /// As of [`Log::write`].
+    pub async fn begin_segment(&mut self) -> io::Result<()> {
+        self.write().await?;
+        if self.open.as_ref().is_none_or(|open| open.end == BODY) {
+            return Ok(()); // the next record opens one, or is its first
+        }
+        let result = self.roll().await;
         self.note_failure(result)
     }
 

@@ -28,6 +28,9 @@ const CLOSING_TRIES: u32 = 3;
 /// How often it looks whether there is room for the reserve again.
 const RESERVE_RETRY: Duration = Duration::from_secs(10);
 
+/// After so many bytes it asks again how many are free.
+const LOOK_BYTES: usize = 64 << 10;
+
 /// When a record is durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -53,7 +56,7 @@ pub enum Event {
     },
     /// It works again: all that was handed over will become durable.
     Working,
-    /// How much room the disk has now.
+    /// How much room the disk has now. Said again from time to time where [`Inbox::free`] is known.
     Room(Room),
     /// So many bytes of dead records were removed, and the log has so many now. Said for each
     /// [`Inbox::drop_before`], also if that removes nothing yet.
@@ -94,7 +97,8 @@ pub async fn run<D: Disk, R>(
     report: impl FnMut(Event),
 ) -> Result<(), Lost> {
     let room = log.room();
-    let writer = Writer { log, inbox, durability, encode, report, room, dropped: Lsn(0) };
+    let (dropped, unseen) = (Lsn(0), 0);
+    let writer = Writer { log, inbox, durability, encode, report, room, dropped, unseen };
     match writer.work().await {
         // It failed at something else, like dropping what is dead.
         Err(lost) if lost.durable >= lost.last => Ok(()),
@@ -113,6 +117,8 @@ struct Writer<D: Disk, R, E, P> {
     room: Room,
     /// What is dropped already.
     dropped: Lsn,
+    /// Bytes that were written since it was asked how many are free.
+    unseen: usize,
 }
 
 impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P> {
@@ -122,18 +128,22 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         let mut sync_at = None;
         let mut reserve_at = Instant::now() + RESERVE_RETRY;
         loop {
-            let is_low = self.room == Room::Low;
-            let due = sync_at.into_iter().chain(is_low.then_some(reserve_at)).min();
+            let is_watching = self.room == Room::Low || self.inbox.free().is_some();
+            let due = sync_at.into_iter().chain(is_watching.then_some(reserve_at)).min();
             self.wait(due).await;
             self.inbox.collect(&mut mail);
+            if mail.begins_segment {
+                let begun = self.log.begin_segment().await;
+                self.mend(begun).await?;
+            }
             self.keep(&mut mail.records, &mut sync_at).await?;
             if sync_at.is_some_and(|at| at <= Instant::now()) {
                 self.sync().await?;
                 sync_at = None;
             }
             self.drop_before(mail.dead_before).await?;
-            if is_low && reserve_at <= Instant::now() {
-                self.take_reserve().await;
+            if is_watching && reserve_at <= Instant::now() {
+                self.look_for_room().await;
                 reserve_at = Instant::now() + RESERVE_RETRY;
             }
             if mail.is_closed {
@@ -148,6 +158,7 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         // Without room it is low.
         let _ = self.log.take_reserve().await;
         self.room = self.log.room();
+        self.look();
         if !plant::is_on(Plant::RoomForgotten) {
             (self.report)(Event::Room(self.room));
         }
@@ -175,13 +186,15 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
     ) -> Result<(), Lost> {
         let mut records = records.drain(..).peekable();
         while records.peek().is_some() {
-            let room = self.log.pending_bytes() + BATCH_BYTES;
+            let before = self.log.pending_bytes();
+            let room = before + BATCH_BYTES;
             while self.log.pending_bytes() < room
                 && let Some((lsn, record)) = records.next()
             {
                 let encode = &mut self.encode;
                 self.log.push(lsn, |out| encode(&record, out));
             }
+            self.unseen += self.log.pending_bytes() - before;
             let written = self.log.write().await;
             self.mend(written).await?;
             match self.durability {
@@ -207,6 +220,9 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
 
     fn publish(&mut self, durable: Lsn) {
         if durable > self.inbox.durable() {
+            if self.unseen >= LOOK_BYTES {
+                self.look();
+            }
             self.inbox.publish(durable);
             (self.report)(Event::Durable(durable));
         }
@@ -265,7 +281,11 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
             match self.log.drop_before(lsn).await {
                 Ok(0) if !is_news => return Ok(()),
                 Ok(freed) => {
+                    self.look();
                     (self.report)(Event::Dropped { freed, bytes: self.log.bytes() });
+                    if freed > 0 && self.room == Room::Low {
+                        self.look_for_room().await;
+                    }
                     return Ok(());
                 }
                 Err(error) if self.log.has_failed() => self.mend(Err(error)).await?,
@@ -277,16 +297,29 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         }
     }
 
-    async fn take_reserve(&mut self) {
+    /// Takes the reserve, if it is not taken, and says how much room there is: others may have
+    /// taken some, or left some.
+    async fn look_for_room(&mut self) {
         // Without room it stays low, which is said already.
         let _ = self.log.take_reserve().await;
-        self.say_room();
+        self.look();
+        match self.log.room() == self.room {
+            true if self.inbox.free().is_some() => (self.report)(Event::Room(self.room)),
+            _ => self.say_room(),
+        }
+    }
+
+    /// Looks how many bytes are free.
+    fn look(&mut self) {
+        self.unseen = 0;
+        self.inbox.publish_free(self.log.free());
     }
 
     fn say_room(&mut self) {
         let room = self.log.room();
         if room != self.room {
             self.room = room;
+            self.look();
             (self.report)(Event::Room(room));
         }
     }
