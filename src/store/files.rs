@@ -29,13 +29,16 @@ impl Files {
     /// It cannot be made, or is something else.
     pub fn create(directory: &Path) -> io::Result<Files> {
         if !directory.is_dir() {
+            let missing: Vec<&Path> = missing(directory).collect();
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true);
             #[cfg(unix)]
             std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
             builder.create(directory)?;
-            if let Some(parent) = directory.canonicalize()?.parent() {
-                sync_directory(parent)?;
+            for made in missing.into_iter().rev() {
+                if let Some(parent) = made.canonicalize()?.parent() {
+                    sync_directory(parent)?;
+                }
             }
         }
         Files::open(directory)
@@ -180,6 +183,12 @@ impl Drop for Files {
     }
 }
 
+/// The directories of this path that are not there, the innermost first.
+fn missing(directory: &Path) -> impl Iterator<Item = &Path> {
+    let here = |path: &&Path| path.as_os_str().is_empty() || path.is_dir();
+    directory.ancestors().take_while(move |path| !here(path))
+}
+
 fn new_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -227,6 +236,17 @@ fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_directory_that_is_made_is_made_durable() {
+        let there = std::env::temp_dir();
+        let inner = there.join("stormpetrel-is-not-there").join("nor-is-this");
+        let outer = inner.parent().expect("it has one");
+        assert_eq!(missing(&inner).collect::<Vec<_>>(), [inner.as_path(), outer]);
+        assert_eq!(missing(&there).next(), None);
+        let relative = Path::new("stormpetrel-is-not-there");
+        assert_eq!(missing(relative).collect::<Vec<_>>(), [relative]);
+    }
 
     #[cfg(unix)]
     #[test]
