@@ -411,7 +411,7 @@ mod tests {
     use std::task::Poll;
     use std::time::Duration;
 
-    use tokio::time::timeout;
+    use tokio::time::{Instant, timeout};
 
     use super::*;
     use crate::machine::Limits;
@@ -435,6 +435,35 @@ mod tests {
         let broker = block_on(Broker::new(config).start()).expect("nothing is bound");
         assert_eq!(Some(broker.shared.workers()), three.map(NonZeroU16::get));
         broker.shut_down();
+    }
+
+    #[test]
+    fn a_broker_that_was_dropped_leaves_its_directory_to_the_next() {
+        let directory = format!("stormpetrel-dropped-{}", std::process::id());
+        let directory = std::env::temp_dir().join(directory);
+        let config = Config { data_dir: Some(directory.clone()), ..Config::default() };
+        let config = Config { listeners: Vec::new(), ..config };
+        let start = || block_on(Broker::new(config.clone()).start());
+        let first = start().expect("a directory of its own");
+        drop(first);
+        let second = start_when_free(start);
+        let panics = || second.shared.visit(|_, _| panic!("a test"));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).expect_err("it panics");
+        drop(second);
+        start_when_free(start).shut_down();
+        std::fs::remove_dir_all(directory).expect("it can be removed");
+    }
+
+    /// Starts a broker as soon as nobody else has its directory: within seconds.
+    fn start_when_free(start: impl Fn() -> Result<Broker, server::Error>) -> Broker {
+        let begun = Instant::now();
+        loop {
+            match start() {
+                Ok(broker) => return broker,
+                Err(error) => assert!(begun.elapsed() < Duration::from_secs(20), "{error}"),
+            }
+            std::thread::yield_now();
+        }
     }
 
     #[test]

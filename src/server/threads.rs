@@ -31,7 +31,6 @@ pub(crate) struct Threads {
     handles: Vec<JoinHandle<()>>,
     /// The one that writes the log, and ends last.
     keeper: Option<JoinHandle<()>>,
-    shared: Arc<TcpShared>,
     /// Closed when the last worker has ended.
     ended: watch::Receiver<()>,
 }
@@ -52,7 +51,7 @@ pub(crate) async fn start(
             runtime.block_on(serve_first(of_thread, listeners, bound));
         })?
     };
-    let mut threads = Threads { handles: vec![first], keeper: None, shared: shared.clone(), ended };
+    let mut threads = Threads { handles: vec![first], keeper: None, ended };
     let addresses = is_bound.await.map_err(|_| died())??;
     for number in 1..shared.workers() {
         let started = start_another(&shared, number, ending.clone()).await;
@@ -65,7 +64,7 @@ pub(crate) async fn start(
         }
     }
     if let Some(keeper) = keeper {
-        match start_keeper(&shared, keeper).await {
+        match start_keeper(&shared, keeper, threads.ended.clone()).await {
             Ok(handle) => threads.keeper = Some(handle),
             Err(error) => {
                 shared.stop();
@@ -76,17 +75,22 @@ pub(crate) async fn start(
     Ok((threads, addresses))
 }
 
-/// Starts the thread that writes the log. Returns when it runs: without it nothing that must
-/// survive would ever be acknowledged.
+/// Starts the thread that writes the log, until the last worker has ended, whoever waits for that.
+/// Returns when it runs: without it nothing that must survive would ever be acknowledged.
 async fn start_keeper(
     shared: &Arc<TcpShared>,
     keeper: Keeper<Files>,
+    mut ended: watch::Receiver<()>,
 ) -> Result<JoinHandle<()>, Error> {
     let of_thread = shared.clone();
     let (running, is_running) = oneshot::channel();
     let handle = spawn("log", shared, running, move |runtime, running| {
         let _ = running.send(Ok(())); // nobody waits: the broker stops
-        runtime.block_on(keeper.run(of_thread));
+        let close = async {
+            while ended.changed().await.is_ok() {}
+            of_thread.close_log();
+        };
+        runtime.block_on(async { tokio::join!(keeper.run(of_thread.clone()), close) });
     })?;
     is_running.await.map_err(|_| died())??;
     Ok(handle)
@@ -163,7 +167,6 @@ impl Threads {
     /// Waits until every worker has ended, without blocking the thread.
     pub(crate) async fn ended(&mut self) {
         while self.ended.changed().await.is_ok() {}
-        self.shared.close_log();
     }
 
     /// Blocks until every worker has ended.
@@ -172,7 +175,6 @@ impl Threads {
             // A worker that panicked has said so; the others still have to end.
             let _ = handle.join();
         }
-        self.shared.close_log();
         if let Some(keeper) = self.keeper.take() {
             let _ = keeper.join();
         }
