@@ -103,13 +103,8 @@ impl Machine {
     ) -> Reason {
         let Ok(filter) = &request.filter else { return Reason::TopicFilterInvalid };
         let filter = filter.detached();
-        let is_long_group = matches!(&filter, Filter::Shared(shared)
-            if shared.group.len() > self.settings.limits.topic_bytes);
-        if is_long_group || self.is_too_long(filter.topic_filter()) {
-            return Reason::TopicFilterInvalid;
-        }
-        if !self.permits(key, Action::Subscribe, filter.topic_filter()) {
-            return Reason::NotAuthorized;
+        if let Err(reason) = self.may_subscribe(key, &filter) {
+            return reason;
         }
         let mut options = request.options;
         if !plant::is_on(Plant::QosGrantedTooHigh) {
@@ -167,6 +162,21 @@ impl Machine {
             }
         }
         Reason::granted(options.qos) // [MQTT-3.8.4-7]
+    }
+
+    /// Whether the filter is no longer than it may be, and its group's name no longer than a topic,
+    /// and the client may have it.
+    fn may_subscribe(&mut self, key: SessionKey, filter: &Filter) -> Result<(), Reason> {
+        let bytes_max = self.settings.limits.topic_bytes;
+        let is_long_name =
+            matches!(filter, Filter::Shared(shared) if shared.group.len() > bytes_max);
+        if is_long_name || self.is_too_long(filter.topic_filter()) {
+            return Err(Reason::TopicFilterInvalid);
+        }
+        match self.permits(key, Action::Subscribe, filter.topic_filter()) {
+            true => Ok(()),
+            false => Err(Reason::NotAuthorized),
+        }
     }
 
     /// Nothing can be recorded. Granted if the session has just this subscription already and
