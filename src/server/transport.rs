@@ -203,13 +203,13 @@ impl<S> Transport<S> {
         }
     }
 
-    /// Whether anything left the layers, where there are some, since that was asked last. They take
-    /// much at once and then nothing until all of it has left, so that what they take does not tell
-    /// what a peer takes.
-    pub(crate) fn take_has_written(&self) -> bool {
+    /// Whether anything has left since that was asked last, now that the stream took so many bytes.
+    /// Layers take much at once and then nothing until all of it has left, and take more while a
+    /// peer takes nothing: what they take does not tell.
+    pub(crate) fn take_has_written(&self, taken: usize) -> bool {
         match self {
             Transport::Layered(layered) => layered.has_written.take(),
-            Transport::Plain(_) | Transport::Opening(_) => false,
+            Transport::Plain(_) | Transport::Opening(_) => taken > 0,
         }
     }
 }

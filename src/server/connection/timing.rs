@@ -68,8 +68,8 @@ impl<S: Duplex> Connection<Transport<S>> {
     /// Takes note of when the peer last took something: it was written to, and the stream took so
     /// many bytes. What is the first to wait for it waits from now on.
     pub(super) fn note_progress(&mut self, is_first: bool, taken: usize) {
-        let has_written = self.stream.take_has_written();
-        if !self.output.is_empty() && (is_first || taken > 0 || has_written) {
+        let has_written = self.stream.take_has_written(taken);
+        if !self.output.is_empty() && (is_first || has_written) {
             self.progressed = Instant::now();
         }
     }
