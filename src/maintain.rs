@@ -10,7 +10,7 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use stormpetrel::machine::record::Record;
-use stormpetrel::store::{DamageKind, Disk, Files, Recovered, Settings, Visit, read, repair};
+use stormpetrel::store::{self, DamageKind, Disk, Files, Recovered, Settings, Visit, read, repair};
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -168,7 +168,7 @@ fn open(directory: &Path) -> anyhow::Result<Files> {
     let place = directory.display();
     let files = Files::open(directory).with_context(|| format!("{place} cannot be opened"))?;
     let entries = files.list().with_context(|| format!("{place} cannot be listed"))?;
-    if entries.iter().any(|entry| is_segment(&entry.name)) {
+    if entries.iter().any(|entry| store::is_segment_name(&entry.name)) {
         return Ok(files);
     }
     ensure!(
@@ -180,12 +180,4 @@ fn open(directory: &Path) -> anyhow::Result<Files> {
         "{place} holds no segment of a log, only a lock: a broker has kept nothing there yet, or \
          its files are gone"
     )
-}
-
-/// Whether a file has the name of a segment: its number and that of its first record.
-fn is_segment(name: &str) -> bool {
-    let is_number =
-        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok();
-    let numbers = name.strip_suffix(".log").and_then(|name| name.split_once('-'));
-    numbers.is_some_and(|(sequence, first)| is_number(sequence) && is_number(first))
 }

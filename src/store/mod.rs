@@ -56,6 +56,7 @@ pub use log::{Log, Settings};
 pub use recovery::{Damage, DamageKind, Recovered, Visit, read};
 pub use repair::{RepairError, repair};
 pub use reserve::Room;
+pub use segment::is_segment_name;
 pub use writer::{Durability, Event, Lost, run};
 
 /// The number of a record: the first has 1, each later one the next.

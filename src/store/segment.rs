@@ -114,6 +114,11 @@ pub(crate) fn parse_name(name: &str) -> Option<(u64, Lsn)> {
     Some((number(sequence)?, Lsn(number(first)?)))
 }
 
+/// Whether a file has the name of a segment: its number and that of its first record.
+pub fn is_segment_name(name: &str) -> bool {
+    parse_name(name).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
