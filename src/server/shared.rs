@@ -458,24 +458,25 @@ impl<A> Shared<A> {
     /// Logs what was denied. A client has no say in how much that is: it may come again and again
     /// with another client id.
     fn log(&self, denials: &[Denial]) {
-        let now = Duration::from_millis(self.clock.now().0);
         for denial in denials {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            let line = told.tell(denial.client_id.clone(), now);
-            drop(told);
+            let line = self.tell(&self.told, &denial.client_id);
             line.into_iter().for_each(|line| log_denial(denial, line));
         }
     }
 
+    /// Whether the log is to speak of a client once more, and what it left out since.
+    fn tell(&self, told: &Mutex<Told<Arc<str>>>, client_id: &Arc<str>) -> Option<Line> {
+        let now = Duration::from_millis(self.clock.now().0);
+        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.tell(Arc::clone(client_id), now)
+    }
+
     /// Logs where there is no room, once a minute for each client.
     fn log_alerts(&self, alerts: &[Alert]) {
-        let now = Duration::from_millis(self.clock.now().0);
         for alert in alerts {
             match alert {
                 Alert::QueueFull { client_id, reason } => {
-                    let mut told = self.told_full.lock().unwrap_or_else(PoisonError::into_inner);
-                    let line = told.tell(client_id.clone(), now);
-                    drop(told);
+                    let line = self.tell(&self.told_full, client_id);
                     line.into_iter().for_each(|line| log_full(client_id, *reason, line));
                 }
                 Alert::TotalBytes => {
