@@ -7,14 +7,13 @@
 use std::sync::Arc;
 
 use super::clients::SessionKey;
-use super::effort::{self, Effort};
 use super::journal::waiting;
 use super::record::{Lsn, Record, RetainedLeft, Subscribed, Taken};
 use super::retained::Retained;
-use super::session::{Inflight, Item, Queued, RetainedCursor};
-use super::{Machine, StoreHealth};
+use super::session::{Inflight, Queued};
+use super::{Machine, StoreHealth, effort};
 use crate::mqtt::message::Message;
-use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
+use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{RetainHandling, SubscriptionOptions};
 use crate::plant::{self, Plant};
@@ -182,7 +181,8 @@ impl Machine {
         if self.whole(key).is_none() {
             return Rewrite::Session(key.0 as usize);
         }
-        let Some(queued) = self.clients.get(key).outbound.waiting_after(after).cloned() else {
+        let Some(queued) = self.clients.get(key).outbound.waiting_behind(after).next().cloned()
+        else {
             return Rewrite::Sent(key);
         };
         if queued.qos > QoS::AtMostOnce {
@@ -244,35 +244,6 @@ impl super::session::Outbound {
                 Some((queued.clone(), self.id_at(index)))
             }
             Inflight::AwaitPubComp(_) | Inflight::Done => None,
-        })
-    }
-
-    /// The cursor that is to send what is retained for this filter. Found by its rank: all of
-    /// them are asked for one by one, and a client may have as many as it has subscriptions. Each
-    /// item of the queue that is looked at costs a step.
-    pub(super) fn cursor(
-        &self,
-        filter: &TopicFilter,
-        effort: &mut Effort,
-    ) -> Option<&RetainedCursor> {
-        effort.spend(Retained::lookup_steps(filter));
-        let rank = *self.cursors.get(filter)?;
-        let at = self.queue.partition_point(|item| {
-            effort.spend(1);
-            item.rank() < rank
-        });
-        match self.queue.get(at) {
-            Some(Item::Retained(cursor)) if cursor.rank() == rank => Some(cursor),
-            _ => None,
-        }
-    }
-
-    /// The first message in the queue with a higher number.
-    fn waiting_after(&self, number: u64) -> Option<&Queued> {
-        let at = self.queue.partition_point(|item| item.rank() <= (number, u64::MAX));
-        self.queue.iter().skip(at).find_map(|item| match item {
-            Item::Message(queued) => Some(queued),
-            Item::Retained(_) => None,
         })
     }
 }

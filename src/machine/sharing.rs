@@ -5,16 +5,14 @@
 
 use std::collections::BTreeSet;
 
-use super::Machine;
-use super::Timestamp;
 use super::clients::SessionKey;
-use super::effort;
 use super::groups::{GroupId, Standing};
 use super::ledger::DropReason;
 use super::record::{SessionUid, Taken};
 use super::route::{Part, queued};
 use super::session::Queued;
 use super::subscriptions::Subscriber;
+use super::{Machine, Timestamp, effort};
 use crate::access::Action;
 use crate::mqtt::message::Message;
 use crate::mqtt::types::QoS;
@@ -101,47 +99,55 @@ impl Machine {
     /// number up to `seen` was seen to before.
     pub(super) fn pass_on_shared(&mut self, key: SessionKey, seen: u64, now: Timestamp) {
         let effort_max = self.part_effort_max();
-        let taken = self.clients.get_mut(key).outbound.take_shared(&mut self.ledger);
-        if taken.is_empty() {
-            return;
-        }
-        let (mut deserted, mut left) = (BTreeSet::new(), Vec::new());
-        let (mut last, mut is_done) = (seen, true);
-        for queued in taken {
-            let Some(group) = queued.share.filter(|_| !plant::is_on(Plant::ShareLost)) else {
-                continue;
-            };
-            let is_too_much = last > seen && self.effort.spent() >= effort_max;
-            if queued.number <= seen || is_too_much {
-                is_done &= !is_too_much;
-                left.push(queued);
-                continue;
+        let kept = self.clients.get(key).kept.whole();
+        let is_planted = plant::is_on(Plant::ShareLost);
+        let (mut deserted, mut gone, mut last) = (BTreeSet::new(), Vec::new(), seen);
+        while let Some((group, queued)) = self.clients.get(key).outbound.shared_behind(last) {
+            if last > seen && self.effort.spent() >= effort_max {
+                self.passing.push_back(Passing { session: key, seen: last, since: now });
+                break;
             }
+            self.effort.spend(effort::ASKED);
             last = queued.number;
+            let (qos, instead_of) = (queued.qos, queued.recorded_as(kept));
             // Where one found nobody, those behind it find nobody either.
-            if !deserted.contains(&group) {
-                let member = self.choose_member(group, &queued.message);
-                if let Some(member) = member.filter(|it| self.has_room_now(it.session, &queued)) {
-                    let instead_of = queued.recorded_as(self.clients.get(key).kept.whole());
-                    self.deliver_shared(queued, group, member, instead_of, now);
-                    continue;
-                }
+            let is_passed = !is_planted && !deserted.contains(&group) && {
+                let queued = queued.clone();
+                self.pass_on_now(queued, group, instead_of, now)
+            };
+            if !is_passed {
                 deserted.insert(group);
             }
-            match queued.qos {
-                QoS::AtMostOnce => self.drop_offline(key),
-                _ => left.push(queued),
+            let is_lost = !is_passed && qos == QoS::AtMostOnce;
+            if is_lost {
+                self.ledger.drops.count(DropReason::Offline);
+                self.clients.get_mut(key).drops.count(DropReason::Offline);
+            }
+            if is_passed || is_lost || is_planted {
+                gone.push(last);
             }
         }
-        self.clients.get_mut(key).outbound.put_back(left, &mut self.ledger);
-        if !is_done {
-            self.passing.push_back(Passing { session: key, seen: last, since: now });
+        if !gone.is_empty() {
+            let is_gone = |queued: &Queued| gone.binary_search(&queued.number).is_ok();
+            let outbound = &mut self.clients.get_mut(key).outbound;
+            outbound.take_waiting(is_gone, &mut self.ledger);
         }
     }
 
-    fn drop_offline(&mut self, key: SessionKey) {
-        self.ledger.drops.count(DropReason::Offline);
-        self.clients.get_mut(key).drops.count(DropReason::Offline);
+    /// Gives it to a member that is connected and has room. Whether there is one.
+    fn pass_on_now(
+        &mut self,
+        queued: Queued,
+        group: GroupId,
+        instead_of: Option<(SessionUid, u64)>,
+        now: Timestamp,
+    ) -> bool {
+        let member = self.choose_member(group, &queued.message);
+        let Some(member) = member.filter(|it| self.has_room_now(it.session, &queued)) else {
+            return false;
+        };
+        self.deliver_shared(queued, group, member, instead_of, now);
+        true
     }
 
     /// Goes on with what a member of groups left to the others.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub(super) use alias::{InboundAliases, OutboundAliases, TOPIC_ALIAS_MAXIMUM, alias_bytes};
 pub(super) use inbound::Inbound;
 pub(super) use outbound::{
-    Acknowledged, Full, Inflight, Item, Outbound, Queued, RetainedCursor, start_waiting,
+    Acknowledged, Full, Inflight, Outbound, Queued, RetainedCursor, start_waiting,
 };
 pub(super) use transmit::Transmission;
 

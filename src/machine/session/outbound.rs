@@ -6,12 +6,13 @@
 //! messages that a cursor in the queue stands for.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::iter::from_fn;
 use std::sync::Arc;
 
+use super::super::effort::Effort;
 use super::super::groups::GroupId;
 use super::super::ledger::{DropReason, Drops, Ledger};
 use super::super::record::{Lsn, SessionUid};
+use super::super::retained::Retained;
 use super::super::{Limits, SubscriptionIds, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{TopicFilter, TopicName};
@@ -63,20 +64,20 @@ pub(in super::super) struct RetainedCursor {
 impl RetainedCursor {
     /// No other cursor of its queue has it, and it grows with the queue: many that are restored
     /// have one place.
-    pub(in super::super) fn rank(&self) -> (u64, u64) {
+    fn rank(&self) -> (u64, u64) {
         (self.place, self.number)
     }
 }
 
 #[derive(Debug)]
-pub(in super::super) enum Item {
+pub(super) enum Item {
     Message(Queued),
     Retained(Box<RetainedCursor>),
 }
 
 impl Item {
     /// Grows from the front of a queue to its end.
-    pub(in super::super) fn rank(&self) -> (u64, u64) {
+    fn rank(&self) -> (u64, u64) {
         match self {
             Item::Message(queued) => (queued.number, 0),
             Item::Retained(cursor) => cursor.rank(),
@@ -119,10 +120,10 @@ pub(in super::super) enum Acknowledged {
 /// `inflight` is its distance from the first.
 #[derive(Debug)]
 pub(in super::super) struct Outbound {
-    pub(in super::super) queue: VecDeque<Item>,
+    pub(super) queue: VecDeque<Item>,
     pub(super) queue_bytes: usize,
     /// The rank of each filter's cursor in the queue.
-    pub(in super::super) cursors: BTreeMap<TopicFilter, (u64, u64)>,
+    cursors: BTreeMap<TopicFilter, (u64, u64)>,
     next_cursor: u64,
     /// Cursors in the queue that are to be skipped, and the bytes of their filters.
     stale_cursors: usize,
@@ -224,6 +225,40 @@ impl Outbound {
             self.queue.reserve_exact(1);
         }
         self.queue.push_back(Item::Message(queued));
+    }
+
+    /// The cursor that is to send what is retained for this filter. Found by its rank: all of
+    /// them are asked for one by one, and a client may have as many as it has subscriptions. Each
+    /// item of the queue that is looked at costs a step.
+    pub(in super::super) fn cursor(
+        &self,
+        filter: &TopicFilter,
+        effort: &mut Effort,
+    ) -> Option<&RetainedCursor> {
+        effort.spend(Retained::lookup_steps(filter));
+        let rank = *self.cursors.get(filter)?;
+        let at = self.queue.partition_point(|item| {
+            effort.spend(1);
+            item.rank() < rank
+        });
+        match self.queue.get(at) {
+            Some(Item::Retained(cursor)) if cursor.rank() == rank => Some(cursor),
+            _ => None,
+        }
+    }
+
+    /// The messages in the queue with a higher number.
+    pub(in super::super) fn waiting_behind(&self, number: u64) -> impl Iterator<Item = &Queued> {
+        let at = self.queue.partition_point(|item| item.rank() <= (number, u64::MAX));
+        self.queue.iter().skip(at).filter_map(|item| match item {
+            Item::Message(queued) => Some(queued),
+            Item::Retained(_) => None,
+        })
+    }
+
+    /// The first of these that a group gave to this session, and the group.
+    pub(in super::super) fn shared_behind(&self, number: u64) -> Option<(GroupId, &Queued)> {
+        self.waiting_behind(number).find_map(|queued| Some((queued.share?, queued)))
     }
 
     /// A number for a delivery.
@@ -393,10 +428,19 @@ impl Outbound {
                 queued.is_withdrawn = is_forbidden(queued);
             }
         }
+        self.take_waiting(is_forbidden, ledger)
+    }
+
+    /// Takes out such messages that wait.
+    pub(in super::super) fn take_waiting(
+        &mut self,
+        mut is_such: impl FnMut(&Queued) -> bool,
+        ledger: &mut Ledger,
+    ) -> Vec<Queued> {
         let mut taken = Vec::new();
         for item in std::mem::take(&mut self.queue) {
             match item {
-                Item::Message(queued) if is_forbidden(&queued) => {
+                Item::Message(queued) if is_such(&queued) => {
                     self.queue_bytes -= queued.bytes();
                     forget_waiting(&queued, ledger);
                     taken.push(queued);
@@ -405,38 +449,6 @@ impl Outbound {
             }
         }
         taken
-    }
-
-    /// Takes out what a group gave to this session and was never sent.
-    pub(in super::super) fn take_shared(&mut self, ledger: &mut Ledger) -> Vec<Queued> {
-        let mut taken = Vec::new();
-        let is_shared = |item: &Item| matches!(item, Item::Message(q) if q.share.is_some());
-        if !self.queue.iter().any(is_shared) {
-            return taken;
-        }
-        for item in std::mem::take(&mut self.queue) {
-            match item {
-                Item::Message(queued) if queued.share.is_some() => {
-                    self.queue_bytes -= queued.bytes();
-                    forget_waiting(&queued, ledger);
-                    taken.push(queued);
-                }
-                kept => self.queue.push_back(kept),
-            }
-        }
-        taken
-    }
-
-    /// Puts back what was taken out and nobody else takes, where it was.
-    pub(in super::super) fn put_back(&mut self, taken: Vec<Queued>, ledger: &mut Ledger) {
-        let mut others = std::mem::take(&mut self.queue).into_iter().peekable();
-        for queued in taken {
-            self.queue.extend(from_fn(|| others.next_if(|item| item.rank().0 < queued.number)));
-            self.queue_bytes += queued.bytes();
-            start_waiting(&queued, ledger);
-            self.queue.push_back(Item::Message(queued));
-        }
-        self.queue.extend(others);
     }
 
     /// The session has ended, and had no connection: takes out the first message that was not

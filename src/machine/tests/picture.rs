@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use super::super::session::{Inflight, Item, Queued, Session};
+use super::super::session::{Inflight, Queued, Session};
 use super::super::*;
 use crate::mqtt::topic::Filter;
 
@@ -48,12 +48,9 @@ fn say_session(machine: &Machine, key: SessionKey, now: Timestamp, out: &mut Str
         let flags = (found.no_local, found.retain_as_published);
         writeln!(out, "  to {filter} {qos:?} {id:?} {flags:?}").expect("a String");
     }
-    for item in &session.outbound.queue {
-        match item {
-            Item::Message(queued) if queued.qos > QoS::AtMostOnce && !queued.is_expired(now) => {
-                writeln!(out, "  waits {}", say(machine, queued)).expect("a String");
-            }
-            Item::Message(_) | Item::Retained(_) => {}
+    for queued in session.outbound.waiting_behind(0) {
+        if queued.qos > QoS::AtMostOnce && !queued.is_expired(now) {
+            writeln!(out, "  waits {}", say(machine, queued)).expect("a String");
         }
     }
     for (index, entry) in session.outbound.inflight.iter().enumerate() {
