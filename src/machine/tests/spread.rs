@@ -216,3 +216,24 @@ fn no_more_than_some_are_on_their_way_at_once() {
     let all = broker.see(members[2]).split("; ").filter(|seen| seen.starts_with("t=")).count();
     assert_eq!(all, 12, "the others were given out at once");
 }
+
+#[test]
+fn it_goes_to_a_member_of_each_group_in_parts_too() {
+    let mut broker = Broker::new(Settings { effort_max: 1, ..settings() });
+    let members: [ConnectionId; 5] = std::array::from_fn(|number| {
+        let member = broker.connect(v5(&format!("s{number}")));
+        broker.ask(member, subscribe(&format!("$share/g{number}/t"), Q1));
+        member
+    });
+    let publisher = broker.connect(v5("p"));
+    let packets = &mut vec![qos1(1, "t", "m")];
+    for part in 1..5 {
+        assert_eq!(go_on(&mut broker, publisher, packets), 1, "part {part}");
+        assert_eq!(broker.see(publisher), "");
+    }
+    finish(&mut broker, publisher, packets);
+    assert_eq!(broker.see(publisher), "PUBACK 1");
+    for member in members {
+        assert_eq!(broker.see(member), "t=m q1#1");
+    }
+}
