@@ -5,8 +5,9 @@
 //! same inputs give the same outputs, to the byte. `handle_*` takes in, `poll_*` gives out.
 //!
 //! Read `input.rs` (what happens and what leaves), `clients.rs` (who is there), `parting.rs` (who
-//! leaves), `route.rs` (a message's way), `session/outbound.rs` (what one client is sent), and
-//! `effort.rs` (how much is done at once). `server/` is the shell that feeds it.
+//! leaves), `route.rs` (a message's way; `sharing.rs` to a group, `spread.rs` to very many),
+//! `session/outbound.rs` (what one client is sent), and `effort.rs` (how much is done at once).
+//! `server/` is the shell that feeds it.
 
 #![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 

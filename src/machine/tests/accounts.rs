@@ -335,7 +335,14 @@ fn what_there_is_no_room_for_is_told_once() {
         told
     };
     let full = Alert::QueueFull { client_id: "c".into(), reason: DropReason::QueueMessages };
-    assert_eq!(told(&mut broker), [full]);
+    assert_eq!(told(&mut broker), [full.clone()]);
+    let client = broker.connect(v5("c").expiry(100));
+    broker.see(client);
+    broker.close(client);
+    for number in 1..=5 {
+        broker.send(publisher, qos1(number, "t", "m"));
+    }
+    assert_eq!(told(&mut broker), [full], "again since its client came and left");
     let large = "m".repeat(30_000);
     for number in 6..=8 {
         broker.send(publisher, qos1(number, "u", &large));
