@@ -335,7 +335,7 @@ fn what_there_is_no_room_for_is_told_once() {
         told
     };
     let full = Alert::QueueFull { client_id: "c".into(), reason: DropReason::QueueMessages };
-    assert_eq!(told(&mut broker), [full.clone()]);
+    assert_eq!(told(&mut broker), std::slice::from_ref(&full));
     let client = broker.connect(v5("c").expiry(100));
     broker.see(client);
     broker.close(client);
