@@ -20,7 +20,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "bent", 0);
     match (plan.broker.store.is_some(), dice.below(1_000)) {
         (true, 0..220) => exact(plan, &mut dice),
-        (true, 220..470 | 820..880) => survive(plan, &mut dice),
+        (true, 220..470 | 820..868) => survive(plan, &mut dice),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
         (false, 140..230) => crowd(plan, &mut dice),
@@ -31,7 +31,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (_, 620..680) => judge(plan, &mut dice),
         (true, 680..760 | 887..920) => share(plan, &mut dice),
         (true, 760..820) => rewrite(plan, &mut dice),
-        (true, 880..887 | 935..940) => overtax(plan, &mut dice),
+        (true, 868..887 | 935..940) => overtax(plan, &mut dice),
         (true, 920..935) => hoard(plan),
         (_, 940..970) => collect(plan, &mut dice),
         (_, 970..1_000) | (false, 680..740) => forbid(plan, &mut dice),
@@ -88,6 +88,8 @@ fn rewrite(plan: &mut Plan, dice: &mut Dice) {
     plan.client_limits = 600;
     plan.expiring_messages = 300;
     plan.shared_filters = dice.one_of(&[0, 400]);
+    // Drawn by itself, so that all else is as it is without.
+    plan.dollar_topics = Dice::new(plan.seed, "dollars", 0).one_of(&[0, 0, 0, 300]);
     plan.actions.pause = 4;
     plan.actions.resume = 3;
 }
@@ -128,6 +130,8 @@ fn overtax(plan: &mut Plan, dice: &mut Dice) {
     plan.qos = [0, 1, 0];
     plan.retained = 700;
     plan.expiring_messages = 0;
+    plan.large_messages = 0; // what is behind one comes late
+    plan.huge_messages = 0;
     plan.clean_starts = 0;
     plan.wills = 0;
     plan.stalled_ms = dice.between(3_500, 8_000);
@@ -202,6 +206,8 @@ fn clog(plan: &mut Plan) {
     plan.actions =
         Actions { connect: 6, subscribe: 10, publish: 40, pause: 6, ..Actions::default() };
     plan.weather.pull_bytes_max = None;
+    // Drawn by itself, so that all else is as it is without.
+    plan.chatter = Dice::new(plan.seed, "chatter", 0).one_of(&[0, 0, 0, 0, 500]);
 }
 
 /// Clients that have a keep alive, and say nothing for longer.
@@ -414,8 +420,8 @@ fn bring_together(plan: &mut Plan) {
     plan.client_limits = 0;
     plan.policies = 0;
     plan.opinions = 0;
-    let Broker { store, effort_max, disconnect_delay_s, .. } = plan.broker;
-    plan.broker = Broker { store, effort_max, disconnect_delay_s, ..Broker::default() };
+    let Broker { store, log_bytes, effort_max, disconnect_delay_s, .. } = plan.broker;
+    plan.broker = Broker { store, log_bytes, effort_max, disconnect_delay_s, ..Broker::default() };
     plan.weather.spikes = 0;
 }
 

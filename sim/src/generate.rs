@@ -3,12 +3,13 @@
 //! A pure function of the plan. Keeps a rough picture of who is connected, so that most
 //! operations make sense when they are played; those that do not are no operations.
 
+mod words;
+
 use std::sync::Arc;
 
 use crate::access;
 use crate::dice::Dice;
-use crate::plan::{Plan, PropertyRates};
-use crate::properties::Properties;
+use crate::plan::Plan;
 use crate::scenario::{
     AckPolicy, Action, Breach, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
     MessageNumber, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Way, Will,
@@ -30,8 +31,6 @@ const TWO_BYTE_LENGTH: u64 = 0x80;
 const THREE_BYTE_LENGTH: u64 = 0x4000;
 /// Payloads from there on are not copied for each subscriber; so long are the longest.
 const LONGEST: u64 = 20_000;
-/// Bytes of the longest user property.
-const WORDIEST: u64 = 4_000;
 /// More than is read from a log at once, and less than a broker takes.
 const GIANT: u64 = 1_100_000;
 
@@ -61,8 +60,14 @@ const SHALLOW: [&str; 14] =
 /// The scenario of a plan.
 pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let mut generator = Generator::new(plan);
-    let clients = generator.clients();
-    let ops = generator.ops(&clients);
+    let mut clients = generator.clients();
+    if plan.broker.packet_bytes.is_some() {
+        let_exceed(plan.seed, &mut clients);
+    }
+    let mut ops = generator.ops(&clients);
+    if plan.chatter > 0 {
+        chatter(plan, &mut ops);
+    }
     let safety_ms = ops.last().map_or(0, |op| op.at_ms) + AFTERMATH_MS;
     let mut faults = generator.faults(safety_ms);
     let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
@@ -99,6 +104,29 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         transport::draw(&mut scenario, plan.seed, plan.wrapped_clients);
     }
     scenario
+}
+
+/// Has one of them, mostly, keep to no limit that the broker has told it.
+fn let_exceed(seed: u64, clients: &mut [Client]) {
+    let mut dice = Dice::new(seed, "exceeding", 0);
+    if dice.chance(700) {
+        let place = dice.below(clients.len() as u64) as usize;
+        clients[place].manners.keeps_quota = false;
+    }
+}
+
+/// Has some who stop reading say more than a broker takes from whoever takes nothing.
+fn chatter(plan: &Plan, ops: &mut Vec<Op>) {
+    let mut dice = Dice::new(plan.seed, "chatter", 1);
+    let paused: Vec<Op> = ops.iter().filter(|op| op.action == Action::Pause).cloned().collect();
+    for Op { at_ms, client, .. } in paused {
+        if dice.chance(plan.chatter) {
+            let pings = u16::try_from(dice.between(900, 1_600)).expect("a small number");
+            let at_ms = at_ms + dice.below(2_000);
+            ops.push(Op { at_ms, client, action: Action::Chatter { pings } });
+        }
+    }
+    ops.sort_by_key(|op| op.at_ms);
 }
 
 struct Generator<'p> {
@@ -396,6 +424,8 @@ impl<'p> Generator<'p> {
         self.will += 1;
         let mut message = self.publish();
         message.bytes = message.bytes.min(LONGEST as usize); // CONNECT has room for 64 KiB
+        let bytes = message.properties.as_ref().map_or(0, |properties| properties.bytes());
+        message.properties = message.properties.filter(|_| bytes <= LONGEST as usize);
         if message.message != 0 {
             message.message = self.will;
         }
@@ -438,46 +468,6 @@ impl<'p> Generator<'p> {
     /// Bytes of a payload that make a PUBLISH about so long.
     fn nearly(&mut self, length: u64, topic: &str) -> u64 {
         length - (topic.len() as u64 + 2) - self.dice.below(8)
-    }
-
-    fn properties(&mut self) -> Option<Arc<Properties>> {
-        let mut properties = self.short_properties();
-        if self.words.chance(self.plan.wordy_messages) {
-            let bytes = usize::try_from(self.words.between(200, WORDIEST)).expect("a small number");
-            properties.user.push((Arc::from("a"), Arc::from("x".repeat(bytes))));
-        }
-        (!properties.is_empty()).then(|| Arc::new(properties))
-    }
-
-    fn short_properties(&mut self) -> Properties {
-        let rates = self.plan.properties;
-        let mut properties = Properties::default();
-        if rates == PropertyRates::default() {
-            return properties;
-        }
-        if self.dice.chance(rates.payload_format) {
-            properties.is_text = Some(self.dice.chance(500));
-        }
-        if self.dice.chance(rates.content_type) {
-            properties.content_type = Some(self.pick(&["text/plain", "", "\u{fc}"]).into());
-        }
-        if self.dice.chance(rates.response_topic) {
-            properties.response_topic = Some(self.known_topic());
-        }
-        if self.dice.chance(rates.correlation) {
-            let bytes = (0..self.dice.below(5)).map(|_| self.pick(&[0, 7, b'a', 0x80, 0xFF]));
-            properties.correlation = Some(bytes.collect());
-        }
-        if self.dice.chance(rates.user) {
-            properties.user = (0..self.dice.between(1, 4)).map(|_| self.user_property()).collect();
-        }
-        properties
-    }
-
-    /// One of few, so that names come twice, with the same value too.
-    fn user_property(&mut self) -> (Arc<str>, Arc<str>) {
-        let (name, value) = (self.pick(&["a", "b", ""]), self.pick(&["1", "2", ""]));
-        (Arc::from(name), Arc::from(value))
     }
 
     fn known_topic(&mut self) -> Arc<str> {

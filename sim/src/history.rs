@@ -392,6 +392,13 @@ impl History {
         ordinal
     }
 
+    /// Says for which reason that garbage ends a connection: none if there are several.
+    pub fn set_reason(&mut self, asked: usize, due: Option<u8>) {
+        if let What::Asked { packet: Asked::Garbage { reason } } = &mut self.events[asked].what {
+            *reason = due;
+        }
+    }
+
     /// Counts something for the hash alone: what left the broker, whoever sees it.
     pub fn count(&mut self, what: &impl Hash) {
         self.counted.write_usize(self.events.len());

@@ -68,6 +68,10 @@ pub struct Plan {
     /// Of a thousand messages, how many say more beside their payload than in it.
     #[serde(default)]
     pub wordy_messages: u16,
+    /// Of a thousand messages, how many say something beside their payload that is about as long
+    /// as a text can be.
+    #[serde(default)]
+    pub long_words: u16,
     /// Of a thousand connections, how many start clean.
     pub clean_starts: u16,
     /// Of a thousand other connections, how many leave a session that ends within seconds.
@@ -104,6 +108,9 @@ pub struct Plan {
     /// Milliseconds for which syncs do not end, once, in place of all else that a store meets.
     #[serde(default)]
     pub stalled_ms: u64,
+    /// Of a thousand clients that stop reading, how many go on to say more than is ever answered.
+    #[serde(default)]
+    pub chatter: u16,
     /// How many faults.
     pub faults: usize,
     /// How often each fault.
@@ -201,6 +208,7 @@ impl Plan {
             giant_messages: 0,
             properties: draw.properties(),
             wordy_messages: 0,
+            long_words: 0,
             clean_starts: draw.one_of(&[0, 200, 500]),
             short_sessions: 0,
             wills: draw.rarely(500),
@@ -216,9 +224,11 @@ impl Plan {
             opinions: opinions(seed),
             wrapped_clients,
             stalled_ms: 0,
+            chatter: 0,
             fault_kinds: draw.fault_kinds(),
             broker: Broker {
                 store: survival::drawn(seed),
+                log_bytes: survival::log_bytes(seed),
                 effort_max: effort_max(seed),
                 disconnect_delay_s: disconnect_delay_s(seed),
                 ..draw.broker(clients)
@@ -231,7 +241,9 @@ impl Plan {
             weather,
         };
         focus::narrow(&mut plan);
+        plan.broker.packet_bytes = plan.broker.packet_bytes.or_else(|| packet_bytes(&plan));
         plan.wordy_messages = wordy_messages(&plan);
+        plan.long_words = long_words(&plan);
         let least = plan.keep_alive_min_s();
         plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));
         plan
@@ -275,6 +287,14 @@ fn wrapped_clients(seed: u64) -> u16 {
     draw.one_of(&[0, 0, 0, 0, 0, 0, 600, 1_000])
 }
 
+/// One of twenty plans whose messages are small has such a limit. Drawn by itself, as [`policies`].
+fn packet_bytes(plan: &Plan) -> Option<u32> {
+    let mut dice = Dice::new(plan.seed, "packet bytes", 0);
+    let max = u32::try_from(dice.between(100, 300)).ok();
+    let is_large = plan.huge_messages > 0 || plan.giant_messages > 0;
+    max.filter(|_| !is_large && dice.chance(50))
+}
+
 /// Where bytes are limited, two of three plans have some: whatever a message says takes room. Not
 /// where there is a store: what is dropped for want of room hides what is lost. Drawn by itself, as
 /// [`policies`].
@@ -287,6 +307,21 @@ fn wordy_messages(plan: &Plan) -> u16 {
         return 0;
     }
     Draw(Dice::new(plan.seed, "wordy messages", 0)).one_of(&[0, 300, 800])
+}
+
+/// One of thirty plans has some, where nothing limits bytes. Drawn by itself, as [`policies`].
+fn long_words(plan: &Plan) -> u16 {
+    let broker = &plan.broker;
+    let is_limited = broker.packet_bytes.is_some()
+        || broker.queue_bytes.is_some()
+        || broker.total_bytes.is_some()
+        || broker.retained_bytes.is_some();
+    // By a few bytes at a time they would take for ever.
+    if is_limited || plan.weather.pull_bytes_max.is_some() {
+        return 0;
+    }
+    let mut dice = Dice::new(plan.seed, "long words", 0);
+    if dice.chance(80) { 100 } else { 0 }
 }
 
 /// One of three plans has one. Drawn by itself, as [`policies`].
@@ -414,6 +449,7 @@ impl Draw {
             opinions: Vec::new(),
             held_to_tokens: Vec::new(),
             store: None,
+            log_bytes: None,
         };
         if self.0.chance(400) { Broker::default() } else { broker }
     }

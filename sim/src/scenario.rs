@@ -124,6 +124,9 @@ pub struct Broker {
     /// What it keeps through its end. None: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
+    /// Bytes of a file of its log, and of dead records that are left alone. Network level only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<u64>,
 }
 
 /// The network while nothing happens to it.
@@ -249,6 +252,11 @@ pub enum Action {
     Publish(Publish),
     /// PINGREQ.
     Ping,
+    /// So many of them at once.
+    Chatter {
+        /// How many.
+        pings: u16,
+    },
     /// Behaves like that from now on.
     Behave(Manners),
     /// DISCONNECT, then the end of the connection.
@@ -621,6 +629,7 @@ mod tests {
             Action::Unsubscribe { filters: vec![Arc::from("#")] },
             Action::Publish(publish()),
             Action::Ping,
+            Action::Chatter { pings: 3 },
             Action::Behave(Manners { acks: AckPolicy::Never, ..Manners::default() }),
             Action::Disconnect { reason: 4, expiry_s: Some(0) },
             Action::Cut,

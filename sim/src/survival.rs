@@ -112,6 +112,11 @@ pub(crate) fn drawn(seed: u64) -> Option<Store> {
     is_kept.then_some(Store { durability, sync_ms_max })
 }
 
+/// In half of the plans the log is kept in small files, and written anew again and again.
+pub(crate) fn log_bytes(seed: u64) -> Option<u64> {
+    Dice::new(seed, "log bytes", 0).one_of(&[None, None, Some(12 << 10), Some(40 << 10)])
+}
+
 /// When somebody does something.
 fn some_deed_ms(ops: &[Op], dice: &mut Dice) -> u64 {
     let place = dice.below(ops.len() as u64) as usize;

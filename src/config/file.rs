@@ -10,8 +10,8 @@ use super::problem::Report;
 use super::section::{Entry, Section};
 use super::yaml::Node;
 use super::{
-    Authentication, Config, Listener, SYS_INTERVAL, access, durability, limits, listeners, plugins,
-    rules,
+    Authentication, Config, Listener, LogSizes, SYS_INTERVAL, access, durability, limits,
+    listeners, plugins, rules,
 };
 use crate::machine::EFFORT_MAX;
 use crate::mqtt::types::QoS;
@@ -41,6 +41,7 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
         durability,
         threads: threads(&mut top, report),
         effort_max: EFFORT_MAX,
+        log_sizes: LogSizes::default(),
         limits,
         admission,
         authentication: auth.plugins,

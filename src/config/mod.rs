@@ -79,6 +79,8 @@ pub struct Config {
     /// What is done at once before others have their turn, in steps of some tenth of a
     /// microsecond: [`EFFORT_MAX`], or less where all is to be done in parts. No key says it.
     pub effort_max: u64,
+    /// In what pieces the log is kept. No key says it.
+    pub log_sizes: LogSizes,
     /// How much of everything.
     pub limits: Limits,
     /// How much of what comes from one address, and of what has not authenticated.
@@ -89,6 +91,22 @@ pub struct Config {
     /// Who is asked before a client publishes, subscribes or is sent anything. It may what none
     /// of them denies.
     pub authorisation: Vec<Authorisation>,
+}
+
+/// In what pieces the log of a `data-dir` is kept. Other ones than the default only show sooner
+/// what happens at their ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSizes {
+    /// Bytes of a file. What is dead goes with whole files.
+    pub segment_bytes: u64,
+    /// Bytes of dead records that are left alone, however little lives.
+    pub dead_bytes_max: u64,
+}
+
+impl Default for LogSizes {
+    fn default() -> LogSizes {
+        LogSizes { segment_bytes: 16 << 20, dead_bytes_max: 64 << 20 }
+    }
 }
 
 /// An authorisation plugin.
@@ -319,6 +337,7 @@ impl Default for Config {
             durability: Durability::None,
             threads: None,
             effort_max: EFFORT_MAX,
+            log_sizes: LogSizes::default(),
             limits: Limits::default(),
             admission: Admission::default(),
             authentication: vec![Authentication::Anonymous { is_allowed: true }],
@@ -531,6 +550,7 @@ mod tests {
                 durability: Durability::Sync,
                 threads: NonZeroU16::new(numbers.1 % 1_025),
                 effort_max: EFFORT_MAX,
+                log_sizes: LogSizes::default(),
                 max_qos: QoS::from_number(top.3).expect("0 to 2"),
                 limits: Limits {
                     connections: sizes.0,

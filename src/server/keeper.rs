@@ -17,15 +17,12 @@ use crate::machine::record::{Lsn, Record};
 use crate::machine::{Durability, Input, LITTLE_BYTES, Restorer, Seed, StoreHealth};
 use crate::store::{self, Damage, DamageKind, Disk, Event, Log, Recovered, Room, Visit};
 
-/// Bytes of a file of the log. What is dead goes with whole files.
-const SEGMENT_BYTES: u64 = 16 << 20;
 /// Bytes that are kept free for acknowledgements on a full disk.
 const RESERVE_BYTES: u64 = 1 << 20;
 /// Where nothing waits for the disk, how often it is made to keep up.
 const SYNC_INTERVAL: Duration = Duration::from_secs(1);
-/// The log may be so many times as large as what lives in it, and so many bytes more.
+/// The log may be so many times as large as what lives in it, and some bytes more.
 const TIMES_MAX: u64 = 3;
-const BYTES_MORE_MAX: u64 = 64 << 20;
 /// A recovery of more than this is told of while it goes on, each time as much is read again.
 const TOLD_BYTES: u64 = 256 << 20;
 const _: () = assert!(2 * LITTLE_BYTES <= RESERVE_BYTES, "what is little fits into the reserve");
@@ -38,6 +35,8 @@ const FRAME_BYTES: u64 = 24;
 pub struct Keeper<D: Disk> {
     log: Log<D>,
     durability: store::Durability,
+    /// As [`LogSizes::dead_bytes_max`](crate::config::LogSizes::dead_bytes_max).
+    dead_bytes_max: u64,
 }
 
 /// Opens the log on this disk, and makes of it what a machine is restored from. Damage is told
@@ -50,7 +49,7 @@ pub(super) fn open<D: Disk>(
     let place = disk.place();
     let [.., a, b, c, d, e, f, g, h] = *seed;
     let settings = store::Settings {
-        segment_bytes: SEGMENT_BYTES,
+        segment_bytes: config.log_sizes.segment_bytes,
         reserve_bytes: RESERVE_BYTES,
         ..store::Settings::new(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
     };
@@ -82,7 +81,8 @@ pub(super) fn open<D: Disk>(
         true => store::Durability::Sync,
         false => store::Durability::Async(SYNC_INTERVAL),
     };
-    Ok((Keeper { log, durability }, restorer))
+    let dead_bytes_max = config.log_sizes.dead_bytes_max;
+    Ok((Keeper { log, durability, dead_bytes_max }, restorer))
 }
 
 /// Whether anybody waits for the disk.
@@ -137,7 +137,7 @@ impl<D: Disk> Keeper<D> {
     /// the disk.
     pub async fn run<A>(self, shared: Arc<Shared<A>>) {
         let Some(inbox) = shared.inbox().cloned() else { return };
-        let size = Size::of(self.log.bytes());
+        let size = Size::of(self.log.bytes(), self.dead_bytes_max);
         let mut reporter = Reporter::new(&shared, &size);
         let encode = |record: &Record, out: &mut Vec<u8>| {
             let before = out.len();
@@ -172,6 +172,8 @@ struct Size {
     /// How many bytes more than live were left when the last rewrite was done with: it cannot be
     /// made smaller, so these are not counted as dead.
     left_over: Cell<u64>,
+    /// As [`LogSizes::dead_bytes_max`](crate::config::LogSizes::dead_bytes_max).
+    dead_bytes_max: u64,
 }
 
 /// What the machine keeps, in bytes.
@@ -183,8 +185,9 @@ struct Kept {
 }
 
 impl Size {
-    fn of(bytes: u64) -> Size {
-        Size { bytes: Cell::new(bytes), rewriting: Cell::default(), left_over: Cell::default() }
+    fn of(bytes: u64, dead_bytes_max: u64) -> Size {
+        let (rewriting, left_over) = (Cell::default(), Cell::default());
+        Size { bytes: Cell::new(bytes), rewriting, left_over, dead_bytes_max }
     }
 
     fn note(&self, record: &Record, bytes: u64) {
@@ -204,8 +207,8 @@ impl Size {
         let Kept { live, rewrite } = kept;
         let bytes = self.bytes.get();
         let dead = bytes.saturating_sub(live).saturating_sub(self.left_over.get());
-        let is_large = dead > BYTES_MORE_MAX
-            && bytes > TIMES_MAX.saturating_mul(live).saturating_add(BYTES_MORE_MAX);
+        let is_large = dead > self.dead_bytes_max
+            && bytes > TIMES_MAX.saturating_mul(live).saturating_add(self.dead_bytes_max);
         let is_worth_it = dead > live / 4 + RESERVE_BYTES;
         let is_due = match spare {
             None if is_low => live < LITTLE_BYTES && dead > RESERVE_BYTES,
@@ -392,6 +395,8 @@ mod tests {
     use crate::machine::Timestamp;
     use crate::store::Mail;
 
+    const DEAD_BYTES_MAX: u64 = 64 << 20;
+
     /// A broker whose writer is this test.
     #[test]
     fn everything_is_recorded_anew_once_when_the_log_has_grown() {
@@ -400,7 +405,7 @@ mod tests {
         let shared = shared_from::<()>(restorer, &config, &plugins, Seed::default(), clock, 1)
             .expect("the configuration is good");
         let inbox = shared.inbox().expect("it records");
-        let size = Size::of(1 << 30);
+        let size = Size::of(1 << 30, DEAD_BYTES_MAX);
         let mut reporter = Reporter::new(&shared, &size);
         reporter.take(Event::Room(Room::Plenty));
         let (mut mail, mut begun, mut dropped) = (Mail::new(), 0, store::Lsn(0));
@@ -431,10 +436,10 @@ mod tests {
     #[test]
     fn a_log_is_written_anew_each_time_it_has_grown_and_not_before_what_is_dead_is_removed() {
         let live = 1_000;
-        let size = Size::of(TIMES_MAX * live + BYTES_MORE_MAX);
+        let size = Size::of(TIMES_MAX * live + DEAD_BYTES_MAX, DEAD_BYTES_MAX);
         assert!(!size.is_due(kept(live), None, false));
         for _ in 0..3 {
-            size.note(&Record::RewriteBegun, BYTES_MORE_MAX);
+            size.note(&Record::RewriteBegun, DEAD_BYTES_MAX);
             assert!(size.is_due(kept(live), None, false));
             assert!(!size.is_due(kept(live), None, false), "it is under way");
             size.note_dropped(live); // of an earlier one
@@ -444,14 +449,14 @@ mod tests {
             size.bytes.set(live);
             size.note_dropped(live);
             assert!(!size.is_due(kept(live), None, false), "it is small");
-            size.bytes.set(TIMES_MAX * live + BYTES_MORE_MAX);
+            size.bytes.set(TIMES_MAX * live + DEAD_BYTES_MAX);
         }
     }
 
     #[test]
     fn a_log_that_could_not_be_made_smaller_is_written_anew_when_it_has_grown_again() {
-        for (is_low, more) in [(true, RESERVE_BYTES), (false, BYTES_MORE_MAX)] {
-            let size = Size::of(TIMES_MAX * BYTES_MORE_MAX);
+        for (is_low, more) in [(true, RESERVE_BYTES), (false, DEAD_BYTES_MAX)] {
+            let size = Size::of(TIMES_MAX * DEAD_BYTES_MAX, DEAD_BYTES_MAX);
             assert!(size.is_due(kept(0), None, is_low));
             size.note(&Record::RewriteEnded, 1);
             size.note_dropped(0);

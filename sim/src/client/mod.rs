@@ -210,6 +210,9 @@ impl Client {
                 }
             }
             Action::Ping if self.may_ask() => self.ping(world),
+            Action::Chatter { pings } if self.may_ask() => {
+                (0..*pings).for_each(|_| self.ping(world));
+            }
             Action::Disconnect { reason, expiry_s } if self.may_ask() => {
                 self.disconnect(*reason, *expiry_s, world);
             }

@@ -11,7 +11,8 @@ use crate::scenario::{Publish, Qos};
 
 /// Topics that have an alias at once, at most.
 pub(super) const ALIASES_USED: u16 = 3;
-/// Of so many messages, one is made as large as the broker takes it, if that is at most so large.
+/// Of so many messages, one is made as large as the broker takes it, if that is at most so large;
+/// or a little larger, by a client that keeps to nothing.
 const FILLED_EVERY: u64 = 4;
 const FILLED_BYTES_MAX: usize = 1_000;
 
@@ -119,11 +120,15 @@ impl Client {
             publish.bytes = packets::payload(&publish).len() + room;
             // Its length may take a byte more now.
             publish.bytes -= self.bytes_of(&publish, world).saturating_sub(max).min(1);
+            if !self.manners.keeps_quota {
+                publish.bytes += (publish.message / FILLED_EVERY % 5) as usize;
+            }
         }
         publish
     }
 
-    /// Whether it is one of these, and fits without a topic alias.
+    /// Whether it is one of those that are as large as the broker takes them, and fits without a
+    /// topic alias.
     fn is_filled(&self, publish: &Publish, world: &World<'_>) -> bool {
         publish.message % FILLED_EVERY == 1
             && self.bytes_of(publish, world) <= self.packet_bytes_max()
@@ -166,8 +171,8 @@ impl Client {
         if id.is_none() && !self.fits(publish, world) {
             return;
         }
-        let is_filled = self.is_tight(publish) && self.is_filled(publish, world);
-        let alias = if dup || is_filled { None } else { self.alias_for(publish) };
+        let is_measured = self.is_tight(publish) && publish.message % FILLED_EVERY == 1;
+        let alias = if dup || is_measured { None } else { self.alias_for(publish) };
         let Some(name) = world.topics.name(&publish.topic) else { return };
         let packet = packets::publish(publish, name, id, dup, alias, self.version);
         let asked = PublishAsked {

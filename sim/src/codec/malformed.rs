@@ -1,6 +1,8 @@
 //! What a client may not send, whatever came before: for each the broker must close the
 //! connection (MQTT 5.0, section 4.13).
 
+use stormpetrel::mqtt::types::Reason;
+
 use crate::dice::Dice;
 use crate::scenario::ProtocolVersion;
 
@@ -60,53 +62,57 @@ const BEFORE_5: &[&[u8]] = &[
 
 /// In 5.0.
 const IN_5: &[&[u8]] = &[
-    b"\x30\x03\x00\x00\x00",                      // neither topic nor alias
-    b"\x30\x03\x00\x01a",                         // no properties
-    b"\x30\x06\x00\x01a\x02\x7F\x00",             // no such property
-    b"\x30\x08\x00\x01a\x04\x01\x00\x01\x00",     // payload format twice
-    b"\x30\x06\x00\x01a\x02\x01\x02",             // a payload format of 2
-    b"\x30\x06\x00\x01a\x03\x01\x00",             // properties that are longer than the packet
-    b"\x30\x06\x00\x01a\x02\x0B\x05",             // a subscription id from a client
+    b"\x30\x03\x00\x01a",                                     // no properties
+    b"\x30\x06\x00\x01a\x02\x7F\x00",                         // no such property
+    b"\x30\x06\x00\x01a\x02\x01\x02",                         // a payload format of 2
+    b"\x30\x06\x00\x01a\x03\x01\x00", // properties that are longer than the packet
+    b"\x30\x06\x00\x01a\x02\x0B\x05", // a subscription id from a client
     b"\x30\x09\x00\x01a\x05\x18\x00\x00\x00\x01", // a will's delay
     b"\x30\x09\x00\x01a\x05\x11\x00\x00\x00\x01", // a session's expiry
-    b"\x30\x07\x00\x01a\x03\x21\x00\x01",         // Receive Maximum
-    b"\x30\x07\x00\x01a\x03\x22\x00\x01",         // Topic Alias Maximum
-    b"\x30\x08\x00\x01a\x04\x08\x00\x01#",        // a response topic with a wildcard
+    b"\x30\x07\x00\x01a\x03\x21\x00\x01", // Receive Maximum
+    b"\x30\x07\x00\x01a\x03\x22\x00\x01", // Topic Alias Maximum
+    b"\x30\x08\x00\x01a\x04\x08\x00\x01#", // a response topic with a wildcard
+    b"\x30\x09\x00\x01a\x05\x03\x00\x02\xC3\x28", // a content type that is no text
+    b"\x30\x08\x00\x01a\x04\x26\x00\x01n", // a user property without value
+    b"\x30\x07\x00\x01a\xFF\xFF\xFF\x80", // no length of properties
+    b"\x40\x03\x00\x07\x01",          // PUBACK with a reason of SUBACK
+    b"\x40\x03\x00\x07\x10",          // PUBACK with a reason of brokers
+    b"\x40\x06\x00\x07\x00\x02\x01\x00", // PUBACK with a payload format
+    b"\x50\x03\x00\x07\x92",          // PUBREC with a reason of PUBREL
+    b"\x62\x03\x00\x07\x80",          // PUBREL with a reason of PUBREC
+    b"\x70\x03\x00\x07\x80",          // PUBCOMP with a reason of PUBREC
+    b"\x80\x07\x00\x07\x00\x00\x01a\x00", // flags of SUBSCRIBE
+    b"\x82\x07\x00\x00\x00\x00\x01a\x00", // SUBSCRIBE with packet id 0
+    b"\x82\x06\x00\x07\x00\x00\x01a", // a filter without options
+    b"\x82\x07\x00\x07\x00\x00\x01a\x40", // a reserved bit
+    b"\x82\x07\x00\x07\x00\x00\x01a\x80", // the other one
+    b"\x82\x0C\x00\x07\x05\x02\x00\x00\x00\x01\x00\x01a\x00", // a message's expiry
+    b"\xA0\x06\x00\x07\x00\x00\x01a", // flags of UNSUBSCRIBE
+    b"\xA2\x06\x00\x00\x00\x00\x01a", // UNSUBSCRIBE with packet id 0
+    b"\xA2\x08\x00\x07\x02\x0B\x01\x00\x01a", // a subscription id in UNSUBSCRIBE
+    b"\xE0\x01\x01",                  // DISCONNECT with a reason of SUBACK
+    b"\xE0\x01\x8B",                  // DISCONNECT with a reason of brokers
+    b"\xE0\x06\x00\x04\x1C\x00\x01s", // a server reference from a client
+    b"\xC0\x80\x00",                  // a length that is longer than it needs
+    b"\x30\x05\x00\x01a\x80\x00",     // so is that of properties
+];
+
+/// In 5.0, where the standard says that it is a Protocol Error.
+const PROTOCOL_ERRORS_IN_5: &[&[u8]] = &[
+    b"\x30\x03\x00\x00\x00",                  // neither topic nor alias
+    b"\x30\x08\x00\x01a\x04\x01\x00\x01\x00", // payload format twice
     b"\x30\x0E\x00\x01a\x0A\x02\x00\x00\x00\x09\x02\x00\x00\x00\x09", // expiry twice
     b"\x30\x0C\x00\x01a\x08\x03\x00\x01t\x03\x00\x01t", // content type twice
     b"\x30\x0A\x00\x01a\x06\x09\x00\x00\x09\x00\x00", // correlation data twice
-    b"\x30\x09\x00\x01a\x05\x03\x00\x02\xC3\x28", // a content type that is no text
-    b"\x30\x08\x00\x01a\x04\x26\x00\x01n",        // a user property without value
-    b"\x30\x07\x00\x01a\xFF\xFF\xFF\x80",         // no length of properties
-    b"\x40\x03\x00\x07\x01",                      // PUBACK with a reason of SUBACK
-    b"\x40\x03\x00\x07\x10",                      // PUBACK with a reason of brokers
-    b"\x40\x06\x00\x07\x00\x02\x01\x00",          // PUBACK with a payload format
-    b"\x50\x03\x00\x07\x92",                      // PUBREC with a reason of PUBREL
-    b"\x62\x03\x00\x07\x80",                      // PUBREL with a reason of PUBREC
-    b"\x70\x03\x00\x07\x80",                      // PUBCOMP with a reason of PUBREC
-    b"\x80\x07\x00\x07\x00\x00\x01a\x00",         // flags of SUBSCRIBE
-    b"\x82\x07\x00\x00\x00\x00\x01a\x00",         // SUBSCRIBE with packet id 0
-    b"\x82\x03\x00\x07\x00",                      // SUBSCRIBE without filters
-    b"\x82\x06\x00\x07\x00\x00\x01a",             // a filter without options
-    b"\x82\x07\x00\x07\x00\x00\x01a\x03",         // QoS 3
-    b"\x82\x07\x00\x07\x00\x00\x01a\x30",         // retain handling 3
-    b"\x82\x07\x00\x07\x00\x00\x01a\x40",         // a reserved bit
-    b"\x82\x07\x00\x07\x00\x00\x01a\x80",         // the other one
+    b"\x82\x03\x00\x07\x00",                  // SUBSCRIBE without filters
+    b"\x82\x07\x00\x07\x00\x00\x01a\x03",     // QoS 3
+    b"\x82\x07\x00\x07\x00\x00\x01a\x30",     // retain handling 3
     b"\x82\x10\x00\x07\x00\x00\x0A$share/g/a\x04", // No Local in a shared subscription
     b"\x82\x09\x00\x07\x02\x0B\x00\x00\x01a\x00", // subscription id 0
     b"\x82\x0B\x00\x07\x04\x0B\x01\x0B\x01\x00\x01a\x00", // two subscription ids
-    b"\x82\x0C\x00\x07\x05\x02\x00\x00\x00\x01\x00\x01a\x00", // a message's expiry
-    b"\xA0\x06\x00\x07\x00\x00\x01a",             // flags of UNSUBSCRIBE
-    b"\xA2\x06\x00\x00\x00\x00\x01a",             // UNSUBSCRIBE with packet id 0
-    b"\xA2\x03\x00\x07\x00",                      // UNSUBSCRIBE without filters
-    b"\xA2\x08\x00\x07\x02\x0B\x01\x00\x01a",     // a subscription id in UNSUBSCRIBE
-    b"\xE0\x01\x01",                              // DISCONNECT with a reason of SUBACK
-    b"\xE0\x01\x8B",                              // DISCONNECT with a reason of brokers
-    b"\xE0\x06\x00\x04\x1C\x00\x01s",             // a server reference from a client
+    b"\xA2\x03\x00\x07\x00",                  // UNSUBSCRIBE without filters
     b"\xE0\x0C\x00\x0A\x11\x00\x00\x00\x01\x11\x00\x00\x00\x01", // expiry twice
-    b"\xF0\x02\x18\x00",                          // AUTH without a method
-    b"\xC0\x80\x00",                              // a length that is longer than it needs
-    b"\x30\x05\x00\x01a\x80\x00",                 // so is that of properties
+    b"\xF0\x02\x18\x00",                      // AUTH without a method
 ];
 
 /// In place of CONNECT, in 3.1 and 3.1.1.
@@ -153,11 +159,24 @@ pub(crate) fn malformed_first(version: ProtocolVersion, dice: &mut Dice) -> &'st
     }
 }
 
-/// One of them.
-pub(crate) fn malformed(version: ProtocolVersion, dice: &mut Dice) -> &'static [u8] {
-    let own = if version.is_v5() { IN_5 } else { BEFORE_5 };
-    let place = dice.below((ALWAYS.len() + own.len()) as u64) as usize;
-    ALWAYS.iter().chain(own).nth(place).expect("it is below their number")
+/// One of them, and the reason for which a connection is closed, if the standard leaves no choice.
+pub(crate) fn malformed(
+    version: ProtocolVersion,
+    dice: &mut Dice,
+) -> (&'static [u8], Option<Reason>) {
+    let tables = tables(version);
+    let many: usize = tables.iter().map(|(table, _)| table.len()).sum();
+    let place = dice.below(many as u64) as usize;
+    let mut all =
+        tables.iter().flat_map(|&(table, reason)| table.iter().map(move |&it| (it, reason)));
+    all.nth(place).expect("it is below their number")
+}
+
+fn tables(version: ProtocolVersion) -> [(&'static [&'static [u8]], Option<Reason>); 3] {
+    match version.is_v5() {
+        true => [(ALWAYS, None), (IN_5, None), (PROTOCOL_ERRORS_IN_5, Some(Reason::ProtocolError))],
+        false => [(ALWAYS, None), (BEFORE_5, None), (&[], None)],
+    }
 }
 
 /// All of what may not come first.
@@ -169,6 +188,5 @@ pub(super) fn all_first() -> impl Iterator<Item = &'static [u8]> {
 /// All of what may not come later.
 #[cfg(test)]
 pub(super) fn all(version: ProtocolVersion) -> impl Iterator<Item = &'static [u8]> {
-    let own = if version.is_v5() { IN_5 } else { BEFORE_5 };
-    ALWAYS.iter().chain(own).copied()
+    tables(version).into_iter().flat_map(|(table, _)| table).copied()
 }

@@ -7,7 +7,9 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
-use stormpetrel::config::{Admission, Authentication, Authorisation, Bind, Config, Listener};
+use stormpetrel::config::{
+    Admission, Authentication, Authorisation, Bind, Config, Listener, LogSizes,
+};
 use stormpetrel::machine::{Durability, EFFORT_MAX, Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
 use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
@@ -203,6 +205,7 @@ fn config(scenario: &Scenario) -> Config {
         data_dir: None,
         threads: None,
         effort_max: broker.effort_max.unwrap_or(EFFORT_MAX),
+        log_sizes: log_sizes(broker),
         max_qos: match broker.max_qos {
             Some(Qos::AtMostOnce) => QoS::AtMostOnce,
             Some(Qos::AtLeastOnce) => QoS::AtLeastOnce,
@@ -225,6 +228,11 @@ fn config(scenario: &Scenario) -> Config {
             .filter(|_| !scenario.has_durable_listeners())
             .unwrap_or(Durability::None),
     }
+}
+
+fn log_sizes(broker: &Broker) -> LogSizes {
+    let sizes = |bytes| LogSizes { segment_bytes: bytes, dead_bytes_max: bytes };
+    broker.log_bytes.map_or_else(LogSizes::default, sizes)
 }
 
 fn limits(scenario: &Scenario) -> Limits {

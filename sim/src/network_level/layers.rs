@@ -44,6 +44,9 @@ const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
 /// Bytes that a ping says at most (RFC 6455, section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
+/// The type of what fills a header of the PROXY protocol up, and its bytes at most.
+const NOTHING: u8 = 4;
+const EXTRA_BYTES_MAX: u64 = 1_500;
 /// Bytes that TLS puts into one record at most (RFC 8446, section 5.1).
 const RECORD_BYTES_MAX: usize = 1 << 14;
 
@@ -191,7 +194,10 @@ impl Layers {
     /// Says goodbye, if there is anybody to say it to.
     pub(super) fn say_goodbye(&mut self, raw: &mut BytesMut) {
         if self.is_open() && self.websocket.is_some() {
-            self.emit_control(CLOSE, &1_000_u16.to_be_bytes(), raw);
+            // A reason need not be given (RFC 6455, section 5.5.1).
+            let said = 1_000_u16.to_be_bytes();
+            let said = if self.dice.chance(300) { &[][..] } else { &said };
+            self.emit_control(CLOSE, said, raw);
         }
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -322,12 +328,27 @@ fn proxy_header(client: SocketAddr, dice: &mut Dice) -> Vec<u8> {
     if said == 0 {
         return format!("PROXY TCP4 {ip} 192.0.2.1 {port} 1883\r\n").into_bytes();
     }
-    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C".to_vec();
+    let extra = extra(dice);
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
+    header.extend_from_slice(&(12 + extra.len() as u16).to_be_bytes());
     header.extend_from_slice(&ip.octets());
     header.extend_from_slice(&[192, 0, 2, 1]);
     header.extend_from_slice(&port.to_be_bytes());
     header.extend_from_slice(&1_883_u16.to_be_bytes());
+    header.extend_from_slice(&extra);
     header
+}
+
+/// What some proxies add, as the certificate that a client showed: here, what is to be skipped.
+fn extra(dice: &mut Dice) -> Vec<u8> {
+    let bytes = dice.between(1, EXTRA_BYTES_MAX) as u16;
+    if !dice.chance(300) {
+        return Vec::new();
+    }
+    let [high, low] = bytes.to_be_bytes();
+    let mut extra = vec![NOTHING, high, low];
+    extra.resize(extra.len() + usize::from(bytes), b'x');
+    extra
 }
 
 /// Takes what TLS has to send.

@@ -330,10 +330,11 @@ impl<'s> Stage<'s> {
             }
             Effect::Garble { asked } => {
                 let version = self.scenario.clients[index].version;
-                let garbage = match self.on_the_way.is_new(wire.number) {
-                    true => malformed_first(version, &mut self.dice),
+                let (garbage, reason) = match self.on_the_way.is_new(wire.number) {
+                    true => (malformed_first(version, &mut self.dice), None),
                     false => malformed(version, &mut self.dice),
                 };
+                self.history.set_reason(asked, reason.map(|reason| reason.code()));
                 wire.send_bytes(garbage);
                 self.on_the_way.send(wire.number, asked, garbage.len(), true);
             }

@@ -5,7 +5,7 @@ use super::answers::{MALFORMED_PACKET, PROTOCOL_ERROR};
 use super::facts::{Connection, Ending, Ordinal, Request, Span, Wish};
 use super::limits::{Refusal, refusal};
 use super::{Case, Wrong};
-use crate::history::{ClosedBy, What};
+use crate::history::{AckKind, ClosedBy, Saw, What};
 use crate::scenario::{Fault, FaultKind, Qos};
 use crate::verdict::Promise;
 
@@ -34,14 +34,19 @@ const REASONS: [u8; 10] = [
 /// Milliseconds that a broker waits for a client that takes nothing, at least.
 const PATIENCE_MS: u64 = 30_000;
 
+/// Milliseconds within which a broker reads what came from whom it does not wait for.
+const READ_MS: u64 = 1_000;
+
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
         check_reason(case, place, wrong);
         check_reason_untold(case, place, wrong);
         check_overdue(case, place, wrong);
+        check_too_large(case, place, wrong);
         check_stopped(case, place, wrong);
     }
     check_delivered_too_late(case, wrong);
+    check_delivered_too_large(case, wrong);
 }
 
 fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
@@ -139,6 +144,7 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
         PROTOCOL_ERROR => before.any(|request| match request.wish {
             wish @ Wish::Garbage { .. } => is_for_garbage(wish, reason),
             Wish::Disconnect { expiry_s, .. } => expiry_s.is_some_and(|secs| secs != 0),
+            Wish::Ack(ack) => is_for_anothers_session(case, place, request.asked, ack.id),
             _ => false,
         }),
         SHUTTING_DOWN => connection
@@ -147,7 +153,9 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
         KEEP_ALIVE => was_silent(case, place, at),
         TAKEN_OVER => facts.connections.iter().enumerate().any(|(other, later)| {
             let is_same = case.sessions.identities[other] == case.sessions.identities[place];
-            other != place && is_same && later.entry.is_some_and(|entry| entry.from < at)
+            let came = connection.entry.map_or(connection.opened, |entry| entry.from);
+            let is_later = |entry: Span| came <= entry.to && entry.from < at;
+            other != place && is_same && later.entry.is_some_and(is_later)
         }),
         // Before 5.0 nobody is told one.
         RECEIVE_MAXIMUM => {
@@ -157,9 +165,7 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
             facts.is_v5(place) && count.count() > usize::from(broker.inflight.unwrap_or(1_024))
         }
         TOO_LARGE => before.any(|request| match request.wish {
-            Wish::Publish(publish) => {
-                broker.packet_bytes.is_some_and(|max| publish.packet_bytes > max as usize)
-            }
+            Wish::Publish(_) => is_too_large(case, request),
             _ => broker.packet_bytes.is_some(),
         }),
         // It has no room for a topic alias, which it must not forget.
@@ -175,6 +181,29 @@ fn is_for_garbage(wish: Wish<'_>, reason: u8) -> bool {
         Wish::Garbage { reason: None } => reason != TOPIC_ALIAS_INVALID,
         _ => false,
     }
+}
+
+/// Whether it is a PUBLISH of more bytes than the broker takes.
+fn is_too_large(case: &Case<'_>, request: &Request<'_>) -> bool {
+    let Wish::Publish(publish) = request.wish else { return false };
+    let max = case.facts.scenario.broker.packet_bytes;
+    max.is_some_and(|max| publish.packet_bytes > max as usize)
+}
+
+/// Whether a client answers something that did not come on this connection, and the session may
+/// be another client's by now: there, the packet id may be of a message that needs another answer.
+fn is_for_anothers_session(case: &Case<'_>, place: usize, asked: Ordinal, id: u16) -> bool {
+    let facts = &case.facts;
+    let connection = &facts.connections[place];
+    let name = facts.names[connection.client];
+    let is_anothers = |client: usize| client != connection.client && facts.names[client] == name;
+    let mut before = connection.events.iter().take_while(|event| event.ordinal < asked);
+    let came_here = before.any(|event| match &event.what {
+        What::Saw { packet: Saw::Publish(publish) } => publish.id == Some(id),
+        What::Saw { packet: Saw::Ack(ack) } => ack.kind == AckKind::PubRel && ack.id == id,
+        _ => false,
+    });
+    !came_here && (0..facts.names.len()).any(is_anothers)
 }
 
 /// Whether nothing came from a client for longer than it may be silent.
@@ -193,6 +222,9 @@ fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
         }
         let came = request.arrived.unwrap_or(request.asked);
         if case.facts.has_arrivals && request.arrived.is_none() {
+            if let Some(heard_ms) = heard_by(case, connection, request, at) {
+                last = last.max(heard_ms);
+            }
             continue;
         }
         // Without arrivals nobody knows how long each was under way.
@@ -203,6 +235,20 @@ fn was_silent(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
         last = case.facts.ms(came);
     }
     case.facts.ms(at) >= last + silence_ms
+}
+
+/// When a request was surely there to be read, if nothing kept the broker from that for long.
+fn heard_by(
+    case: &Case<'_>,
+    connection: &Connection<'_>,
+    request: &Request<'_>,
+    at: Ordinal,
+) -> Option<u64> {
+    let facts = &case.facts;
+    let came_ms = facts.ms(request.asked) + case.calm.slowest_ms;
+    let is_prompt = facts.is_disk_prompt(facts.ms(request.asked), facts.ms(at));
+    let is_read = came_ms + READ_MS <= facts.ms(at) && is_prompt;
+    (is_read && !facts.is_exact && case.calm.has(connection.client)).then_some(came_ms)
 }
 
 /// Between which times a request came that was read later or never: it was heard of all the same.
@@ -228,7 +274,7 @@ fn may_be_unread(case: &Case<'_>, asked: Ordinal, until_ms: u64) -> bool {
     case.facts.may_go_unread(case.facts.ms(asked), until_ms)
 }
 
-/// What must be closed and is not: after garbage, silence, or a takeover.
+/// What must be closed and is not: after garbage, a packet that is too large, silence, or a takeover.
 fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
     let Some(last_event) = case.facts.events.last().map(|event| event.at_ms) else { return };
@@ -247,6 +293,14 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     {
         let words = "was not disconnected though it broke the protocol";
         add(Promise::I16, "garbage-tolerated", words, garbage.asked);
+    }
+    let large = connection.requests.iter().find(|r| is_too_large(case, r));
+    if let Some(large) = large
+        && open_until > case.calm.answered_by(&case.facts, large.asked)
+        && !may_be_unread(case, large.asked, open_until)
+    {
+        let words = "was not disconnected though it sent a packet that is too large";
+        add(Promise::C11, "too-large-tolerated", words, large.asked);
     }
     let answered = connection.answer.map_or(connection.opened, |answer| answer.at);
     let last = connection.requests.last().map_or(answered, |request| request.asked);
@@ -271,6 +325,34 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     if let Some(taken) = taken.filter(|t| open_until > case.calm.answered_by(&case.facts, *t)) {
         let words = "was not disconnected though another connection has its client id";
         add(Promise::C8, "taken-over-left-open", words, taken);
+    }
+}
+
+/// What is too large ends its connection, and is not answered.
+fn check_too_large(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    for request in connection.requests.iter().filter(|it| is_too_large(case, it)) {
+        if let Some((at, _)) = request.answer {
+            let words = "was answered though it sent a packet that is too large".to_owned();
+            let events = [request.asked, at];
+            wrong.add(Promise::C11, "too-large-answered", connection.client, words, &events);
+        }
+    }
+}
+
+/// Nor is it delivered. Above QoS 0 it may have been sent again as a smaller packet.
+fn check_delivered_too_large(case: &Case<'_>, wrong: &mut Wrong) {
+    let Some(max) = case.facts.scenario.broker.packet_bytes else { return };
+    for delivery in &case.deliveries.all {
+        let Some(place) = delivery.message else { continue };
+        let message = &case.messages.all[place];
+        let is_once = message.qos == Qos::AtMostOnce && message.will_of.is_none();
+        if is_once && message.packet_bytes > max as usize {
+            let words = format!("message {} came in a packet that is too large", message.number);
+            let client = case.client(delivery.connection);
+            let events = [message.asked, delivery.at];
+            wrong.add(Promise::C11, "too-large-delivered", client, words, &events);
+        }
     }
 }
 

@@ -401,6 +401,13 @@ const GUIDES: &[Guide] = &[
         files: &[SHELL],
     },
     Guide {
+        rules: &["too-large-tolerated", "too-large-answered", "too-large-delivered"],
+        expected: "a packet above `packet-bytes` ends its connection with 0x95, and nothing \
+                   comes of it",
+        standard: "[MQTT-3.2.2-15] of the client; MQTT 5.0, section 4.13",
+        files: &["src/mqtt/wire/frame.rs", "src/server/input.rs"],
+    },
+    Guide {
         rules: &["place-kept"],
         expected: "who is let in or gone has no place among those who are not let in yet",
         standard: "the limits `unauthenticated` and `unauthenticated-per-address`",

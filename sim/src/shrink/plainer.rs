@@ -170,6 +170,7 @@ const OP: &[fn(&mut Op)] = &[
         Action::Disconnect { reason, .. } => *reason = 0,
         Action::Dribble => op.action = Action::Linger,
         Action::Close => op.action = Action::Cut,
+        Action::Chatter { .. } => op.action = Action::Ping,
         _ => {}
     },
 ];

@@ -7,6 +7,9 @@ use crate::history::{Event, What};
 use crate::scenario::FaultKind;
 use crate::survival::{EXACT_RETRY_MS, FIRST_RETRY_MS, Health, RETRY_MAX_MS, ROOM_MS, Trouble};
 
+/// Milliseconds until it is known that a stall is over.
+const STALLED_MS: u64 = 100;
+
 /// A trouble, and the time after it until the broker knows that it is over.
 #[derive(Clone, Copy, Debug)]
 struct Window {
@@ -58,6 +61,7 @@ impl Troubles {
     /// A broker tries again after a time that grows with the time for which it has failed.
     fn add_slack(&mut self, is_exact: bool) {
         let all = self.windows.clone();
+        let only_stalls = all.iter().all(|window| window.trouble == Trouble::Stalled);
         // What is tried again in the midst of another trouble waits for that too.
         for window in &mut self.windows {
             while let Some(to_ms) = all
@@ -74,6 +78,8 @@ impl Troubles {
             }
             window.to_ms += match (is_exact, window.trouble) {
                 (true, _) => EXACT_RETRY_MS,
+                // A sync that only takes its time is not tried again.
+                (false, Trouble::Stalled) if only_stalls => STALLED_MS,
                 (false, Trouble::Stalled) => failing_ms.min(RETRY_MAX_MS) + FIRST_RETRY_MS,
                 // One that starts on a disk that fails cannot keep anything free for a full one.
                 (false, _) => ROOM_MS + failing_ms.min(RETRY_MAX_MS) + FIRST_RETRY_MS,

@@ -2,9 +2,9 @@
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
 use std::sync::Arc;
 
-use super::tale::{A, B, C, Q1, Tale, publish};
+use super::tale::{A, B, C, Q0, Q1, Tale, ack, publish};
 use super::{fine, planted, planted_with_arrivals};
-use crate::history::{Asked, ClosedBy, Saw, What};
+use crate::history::{AckKind, Asked, ClosedBy, Saw, What};
 use crate::scenario::{Action, Op, ProtocolVersion};
 
 fn away(tale: Tale, reason: u8) -> Tale {
@@ -115,6 +115,32 @@ fn garbage_ends_a_connection() {
     });
 }
 
+#[test]
+fn a_packet_that_is_too_large_ends_a_connection() {
+    let sends = |tale: Tale, qos, bytes| {
+        let tale = tale.given(|scenario| scenario.broker.packet_bytes = Some(100)).connects(A);
+        tale.sends(A, 1, "a", qos, |asked| asked.packet_bytes = bytes)
+    };
+    fine(|tale| away(sends(tale, Q1, 101), 0x95));
+    planted("I16 closed-for-no-reason", |tale| away(sends(tale, Q1, 100), 0x95));
+    planted("C11 too-large-tolerated", |tale| sends(tale, Q0, 101).waits(5_000).connects(B));
+    planted("C11 too-large-answered", |tale| sends(tale, Q1, 101).saw(A, ack(AckKind::PubAck, 1)));
+    planted("C11 too-large-delivered", |tale| {
+        let tale = tale.given(|scenario| scenario.broker.packet_bytes = Some(100)).connects(B);
+        let tale = tale.subscribes(B, "a/b", Q1).connects(A);
+        tale.publishes_with(A, 1, "a/b", Q0, |asked| asked.packet_bytes = 101).gets(B, 1, Q0)
+    });
+}
+
+#[test]
+fn who_answers_what_came_to_another_may_be_sent_away() {
+    let answers = |tale: Tale| tale.connects(A).answers(A, AckKind::PubAck, 7);
+    planted("I16 closed-for-no-reason", |tale| away(answers(tale), 0x82));
+    fine(|tale| {
+        away(answers(tale.given(|scenario| scenario.clients[B].client_id = Arc::from("a"))), 0x82)
+    });
+}
+
 fn taken_over(tale: Tale) -> Tale {
     let tale = tale.given(|scenario| scenario.clients[B].client_id = Arc::from("a"));
     tale.connects(C).connects(A).subscribes(A, "a/+", Q1).resumes(B)
@@ -127,6 +153,13 @@ fn a_takeover_ends_the_older_connection() {
     let published = |tale| taken_over(tale).publishes(C, 1, "a/b", Q1);
     fine(|tale| published(tale).gets(B, 1, Q1));
     planted("C8 delivered-to-old-connection", |tale| published(tale).gets(A, 1, Q1));
+    // Whom it took over itself does not take it over.
+    planted("I8 closed-for-no-reason", |tale| {
+        let tale = tale.given(|scenario| scenario.clients[B].client_id = Arc::from("a"));
+        let tale = tale.connects(A).resumes(B).saw(A, Saw::Disconnect { reason: 0x8E });
+        let tale = tale.closed(A, ClosedBy::Broker).waits(5_000);
+        tale.saw(B, Saw::Disconnect { reason: 0x8E }).closed(B, ClosedBy::Broker)
+    });
     // Published before: it may have been under way.
     fine(|tale| {
         let tale = tale.given(|scenario| scenario.clients[B].client_id = Arc::from("a"));

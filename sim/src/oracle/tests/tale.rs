@@ -207,7 +207,9 @@ impl Tale {
     }
 
     pub(super) fn let_in(self, client: ClientIndex, session_present: bool) -> Tale {
-        let granted = Box::new(Granted::default());
+        let is_told = self.scenario.clients[client].version.is_v5();
+        let packet_bytes_max = self.scenario.broker.packet_bytes.filter(|_| is_told);
+        let granted = Box::new(Granted { packet_bytes_max, ..Granted::default() });
         self.saw(client, Saw::ConnAck { reason: 0, session_present, granted })
     }
 
