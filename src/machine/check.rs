@@ -21,8 +21,11 @@ impl Machine {
         let ledger = &self.ledger;
         let accounted = ledger.delivered + ledger.waiting + ledger.drops.total();
         assert_eq!(ledger.matched, accounted, "a message was lost, or counted twice");
+        let (admitted, by_listener) = self.connections.admitted();
+        let mut listeners = by_listener.iter().zip(&self.settings.listeners);
         assert!(
-            self.connections.admitted() <= self.settings.limits.connections,
+            admitted <= self.settings.limits.connections
+                && listeners.all(|(count, listener)| *count <= listener.connections_max),
             "more connections than allowed"
         );
     }

@@ -173,7 +173,8 @@ impl Machine {
         {
             return self.refuse(slot, connect.version, Reason::PacketTooLarge, Some(&connect));
         }
-        // Last, because the client's older connection may have to give up its place.
+        // Last, because who is refused takes no place, and because the client's older connection may
+        // have to give up its own.
         if !self.admit(slot) && !self.take_place(slot, &client_id) {
             return self.refuse(slot, connect.version, Reason::QuotaExceeded, Some(&connect));
         }

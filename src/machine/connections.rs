@@ -1,8 +1,9 @@
 //! Connections as the machine sees them: what they wait to be sent, who is attached, and how
-//! many there may be.
+//! many may be.
 //!
-//! Knows nothing of sockets: a connection is a name and a queue. `clients.rs` attaches a
-//! session to one.
+//! Only whoever is let in takes a place. How many wait for that is the shell's affair
+//! (`server/admission/`). Knows nothing of sockets: a connection is a name and a queue.
+//! `clients.rs` attaches a session to one.
 
 use std::collections::VecDeque;
 
@@ -41,7 +42,8 @@ pub(super) enum Phase {
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) listener: Option<ListenerId>,
-    /// Whether it counts against the limits of connections; if not, there was no room.
+    /// Whether it counts against the limits of connections: its client was let in, and has not
+    /// left its place to another connection of its own.
     pub(super) is_admitted: bool,
     pub(super) phase: Phase,
     /// Answers that wait to be sent. Before any PUBLISH.
@@ -86,7 +88,7 @@ impl Connections {
         }
     }
 
-    /// A new one, not admitted yet.
+    /// A new one, which is not let in yet and has no place.
     pub(super) fn open(&mut self, id: ConnectionId, listener: Option<ListenerId>) -> Slot {
         let slot = Slot(self.slots.insert(Connection {
             id,
@@ -120,8 +122,8 @@ impl Connections {
 
     /// Forgets one and gives its place back.
     pub(super) fn close(&mut self, slot: Slot) -> Connection {
-        let is_greeted = !matches!(self.slots[slot.0].phase, Phase::AwaitConnect);
-        if is_greeted || !plant::is_on(Plant::SlotLeaked) {
+        let is_attached = matches!(self.slots[slot.0].phase, Phase::Attached(..));
+        if !is_attached || !plant::is_on(Plant::SlotLeaked) {
             self.release(slot);
         }
         let mut connection = self.slots.remove(slot.0);
@@ -291,17 +293,27 @@ impl Connections {
         self.slots.len()
     }
 
-    /// How many count against the limit.
-    pub(super) fn admitted(&self) -> usize {
-        self.admitted
+    /// How many count against the limit, over all listeners and for each.
+    pub(super) fn admitted(&self) -> (usize, &[usize]) {
+        (self.admitted, &self.admitted_by_listener)
     }
 
-    /// Asserts that they are counted right, for each listener too. For tests and the simulator.
+    /// Asserts that those have a place who are let in, and that they are counted right, for each
+    /// listener too. For tests and the simulator.
     pub(super) fn check(&self) {
         let mut by_listener = vec![0; self.admitted_by_listener.len()];
-        for (_, connection) in self.slots.iter().filter(|(_, it)| it.is_admitted) {
-            let listener = connection.listener.expect("only they are admitted");
-            by_listener[listener.0] += 1;
+        for (_, connection) in &self.slots {
+            let must_have_place = match connection.phase {
+                Phase::AwaitConnect => Some(false),
+                Phase::Attached(..) => Some(connection.listener.is_some()),
+                Phase::Closing => None, // refused, taken over, or on its way out
+            };
+            let is_right = must_have_place.is_none_or(|must| must == connection.is_admitted);
+            assert!(is_right, "a place is for those who are let in: {connection:?}");
+            if connection.is_admitted {
+                let listener = connection.listener.expect("only they are admitted");
+                by_listener[listener.0] += 1;
+            }
         }
         assert_eq!(by_listener, self.admitted_by_listener, "connections are miscounted");
         assert_eq!(by_listener.iter().sum::<usize>(), self.admitted, "and so is their sum");

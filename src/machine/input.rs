@@ -52,7 +52,8 @@ pub struct ListenerId(pub usize);
 /// Something that happens to the machine.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A connection was accepted. It counts against the limits from now on.
+    /// A connection was accepted. It takes a place of those that there are when its client is let
+    /// in.
     Opened {
         /// Its name from now on.
         connection: ConnectionId,

@@ -7,7 +7,7 @@
 /// Limits of one broker. Each is inclusive: as many are allowed, one more is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at once, over all listeners.
+    /// Connections at once whose clients are let in, over all listeners.
     pub connections: usize,
     /// Bytes of one packet, in either direction's fixed header, variable header and payload.
     pub packet_bytes: u32,

@@ -128,7 +128,7 @@ pub struct Access {
 /// What the machine needs to know of a listener.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
-    /// Connections at once.
+    /// Connections at once whose clients are let in.
     pub connections_max: usize,
     /// What an acknowledgement means there.
     pub durability: Durability,
@@ -225,7 +225,9 @@ impl Machine {
         match input {
             Input::Opened { connection, listener } => {
                 let slot = self.connections.open(connection, listener);
-                self.admit(slot);
+                if plant::is_on(Plant::SilentCounted) {
+                    self.admit(slot);
+                }
             }
             Input::Connecting { connection, connect, judgement } => {
                 self.effort.spend(effort::PACKET);

@@ -131,7 +131,8 @@ fn check_let_in(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mut Wr
     }
 }
 
-/// Who is refused for want of room finds none: those who may be there are as many as allowed.
+/// Who is refused for want of room finds none: those who may be there are as many as allowed. Who
+/// has not asked to be let in, or was refused, keeps nobody out.
 fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
     let broker = &case.facts.scenario.broker;
@@ -149,8 +150,11 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         return;
     }
     let may_be_there = |other: &&Connection<'_>| {
+        let may_be_in = other.answer.is_none_or(|answer| answer.reason == 0);
         other.number != connection.number
             && other.life == connection.life
+            && other.connect.is_some()
+            && may_be_in
             && other.opened < entry.from
             && other.told_closed.is_none_or(|closed| closed > entry.from)
             && !matches!(other.ending, Some((_, Ending::By(ClosedBy::Unreachable))))
@@ -193,13 +197,14 @@ fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong)
     }
 }
 
-/// Whoever says nothing has the time that it is given, if there is a place.
+/// Whoever says nothing has the time that it is given, however many are there: far fewer than the
+/// broker lets wait.
 fn check_patience(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) {
     let (facts, broker) = (&case.facts, &case.facts.scenario.broker);
     let Some(at) = connection.closed_by_broker() else { return };
     let is_stopped = connection.life.is_some_and(|life| facts.lives[life].is_stopped);
     let stayed_ms = facts.ms(at) - facts.ms(connection.opened);
-    let is_early = stayed_ms < connect_timeout_ms(broker) && broker.connections.is_none();
+    let is_early = stayed_ms < connect_timeout_ms(broker);
     if is_early && !is_stopped && connection.requests.is_empty() {
         let words = format!("was closed after {stayed_ms} ms, before it said anything");
         let events = [connection.opened, at];

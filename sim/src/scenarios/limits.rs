@@ -12,6 +12,11 @@ pub(super) fn full_house(seed: u64) -> Scenario {
             if at % 2 == 0 { cast.old_client(&name) } else { cast.new_client(&name) }
         })
         .collect();
+    // As many as there are places come first and say nothing: they keep nobody out.
+    for &client in &clients[4..] {
+        cast.act(client, Action::Linger);
+    }
+    cast.after(30);
     for round in 0..4 {
         for &client in &clients {
             cast.connect(client).after(30);

@@ -65,7 +65,8 @@ fn connections_are_bounded_in_all_and_at_each_listener_and_places_come_back() {
     let old_full = "CONNACK ServerUnavailable; close for QuotaExceeded";
     let (first, seen) = connect(&mut broker, Some(0), v5);
     assert_eq!(seen, "CONNACK");
-    let silent = broker.open_at(Some(0)); // counts from the moment that it is open
+    let (second, seen) = connect(&mut broker, Some(0), v5);
+    assert_eq!(seen, "CONNACK");
     let (refused, seen) = connect(&mut broker, Some(0), v5);
     assert_eq!(seen, full);
     assert_eq!(connect(&mut broker, Some(1), v5).1, "CONNACK");
@@ -73,7 +74,7 @@ fn connections_are_bounded_in_all_and_at_each_listener_and_places_come_back() {
     assert_eq!(connect(&mut broker, None, v5).1, "CONNACK"); // the embedding program's
     broker.close(refused);
     assert_eq!(connect(&mut broker, Some(1), v5).1, full);
-    broker.close(silent);
+    broker.close(second);
     assert_eq!(connect(&mut broker, Some(0), v5).1, "CONNACK");
     broker.close(first);
     assert_eq!(connect(&mut broker, Some(1), v5).1, "CONNACK");
@@ -81,14 +82,30 @@ fn connections_are_bounded_in_all_and_at_each_listener_and_places_come_back() {
 }
 
 #[test]
-fn a_connection_that_was_opened_too_many_is_served_if_a_place_is_free_when_it_connects() {
-    let limits = Limits { connections: 1, ..Limits::default() };
+fn whoever_is_not_let_in_keeps_nobody_out() {
+    let limits = Limits { connections: 1, keep_alive_max: 60, ..Limits::default() };
     let mut broker = Broker::with_limits(limits);
-    let first = broker.open();
-    let second = broker.open();
-    broker.close(first);
-    broker.send(second, v5("c").packet());
-    assert_eq!(broker.see(second), "CONNACK");
+    let silent: Vec<_> = (0..5).map(|_| broker.open()).collect();
+    // One that is refused, and has not gone yet.
+    let refused = broker.try_connect(v311("refused").keep_alive(61));
+    let client = broker.connect(v5("c"));
+    broker.send(silent[0], v5("late").packet());
+    let full = "CONNACK QuotaExceeded; close for QuotaExceeded";
+    assert_eq!(broker.see(silent[0]), full);
+    // They have no place to give back.
+    broker.close(silent[0]);
+    broker.close(refused);
+    broker.handle(Input::ConnectTimedOut { connection: silent[1] });
+    broker.close(silent[1]);
+    broker.send(silent[2], v5("late").packet());
+    assert_eq!(broker.see(silent[2]), full);
+    // One that is told to go has its place until it is gone.
+    broker.send(client, leave(Reason::Success));
+    broker.send(silent[3], v5("late").packet());
+    assert_eq!(broker.see(silent[3]), full);
+    broker.close(client);
+    broker.send(silent[4], v5("in time").packet());
+    assert_eq!(broker.see(silent[4]), "CONNACK");
 }
 
 #[test]

@@ -138,6 +138,16 @@ fn who_is_refused_for_room_finds_none() {
     };
     fine(|tale| full(tale, 2));
     planted_with_arrivals("I9 refused-though-room", |tale| full(tale, 3));
+    // Those who say nothing, and who were refused, have no place.
+    let beside = |tale: Tale, other: fn(Tale) -> Tale| {
+        let tale = tale.exactly().given(|scenario| scenario.broker.connections = Some(2));
+        other(tale.connects(A)).knocks(C, |_| {}).refused(C, 0x97)
+    };
+    planted_with_arrivals("I9 refused-though-room", |tale| beside(tale, |tale| tale.opens(B)));
+    planted_with_arrivals("I9 refused-though-room", |tale| {
+        beside(tale, |tale| tale.knocks(B, |_| {}).refused(B, 0x97))
+    });
+    fine(|tale| beside(tale, |tale| tale.knocks(B, |_| {})));
 }
 
 #[test]
@@ -151,7 +161,7 @@ fn who_says_nothing_is_closed() {
     let closed = |tale: Tale, ms| tale.opens(A).waits(ms).closed(A, ClosedBy::Broker);
     fine(|tale| closed(tale, 10_000));
     planted("I9 closed-too-early", |tale| closed(tale, 5_000));
-    fine(|tale| {
+    planted("I9 closed-too-early", |tale| {
         closed(tale.given(|scenario| scenario.broker.connections = Some(1)).connects(B), 0)
     });
 }
