@@ -6,7 +6,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(usize)]
 pub enum Shed {
-    /// A connection: far above the limit of connections.
+    /// A connection: far above the limit of connections, and nobody is silent.
     Connections,
     /// A connection: its address has too many.
     AddressConnections,
@@ -20,11 +20,13 @@ pub enum Shed {
     Logins,
     /// A connection: the system has no descriptors for as many as there may be.
     Descriptors,
+    /// A connection: it had been silent longest when there was no room for another.
+    Silent,
 }
 
 impl Shed {
     /// Every reason, in the order of the enum.
-    pub const ALL: [Shed; 7] = [
+    pub const ALL: [Shed; 8] = [
         Shed::Connections,
         Shed::AddressConnections,
         Shed::AddressRate,
@@ -32,6 +34,7 @@ impl Shed {
         Shed::AddressUnauthenticated,
         Shed::Logins,
         Shed::Descriptors,
+        Shed::Silent,
     ];
 
     /// A name for counters, topics and logs.
@@ -44,6 +47,7 @@ impl Shed {
             Shed::AddressUnauthenticated => "address-unauthenticated",
             Shed::Logins => "logins",
             Shed::Descriptors => "descriptors",
+            Shed::Silent => "silent",
         }
     }
 }

@@ -23,6 +23,9 @@ pub enum Closed {
     /// The peer took nothing for too long.
     #[error("the peer takes nothing")]
     WriteTimedOut,
+    /// It had said nothing when there was no room for another connection.
+    #[error("the peer was silent, and another needed the room")]
+    PushedOut,
     /// The transport failed.
     #[error("{0}")]
     Failed(io::ErrorKind),

@@ -449,9 +449,9 @@ impl<S: Duplex> Connection<Transport<S>> {
         }
     }
 
-    /// Ends the connection at once: the broker stops.
-    pub(crate) fn abandon(&mut self) {
-        self.cut(Closed::Abandoned);
+    /// Ends the connection at once, even one that only waits for its peer to close too.
+    pub(crate) fn abandon(&mut self, closed: Closed) {
+        self.cut(closed);
         self.waker.wake_by_ref();
     }
 
@@ -550,6 +550,9 @@ impl<S: Duplex> Connection<Transport<S>> {
 
     /// Closes the connection when all output is sent. The one place that decides why.
     fn close(&mut self, closed: Closed) {
+        if let (None, Some(ticket)) = (self.closed, &self.ticket) {
+            ticket.fall_silent(self.peer);
+        }
         self.closed.get_or_insert(closed);
     }
 

@@ -1,5 +1,5 @@
 //! What one thread leaves for a worker on another: connections to adopt, connections to look
-//! after.
+//! after or to close.
 //!
 //! A sender locks once and notifies once for a whole batch. Empty again, a mailbox keeps its
 //! vectors, so that mail costs no allocation. `worker.rs` reads it.
@@ -30,6 +30,8 @@ pub(crate) struct Mail<A> {
     pub(crate) arrivals: Vec<Arrival<A>>,
     /// Connections of its own that have something to send.
     pub(crate) woken: Vec<ConnectionId>,
+    /// Connections of its own that make room for others.
+    pub(crate) pushed_out: Vec<ConnectionId>,
 }
 
 /// One worker's mailbox.
@@ -41,11 +43,11 @@ pub(crate) struct Mailbox<A> {
 
 impl<A> Mail<A> {
     pub(crate) fn new() -> Mail<A> {
-        Mail { arrivals: Vec::new(), woken: Vec::new() }
+        Mail { arrivals: Vec::new(), woken: Vec::new(), pushed_out: Vec::new() }
     }
 
     fn is_empty(&self) -> bool {
-        self.arrivals.is_empty() && self.woken.is_empty()
+        self.arrivals.is_empty() && self.woken.is_empty() && self.pushed_out.is_empty()
     }
 }
 
@@ -62,6 +64,11 @@ impl<A> Mailbox<A> {
     /// Moves the ids over: these connections have something to send.
     pub(crate) fn wake(&self, woken: &mut Vec<ConnectionId>) {
         self.post(|mail| mail.woken.append(woken));
+    }
+
+    /// This connection makes room for another.
+    pub(crate) fn push_out(&self, id: ConnectionId) {
+        self.post(|mail| mail.pushed_out.push(id));
     }
 
     /// Waits until there is mail. Safe to cancel.

@@ -31,8 +31,8 @@ use crate::machine::{
 use crate::plant::{self, Plant};
 use crate::store::{self, Inbox};
 
-/// Connections above the limit that are still accepted, to be told why they are refused. More
-/// are closed at once.
+/// Connections above the limit that are still accepted: their clients may have a place already, or
+/// are told why they are refused. For more, those make room who say nothing.
 const REFUSALS_MAX: usize = 1_000;
 /// How often a thread that just visited the machine offers its turn to those that wait for it.
 const YIELDS_MAX: usize = 100;
@@ -356,22 +356,25 @@ impl<A> Shared<A> {
         }
     }
 
-    /// Gives the connection to a worker, or closes it if there are far too many, or too many of
-    /// its kind. `room`: how many the system has room for.
+    /// Gives the connection to a worker, in place of one that says nothing if there are far too many;
+    /// or closes it, if there is none of those, or if there are too many of its kind. `room`: how
+    /// many the system has room for.
     pub(crate) fn place(&self, accepted: A, listener: ListenerId, peer: Peer, room: usize) {
         let loads = self.loads.iter().map(|load| load.connections());
         let max = self.limits.connections.saturating_add(REFUSALS_MAX).min(room);
         // A proxy speaks for others: it says for whom before long.
         let address = peer.ip().filter(|_| !self.listeners.layers()[listener.0].trusts(peer));
-        if loads.clone().sum::<usize>() >= max {
-            let is_short = room < self.limits.connections;
-            let reason = if is_short { Shed::Descriptors } else { Shed::Connections };
-            return self.admission.shed(address, peer, reason);
-        }
-        let Some(ticket) = self.admission.admit(address, peer) else { return };
+        let is_short = room < self.limits.connections;
+        let reason = if is_short { Shed::Descriptors } else { Shed::Connections };
+        let full = (loads.clone().sum::<usize>() >= max).then_some(reason);
         let worker = fewest(loads);
-        self.load(worker).add_connection();
         let id = self.name(worker);
+        let admitted = self.admission.admit(id, (address, peer), full);
+        let Some((ticket, pushed_out)) = admitted else { return };
+        if let Some((other, owner)) = pushed_out.and_then(|other| Some((other, owner(other)?))) {
+            self.mailbox(owner).push_out(other);
+        }
+        self.load(worker).add_connection();
         self.mailbox(worker).hand_over(Arrival { id, listener, peer, ticket, accepted });
     }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::debug;
 
+use super::closed::Closed;
 use super::connection::{Connection, drive};
 use super::fetch::Fetcher;
 use super::listener::{Listener, accept};
@@ -106,7 +107,9 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
     let is_drained = !worker.shared.has_failed()
         && tokio::time::timeout(STOP_TIMEOUT, worker.drain(&mut mail)).await.is_ok();
     if !is_drained {
-        worker.table.borrow().values().for_each(|connection| connection.borrow_mut().abandon());
+        worker.table.borrow().values().for_each(|connection| {
+            connection.borrow_mut().abandon(Closed::Abandoned);
+        });
     }
     // No task has its turn any more, and connections of others may have been woken last.
     worker.flush();
@@ -295,6 +298,11 @@ impl<N: Network> Worker<N> {
         self.shared.mailbox(self.number).collect(mail);
         for arrival in mail.arrivals.drain(..) {
             self.adopt(arrival);
+        }
+        for id in mail.pushed_out.drain(..) {
+            if let Some(connection) = self.table.borrow().get(&id) {
+                connection.borrow_mut().abandon(Closed::PushedOut);
+            }
         }
         if !mail.woken.is_empty() {
             self.batch.borrow_mut().ids.append(&mut mail.woken);

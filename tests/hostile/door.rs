@@ -103,6 +103,31 @@ fn silent_connections_are_few_for_each_address() {
     site.check();
 }
 
+/// Row 20: silent connections of very many addresses keep nobody out for longer than a moment, and
+/// of the places for clients they have none.
+#[test]
+fn silent_connections_make_room() {
+    let site = site(|config| {
+        config.admission.unauthenticated = 10;
+        config.listeners[0].connections_max = 3;
+        config.limits.connect_timeout = 60_000;
+    });
+    let mut silent: Vec<Peer> = (20..30).map(|from| site.open_from(address(from), 4)).collect();
+    let mut inside = Vec::new();
+    wait_until("three of them make room", || {
+        let mut peer = site.open_from(address(1), 5);
+        peer.send(&Connect::new(5, "").bytes());
+        if peer.connack_or_close() == Some(SUCCESS) {
+            inside.push(peer);
+        }
+        inside.len() == 3
+    });
+    silent[0].expect_closed();
+    assert_eq!(connack_from(&site, 4), Some(QUOTA_EXCEEDED));
+    drop((silent, inside));
+    wait_until("the broker serves", || connack_from(&site, 1) == Some(SUCCESS));
+}
+
 fn connack_from(site: &Site, from: u8) -> Option<u8> {
     let mut peer = site.open_from(address(from), 5);
     peer.send(&Connect::new(5, "").bytes());

@@ -2,14 +2,16 @@
 //!
 //! A connection gets a [`Ticket`] when it is accepted, before TLS, or is closed at once. The
 //! ticket is told where its client really connects from, once a proxy has said so, and when it
-//! has authenticated; dropped, it gives its places back. What is counted is in `places.rs`, how
-//! long logins wait in `logins.rs`, and in which order in `turns.rs`; all are pure. Who is let in
-//! then is decided by the plugins (`door.rs`). Connections of exempt addresses, of proxies that speak for themselves and over
-//! Unix sockets have no source: of them only those that have not authenticated are counted.
+//! has authenticated; dropped, it gives its places back. What is counted is in `places.rs`, who
+//! makes room for others in `silent.rs`, how long logins wait in `logins.rs`, and in which order in
+//! `turns.rs`; all are pure. Who is let in then is decided by the plugins (`door.rs`). Connections
+//! of exempt addresses, of proxies that speak for themselves and over Unix sockets have no source:
+//! of them only those that have not authenticated are counted.
 
 mod expiring;
 mod logins;
 mod places;
+mod silent;
 mod source;
 mod turns;
 
@@ -25,13 +27,14 @@ use tracing::{info, warn};
 
 use self::logins::{Attempt, Logins, NotNow, Queue};
 use self::places::Places;
+use self::silent::{Key, Silent, Stranger};
 use self::source::Source;
 pub(super) use self::source::standing_for;
 use super::clock::Clock;
 use super::peer::Peer;
 use crate::access::{ConnectRequest, Judgement, Line, Refusal, Told, said};
 use crate::config;
-use crate::machine::{Seed, Shed, Sheds, Timestamp};
+use crate::machine::{ConnectionId, Seed, Shed, Sheds, Timestamp};
 use crate::mqtt::types::Reason;
 
 /// What all workers know of who stands at the door.
@@ -45,6 +48,7 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 struct Book {
     places: Places,
+    silent: Silent,
     logins: Logins,
     sheds: Sheds,
     failed_logins: u64,
@@ -57,6 +61,7 @@ struct Book {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     admission: Arc<Admission>,
+    key: Key,
     source: Cell<Option<Source>>,
     is_authenticated: Cell<bool>,
     /// What is wrong with its client is logged, or counted among what is not.
@@ -90,6 +95,7 @@ impl Admission {
         let hasher = FixedState::with_seed(key);
         let book = Book {
             places: Places::new(limits.clone(), hasher.clone()),
+            silent: Silent::default(),
             logins: Logins::new(limits.clone(), connect_timeout, hasher),
             sheds: Sheds::default(),
             failed_logins: 0,
@@ -102,29 +108,34 @@ impl Admission {
     }
 
     /// Lets a connection in that comes from there, or from nowhere in particular. `peer`: who
-    /// connects, for logs.
+    /// connects, for logs. `full`: why there is room for it only in place of another. With it
+    /// comes the one that was pushed out for it, if one was, and has to be closed.
     pub(super) fn admit(
         self: &Arc<Admission>,
-        address: Option<IpAddr>,
-        peer: Peer,
-    ) -> Option<Ticket> {
+        id: ConnectionId,
+        (address, peer): (Option<IpAddr>, Peer),
+        full: Option<Shed>,
+    ) -> Option<(Ticket, Option<ConnectionId>)> {
         let source = self.source(address);
-        let now = self.clock.now();
+        let key = (self.clock.now(), id);
         let mut book = self.book();
-        if let Err(reason) = book.places.open(source, now) {
-            book.shed((source, peer), reason, now);
-            return None;
-        }
+        let opened = book.open(key, Stranger { source, peer }, full);
+        let pushed_out = match opened {
+            Ok(pushed_out) => pushed_out,
+            Err(reason) => {
+                book.shed((source, peer), reason, key.0);
+                return None;
+            }
+        };
         drop(book);
-        let admission = self.clone();
-        let (is_authenticated, is_told) = (Cell::new(false), Cell::new(false));
-        Some(Ticket { admission, source: Cell::new(source), is_authenticated, is_told })
-    }
-
-    /// A connection was turned away because there are far too many.
-    pub(super) fn shed(&self, address: Option<IpAddr>, peer: Peer, reason: Shed) {
-        let source = self.source(address);
-        self.book().shed((source, peer), reason, self.clock.now());
+        let ticket = Ticket {
+            admission: self.clone(),
+            key,
+            source: Cell::new(source),
+            is_authenticated: Cell::new(false),
+            is_told: Cell::new(false),
+        };
+        Some((ticket, pushed_out))
     }
 
     /// How many were turned away, and how many logins have failed.
@@ -151,6 +162,30 @@ impl Admission {
 }
 
 impl Book {
+    /// A connection comes. Who is pushed out for it, if somebody has to be.
+    fn open(
+        &mut self,
+        key: Key,
+        stranger: Stranger,
+        full: Option<Shed>,
+    ) -> Result<Option<ConnectionId>, Shed> {
+        let now = key.0;
+        let are_taken = || self.places.are_taken().then_some(Shed::Unauthenticated);
+        let mut pushed_out = None;
+        match full.or_else(are_taken) {
+            None => self.places.open(stranger.source, now)?,
+            Some(reason) => {
+                let (longest, other) = self.silent.longest(now).ok_or(reason)?;
+                self.places.open_instead(other.source, stranger.source, now)?;
+                self.silent.push_out(longest);
+                self.shed((other.source, other.peer), Shed::Silent, now);
+                pushed_out = Some(longest.1);
+            }
+        }
+        self.silent.add(key, stranger);
+        Ok(pushed_out)
+    }
+
     fn shed(&mut self, (source, peer): (Option<Source>, Peer), reason: Shed, now: Timestamp) {
         self.sheds.count(reason);
         if let Some(Line { unlogged }) = self.told_of_sheds.tell((source, reason), since_1970(now))
@@ -216,8 +251,12 @@ impl Ticket {
         }
         let now = self.admission.clock.now();
         let mut book = self.admission.book();
+        if book.silent.is_out(self.key) {
+            return false;
+        }
         match book.places.settle(source, now) {
             Ok(()) => {
+                book.silent.settle(self.key, source);
                 self.source.set(Some(source));
                 true
             }
@@ -228,10 +267,28 @@ impl Ticket {
         }
     }
 
+    /// The client wants to be let in, and makes room for nobody from now on. Whether it may: not if
+    /// it was pushed out before.
+    pub(super) fn speak(&self) -> bool {
+        self.admission.book().silent.speak(self.key)
+    }
+
+    /// The connection is about to close. If its client was not in, another may have its place before
+    /// it has taken its last bytes.
+    pub(super) fn fall_silent(&self, peer: Peer) {
+        if !self.is_authenticated.get() {
+            let stranger = Stranger { source: self.source.get(), peer };
+            self.admission.book().silent.add(self.key, stranger);
+        }
+    }
+
     /// The client is in.
     pub(super) fn authenticate(&self) {
         if !self.is_authenticated.replace(true) {
-            self.admission.book().places.authenticate(self.source.get());
+            let mut book = self.admission.book();
+            if book.silent.speak(self.key) {
+                book.places.authenticate(self.source.get());
+            }
         }
     }
 
@@ -297,7 +354,9 @@ impl Drop for Waiting {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut book = self.admission.book();
-        book.places.close(self.source.get(), self.is_authenticated.get());
+        let was_pushed_out = book.silent.end(self.key);
+        let is_at_the_door = !self.is_authenticated.get() && !was_pushed_out;
+        book.places.close(self.source.get(), !is_at_the_door);
     }
 }
 

@@ -51,9 +51,31 @@ impl Places {
 
     /// A new connection, from nowhere in particular or from a source.
     pub(super) fn open(&mut self, source: Option<Source>, now: Timestamp) -> Result<(), Shed> {
-        if self.unauthenticated >= self.limits.unauthenticated {
+        if self.are_taken() {
             return Err(Shed::Unauthenticated);
         }
+        self.take(source, now)
+    }
+
+    /// The same in place of one that has not authenticated, which is not counted any more as such.
+    /// A source that has places of that kind and finds none free takes none from others.
+    pub(super) fn open_instead(
+        &mut self,
+        of: Option<Source>,
+        source: Option<Source>,
+        now: Timestamp,
+    ) -> Result<(), Shed> {
+        self.take(source, now)?;
+        self.authenticate(of);
+        Ok(())
+    }
+
+    /// Whether there is no place for one more that has not authenticated.
+    pub(super) fn are_taken(&self) -> bool {
+        self.unauthenticated >= self.limits.unauthenticated
+    }
+
+    fn take(&mut self, source: Option<Source>, now: Timestamp) -> Result<(), Shed> {
         if let Some(source) = source {
             self.settle(source, now)?;
         }
@@ -88,7 +110,7 @@ impl Places {
         self.unauthenticated.max(of_sources)
     }
 
-    /// A connection has authenticated.
+    /// A connection has authenticated, or is pushed out.
     pub(super) fn authenticate(&mut self, source: Option<Source>) {
         self.unauthenticated -= 1;
         if let Some(count) = source.and_then(|source| self.sources.get_mut(&source)) {
@@ -96,7 +118,8 @@ impl Places {
         }
     }
 
-    /// A connection is gone.
+    /// A connection is gone. It was counted as one that has not authenticated, unless it has, or was
+    /// pushed out.
     pub(super) fn close(&mut self, source: Option<Source>, is_authenticated: bool) {
         if !is_authenticated && !plant::is_on(Plant::DoorHeld) {
             self.authenticate(source);
@@ -208,6 +231,24 @@ mod tests {
         assert_eq!(places.open(None, Timestamp(0)), Err(Shed::Unauthenticated));
         places.close(Some(A), false);
         assert_eq!(places.open(None, Timestamp(0)), Ok(()));
+    }
+
+    #[test]
+    fn at_a_full_door_only_who_has_no_place_there_takes_one_from_another() {
+        let mut places = places(|limits| limits.unauthenticated = 4);
+        assert_eq!(opened(&mut places, A, 9, 0), 2);
+        (0..2).for_each(|_| assert!(places.open(None, Timestamp(0)).is_ok()));
+        assert!(places.are_taken());
+        let instead = places.open_instead(None, Some(A), Timestamp(0));
+        assert_eq!(instead, Err(Shed::Unauthenticated));
+        assert_eq!(places.open_instead(Some(A), Some(B), Timestamp(0)), Ok(()));
+        assert_eq!(places.open_instead(Some(A), None, Timestamp(0)), Ok(()));
+        assert_eq!((places.unauthenticated, places.sources[&A].unauthenticated), (4, 0));
+        assert_eq!(places.sources[&A].connections, 2, "they are not gone yet");
+        (0..2).for_each(|_| places.close(Some(A), true));
+        places.close(Some(B), false);
+        (0..3).for_each(|_| places.close(None, false));
+        assert_eq!((places.sources.len(), places.unauthenticated), (0, 0));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::super::admission::{Ticket, standing_for};
+use super::super::closed::Closed;
 use super::super::network::{Effect, Network};
 use super::super::peer::Peer;
 use super::super::shared::Shared;
@@ -67,6 +68,10 @@ pub(super) fn judge<N: Network>(
     (connect, bytes): (Box<Connect>, Bytes),
     rest: Postponed,
 ) {
+    let may_speak = connection.borrow().ticket.as_ref().is_none_or(|ticket| ticket.speak());
+    if !may_speak {
+        return connection.borrow_mut().cut(Closed::PushedOut);
+    }
     if worker.shared().door().is_open() {
         let identity = Identity {
             user: connect.username.as_deref().map(Arc::from),

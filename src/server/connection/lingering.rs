@@ -52,6 +52,9 @@ impl<S: Duplex> Connection<Transport<S>> {
     }
 
     fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_cut {
+            return Poll::Ready(());
+        }
         // If it fails, so does the next read.
         Pin::new(&mut self.stream).poll_shutdown(context).map(drop)
     }

@@ -167,6 +167,89 @@ fn those_who_do_not_log_in_are_few_and_go_in_time() {
 }
 
 #[test]
+fn who_has_been_silent_longest_makes_room() {
+    with_admission(
+        |config| config.admission.unauthenticated = 3,
+        async |world| {
+            let mut silent = Vec::new();
+            for address in ["192.0.2.7", "192.0.2.8", "192.0.2.9"] {
+                silent.push(world.open_from(address, 1_000));
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            for round in 0..2 {
+                let (_client, answer) = world.log_in(HERE, "a", "good").await;
+                assert_eq!(answer, Some(Reason::Success));
+                assert_eq!(silent[round].recv().await, None, "it came first");
+                assert_eq!(world.sheds(Shed::Silent), round as u64 + 1);
+                assert_eq!(world.shared.unauthenticated(), 2);
+                silent.push(world.open_from(&format!("192.0.2.{}", 20 + round), 1_000));
+            }
+            assert_eq!(world.log_in(HERE, "a", "good").await.1, None, "nobody is silent for long");
+            assert_eq!((world.sheds(Shed::Unauthenticated), world.sheds(Shed::Silent)), (1, 2));
+            drop(silent);
+            while world.connections() > 0 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(world.shared.unauthenticated(), 0);
+        },
+    );
+}
+
+#[test]
+fn who_is_being_judged_or_came_a_moment_ago_makes_no_room() {
+    let mut plugins = Plugins::default();
+    plugins.register("slow", Slow);
+    let authentication = vec![Authentication::Named("slow".to_owned())];
+    let admission = Admission { unauthenticated: 2, ..Admission::unlimited() };
+    let config = Config { authentication, admission, ..Config::default() };
+    with_plugins(&config, plugins, async |world| {
+        let mut judged = world.open_from(HERE, 1_000);
+        let asking = async { judged.log_in("ann", "good").await };
+        let meanwhile = async {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            let _young = world.open_from("192.0.2.8", 1_000);
+            tokio::time::sleep(Duration::from_millis(999)).await;
+            assert_eq!(world.log_in(THERE, "bob", "good").await.1, None);
+            assert_eq!((world.sheds(Shed::Unauthenticated), world.sheds(Shed::Silent)), (1, 0));
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let answer = world.log_in(THERE, "bob", "bad").await.1;
+            assert_eq!(answer, Some(Reason::BadUserNameOrPassword));
+            assert_eq!(world.sheds(Shed::Silent), 1);
+        };
+        let (answer, ()) = tokio::join!(biased; asking, meanwhile);
+        assert_eq!(answer, Some(Reason::Success));
+    });
+}
+
+/// Far above the limit of connections, the same is so.
+#[test]
+fn a_full_house_is_told_to_who_knocks_however_many_are_silent() {
+    with_admission(
+        |config| config.limits = Limits { connections: 1, ..Limits::default() },
+        async |world| {
+            let (mut inside, answer) = world.log_in(HERE, "in", "good").await;
+            assert_eq!(answer, Some(Reason::Success));
+            let silent: Vec<Client> = (0..1_000).map(|_| world.open_from(THERE, 10)).collect();
+            assert_eq!(world.log_in(HERE, "a", "good").await.1, None, "they are left a second");
+            assert_eq!(world.sheds(Shed::Connections), 1);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let mut late = Vec::new();
+            for _ in 0..300 {
+                let (client, answer) = world.log_in(HERE, "a", "good").await;
+                assert_eq!(answer, Some(Reason::QuotaExceeded));
+                late.push(client);
+            }
+            assert_eq!(world.sheds(Shed::Silent), 300);
+            inside.send(&Packet::PingReq).await;
+            assert_eq!(inside.recv().await, Some(Packet::PingResp));
+            drop(inside);
+            while world.log_in(HERE, "a", "good").await.1 != Some(Reason::Success) {}
+            drop((silent, late));
+        },
+    );
+}
+
+#[test]
 fn who_guesses_waits_and_nobody_else_does() {
     with_admission(
         |config| {
@@ -213,6 +296,16 @@ struct SlowPassword;
 impl Authenticate for SlowPassword {
     async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
         tokio::time::sleep(Duration::from_millis(100)).await;
+        Password.authenticate(request).await
+    }
+}
+
+/// As [`Password`], three seconds later.
+struct Slow;
+
+impl Authenticate for Slow {
+    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+        tokio::time::sleep(Duration::from_secs(3)).await;
         Password.authenticate(request).await
     }
 }
