@@ -12,6 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio_rustls::rustls::ClientConfig;
 
+use super::Whose;
+
 /// Where to ask.
 #[derive(Clone)]
 pub struct Server {
@@ -46,6 +48,8 @@ pub enum Method {
 pub struct Request {
     /// Whom.
     pub server: Arc<Server>,
+    /// Whose question it is.
+    pub whose: Whose,
     /// How.
     pub method: Method,
     /// The path, and the query if there is one.
@@ -56,7 +60,7 @@ pub struct Request {
     pub content_type: Option<&'static str>,
     /// The body.
     pub body: Bytes,
-    /// The time that the answer may take, connecting included.
+    /// The time that the answer may take, waiting in turn and connecting included.
     pub timeout: Duration,
 }
 

@@ -167,6 +167,7 @@ impl Http {
         };
         Some(Request {
             server: Arc::clone(&self.server),
+            whose: client.whose,
             method: self.settings.method,
             target,
             user_agent: Arc::clone(&self.user_agent),

@@ -1,14 +1,15 @@
 //! Asking web servers (HTTP/1.1, RFC 9112), for the plugins that judge clients.
 //!
 //! Every question is a task and a connection of its own: a server that is slow or dead holds up
-//! nobody but those it is asked about, and no more than [`UNDER_WAY_MAX`] are asked at once. What
-//! is asked, and what an answer means, is in `access/http.rs`.
+//! nobody but those it is asked about, and no more than [`UNDER_WAY_MAX`] are asked at once. Whose
+//! turn it is then says `waiting.rs`: whoever floods the broker with CONNECTs keeps others waiting
+//! for one question of each address. What is asked, and what an answer means, is in
+//! `access/http.rs`.
 
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -17,49 +18,74 @@ use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::network::Network;
-use crate::access::{Answer, Fetch, FetchError, Method, Request, Server};
+use super::waiting::Waiting;
+use crate::access::{Answer, Busy, Fetch, FetchError, Method, Request, Server, Whose};
 
 /// Questions that are asked at once, by all workers together.
 const UNDER_WAY_MAX: usize = 64;
-/// Questions that wait for that. More are refused: who asks may try again.
+/// Questions that wait for that, of those who are known and of strangers each. More are refused: who
+/// asks may try again.
 const WAITING_MAX: usize = 1_024;
 /// Bytes of the longest answer, and of what precedes it.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// How many questions are under way, and how many wait.
+/// The questions of all workers.
 #[derive(Debug)]
-pub(crate) struct Questions {
-    under_way: Semaphore,
-    all: AtomicUsize,
+pub(crate) struct Questions(Mutex<Asked>);
+
+/// How many are under way, and those that wait.
+#[derive(Debug)]
+struct Asked {
+    under_way: usize,
+    waiting: Waiting<(), UnderWay>,
 }
+
+/// The place of a question that is under way.
+#[derive(Debug)]
+struct UnderWay(Arc<Questions>);
 
 impl Default for Questions {
     fn default() -> Questions {
-        Questions { under_way: Semaphore::new(UNDER_WAY_MAX), all: AtomicUsize::new(0) }
+        Questions(Mutex::new(Asked { under_way: 0, waiting: Waiting::new(WAITING_MAX) }))
     }
 }
 
-/// The place of a question among those under way and those that wait.
-#[derive(Debug)]
-struct Place(Arc<Questions>);
+impl Questions {
+    /// Has a question wait for its place.
+    fn enter(self: &Arc<Self>, whose: Whose) -> Result<oneshot::Receiver<UnderWay>, Busy> {
+        let turn = self.asked().waiting.push((), whose)?;
+        self.call();
+        Ok(turn)
+    }
 
-impl Place {
-    /// None: there are too many.
-    fn take(questions: &Arc<Questions>) -> Option<Place> {
-        let all = questions.all.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(questions)); // gives back what was added
-        (all < UNDER_WAY_MAX + WAITING_MAX).then_some(place)
+    /// Gives the next of those that wait a place, if one is free.
+    fn call(self: &Arc<Self>) {
+        let mut asked = self.asked();
+        if asked.under_way >= UNDER_WAY_MAX {
+            return;
+        }
+        let Some(next) = asked.waiting.pop() else { return };
+        asked.under_way += 1;
+        drop(asked);
+        // If it has just left, its place comes back, and another is called.
+        let _ = next.done.send(UnderWay(Arc::clone(self)));
+    }
+
+    /// No code that can panic runs under this lock.
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.all.fetch_sub(1, Ordering::Relaxed);
+        self.0.asked().under_way -= 1;
+        self.0.call();
     }
 }
 
@@ -87,11 +113,11 @@ impl<N: Network> Fetch for Fetcher<N> {
         &self,
         request: Request,
     ) -> Pin<Box<dyn Future<Output = Result<Answer, FetchError>> + Send>> {
-        let Some(place) = Place::take(&self.questions) else {
+        let Ok(turn) = self.questions.enter(request.whose) else {
             return Box::pin(std::future::ready(Err(FetchError::Busy)));
         };
         let (done, answer) = oneshot::channel();
-        self.network.spawn(ask(self.network.clone(), place, request, done));
+        self.network.spawn(ask(self.network.clone(), turn, request, done));
         let gone = || FetchError::Failed("the broker stops".to_owned());
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(gone())) })
     }
@@ -100,13 +126,13 @@ impl<N: Network> Fetch for Fetcher<N> {
 /// Asks, in time, unless nobody waits for the answer any more.
 async fn ask<N: Network>(
     network: N,
-    place: Place,
+    turn: oneshot::Receiver<UnderWay>,
     request: Request,
     mut done: oneshot::Sender<Result<Answer, FetchError>>,
 ) {
     let in_time = timeout(request.timeout, async {
-        let Ok(_turn) = place.0.under_way.acquire().await else {
-            return Err(FetchError::Busy); // it is never closed
+        let Ok(_place) = turn.await else {
+            return Err(FetchError::Busy); // it made room for another
         };
         exchange(&network, &request).await
     });

@@ -31,6 +31,7 @@ mod timer;
 mod tls;
 mod transport;
 mod unix;
+mod waiting;
 mod websocket;
 mod worker;
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::*;
 use crate::access::{HttpResponse, HttpSettings};
-use crate::config::Authentication;
+use crate::config::{Admission, Authentication};
 
 /// A broker that asks the server `there`, on port 80, and takes its status for an answer.
 fn with_server<F: Future<Output = ()>>(
@@ -15,7 +15,8 @@ fn with_server<F: Future<Output = ()>>(
     settings.response = HttpResponse::Status;
     change(&mut settings);
     let authentication = vec![Authentication::Http(settings)];
-    with_plugins(&Config { authentication, ..Config::default() }, Plugins::default(), scenario);
+    let config = Config { authentication, admission: Admission::unlimited(), ..Config::default() };
+    with_plugins(&config, Plugins::default(), scenario);
 }
 
 fn asks(client_id: &str, user: &str) -> Packet {
@@ -154,6 +155,35 @@ fn a_server_that_hangs_holds_up_nobody_who_was_let_in_and_is_not_asked_without_e
             let mut back = world.open(1_000);
             back.send(&asks("inside", "ann")).await;
             assert_eq!(reason(&mut back).await, Reason::Success);
+        },
+    );
+}
+
+#[test]
+fn an_address_that_floods_keeps_others_waiting_for_one_question_of_its_own() {
+    with_server(
+        |_| {},
+        async |world| {
+            let mut crowd = Vec::new();
+            for number in 0..500 {
+                let mut client = world.open_from("192.0.2.1", 1_000);
+                client.send(&asks(&format!("c{number}"), "mallory")).await;
+                crowd.push(client);
+            }
+            let mut other = world.open_from("192.0.2.2", 1_000);
+            other.send(&asks("other", "ann")).await;
+            let mut asked = Vec::new();
+            for _ in 0..64 {
+                asked.push(question(&world).await);
+            }
+            let late = timeout(Duration::from_millis(1), question(&world)).await;
+            assert!(late.is_err(), "all places are taken");
+            for want in ["mallory", "ann", "mallory"] {
+                asked.pop();
+                let next = question(&world).await;
+                assert!(next.0.contains(want), "{}", next.0);
+                asked.insert(0, next);
+            }
         },
     );
 }
