@@ -11,6 +11,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use stormpetrel::config::Config;
 use stormpetrel::machine::{
     Access, ConnectionId, Durability, EFFORT_MAX, Input, Limits, ListenerId, ListenerSettings,
     Machine, Settings, Timestamp,
@@ -89,7 +90,30 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         say(&format!("a million subscriptions {what}"), &visits)?;
     }
+    drop(machine);
+    let what =
+        "other rules for 50,000 clients, each with 10 subscriptions and a message that waits";
+    say(what, &change_rules()?)?;
     Ok(())
+}
+
+/// Rules as a file has them, in place of none.
+fn change_rules() -> Result<Vec<Duration>, Box<dyn Error>> {
+    let mut machine = Machine::new(settings(), [7; 32], NOW);
+    for number in 1..=SUBSCRIBERS {
+        let id = connect(&mut machine, number, number.to_string().as_str())?;
+        let filters = (0..9).map(|filter| format!("site/{number}/{filter}/+"));
+        hand_in(&mut machine, id, vec![subscribe(filters.chain(["all".to_owned()]))?]);
+        transmit(&mut machine);
+    }
+    let publisher = connect(&mut machine, 100_001, "publisher")?;
+    hand_in(&mut machine, publisher, vec![publish("all", false)?]);
+    let rules = "rules: [{deny: all, filters: ['site/+/3/#', secret/#]}, {allow: all}]\n";
+    let config = Config::from_yaml(rules, "rules.yaml")?.config;
+    let authorise = config.policy().into_authoriser();
+    let start = Instant::now();
+    machine.handle(Input::PolicyChanged(authorise), NOW);
+    Ok(vec![start.elapsed()])
 }
 
 fn settings() -> Settings {

@@ -34,6 +34,10 @@ pub(super) const NODES: u64 = 2;
 /// whatever clients subscribe to. A deeper one opens more only if somebody has made his filters for
 /// that. So many are most of what a visit may cost.
 pub(super) const NODES_MAX: usize = 16_384;
+/// So many nodes of the trees of one session's filters, for each of its messages that may be forbidden
+/// once rules have changed. All that there are for a topic of up to five levels, and many more than
+/// deeper ones open: only filters made for that take more than this for each of very many messages.
+pub(super) const NODES_JUDGED: usize = 128;
 /// So many subscriptions that match, before it is known whose they are.
 pub(super) const MATCHES: u64 = 8;
 /// So many subscriptions looked through for those of one session.

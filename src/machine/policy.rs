@@ -166,7 +166,7 @@ impl Machine {
     /// suspended, and messages that wait and that it may no longer see are dropped, or go to
     /// another member of their group.
     pub(super) fn judge_anew(&mut self, key: SessionKey, now: Timestamp) {
-        let judged = self.judge_subscriptions(key);
+        let mut judged = self.judge_subscriptions(key);
         let session = self.clients.get_mut(key);
         let policy = &self.policy;
         let asking = Asking {
@@ -180,6 +180,7 @@ impl Machine {
             judged.has_lost(queued) || !policy.would_permit(&asking, Action::Receive, topic)
         };
         let withdrawn = session.outbound.withdraw(is_forbidden, &mut self.ledger);
+        self.effort.spend(judged.nodes as u64 / effort::NODES);
         let kept = session.kept.whole();
         for queued in withdrawn {
             self.effort.spend(effort::DELIVERY);
@@ -229,7 +230,9 @@ impl Machine {
             tree
         };
         let filters = (!suspended.is_empty()).then(|| (tree_of(suspended), tree_of(standing)));
-        Judged { filters, groups }
+        let waiting = self.clients.get(key).outbound.waiting().count();
+        let nodes_max = effort::NODES_MAX + effort::NODES_JUDGED * waiting;
+        Judged { filters, groups, nodes: 0, nodes_max }
     }
 }
 
@@ -240,17 +243,25 @@ struct Judged {
     filters: Option<(FilterTree<()>, FilterTree<()>)>,
     /// The groups in which it is suspended.
     groups: BTreeSet<GroupId>,
+    /// How many nodes of the trees were opened, and may be: its client chose the filters.
+    nodes: usize,
+    nodes_max: usize,
 }
 
 impl Judged {
-    /// Whether the session was subscribed to this and may not be any more.
-    fn has_lost(&self, queued: &Queued) -> bool {
-        let topic = &queued.message.topic;
-        match queued.share {
-            Some(group) => self.groups.contains(&group),
-            None => self.filters.as_ref().is_some_and(|(suspended, standing)| {
-                suspended.has_match(topic) && !standing.has_match(topic)
-            }),
+    /// Whether the session was subscribed to this and may not be any more. What would take too long
+    /// to find out it may not.
+    fn has_lost(&mut self, queued: &Queued) -> bool {
+        if let Some(group) = queued.share {
+            return self.groups.contains(&group);
         }
+        let Some((suspended, standing)) = &self.filters else { return false };
+        let mut has_match = |tree: &FilterTree<()>| {
+            let nodes_max = effort::NODES_MAX.min(self.nodes_max - self.nodes);
+            let (answer, nodes) = tree.has_match(&queued.message.topic, nodes_max);
+            self.nodes += nodes;
+            answer
+        };
+        has_match(suspended) != Some(false) && has_match(standing) != Some(true)
     }
 }

@@ -158,6 +158,27 @@ fn what_may_no_longer_be_seen_is_not_sent_again() {
     assert_eq!(broker.dropped("r", DropReason::Forbidden), 2);
 }
 
+/// Each message is held against filters that open hundreds of nodes for it.
+#[test]
+fn filters_made_to_cost_much_do_not_hold_up_new_rules() {
+    let mut broker = broker(&[]);
+    let (sender, receiver) = (broker.connect(v5("sender")), broker.connect(v5("r").expiry(60)));
+    for number in 0..256 {
+        let levels = (0..8).map(|bit| if number >> bit & 1 == 0 { "a" } else { "+" });
+        let filter = format!("a/{}/+", levels.collect::<Vec<_>>().join("/"));
+        broker.ask(receiver, subscribe(&filter, QoS::AtLeastOnce));
+    }
+    broker.close(receiver);
+    for _ in 0..300 {
+        broker.ask(sender, publish("a/a/a/a/a/a/a/a/a/b", QoS::AtLeastOnce, 1, "m"));
+    }
+    let before = broker.machine.effort();
+    broker.handle(Input::PolicyChanged(denies(&["sa"])));
+    let spent = broker.machine.effort() - before;
+    assert!((40_000..60_000).contains(&spent), "{spent}");
+    assert_eq!(broker.dropped("r", DropReason::Forbidden), 300);
+}
+
 #[test]
 fn a_group_gives_to_members_who_may() {
     let mut broker = broker(&["bob:rx"]);

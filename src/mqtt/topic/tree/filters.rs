@@ -42,11 +42,16 @@ impl<T> FilterTree<T> {
         }
     }
 
-    /// Whether any filter matches, however many nodes are to be opened for that.
-    pub fn has_match(&self, name: &TopicName) -> bool {
+    /// Whether any filter matches, and how many nodes of the trie were opened for that. None: it
+    /// would take more than `nodes_max`, and those have been opened.
+    pub fn has_match(&self, name: &TopicName, nodes_max: usize) -> (Option<bool>, usize) {
+        if self.exact(name).is_some() {
+            return (Some(true), 0);
+        }
         let mut has_match = false;
-        let _ = self.for_each_match(name, usize::MAX, |_| has_match = true);
-        has_match
+        let nodes = self.for_each_match(name, nodes_max, |_| has_match = true);
+        let answer = if has_match { Some(true) } else { nodes.map(|_| false) };
+        (answer, nodes.unwrap_or(nodes_max))
     }
 
     /// The value of this very filter.
@@ -195,6 +200,19 @@ mod tests {
         let tree = tree_of(1, &["#", "+/x", "$SYS/#", "$SYS/+", "$SYS/x", "+/#"]);
         assert_eq!(matches(&tree, &name("$SYS/x")), ["$SYS/x", "$SYS/#", "$SYS/+"]); // [MQTT-4.7.2-1]
         assert_eq!(matches(&tree, &name("a/$x")), ["#", "+/#"]);
+    }
+
+    #[test]
+    fn whether_anything_matches_is_found_within_so_many_nodes_or_not_known() {
+        let tree = tree_of(1, &["x/y", "a/+/c", "+/b/d"]);
+        assert_eq!(tree.has_match(&name("x/y"), 0), (Some(true), 0));
+        assert_eq!(tree.has_match(&name("a/b/e"), 0), (None, 0));
+        let (answer, nodes) = tree.has_match(&name("a/b/e"), usize::MAX);
+        assert_eq!(answer, Some(false));
+        assert!((3..16).contains(&nodes), "{nodes}");
+        assert_eq!(tree.has_match(&name("a/b/e"), nodes), (Some(false), nodes));
+        assert_eq!(tree.has_match(&name("a/b/e"), nodes - 1), (None, nodes - 1));
+        assert_eq!(tree.has_match(&name("a/b/c"), usize::MAX).0, Some(true));
     }
 
     #[test]
