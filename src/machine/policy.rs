@@ -229,8 +229,9 @@ impl Machine {
             filters.iter().for_each(|filter| *tree.get_or_insert_with(filter, || ()));
             tree
         };
-        let filters = (!suspended.is_empty()).then(|| (tree_of(suspended), tree_of(standing)));
         let waiting = self.clients.get(key).outbound.waiting().count();
+        let is_asked = !suspended.is_empty() && waiting > 0;
+        let filters = is_asked.then(|| (tree_of(suspended), tree_of(standing)));
         let nodes_max = effort::NODES_MAX + effort::NODES_JUDGED * waiting;
         Judged { filters, groups, nodes: 0, nodes_max }
     }
@@ -238,8 +239,8 @@ impl Machine {
 
 /// A session's filters, after they were judged.
 struct Judged {
-    /// Those that are suspended and those that stand; none if all stand. Trees, because thousands
-    /// of messages are held against thousands of filters.
+    /// Those that are suspended and those that stand; none if all stand, or nothing waits. Trees,
+    /// because thousands of messages are held against thousands of filters.
     filters: Option<(FilterTree<()>, FilterTree<()>)>,
     /// The groups in which it is suspended.
     groups: BTreeSet<GroupId>,
