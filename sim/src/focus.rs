@@ -89,7 +89,7 @@ fn rewrite(plan: &mut Plan, dice: &mut Dice) {
     plan.expiring_messages = 300;
     plan.shared_filters = dice.one_of(&[0, 400]);
     // Drawn by itself, so that all else is as it is without.
-    plan.dollar_topics = Dice::new(plan.seed, "dollars", 0).one_of(&[0, 0, 0, 300]);
+    plan.dollar_topics = Dice::new(plan.seed, "dollars", 0).one_of(&[0, 0, 300]);
     plan.actions.pause = 4;
     plan.actions.resume = 3;
 }

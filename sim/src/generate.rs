@@ -96,6 +96,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     if plan.broker.store.is_some() {
         survival::let_reuse_ids(plan.seed, &mut scenario.clients, &scenario.ops);
         survival::add_bystanders(&mut scenario);
+        survival::add_witness(&mut scenario, &topics, plan.retained);
     }
     if plan.policies > 0 || plan.opinions > 0 {
         access::draw(&mut scenario, &topics, plan);

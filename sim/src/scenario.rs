@@ -124,7 +124,8 @@ pub struct Broker {
     /// What it keeps through its end. None: nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
-    /// Bytes of a file of its log, and of dead records that are left alone. Network level only.
+    /// Bytes of records in a file of its log, and of dead ones that are left alone. Network level
+    /// only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<u64>,
 }

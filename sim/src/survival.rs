@@ -19,6 +19,9 @@ use crate::transport::Transport;
 /// The numbers of bystanders' messages begin here, so that they are known by sight.
 const BYSTANDERS_FROM: MessageNumber = 900_000;
 
+/// Milliseconds until a witness comes, and from its first word to its next.
+const WITNESS_MS: u64 = 400;
+
 /// Of a thousand records, so many that the last one is lost, of however few.
 const ALL_BUT_ONE: u16 = 999;
 
@@ -114,7 +117,7 @@ pub(crate) fn drawn(seed: u64) -> Option<Store> {
 
 /// In half of the plans the log is kept in small files, and written anew again and again.
 pub(crate) fn log_bytes(seed: u64) -> Option<u64> {
-    Dice::new(seed, "log bytes", 0).one_of(&[None, None, Some(12 << 10), Some(40 << 10)])
+    Dice::new(seed, "log bytes", 0).one_of(&[None, None, Some(2_000), Some(16_000)])
 }
 
 /// When somebody does something.
@@ -197,6 +200,20 @@ pub(crate) fn stall(seed: u64, for_ms: u64, safety_ms: u64) -> Fault {
     Fault { at_ms: dice.below(safety_ms / 5), kind }
 }
 
+/// An honest client that was not there before.
+fn newcomer(name: &str, zone: usize) -> Client {
+    Client {
+        client_id: Arc::from(name),
+        version: ProtocolVersion::V5,
+        zone,
+        manners: Manners::default(),
+        reuses_ids: false,
+        sips: false,
+        user: None,
+        transport: Transport::Tcp,
+    }
+}
+
 /// Two who need nothing kept, and talk to each other while the disk is in trouble: in most plans
 /// in which it ever is.
 pub(crate) fn add_bystanders(scenario: &mut Scenario) {
@@ -208,16 +225,7 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
     }
     let first = scenario.clients.len();
     for (place, name) in ["speaker", "listener"].into_iter().enumerate() {
-        scenario.clients.push(Client {
-            client_id: Arc::from(name),
-            version: ProtocolVersion::V5,
-            zone: scenario.clients[0].zone,
-            manners: Manners::default(),
-            reuses_ids: false,
-            sips: false,
-            user: None,
-            transport: Transport::Tcp,
-        });
+        scenario.clients.push(newcomer(name, scenario.clients[0].zone));
         let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
         let connect = Connect { keep_alive_s, ..Connect::default() };
         scenario.ops.push(Op { at_ms: 0, client: first + place, action: Action::Connect(connect) });
@@ -243,6 +251,37 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
         }
     }
     scenario.ops.sort_by_key(|op| op.at_ms);
+}
+
+/// One who comes when all is over and asks for everything that is retained: in half of the plans
+/// in which anything is.
+pub(crate) fn add_witness(scenario: &mut Scenario, topics: &[Arc<str>], retained: u16) {
+    let mut dice = Dice::new(scenario.seed, "witness", 0);
+    if retained == 0 || !dice.chance(500) {
+        return;
+    }
+    let client = scenario.clients.len();
+    scenario.clients.push(newcomer("witness", scenario.clients[0].zone));
+    let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
+    let connect = Connect { keep_alive_s, ..Connect::default() };
+    let at_ms = scenario.safety_ms + WITNESS_MS;
+    scenario.ops.push(Op { at_ms, client, action: Action::Connect(connect) });
+    let mut filters = topics.to_vec();
+    filters.sort_unstable();
+    filters.dedup();
+    for filter in filters {
+        let filter = Subscription {
+            filter,
+            qos: Qos::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: 0,
+        };
+        let subscribe = Subscribe { subscription_id: None, filters: vec![filter] };
+        let action = Action::Subscribe(subscribe);
+        scenario.ops.push(Op { at_ms: at_ms + WITNESS_MS, client, action });
+    }
+    scenario.safety_ms = at_ms + 3 * WITNESS_MS;
 }
 
 /// Lets most clients give packet ids again at once: a broker that forgets over its end that one is

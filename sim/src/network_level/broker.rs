@@ -28,6 +28,8 @@ use crate::verdict::{Promise, Violation};
 
 /// Its name on the network.
 pub(super) const HOST: &str = "broker";
+/// Bytes of a file of the log before its first record.
+const HEADER_BYTES: u64 = 8_192;
 /// The name of the plugin that is asked who may connect.
 const JUDGE: &str = "judge";
 
@@ -231,7 +233,7 @@ fn config(scenario: &Scenario) -> Config {
 }
 
 fn log_sizes(broker: &Broker) -> LogSizes {
-    let sizes = |bytes| LogSizes { segment_bytes: bytes, dead_bytes_max: bytes };
+    let sizes = |bytes| LogSizes { segment_bytes: HEADER_BYTES + bytes, dead_bytes_max: bytes };
     broker.log_bytes.map_or_else(LogSizes::default, sizes)
 }
 

@@ -206,33 +206,23 @@ pub(super) fn retained_at<'c, 'a>(
     until: Ordinal,
 ) -> Option<Option<&'c Message<'a>>> {
     let memory_from = case.facts.memory_from(then.from)?;
-    let mut last: Option<(&Message<'_>, Span)> = None;
-    for message in retained_on(case, topic) {
-        for effect in &message.effects {
-            let during = effect.span;
-            if during.to < memory_from || during.from > until {
-                continue;
-            }
-            // Of what was sent more than once, the first may have been refused, or undone.
-            let is_kept = during.is_sure || !case.facts.is_durable();
-            let is_certain = match message.times {
-                1 => is_taken(case, message),
-                _ => {
-                    let is_once = !may_be_the_same(message, effect);
-                    is_kept && is_once && is_taken_for_sure(&case.facts, message)
-                }
-            };
-            if during.to >= then.from || !is_certain {
-                return None;
-            }
-            match last {
-                Some((_, other)) if during.to < other.from => {}
-                Some((_, other)) if other.to >= during.from => return None,
-                _ => last = Some((message, during)),
-            }
-        }
+    let effects = || {
+        let all = retained_on(case, topic);
+        let all = all.flat_map(|message| message.effects.iter().map(move |it| (message, it)));
+        all.filter(|(_, it)| memory_from <= it.span.to && it.span.from <= until)
+    };
+    let is_certain = |(message, effect): &(&Message<'_>, &Effect)| {
+        effect.span.to < then.from && has_taken_place(case, message, effect)
+    };
+    let last = effects().filter(is_certain).max_by_key(|(_, effect)| effect.span.from);
+    let from = last.map_or(0, |(_, effect)| effect.span.from);
+    // What is not certain does not matter if it was before that.
+    let mut rest = effects().filter(|(_, effect)| effect.span.to >= from);
+    let is_last = |effect: &Effect| last.is_some_and(|(_, other)| std::ptr::eq(effect, other));
+    if rest.any(|(_, effect)| !is_last(effect)) {
+        return None;
     }
-    let Some((message, during)) = last else { return Some(None) };
+    let Some((message, Effect { span: during, .. })) = last else { return Some(None) };
     let Some(expiry_s) = message.expiry_s.filter(|_| message.number != 0) else {
         return Some(Some(message).filter(|message| message.number != 0));
     };
@@ -242,6 +232,19 @@ pub(super) fn retained_at<'c, 'a>(
         _ if gone_ms > until_ms => Some(Some(message)),
         _ if gone_ms + SLACK_MS < case.facts.ms(then.from) => Some(None),
         _ => None,
+    }
+}
+
+/// Whether a publication surely was one. Of what was sent more than once, the first may have been
+/// refused, or undone.
+fn has_taken_place(case: &Case<'_>, message: &Message<'_>, effect: &Effect) -> bool {
+    let is_kept = effect.span.is_sure || !case.facts.is_durable();
+    match message.times {
+        1 => is_taken(case, message),
+        _ => {
+            let is_once = !may_be_the_same(message, effect);
+            is_kept && is_once && is_taken_for_sure(&case.facts, message)
+        }
     }
 }
 
@@ -333,20 +336,15 @@ fn check_owed(
 
 /// The retained message of a topic at that time and ever after, if that is certain.
 fn current<'c, 'a>(case: &'c Case<'a>, topic: usize, then: Span) -> Option<&'c Message<'a>> {
-    let mut last: Option<(&Message<'_>, Span)> = None;
-    for message in retained_on(case, topic) {
-        let Some(during) = message.span() else { continue };
-        let is_certain = is_taken(case, message) && during.to < then.from;
-        if !is_certain {
-            return None;
-        }
-        match last {
-            Some((_, other)) if during.to < other.from => {}
-            Some((_, other)) if other.to >= during.from => return None,
-            _ => last = Some((message, during)),
-        }
+    let all = || retained_on(case, topic).filter_map(|it| it.span().map(|during| (it, during)));
+    let is_certain =
+        |(message, during): &(&Message<'_>, Span)| is_taken(case, message) && during.to < then.from;
+    let (message, during) = all().filter(is_certain).max_by_key(|(_, during)| during.from)?;
+    // What is not certain does not matter if it was before that.
+    let is_other = |other: &Message<'_>| !std::ptr::eq(other, message);
+    if all().any(|(other, it)| is_other(other) && it.to >= during.from) {
+        return None;
     }
-    let (message, during) = last?;
     let is_known = case.facts.memory_from(NEVER).is_some_and(|from| from < during.from);
     let is_kept = message.number != 0 && message.expiry_s.is_none() && is_known;
     is_kept.then_some(message)
