@@ -143,6 +143,8 @@ plants! {
     InflightNotRestored Machine "what was in flight is gone after a restart",
     ExpiryRestarts Machine "a restart begins the expiry of every session anew",
     RewriteForgetsQueue Machine "what waits is left out when the log is written anew",
+    ClockNotRecorded Machine "that the wall clock was set is not recorded",
+    RewriteForgetsClock Machine "that the wall clock was set is left out when the log is written anew",
     ResponseTopicLost Wire "the response topic is not forwarded",
     ReasonsForced Machine "reasons in words go to who asked for none",
     SysWritable Machine "clients may publish to $SYS",

@@ -8,6 +8,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread;
 
+use stormpetrel::machine::Timestamp;
+use stormpetrel::machine::record::Record;
 use stormpetrel::store::{
     Disk, Durability, Error, Files, Inbox, Log, Lsn, Recovered, Settings, Visit, run,
 };
@@ -170,7 +172,7 @@ fn a_later_format_is_refused_and_nothing_is_changed() {
     fs::write(&last, bytes).expect("it can be written");
     let before = files(&path);
     let error = open(&path).expect_err("a later format");
-    assert!(matches!(error, Error::Newer { found: 7, known: 2, .. }), "{error}");
+    assert!(matches!(error, Error::Newer { found: 7, known: 3, .. }), "{error}");
     let (code, _, stderr) = store(&["check"], &[&path]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("run the version that wrote it"), "{stderr}");
@@ -193,6 +195,28 @@ fn check_and_dump_tell_a_whole_log_and_change_nothing() {
     let start = r#"{"lsn":1,"state":"ok","bytes":180,"content":""#;
     assert!(lines[0].starts_with(start) && lines[0].contains("7265636f72642031"), "{}", lines[0]);
     assert_eq!(files(&path), before);
+}
+
+#[test]
+fn how_the_clock_was_set_is_checked_shown_and_copied() {
+    let (path, new) = (place("clock"), place("clock-copied"));
+    let (log, _, _) = open(&path).expect("it opens");
+    let inbox = Arc::new(Inbox::new(Lsn(0)));
+    let clock = Record::Clock { at: Timestamp(7), offset: -3 };
+    inbox.hand_over(&mut vec![(Lsn(1), clock)]);
+    inbox.close();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let work = run(log, inbox, Durability::Sync, Record::encode, |_| {});
+    runtime.expect("a runtime").block_on(work).expect("the disk works");
+    let (code, _, stderr) = store(&["check"], &[&path]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let (code, _, stderr) = store(&["repair"], &[&path, &new]);
+    assert_eq!(code, Some(0), "{stderr}");
+    for path in [path, new] {
+        let (_, shown, _) = store(&["dump"], &[&path]);
+        let content = r#""content":"Clock { at: Timestamp(7), offset: -3 }""#;
+        assert!(shown.contains(content), "{shown}");
+    }
 }
 
 #[test]

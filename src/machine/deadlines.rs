@@ -1,4 +1,4 @@
-//! What is due when: keep alives, session expiries, delayed wills, `$SYS`.
+//! What is due when: keep alives, session expiries, delayed wills, `$SYS`, the time in the log.
 //!
 //! One ordered set without stale entries, so its size is bounded by what lives. Knows nothing of
 //! what happens when something is due: `mod.rs` dispatches. Retained messages keep their own
@@ -19,6 +19,8 @@ pub(super) enum Due {
     Session(SessionKey),
     /// `$SYS` is to be published.
     Sys,
+    /// The log is to be told how late it is.
+    Clock,
 }
 
 /// All that is due at some time. Each [`Due`] is in it at most once per time: who arms it

@@ -14,7 +14,8 @@ use crate::mqtt::message::Message;
 use crate::mqtt::types::Reason;
 use crate::mqtt::wire::{Connect, DecodeError, Delivery, Packet, PublishHead, SubscriptionId};
 
-/// Milliseconds since the Unix epoch. Read once at start, advanced by a monotonic clock.
+/// Machine time, in milliseconds: advanced by a monotonic clock from what the wall clock shows, since
+/// the Unix epoch, when everything begins. `wall.rs` says how it goes with one that is set later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
@@ -102,6 +103,11 @@ pub enum Input<'a> {
     Measured(Readings),
     /// [`Machine::poll_deadline`](super::Machine::poll_deadline) is reached.
     Deadline,
+    /// The wall clock was set: see [`offset_if_set`](super::offset_if_set).
+    ClockSet {
+        /// Milliseconds that machine time is ahead of it now; below 0: behind it.
+        offset: i64,
+    },
     /// All records up to this one are durable: what waits for them may leave.
     Durable(Lsn),
     /// The log keeps records again, or cannot.

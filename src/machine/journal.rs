@@ -318,6 +318,7 @@ fn bytes_of(record: &Record) -> usize {
             | Record::Finished { .. }
             | Record::Received { .. }
             | Record::Released { .. }
+            | Record::Clock { .. }
             | Record::RewriteBegun
             | Record::RewriteEnded => 0,
         }

@@ -39,6 +39,7 @@ mod subscriptions;
 mod sys;
 #[cfg(test)]
 mod tests;
+mod wall;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -63,6 +64,7 @@ use sharing::Passing;
 use spread::Spread;
 use subscriptions::{Matches, Subscriptions};
 use sys::Sys;
+use wall::WallClock;
 
 pub use alerts::Alert;
 pub use effort::EFFORT_MAX;
@@ -79,6 +81,7 @@ pub use restore::{Restored, Restorer};
 pub use rewrite::LITTLE_BYTES;
 pub use shed::{Shed, Sheds};
 pub use sys::Readings;
+pub use wall::{Resumed, offset_if_set};
 
 use crate::access::{Authorise, Identity};
 use crate::mqtt::types::{PacketId, QoS, Reason, Version};
@@ -152,6 +155,7 @@ pub struct Machine {
     deadlines: Deadlines,
     ledger: Ledger,
     sys: Sys,
+    wall: WallClock,
     is_shutting_down: bool,
     policy: Policy,
     journal: Journal,
@@ -205,6 +209,7 @@ impl Machine {
             deadlines: Deadlines::default(),
             ledger,
             sys: Sys::new(now),
+            wall: WallClock::new(now),
             is_shutting_down: false,
             effort: Effort::default(),
             remains: Remains::default(),
@@ -214,6 +219,7 @@ impl Machine {
             matches: Matches::default(),
         };
         machine.start_sys(now);
+        machine.start_clock(now);
         machine
     }
 
@@ -246,6 +252,7 @@ impl Machine {
             Input::PolicyChanged(authorise) => self.handle_policy(authorise, now),
             Input::Measured(readings) => self.sys.readings = readings,
             Input::Deadline => self.handle_deadline(now),
+            Input::ClockSet { offset } => self.handle_clock_set(offset, now),
             Input::Durable(lsn) => self.handle_durable(lsn),
             Input::Store(StoreHealth::Working) if plant::is_on(Plant::TroubleForGood) => {}
             Input::Store(health) => {
@@ -253,7 +260,7 @@ impl Machine {
                 self.go_on_rewriting();
             }
             Input::Spare(bytes) => self.rewrite_room.spare = bytes,
-            Input::Rewrite => self.begin_rewrite(),
+            Input::Rewrite => self.begin_rewrite(now),
             Input::ShutDown => self.handle_shut_down(now),
         }
     }
@@ -550,6 +557,7 @@ impl Machine {
                 Due::KeepAlive(slot) => self.handle_keep_alive_due(slot, now),
                 Due::Session(key) => self.handle_session_due(key, now),
                 Due::Sys => self.handle_sys_due(now),
+                Due::Clock => self.handle_clock_due(now),
             }
         }
     }

@@ -24,6 +24,7 @@ use super::session::{
 };
 use super::subscribe::subscription_bytes;
 use super::subscriptions::Subscriber;
+use super::wall::Recorded;
 use super::{Machine, Seed, Settings, Timestamp};
 use crate::access::Action;
 use crate::mqtt::message::Message;
@@ -64,6 +65,7 @@ pub struct Restorer {
     durable: Option<Lsn>,
     /// The ends of sessions behind that.
     unsettled: VecDeque<UnsettledEnd>,
+    time: Recorded,
 }
 
 /// The end of a session of which a power failure may still make nothing.
@@ -127,6 +129,7 @@ impl Default for Restorer {
             last: Lsn::default(),
             durable: None,
             unsettled: VecDeque::new(),
+            time: Recorded::default(),
         }
     }
 }
@@ -138,6 +141,7 @@ impl Restorer {
         match record {
             Record::Session(state) => self.begin(*state),
             Record::Detached { session, expiry, ends_at, will_due } => {
+                self.time.note_due(ends_at, expiry);
                 if let Some(stored) = self.sessions.get_mut(&session) {
                     let state = &mut stored.state;
                     (state.expiry, state.ends_at, state.will_due) = (expiry, ends_at, will_due);
@@ -191,6 +195,7 @@ impl Restorer {
                     stored.state.unreleased.retain(|held| *held != id);
                 }
             }
+            Record::Clock { at, offset } => self.time.tell(lsn, at, offset),
             Record::RewriteBegun => self.rewritten_from = lsn,
             Record::RewriteEnded => self.forget_messages(),
         }
@@ -217,7 +222,12 @@ impl Restorer {
         self.durable.unwrap_or(self.last)
     }
 
+    pub(super) fn time_mut(&mut self) -> &mut Recorded {
+        &mut self.time
+    }
+
     fn begin(&mut self, state: SessionState) {
+        self.time.note_due(state.ends_at, state.expiry);
         let uid = state.session;
         let earlier = self.by_client.insert(state.client_id.clone(), uid);
         if let Some(earlier) = earlier.filter(|earlier| *earlier != uid) {
@@ -306,6 +316,9 @@ impl Restorer {
         let message = match taken.message {
             Body::Here(message) => {
                 message.holders.set_record(lsn.0);
+                if let Some(secs) = message.expiry() {
+                    self.time.note_due(taken.expires_at, secs);
+                }
                 self.messages.insert(lsn, Arc::clone(&message));
                 Some(message)
             }
@@ -353,6 +366,7 @@ impl Restorer {
         let mut restored = Restored { retained: retained.len(), ..Restored::default() };
         let mut machine = Machine::behind(last, (retained, ledger), settings, seed, now);
         machine.journal.unsettle(durable, self.unsettled);
+        machine.resume_clock(self.time, now);
         // What waits may be of a group whose members come later: all of them first.
         let mut undelivered = Vec::new();
         for stored in self.sessions.into_values() {

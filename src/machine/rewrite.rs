@@ -11,7 +11,7 @@ use super::journal::waiting;
 use super::record::{Lsn, Record, RetainedLeft, Subscribed, Taken};
 use super::retained::Retained;
 use super::session::{Inflight, Queued};
-use super::{Machine, StoreHealth, effort};
+use super::{Machine, StoreHealth, Timestamp, effort};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
@@ -56,11 +56,14 @@ pub(super) enum Rewrite {
 
 impl Machine {
     /// Begins to record everything anew, unless that is being done.
-    pub(super) fn begin_rewrite(&mut self) {
+    pub(super) fn begin_rewrite(&mut self, now: Timestamp) {
         if self.rewrite.is_none() && self.journal.is_on {
             self.journal.cut = self.journal.record(Record::RewriteBegun);
             self.rewrite = Some(Rewrite::Session(0));
             self.rewrite_room.written = 0;
+            if !plant::is_on(Plant::RewriteForgetsClock) {
+                self.record_clock(now);
+            }
         }
     }
 

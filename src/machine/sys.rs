@@ -103,11 +103,11 @@ impl Machine {
             ("load/bytes/sent", readings.bytes_sent.to_string()),
             ("messages/received", ledger.packets_received.to_string()),
             ("messages/sent", ledger.packets_sent.to_string()),
-            ("time", (now.0 / 1_000).to_string()),
+            ("time", (self.wall_time(now).0 / 1_000).to_string()),
             ("uptime", (uptime / 1_000).to_string()),
             // amqtt 0.10 spells it so, and means how long; later ones mean since when.
             ("uptime/formated", format_uptime(uptime)),
-            ("uptime/formatted", format_date(self.sys.started)),
+            ("uptime/formatted", format_date(self.wall_time(self.sys.started))),
             ("clients/connected", clients.connected.to_string()),
             ("clients/disconnected", (clients.len() - clients.connected).to_string()),
             ("clients/maximum", clients.connected_max.to_string()),

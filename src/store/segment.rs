@@ -20,8 +20,10 @@ use super::frame::number;
 
 /// Where frames begin.
 pub(crate) const BODY: u64 = 8_192;
-/// The format that is written, and the newest that is read. The second has sessions' addresses.
-pub(crate) const VERSION: u32 = 2;
+/// The format that is written, and the newest that is read. The second has sessions' addresses;
+/// the third says how its times go with the wall clock: who took them for the wall clock's own
+/// would end what is to live on, so it must not read them at all.
+pub(crate) const VERSION: u32 = 3;
 /// What a segment is called until all is in it that it takes from the one before.
 pub(crate) const NEXT: &str = "next";
 /// What a segment's name ends in.
@@ -158,9 +160,9 @@ mod tests {
     #[test]
     fn a_later_format_is_known_as_one() {
         let mut later = HEADER.encode();
-        later[8] = 3;
+        later[8] = VERSION as u8 + 1;
         let checksum = crc32fast::hash(&later[..48]).to_le_bytes();
         later[48..52].copy_from_slice(&checksum);
-        assert_eq!(Header::decode(&later), Opened::Newer(3));
+        assert_eq!(Header::decode(&later), Opened::Newer(VERSION + 1));
     }
 }

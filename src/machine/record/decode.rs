@@ -79,6 +79,7 @@ impl Fields {
             tag::FINISHED => Record::Finished { session: self.uid()?, id: self.packet_id()? },
             tag::RECEIVED => Record::Received { session: self.uid()?, id: self.packet_id()? },
             tag::RELEASED => Record::Released { session: self.uid()?, id: self.packet_id()? },
+            tag::CLOCK => Record::Clock { at: self.timestamp()?, offset: self.i64()? },
             tag::REWRITE_BEGUN => Record::RewriteBegun,
             tag::REWRITE_ENDED => Record::RewriteEnded,
             unknown => return Err(RecordError::Unknown(unknown)),
@@ -257,6 +258,11 @@ impl Fields {
     fn u64(&mut self) -> Result<u64, RecordError> {
         self.need(8)?;
         Ok(self.0.get_u64_le())
+    }
+
+    fn i64(&mut self) -> Result<i64, RecordError> {
+        self.need(8)?;
+        Ok(self.0.get_i64_le())
     }
 
     fn boolean(&mut self) -> Result<bool, RecordError> {

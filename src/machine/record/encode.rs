@@ -31,6 +31,7 @@ pub(super) mod tag {
     pub(in super::super) const REWRITE_BEGUN: u8 = 14;
     pub(in super::super) const REWRITE_ENDED: u8 = 15;
     pub(in super::super) const SESSION: u8 = 16;
+    pub(in super::super) const CLOCK: u8 = 17;
 }
 
 impl Record {
@@ -85,6 +86,11 @@ impl Record {
             Record::Released { session, id } => {
                 begin(tag::RELEASED, *session, out);
                 out.put_u16_le(id.get());
+            }
+            Record::Clock { at, offset } => {
+                out.put_u8(tag::CLOCK);
+                timestamp(*at, out);
+                out.put_i64_le(*offset);
             }
             Record::RewriteBegun => out.put_u8(tag::REWRITE_BEGUN),
             Record::RewriteEnded => out.put_u8(tag::REWRITE_ENDED),

@@ -126,6 +126,13 @@ pub enum Record {
         /// Its packet id.
         id: PacketId,
     },
+    /// How late it is, by machine time and by the wall clock.
+    Clock {
+        /// Machine time: it never goes on before this.
+        at: Timestamp,
+        /// Milliseconds that machine time is ahead of the wall clock; below 0: behind it.
+        offset: i64,
+    },
     /// The state is written anew from here on.
     RewriteBegun,
     /// All of it was: what is before [`Record::RewriteBegun`] is not needed any more.

@@ -154,6 +154,8 @@ fn samples() -> Vec<Record> {
         Record::Finished { session, id: id(7) },
         Record::Received { session, id: id(7) },
         Record::Released { session, id: id(7) },
+        Record::Clock { at: Timestamp(u64::MAX), offset: i64::MIN },
+        Record::Clock { at: Timestamp(7), offset: -3 },
         Record::RewriteBegun,
         Record::RewriteEnded,
     ]

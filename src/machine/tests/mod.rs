@@ -22,4 +22,5 @@ mod shared;
 mod spread;
 mod survival;
 mod table;
+mod wall;
 mod wills;

@@ -16,7 +16,7 @@ use crate::mqtt::topic::TopicFilter;
 use crate::mqtt::wire::{Decoder, Sender};
 
 /// A broker whose acknowledgements mean something on disk.
-fn durable(settings: Settings) -> Settings {
+pub(super) fn durable(settings: Settings) -> Settings {
     let mut settings = settings;
     settings.is_recording = true;
     settings.durability = Durability::Sync;
@@ -28,13 +28,13 @@ fn durable(settings: Settings) -> Settings {
 
 /// All records so far, as bytes: what a disk has.
 #[derive(Default)]
-struct Log {
-    records: Vec<(Lsn, bytes::Bytes)>,
+pub(super) struct Log {
+    pub(super) records: Vec<(Lsn, bytes::Bytes)>,
     taken: Vec<Record>,
 }
 
 impl Log {
-    fn take(&mut self, machine: &mut Machine) -> Lsn {
+    pub(super) fn take(&mut self, machine: &mut Machine) -> Lsn {
         let last = machine.poll_records(&mut self.taken);
         let first = last.0 - self.taken.len() as u64;
         for (record, lsn) in self.taken.drain(..).zip(first + 1..) {
@@ -70,7 +70,7 @@ impl Log {
         machine
     }
 
-    fn restorer(&self, part: RangeInclusive<Lsn>) -> Restorer {
+    pub(super) fn restorer(&self, part: RangeInclusive<Lsn>) -> Restorer {
         let mut restorer = Restorer::default();
         for (lsn, bytes) in self.records.iter().filter(|(lsn, _)| part.contains(lsn)) {
             let record = Record::decode(bytes.clone()).expect("what was written is a record");
@@ -294,12 +294,12 @@ fn what_was_sent_comes_again_under_its_id_after_a_restart() {
     assert_eq!(broker.see(client), "a=3 q2#3");
 }
 
-fn sync_into(broker: &mut Broker, log: &mut Log) {
+pub(super) fn sync_into(broker: &mut Broker, log: &mut Log) {
     let _ = sync_all(broker, log);
 }
 
 /// And from where on the log is needed then, if that is new.
-fn sync_all(broker: &mut Broker, log: &mut Log) -> Option<Lsn> {
+pub(super) fn sync_all(broker: &mut Broker, log: &mut Log) -> Option<Lsn> {
     let last = log.take(&mut broker.machine);
     let droppable = broker.machine.poll_droppable();
     broker.handle(Input::Durable(last));
@@ -327,7 +327,7 @@ fn a_will_that_was_due_during_the_downtime_goes_out_once() {
     assert_eq!(broker.see(watcher), "");
 }
 
-fn join_into(broker: &mut Broker, log: &mut Log, joining: Joining) -> ConnectionId {
+pub(super) fn join_into(broker: &mut Broker, log: &mut Log, joining: Joining) -> ConnectionId {
     let connection = broker.try_connect(joining);
     sync_into(broker, log);
     assert!(broker.see(connection).starts_with("CONNACK"));
@@ -361,6 +361,7 @@ proptest! {
     fn records_come_to_the_same_state(
         steps in vec(step(), 1..120),
         rewrite in 0..120usize,
+        set in 0..120usize,
         effort_max in prop_oneof![Just(1), Just(60), Just(EFFORT_MAX)],
         second in prop_oneof![Just(Durability::None), Just(Durability::Async)],
     ) {
@@ -371,6 +372,9 @@ proptest! {
         for (number, step) in steps.into_iter().enumerate() {
             if number == rewrite {
                 world.broker.handle(Input::Rewrite);
+            }
+            if number == set {
+                world.broker.handle(Input::ClockSet { offset: -7 });
             }
             world.take(step);
             // A part of it with each sync: what happens meanwhile is between the parts.
@@ -387,6 +391,7 @@ proptest! {
         for from in [Lsn(0), from] {
             let restored = log.restore(from, settings.clone(), now);
             prop_assert_eq!(&picture(&restored, now), &want, "from {}", from);
+            prop_assert_eq!(restored.clock_offset(), world.broker.machine.clock_offset());
         }
     }
 }
