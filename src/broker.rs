@@ -289,7 +289,7 @@ fn entropy() -> Result<Seed, server::Error> {
     Ok(seed)
 }
 
-/// The one time that the wall clock is read.
+/// What the wall clock shows. What it is set to later, `server/wall.rs` sees.
 #[expect(clippy::disallowed_methods, reason = "read once, at start")]
 fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

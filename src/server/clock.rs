@@ -1,14 +1,16 @@
-//! The broker's clock: milliseconds since the Unix epoch that never go backwards.
+//! The broker's clock: machine time, in milliseconds that never go backwards.
 //!
-//! The wall clock is not read here: the epoch comes in at start (`broker.rs` reads it in
+//! The wall clock is not read here: what it shows comes in at start (`broker.rs` reads it in
 //! production, the plan gives it in simulation) and tokio's monotonic clock, which may be a
-//! simulated one, advances it. `timer.rs` sleeps by it.
+//! simulated one, advances that. A log may say that machine time is another. `timer.rs` sleeps by
+//! it, and `wall.rs` sees whether the wall clock is set meanwhile.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::warn;
 
-use crate::machine::Timestamp;
+use crate::machine::{Restorer, Resumed, Timestamp};
 
 /// Tells the time.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,19 @@ impl Clock {
     /// A clock that shows `epoch` now. In simulation, call it on a simulated host.
     pub fn starting_at(epoch: Timestamp) -> Clock {
         Clock { epoch, start: Instant::now() }
+    }
+
+    /// That of a broker that goes on with a log, if this one shows what the wall clock does.
+    pub(super) fn resumed(self, restorer: &mut Restorer) -> Clock {
+        let Resumed { now, is_by_wall } = restorer.resume(self.now());
+        if !is_by_wall {
+            warn!(
+                "the wall clock does not show how long the broker was down: what expires has as \
+                 long left as it had then; if this machine has no clock of its own, let it get the \
+                 time before the broker starts"
+            );
+        }
+        Clock::starting_at(now)
     }
 
     /// The time now.

@@ -32,6 +32,7 @@ mod tls;
 mod transport;
 mod unix;
 mod waiting;
+mod wall;
 mod websocket;
 mod worker;
 
@@ -204,13 +205,14 @@ pub fn shared_on_with<A, D: Disk>(
 }
 
 fn shared_from<A>(
-    restorer: Option<Restorer>,
+    mut restorer: Option<Restorer>,
     config: &Config,
     plugins: &Plugins,
     seed: Seed,
     clock: Clock,
     workers: u16,
 ) -> Result<Arc<Shared<A>>, Error> {
+    let clock = restorer.as_mut().map_or(clock, |restorer| clock.resumed(restorer));
     let mut policy = config.policy();
     policy.extend(&plugins.policy);
     let door = door::open(&config.authentication, plugins)?;

@@ -80,8 +80,8 @@ pub trait Network: Clone + Send + Sync + 'static {
         port: u16,
     ) -> impl Future<Output = io::Result<Self::Stream>> + 'static;
 
-    /// Since 1970, by the system's calendar, which may be set at any time. None, where that would
-    /// differ from run to run: then the broker's own clock is the calendar.
+    /// Since 1970, by the system's calendar, the wall clock, which may be set at any time. None,
+    /// where that would differ from run to run: then the broker's own clock is the calendar.
     fn date(&self) -> Option<Duration> {
         None
     }

@@ -53,7 +53,12 @@ struct Pipes {
     incoming: Incoming,
     /// The far ends of connections to the server `there`, port 80.
     servers: mpsc::UnboundedSender<DuplexStream>,
+    wall: Wall,
+    clock: Clock,
 }
+
+/// How many milliseconds the wall clock is ahead of the broker's; none: there is none.
+type Wall = Arc<std::sync::Mutex<Option<i64>>>;
 
 /// What `accept` gives, one after the other.
 type Incoming = Arc<Mutex<mpsc::UnboundedReceiver<io::Result<(DuplexStream, Peer)>>>>;
@@ -93,6 +98,12 @@ impl Network for Pipes {
         ready(if reached { Ok(ours) } else { Err(io::ErrorKind::ConnectionRefused.into()) })
     }
 
+    fn date(&self) -> Option<Duration> {
+        let ahead = (*self.wall.lock().expect("no panic"))?;
+        let shown = self.clock.now().shifted(ahead);
+        Some(Duration::from_millis(shown.0))
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         tokio::task::spawn_local(task);
     }
@@ -105,6 +116,8 @@ struct World {
     broker: JoinHandle<()>,
     /// Connections of the broker to the server `there`.
     asked: Mutex<mpsc::UnboundedReceiver<DuplexStream>>,
+    /// It is there if it is set before the broker has its first turn.
+    wall: Wall,
 }
 
 /// A client's end of a pipe.
@@ -132,15 +145,17 @@ fn with_plugins<F: Future<Output = ()>>(
     runtime.block_on(async {
         let (outgoing, incoming) = mpsc::unbounded_channel();
         let (servers, asked) = mpsc::unbounded_channel();
-        let network = Pipes { incoming: Arc::new(Mutex::new(incoming)), servers };
         let clock = Clock::starting_at(Timestamp(1_700_000_000_000));
+        let wall = Wall::default();
+        let incoming = Arc::new(Mutex::new(incoming));
+        let network = Pipes { incoming, servers, wall: wall.clone(), clock };
         let shared = shared_with(&config, &plugins, Seed::default(), clock, 1)
             .expect("the configuration is good");
         let of_broker = shared.clone();
         let broker = tokio::task::spawn_local(async move {
             run(network, &config, of_broker).await.expect("pipes can always be bound");
         });
-        scenario(World { shared, outgoing, broker, asked: Mutex::new(asked) }).await;
+        scenario(World { shared, outgoing, broker, asked: Mutex::new(asked), wall }).await;
     });
 }
 

@@ -27,6 +27,7 @@ use super::shared::{Shared, Watch, Woken, owner};
 use super::signal::Signal;
 use super::timer;
 use super::transport::Transport;
+use super::wall;
 use crate::access::Fetch;
 use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp};
 use crate::mqtt::wire::Packet;
@@ -89,6 +90,7 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
     worker.spawn(flush_gathered(worker.clone()));
     if worker.number == 0 {
         worker.spawn(timer::run(worker.clone()));
+        worker.spawn(wall::run(worker.clone()));
     }
     for listener in listeners {
         worker.spawn(accept(worker.clone(), listener));

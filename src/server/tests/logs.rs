@@ -9,7 +9,8 @@ use tracing::subscriber::{set_default, set_global_default};
 use super::*;
 use crate::access::Taboo;
 use crate::config::{Admission, Authentication};
-use crate::machine::{Limits, ListenerId};
+use crate::machine::record::{Lsn, Record};
+use crate::machine::{Limits, ListenerId, Restorer};
 
 /// Where the log goes.
 #[derive(Clone, Default)]
@@ -328,5 +329,43 @@ fn who_is_refused_for_another_reason_is_told_again() {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains("reason=QuotaExceeded") && !lines[0].contains("unlogged"));
         assert!(lines[1].contains("reason=BadAuthenticationMethod unlogged=1"), "{lines:?}");
+    });
+}
+
+#[test]
+fn a_wall_clock_that_is_set_is_told_once_each_time_and_the_machine_knows() {
+    with_log(Level::INFO, &Config::default(), async |world, log| {
+        let offset = || world.shared.visit(|machine, _| machine.clock_offset());
+        let set = async |ahead| {
+            *world.wall.lock().expect("no panic") = Some(ahead);
+            tokio::time::sleep(Duration::from_millis(3_500)).await;
+        };
+        for (ahead, known, forward, back) in [
+            (0, 0, 0, 0),
+            (1_500, 0, 0, 0), // a leap second, and then some
+            (2_500, 2_500, 1, 0),
+            (-1_700_000_000_000, -1_700_000_000_000, 1, 1),
+            (5_000, 5_000, 2, 1),
+        ] {
+            set(ahead).await;
+            let found = offset().expect("the machine is sound");
+            assert!(found.abs_diff(-known) < 2_000, "{ahead}: {found}");
+            let told = |way: &str| log.lines(Level::WARN, way).len();
+            assert_eq!((told("set forward"), told("set back")), (forward, back), "{ahead}");
+        }
+    });
+}
+
+#[test]
+fn a_start_that_cannot_go_by_the_wall_clock_says_so() {
+    with_log(Level::INFO, &Config::default(), async |_world, log| {
+        let mut restorer = Restorer::default();
+        restorer.apply(Lsn(1), Record::Clock { at: Timestamp(1_700_000_000_000), offset: 0 });
+        let clock = |shows| Clock::starting_at(Timestamp(shows));
+        let told = || log.lines(Level::WARN, "how long the broker was down").len();
+        let resumed = clock(1_700_000_100_000).resumed(&mut restorer).now();
+        assert!(resumed >= Timestamp(1_700_000_100_000) && told() == 0);
+        let resumed = clock(1).resumed(&mut restorer).now();
+        assert!(resumed >= Timestamp(1_700_000_000_000) && told() == 1);
     });
 }
