@@ -16,6 +16,7 @@ use crate::scenario::{
 };
 use crate::survival;
 use crate::transport;
+use crate::wall;
 
 /// The numbers of messages that wills publish begin here, so that they are known by sight.
 pub(crate) const WILL_NUMBERS_FROM: MessageNumber = 1_000_000;
@@ -73,14 +74,17 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
+    let mut sets = Vec::new();
     if plan.stalled_ms > 0 {
         faults.push(survival::stall(plan.seed, plan.stalled_ms, safety_ms));
     } else if let Some(store) = plan.broker.store {
         faults.extend(survival::faults(plan.seed, &plan.weather, &ops, safety_ms));
         faults.extend(survival::troubles(plan.seed, store, &plan.weather, &ops, safety_ms));
+        sets = wall::drawn(plan.seed, &faults, safety_ms);
+        faults.extend(&sets);
     }
     let last_ms = faults.iter().map(|fault| fault.at_ms).max().unwrap_or(0);
-    let safety_ms = safety_ms.max(last_ms + 1);
+    let safety_ms = safety_ms.max(last_ms + 1 + wall::aftermath_ms(&sets));
     faults.sort_by_key(|fault| fault.at_ms);
     let topics = generator.topics.clone();
     let mut scenario = Scenario {
@@ -96,7 +100,8 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     if plan.broker.store.is_some() {
         survival::let_reuse_ids(plan.seed, &mut scenario.clients, &scenario.ops);
         survival::add_bystanders(&mut scenario);
-        survival::add_witness(&mut scenario, &topics, plan.retained);
+        survival::add_collector(&mut scenario, &topics, plan.retained);
+        wall::add_witness(&mut scenario);
     }
     if plan.policies > 0 || plan.opinions > 0 {
         access::draw(&mut scenario, &topics, plan);

@@ -54,6 +54,7 @@ mod survival;
 pub mod sweep;
 mod transport;
 mod verdict;
+mod wall;
 
 pub use chaos::{Arriving, Chaos, Chaotic};
 pub use dice::Dice;

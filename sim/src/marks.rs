@@ -54,6 +54,7 @@ marks! {
     SyncFailed "a sync failed",
     SyncStalled "a sync did not end for a while",
     Stopped "the broker stopped with clients connected",
+    ClockSet "the wall clock was set while the broker ran",
     OutcomeUnknown "what became of a message is not known",
     PulledInParts "the broker had more to send than it was asked for",
     HeardUnhearing "the broker heard a client that could not hear it",

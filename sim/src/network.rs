@@ -8,7 +8,8 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use stormpetrel::config::Endpoint;
 use stormpetrel::server::{Effect, Network, Peer};
@@ -29,6 +30,24 @@ pub struct SimNetwork {
     chaos: Chaos,
     connections: Arc<AtomicU64>,
     links: Links,
+    wall: WallClock,
+}
+
+/// The wall clock of the broker's machine: simulated time, and so many milliseconds that it was
+/// set forward. Clones are the same one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WallClock(Arc<AtomicI64>);
+
+impl WallClock {
+    /// Sets it so many milliseconds forward; below 0: back.
+    pub(crate) fn set(&self, by_ms: i64) {
+        self.0.fetch_add(by_ms, Ordering::Relaxed);
+    }
+
+    /// Milliseconds since the Unix epoch. On a host of the simulation only.
+    pub(crate) fn unix_millis(&self) -> u64 {
+        unix_millis().saturating_add_signed(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl SimNetwork {
@@ -40,6 +59,7 @@ impl SimNetwork {
             chaos,
             connections: Arc::new(AtomicU64::new(0)),
             links: Links::new(seed),
+            wall: WallClock::default(),
         }
     }
 
@@ -50,6 +70,7 @@ impl SimNetwork {
             end: End::Client,
             connections: Arc::new(AtomicU64::new(0)),
             links: self.links.clone(),
+            wall: self.wall.clone(),
             ..*self
         }
     }
@@ -57,6 +78,11 @@ impl SimNetwork {
     /// All its connections.
     pub(crate) fn links(&self) -> &Links {
         &self.links
+    }
+
+    /// The wall clock of the broker's machine.
+    pub(crate) fn wall(&self) -> &WallClock {
+        &self.wall
     }
 
     /// Connects to a host of the simulation. Safe to cancel.
@@ -118,6 +144,10 @@ impl Network for SimNetwork {
     ) -> impl Future<Output = io::Result<SimStream>> + 'static {
         let (network, host) = (self.clone(), host.to_owned());
         async move { SimNetwork::connect(&network, &host, port).await }
+    }
+
+    fn date(&self) -> Option<Duration> {
+        Some(Duration::from_millis(self.wall.unix_millis()))
     }
 
     fn took_effect(&self, peer: Peer, effect: Effect) {

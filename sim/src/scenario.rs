@@ -471,6 +471,11 @@ pub enum FaultKind {
         /// For so many milliseconds.
         for_ms: u64,
     },
+    /// The wall clock of the broker's machine is set. Time goes on as before.
+    SetClock {
+        /// So many milliseconds forward; below 0: back.
+        by_ms: i64,
+    },
     /// The broker loads other rules of what clients may do; they stay when it is started again.
     Reload {
         /// Which of its policies; the place behind the last: none.
@@ -660,6 +665,7 @@ mod tests {
             FaultKind::Crash { down_ms: 5, kept: 0 },
             FaultKind::Crash { down_ms: 5, kept: 300 },
             FaultKind::Rewrite,
+            FaultKind::SetClock { by_ms: -3_000 },
             FaultKind::Disk { trouble: Trouble::Failing, for_ms: 7 },
             FaultKind::Stop { down_ms: 5 },
             FaultKind::Hold { zone: 0, for_ms: 9, way: Way::ToBroker },

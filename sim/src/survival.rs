@@ -19,8 +19,8 @@ use crate::transport::Transport;
 /// The numbers of bystanders' messages begin here, so that they are known by sight.
 const BYSTANDERS_FROM: MessageNumber = 900_000;
 
-/// Milliseconds until a witness comes, and from its first word to its next.
-const WITNESS_MS: u64 = 400;
+/// Milliseconds until a collector comes, and from its first word to its next.
+const COLLECTOR_MS: u64 = 400;
 
 /// Of a thousand records, so many that the last one is lost, of however few.
 const ALL_BUT_ONE: u16 = 999;
@@ -255,16 +255,16 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
 
 /// One who comes when all is over and asks for everything that is retained: in half of the plans
 /// in which anything is.
-pub(crate) fn add_witness(scenario: &mut Scenario, topics: &[Arc<str>], retained: u16) {
-    let mut dice = Dice::new(scenario.seed, "witness", 0);
+pub(crate) fn add_collector(scenario: &mut Scenario, topics: &[Arc<str>], retained: u16) {
+    let mut dice = Dice::new(scenario.seed, "collector", 0);
     if retained == 0 || !dice.chance(500) {
         return;
     }
     let client = scenario.clients.len();
-    scenario.clients.push(newcomer("witness", scenario.clients[0].zone));
+    scenario.clients.push(newcomer("collector", scenario.clients[0].zone));
     let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
     let connect = Connect { keep_alive_s, ..Connect::default() };
-    let at_ms = scenario.safety_ms + WITNESS_MS;
+    let at_ms = scenario.safety_ms + COLLECTOR_MS;
     scenario.ops.push(Op { at_ms, client, action: Action::Connect(connect) });
     let mut filters = topics.to_vec();
     filters.sort_unstable();
@@ -279,9 +279,9 @@ pub(crate) fn add_witness(scenario: &mut Scenario, topics: &[Arc<str>], retained
         };
         let subscribe = Subscribe { subscription_id: None, filters: vec![filter] };
         let action = Action::Subscribe(subscribe);
-        scenario.ops.push(Op { at_ms: at_ms + WITNESS_MS, client, action });
+        scenario.ops.push(Op { at_ms: at_ms + COLLECTOR_MS, client, action });
     }
-    scenario.safety_ms = at_ms + 3 * WITNESS_MS;
+    scenario.safety_ms = at_ms + 3 * COLLECTOR_MS;
 }
 
 /// Lets most clients give packet ids again at once: a broker that forgets over its end that one is

@@ -1,6 +1,6 @@
 //! What goes wrong: the broker dies, and parts of the network do.
 
-use stormpetrel::machine::{Input, Remaining};
+use stormpetrel::machine::{Input, Remaining, offset_if_set};
 
 use super::links::{ToBroker, ToClient};
 use super::stage::{Due, Stage};
@@ -16,6 +16,7 @@ impl Stage<'_> {
             FaultKind::Crash { down_ms, kept } => self.crash(down_ms, kept),
             FaultKind::Disk { trouble, for_ms } => self.trouble(trouble, for_ms),
             FaultKind::Rewrite => self.tell(Input::Rewrite),
+            FaultKind::SetClock { by_ms } => self.set_clock(by_ms),
             FaultKind::Stop { down_ms } => self.stop(down_ms),
             FaultKind::Hold { zone, for_ms, way } if zone < self.zones.len() => {
                 let until = self.now + for_ms;
@@ -57,6 +58,24 @@ impl Stage<'_> {
         let authorise = access::authoriser(broker, broker.policies.get(policy));
         self.settings.access.authorise.clone_from(&authorise);
         self.tell(Input::PolicyChanged(authorise));
+    }
+
+    /// The shell looks at the wall clock once a second.
+    fn set_clock(&mut self, by_ms: i64) {
+        self.clock.set(by_ms);
+        if self.machine.is_some() {
+            self.marks.hit(Mark::ClockSet);
+            let at = self.clock.next_look(self.now);
+            self.queue_at(at, Due::WallClock);
+        }
+    }
+
+    pub(super) fn look_at_wall(&mut self) {
+        let (wall, now) = (self.clock.wall(self.now), self.timestamp());
+        let Some(machine) = &self.machine else { return };
+        if let Some(offset) = offset_if_set(machine.clock_offset(), wall, now) {
+            self.tell(Input::ClockSet { offset });
+        }
     }
 
     fn crash(&mut self, down_ms: u64, kept: u16) {

@@ -100,17 +100,23 @@ impl Log {
         }
     }
 
-    /// The machine that the records make.
-    pub(super) fn restore(&self, settings: Settings, seed: Seed, now: Timestamp) -> Machine {
+    /// The machine that the records make, and its time, where the wall clock shows this.
+    pub(super) fn restore(
+        &self,
+        settings: Settings,
+        seed: Seed,
+        wall: Timestamp,
+    ) -> (Machine, Timestamp) {
         let mut restorer = Restorer::default();
         for (lsn, bytes) in &self.records {
             let record = Record::decode(bytes.clone());
             restorer.apply(*lsn, record.expect("what was written is a record"));
         }
         restorer.skip_to(self.last);
+        let now = restorer.resume(wall).now;
         let (machine, restored) = restorer.finish(settings, seed, now);
         assert!(restored.sessions > 0 || restored.waiting == 0, "messages wait for no session");
-        machine
+        (machine, now)
     }
 }
 

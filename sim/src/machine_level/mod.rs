@@ -3,10 +3,11 @@
 //! No sockets, no bytes, no tasks: packets travel with latencies drawn from the scenario's seed,
 //! and time is the queue's. Fast, so breadth belongs here; the shell is the network level's.
 //! `stage.rs` plays, `arrivals.rs` is what comes to the broker, `faults.rs` is what goes wrong, `liveness.rs` the phase after; `links.rs`
-//! is the network, `broker.rs` the machine at the other end of it.
+//! is the network, `broker.rs` the machine at the other end of it, `clock.rs` its clocks.
 
 mod arrivals;
 mod broker;
+mod clock;
 mod faults;
 mod links;
 mod liveness;

@@ -5,6 +5,7 @@ use stormpetrel::machine::{Outgoing, Settings};
 use stormpetrel::mqtt::wire::Packet;
 
 use super::broker;
+use super::clock::Clock;
 use super::links::{Link, ToBroker, ToClient};
 use super::log::Log;
 use super::queue::Queue;
@@ -15,8 +16,6 @@ use crate::marks::{Mark, Marks};
 use crate::plan::LATE_TIMES;
 use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
 
-/// Simulated time at the beginning of every run, in milliseconds since the Unix epoch.
-const EPOCH_MS: u64 = 1_700_000_000_000;
 /// One run of so many has its machine checked after each event; all do at their end.
 const CHECKED_RUNS: u64 = 16;
 /// Milliseconds until the shell has told the machine that a connection is closed.
@@ -39,6 +38,8 @@ pub(super) enum Due {
     /// A client has late answers or wants to ping.
     Client(ClientIndex),
     Machine,
+    /// The shell looks at the wall clock.
+    WallClock,
     Restart,
     /// A sync has ended, if the broker is still the one of that life.
     Synced(u64),
@@ -66,6 +67,7 @@ pub(super) struct Stage<'s> {
     /// None: it keeps nothing.
     pub(super) log: Option<Log>,
     starts: u64,
+    pub(super) clock: Clock,
     machine_due: Option<u64>,
     is_checked: bool,
     pub(super) clients: Vec<Client>,
@@ -111,6 +113,7 @@ impl<'s> Stage<'s> {
             machine: None,
             log: scenario.broker.store.map(Log::new),
             starts: 0,
+            clock: Clock::default(),
             machine_due: None,
             is_checked: scenario.seed.is_multiple_of(CHECKED_RUNS),
             clients: clients.map(|(index, client)| Client::new(index, client)).collect(),
@@ -204,6 +207,7 @@ impl<'s> Stage<'s> {
                 self.with_client(index, |client, world| client.handle_deadline(world));
             }
             Due::Machine => self.handle_machine_due(),
+            Due::WallClock => self.look_at_wall(),
             Due::Restart => self.start_broker(),
             Due::Synced(life) => self.synced(life),
             Due::Retry(life) => self.retry(life),
@@ -230,11 +234,13 @@ impl<'s> Stage<'s> {
         }
         let seed = Dice::new(self.scenario.seed, "machine", self.starts).seed();
         self.starts += 1;
-        let (settings, now) = (self.settings.clone(), self.timestamp());
-        self.machine = Some(match &self.log {
-            Some(log) => log.restore(settings, seed, now),
-            None => Machine::new(settings, seed, now),
-        });
+        let (settings, wall) = (self.settings.clone(), self.clock.wall(self.now));
+        let (machine, time) = match &self.log {
+            Some(log) => log.restore(settings, seed, wall),
+            None => (Machine::new(settings, seed, wall), wall),
+        };
+        self.machine = Some(machine);
+        self.clock.start(time, self.now);
         self.machine_due = None;
         self.note(What::BrokerStarted);
         self.settle();
@@ -243,7 +249,7 @@ impl<'s> Stage<'s> {
     }
 
     pub(super) fn timestamp(&self) -> Timestamp {
-        Timestamp(EPOCH_MS + self.now)
+        self.clock.machine_time(self.now)
     }
 
     /// Milliseconds that a packet takes.
@@ -399,7 +405,7 @@ impl<'s> Stage<'s> {
         }
         self.woken = woken;
         let due = self.machine.as_ref().and_then(Machine::poll_deadline);
-        if let Some(at) = due.map(|due| due.0.saturating_sub(EPOCH_MS).max(self.now))
+        if let Some(at) = due.map(|due| self.clock.run_ms(due).max(self.now))
             && self.machine_due.is_none_or(|due| at < due)
         {
             self.machine_due = Some(at);

@@ -20,7 +20,7 @@ use crate::access::{Judge, Policy, authoriser, rules, tokens};
 use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
-use crate::network::{SimNetwork, unix_millis};
+use crate::network::SimNetwork;
 use crate::scenario::{Broker, Qos, Scenario};
 use crate::survival::{self, Store};
 use crate::transport::Transport;
@@ -149,7 +149,7 @@ async fn serve(
         let rules = policy.iter().map(|policy| Authorisation::Rules(rules(policy)));
         config.authorisation = rules.collect();
     }
-    let clock = Clock::starting_at(Timestamp(unix_millis()));
+    let clock = Clock::starting_at(Timestamp(network.wall().unix_millis()));
     let Some(disk) = brokers.boot() else {
         let shared = server::shared_with(&config, &plugins, seed, clock, workers)?;
         brokers.started.borrow_mut().push(Arc::downgrade(&shared));

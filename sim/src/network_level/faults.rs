@@ -34,6 +34,7 @@ impl Stage<'_> {
             }
             FaultKind::Reload { policy } => self.load_policy(policy),
             FaultKind::Disk { trouble, for_ms } => self.trouble(trouble, for_ms),
+            FaultKind::SetClock { by_ms } => self.set_clock(by_ms),
             FaultKind::Cut { zone } if zone < self.zones.len() => self.cut_zone(zone),
             FaultKind::Hold { .. }
             | FaultKind::Partition { .. }
@@ -116,6 +117,13 @@ impl Stage<'_> {
             wire.leave(Leave::Cut(self.dice.below(wire.unsent() as u64 + 1) as usize));
             self.with_client(index, |client, world| client.closed(ClosedBy::Network, world));
             self.ended(index, ClosedBy::Network);
+        }
+    }
+
+    fn set_clock(&mut self, by_ms: i64) {
+        self.wall.set(by_ms);
+        if self.broker == Broker::Up {
+            self.marks.hit(Mark::ClockSet);
         }
     }
 

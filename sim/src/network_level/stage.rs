@@ -34,7 +34,7 @@ use crate::dice::Dice;
 use crate::history::{History, Saw, What};
 use crate::link::Links;
 use crate::marks::{Mark, Marks};
-use crate::network::SimNetwork;
+use crate::network::{SimNetwork, WallClock};
 use crate::panics::Watch;
 use crate::plan::LATE_TIMES;
 use crate::scenario::{ClientIndex, Fault, Op, Scenario};
@@ -86,6 +86,7 @@ pub(super) struct Stage<'s> {
     effects: Vec<Effect>,
     pub(super) zones: Vec<Zone>,
     pub(super) links: Links,
+    pub(super) wall: WallClock,
     brokers: Brokers,
     pub(super) broker: faults::Broker,
     pub(super) troubles: super::trouble::Troubles,
@@ -142,6 +143,7 @@ impl<'s> Stage<'s> {
             effects: Vec::new(),
             zones,
             links: network.links().clone(),
+            wall: network.wall().clone(),
             brokers,
             broker: faults::Broker::Up,
             troubles: super::trouble::Troubles::default(),

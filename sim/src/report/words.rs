@@ -100,6 +100,10 @@ pub(super) fn fault(kind: &FaultKind) -> String {
             };
             format!("the broker's disk {how} for {for_ms} ms")
         }
+        FaultKind::SetClock { by_ms } => {
+            let way = if *by_ms < 0 { "back" } else { "forward" };
+            format!("the wall clock is set {way} by {} ms", by_ms.unsigned_abs())
+        }
         FaultKind::Rewrite => "the broker writes anew what it keeps".to_owned(),
         FaultKind::Reload { policy } => format!("the broker takes up its rules {policy}"),
         FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),

@@ -119,6 +119,7 @@ const FAULT: &[fn(&mut Fault)] = &[|fault| match &mut fault.kind {
     FaultKind::Hold { for_ms, .. }
     | FaultKind::Partition { for_ms, .. }
     | FaultKind::Disk { for_ms, .. } => *for_ms /= 2,
+    FaultKind::SetClock { by_ms } => *by_ms /= 2,
     FaultKind::Cut { .. } | FaultKind::Rewrite | FaultKind::Reload { .. } => {}
 }];
 
