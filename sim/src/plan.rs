@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::focus;
-use crate::scenario::{Broker, Qos, Scenario, Weather};
+use crate::scenario::{Broker, Door, Qos, Scenario, Weather};
 use crate::survival;
 
 /// All knobs.
@@ -242,6 +242,7 @@ impl Plan {
         };
         focus::narrow(&mut plan);
         plan.broker.packet_bytes = plan.broker.packet_bytes.or_else(|| packet_bytes(&plan));
+        plan.broker.door = door(&plan);
         plan.wordy_messages = wordy_messages(&plan);
         plan.long_words = long_words(&plan);
         let least = plan.keep_alive_min_s();
@@ -293,6 +294,17 @@ fn packet_bytes(plan: &Plan) -> Option<u32> {
     let max = u32::try_from(dice.between(100, 300)).ok();
     let is_large = plan.huge_messages > 0 || plan.giant_messages > 0;
     max.filter(|_| !is_large && dice.chance(50))
+}
+
+/// One of twelve plans has one. Drawn by itself, as [`policies`].
+fn door(plan: &Plan) -> Option<Door> {
+    let mut draw = Draw(Dice::new(plan.seed, "door", 0));
+    let door = Door {
+        connections: draw.number(1, plan.clients as u64 + 1),
+        rate: draw.one_of(&[1, 1, 2, 100]),
+        unauthenticated: draw.number(1, 4),
+    };
+    draw.0.chance(80).then_some(door)
 }
 
 /// Where bytes are limited, two of three plans have some: whatever a message says takes room. Not
@@ -450,6 +462,7 @@ impl Draw {
             held_to_tokens: Vec::new(),
             store: None,
             log_bytes: None,
+            door: None,
         };
         if self.0.chance(400) { Broker::default() } else { broker }
     }

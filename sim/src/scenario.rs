@@ -128,6 +128,21 @@ pub struct Broker {
     /// only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_bytes: Option<u64>,
+    /// How many may come from one part of the network; none: as many as want to. Network level
+    /// only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub door: Option<Door>,
+}
+
+/// How many may come from one part of the network: each has an address of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Door {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections a second, over ten seconds.
+    pub rate: u32,
+    /// Connections at once that are not let in: of all parts together, too.
+    pub unauthenticated: usize,
 }
 
 /// The network while nothing happens to it.

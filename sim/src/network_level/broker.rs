@@ -21,7 +21,7 @@ use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
 use crate::network::SimNetwork;
-use crate::scenario::{Broker, Qos, Scenario};
+use crate::scenario::{Broker, Door, Qos, Scenario};
 use crate::survival::{self, Store};
 use crate::transport::Transport;
 use crate::verdict::{Promise, Violation};
@@ -214,8 +214,7 @@ fn config(scenario: &Scenario) -> Config {
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
         limits: limits(scenario),
-        // The oracle knows nothing of limits for an address.
-        admission: Admission::unlimited(),
+        admission: broker.door.map_or_else(Admission::unlimited, admission),
         authentication: vec![match broker.opinions.is_empty() {
             true => Authentication::Anonymous { is_allowed: true },
             false => Authentication::Named(JUDGE.to_owned()),
@@ -229,6 +228,17 @@ fn config(scenario: &Scenario) -> Config {
         durability: durability_of(scenario)
             .filter(|_| !scenario.has_durable_listeners())
             .unwrap_or(Durability::None),
+    }
+}
+
+/// Logins are not limited: the oracle knows nothing of who has to wait for his.
+fn admission(door: Door) -> Admission {
+    Admission {
+        connections_per_address: door.connections,
+        connection_rate_per_address: door.rate,
+        unauthenticated_per_address: door.unauthenticated,
+        unauthenticated: door.unauthenticated,
+        ..Admission::unlimited()
     }
 }
 

@@ -204,12 +204,17 @@ fn check_patience(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wron
     let Some(at) = connection.closed_by_broker() else { return };
     let is_stopped = connection.life.is_some_and(|life| facts.lives[life].is_stopped);
     let stayed_ms = facts.ms(at) - facts.ms(connection.opened);
-    let is_early = stayed_ms < connect_timeout_ms(broker);
+    let is_early = stayed_ms < connect_timeout_ms(broker) && !may_be_shed(case);
     if is_early && !is_stopped && connection.requests.is_empty() {
         let words = format!("was closed after {stayed_ms} ms, before it said anything");
         let events = [connection.opened, at];
         wrong.add(Promise::I9, "closed-too-early", connection.client, words, &events);
     }
+}
+
+/// Whether somebody may be closed before he is let in because too many come from where he is.
+fn may_be_shed(case: &Case<'_>) -> bool {
+    !case.facts.is_exact && case.facts.scenario.broker.door.is_some()
 }
 
 /// Whoever asks to be let in hears the answer, where nothing is in its way.
@@ -224,7 +229,8 @@ fn check_unanswered(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mu
     // Its end may come before what the answer waits for.
     let has_waited = connection.requests.iter().all(|request| matches!(request.wish, Wish::Ping));
     let is_due = has_waited && !may_be_wordless && case.calm.has(connection.client);
-    if connection.answer.is_some() || !is_due {
+    let is_shed = connection.closed_by_broker().is_some() && may_be_shed(case);
+    if connection.answer.is_some() || !is_due || is_shed {
         return;
     }
     let opened = facts.ms(connection.opened);
