@@ -70,9 +70,9 @@ pub use network::{SimNetwork, SimStream};
 pub use plan::{Actions, FaultWeights, Plan, PropertyRates};
 pub use properties::Properties;
 pub use scenario::{
-    AckPolicy, Action, Breach, Broker, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
-    MessageNumber, NoQos, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription,
-    Way, Weather, Will,
+    AckPolicy, Action, Breach, Broker, Client, ClientIndex, Connect, Door, Fault, FaultKind,
+    Manners, MessageNumber, NoQos, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe,
+    Subscription, Way, Weather, Will,
 };
 pub use survival::{Durability, Health, Store, Trouble};
 pub use transport::Transport;

@@ -233,21 +233,22 @@ impl Plan {
                 disconnect_delay_s: disconnect_delay_s(seed),
                 ..draw.broker(clients)
             },
-            // By a few bytes at a time they would take for ever.
-            huge_messages: match weather.pull_bytes_max {
-                Some(_) => 0,
-                None => draw.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 200]),
-            },
+            huge_messages: draw.huge_messages(weather),
             weather,
         };
         focus::narrow(&mut plan);
-        plan.broker.packet_bytes = plan.broker.packet_bytes.or_else(|| packet_bytes(&plan));
-        plan.broker.door = door(&plan);
-        plan.wordy_messages = wordy_messages(&plan);
-        plan.long_words = long_words(&plan);
-        let least = plan.keep_alive_min_s();
-        plan.broker.keep_alive_max_s = plan.broker.keep_alive_max_s.map(|max| max.max(least));
+        plan.draw_the_rest();
         plan
+    }
+
+    /// What depends on all else.
+    fn draw_the_rest(&mut self) {
+        self.broker.packet_bytes = self.broker.packet_bytes.or_else(|| packet_bytes(self));
+        self.broker.door = door(self);
+        self.wordy_messages = wordy_messages(self);
+        self.long_words = long_words(self);
+        let least = self.keep_alive_min_s();
+        self.broker.keep_alive_max_s = self.broker.keep_alive_max_s.map(|max| max.max(least));
     }
 
     /// The shortest keep alive, in seconds, that clients can have in this weather: a shorter one
@@ -363,6 +364,14 @@ impl Draw {
     /// That rate in two of five plans, a tenth of it in one, and nothing in the rest.
     fn rarely(&mut self, per_mille: u16) -> u16 {
         self.one_of(&[0, 0, per_mille / 10, per_mille, per_mille])
+    }
+
+    /// By a few bytes at a time they would take for ever.
+    fn huge_messages(&mut self, weather: Weather) -> u16 {
+        match weather.pull_bytes_max {
+            Some(_) => 0,
+            None => self.one_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 200]),
+        }
     }
 
     /// Nothing in one of four plans.

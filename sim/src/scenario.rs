@@ -10,17 +10,18 @@
 //! Liveness: faults are over, clients become honest, come back with their sessions and take what
 //! waits for them, until all is quiet or `liveness_ms` have passed.
 
+mod broker;
 mod protocol;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access::{Opinion, Policy, Wish};
 use crate::properties::Properties;
-use crate::survival::{self, Store, Trouble};
+use crate::survival::{self, Trouble};
 use crate::transport::Transport;
 
+pub use broker::{Broker, Door};
 pub use protocol::{NoQos, ProtocolVersion, Qos};
 
 /// A client: its place in [`Scenario::clients`].
@@ -49,100 +50,6 @@ pub struct Scenario {
     pub safety_ms: u64,
     /// Milliseconds of the liveness phase, at most. 0: there is none.
     pub liveness_ms: u64,
-}
-
-/// The broker's configuration, as far as runs differ in it. Nothing given: the broker's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Broker {
-    /// Connections at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connections: Option<usize>,
-    /// Bytes of one packet from a client.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub packet_bytes: Option<u32>,
-    /// Milliseconds from accept to a complete CONNECT.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub connect_timeout_ms: Option<u64>,
-    /// Seconds of keep alive that a client may ask for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_alive_max_s: Option<u16>,
-    /// Seconds that a client may be late with its keep alive, if that is less than half of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub disconnect_delay_s: Option<u64>,
-    /// Messages above QoS 0 that are sent but not acknowledged, each way.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub inflight: Option<u16>,
-    /// Messages that wait in one session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue_messages: Option<usize>,
-    /// Bytes of messages that wait in one session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub queue_bytes: Option<usize>,
-    /// Bytes that all sessions and retained messages hold together.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub total_bytes: Option<usize>,
-    /// Subscriptions of one session.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subscriptions: Option<usize>,
-    /// Bytes of a topic name or filter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub topic_bytes: Option<usize>,
-    /// Levels of a topic name or filter.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub topic_levels: Option<usize>,
-    /// Retained messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retained_messages: Option<usize>,
-    /// Bytes of all retained messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retained_bytes: Option<usize>,
-    /// Seconds that a session may live without a connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_expiry_max_s: Option<u32>,
-    /// Seconds that a session of 3.1.1 outlives its connection; none: for ever.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_expiry_s: Option<u32>,
-    /// The highest QoS that a subscription is granted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_qos: Option<Qos>,
-    /// Seconds between two publications of `$SYS`; none: never.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sys_interval_s: Option<u64>,
-    /// Steps that one visit to the machine may cost. The machine level always takes the fewest.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub effort_max: Option<u64>,
-    /// What clients may do: the first until another is loaded. None: everything.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub policies: Vec<Policy>,
-    /// Who may connect. Nobody named: everybody, and nobody is asked.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub opinions: Vec<Opinion>,
-    /// For what clients need a token that grants it. Nothing: for nothing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub held_to_tokens: Vec<Wish>,
-    /// What it keeps through its end. None: nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub store: Option<Store>,
-    /// Bytes of records in a file of its log, and of dead ones that are left alone. Network level
-    /// only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log_bytes: Option<u64>,
-    /// How many may come from one part of the network; none: as many as want to. Network level
-    /// only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub door: Option<Door>,
-}
-
-/// How many may come from one part of the network: each has an address of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Door {
-    /// Connections at once.
-    pub connections: usize,
-    /// Connections a second, over ten seconds.
-    pub rate: u32,
-    /// Connections at once that are not let in: of all parts together, too.
-    pub unauthenticated: usize,
 }
 
 /// The network while nothing happens to it.
@@ -613,7 +520,7 @@ impl Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::survival::Durability;
+    use crate::survival::{Durability, Store};
 
     fn publish() -> Publish {
         Publish {
