@@ -6,7 +6,7 @@ use super::facts::{Connection, Ending, Ordinal, Request, Span, Wish};
 use super::limits::{Refusal, refusal};
 use super::{Case, Wrong};
 use crate::history::{AckKind, ClosedBy, Saw, What};
-use crate::scenario::{Fault, FaultKind, Qos};
+use crate::scenario::{Fault, FaultKind, ProtocolVersion, Qos};
 use crate::verdict::Promise;
 
 const SHUTTING_DOWN: u8 = 0x8B;
@@ -144,7 +144,7 @@ fn is_justified(case: &Case<'_>, place: usize, at: Ordinal, reason: u8) -> bool 
         PROTOCOL_ERROR => before.any(|request| match request.wish {
             wish @ Wish::Garbage { .. } => is_for_garbage(wish, reason),
             Wish::Disconnect { expiry_s, .. } => expiry_s.is_some_and(|secs| secs != 0),
-            Wish::Ack(ack) => is_for_anothers_session(case, place, request.asked, ack.id),
+            Wish::Ack(ack) => is_for_another_session(case, place, request.asked, ack.id),
             _ => false,
         }),
         SHUTTING_DOWN => connection
@@ -190,9 +190,10 @@ fn is_too_large(case: &Case<'_>, request: &Request<'_>) -> bool {
     max.is_some_and(|max| publish.packet_bytes > max as usize)
 }
 
-/// Whether a client answers something that did not come on this connection, and the session may
-/// be another client's by now: there, the packet id may be of a message that needs another answer.
-fn is_for_anothers_session(case: &Case<'_>, place: usize, asked: Ordinal, id: u16) -> bool {
+/// Whether a client answers something that did not come on this connection, and the session may be
+/// another than it knows, where the packet id may be of a message that needs another answer: that
+/// of another client by now, or a new one, which one of 3.1 is not told.
+fn is_for_another_session(case: &Case<'_>, place: usize, asked: Ordinal, id: u16) -> bool {
     let facts = &case.facts;
     let connection = &facts.connections[place];
     let name = facts.names[connection.client];
@@ -203,7 +204,8 @@ fn is_for_anothers_session(case: &Case<'_>, place: usize, asked: Ordinal, id: u1
         What::Saw { packet: Saw::Ack(ack) } => ack.kind == AckKind::PubRel && ack.id == id,
         _ => false,
     });
-    !came_here && (0..facts.names.len()).any(is_anothers)
+    let is_untold = facts.scenario.clients[connection.client].version == ProtocolVersion::V31;
+    !came_here && (is_untold || (0..facts.names.len()).any(is_anothers))
 }
 
 /// Whether nothing came from a client for longer than it may be silent.
