@@ -290,7 +290,7 @@ fn entropy() -> Result<Seed, server::Error> {
 }
 
 /// What the wall clock shows. What it is set to later, `server/wall.rs` sees.
-#[expect(clippy::disallowed_methods, reason = "read once, at start")]
+#[expect(clippy::disallowed_methods, reason = "where machine time begins")]
 fn wall_clock() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))

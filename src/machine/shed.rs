@@ -20,7 +20,7 @@ pub enum Shed {
     Logins,
     /// A connection: the system has no descriptors for as many as there may be.
     Descriptors,
-    /// A connection: it had been silent longest when there was no room for another.
+    /// A connection: it was silent, or told to go, when there was no room for another.
     Silent,
 }
 

@@ -23,8 +23,8 @@ pub enum Closed {
     /// The peer took nothing for too long.
     #[error("the peer takes nothing")]
     WriteTimedOut,
-    /// It had said nothing when there was no room for another connection.
-    #[error("the peer was silent, and another needed the room")]
+    /// It had said nothing, or was told to go, when there was no room for another connection.
+    #[error("the peer was silent or refused, and another needed the room")]
     PushedOut,
     /// The transport failed.
     #[error("{0}")]

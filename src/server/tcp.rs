@@ -45,7 +45,8 @@ fn shortage(limit: usize, connections: usize) -> Option<String> {
     let wanted = connections + (connections / 3 + 1).clamp(KEPT.0, KEPT.1);
     Some(format!(
         "limits.connections is {connections}, but the system's limit of open files, {limit}, has \
-         room for {room} connections only: more are closed at once; raise it to {wanted} \
+         room for {room} connections only: above them one that is not let in makes room, or more \
+         are closed at once; raise it to {wanted} \
          (`LimitNOFILE` of a systemd unit, `ulimit -n` in a shell), or lower limits.connections"
     ))
 }
@@ -149,7 +150,7 @@ mod tests {
             (
                 64,
                 33,
-                Some("room for 32 connections only: more are closed at once; raise it to 65 "),
+                Some("room for 32 connections only: above them"),
             ),
             (1_000, 751, Some("limit of open files, 1000, has room for 750 connections only")),
             (1_002, 751, None),

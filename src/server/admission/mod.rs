@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use self::logins::{Attempt, Logins, NotNow, Queue};
 use self::places::Places;
-use self::silent::{Key, Silent, Stranger};
+use self::silent::{Key, Silent, Stranger, Victim};
 use self::source::Source;
 pub(super) use self::source::standing_for;
 use super::clock::Clock;
@@ -63,6 +63,8 @@ pub(crate) struct Ticket {
     admission: Arc<Admission>,
     key: Key,
     source: Cell<Option<Source>>,
+    /// It came in place of one of so many of another source, for want of this.
+    came_instead: Option<(Shed, usize)>,
     is_authenticated: Cell<bool>,
     /// What is wrong with its client is logged, or counted among what is not.
     is_told: Cell<bool>,
@@ -119,9 +121,9 @@ impl Admission {
         let source = self.source(address);
         let key = (self.clock.now(), id);
         let mut book = self.book();
-        let opened = book.open(key, Stranger { source, peer }, full);
-        let pushed_out = match opened {
-            Ok(pushed_out) => pushed_out,
+        let full = full.or_else(|| book.places.are_taken().then_some(Shed::Unauthenticated));
+        let victim = match book.open(key, Stranger { source, peer }, full) {
+            Ok(victim) => victim,
             Err(reason) => {
                 book.shed((source, peer), reason, key.0);
                 return None;
@@ -132,10 +134,11 @@ impl Admission {
             admission: self.clone(),
             key,
             source: Cell::new(source),
+            came_instead: full.zip(victim.map(|victim| victim.crowd)),
             is_authenticated: Cell::new(false),
             is_told: Cell::new(false),
         };
-        Some((ticket, pushed_out))
+        Some((ticket, victim.map(|victim| victim.key.1)))
     }
 
     /// How many were turned away, and how many logins have failed.
@@ -162,28 +165,29 @@ impl Admission {
 }
 
 impl Book {
-    /// A connection comes. Who is pushed out for it, if somebody has to be.
+    /// A connection comes. Who is pushed out for it, if there is no room otherwise.
     fn open(
         &mut self,
         key: Key,
         stranger: Stranger,
         full: Option<Shed>,
-    ) -> Result<Option<ConnectionId>, Shed> {
+    ) -> Result<Option<Victim>, Shed> {
         let now = key.0;
-        let are_taken = || self.places.are_taken().then_some(Shed::Unauthenticated);
-        let mut pushed_out = None;
-        match full.or_else(are_taken) {
+        let mut victim = None;
+        match full {
             None => self.places.open(stranger.source, now)?,
             Some(reason) => {
-                let (longest, other) = self.silent.longest(now).ok_or(reason)?;
+                let of_source = self.places.at_the_door(stranger.source);
+                let found = self.silent.victim(of_source, now).ok_or(reason)?;
+                let other = found.stranger;
                 self.places.open_instead(other.source, stranger.source, now)?;
-                self.silent.push_out(longest);
+                self.silent.push_out(found.key);
                 self.shed((other.source, other.peer), Shed::Silent, now);
-                pushed_out = Some(longest.1);
+                victim = Some(found);
             }
         }
         self.silent.add(key, stranger);
-        Ok(pushed_out)
+        Ok(victim)
     }
 
     fn shed(&mut self, (source, peer): (Option<Source>, Peer), reason: Shed, now: Timestamp) {
@@ -254,7 +258,12 @@ impl Ticket {
         if book.silent.is_out(self.key) {
             return false;
         }
-        match book.places.settle(source, now) {
+        // Who was to make room for it was chosen before it was known for whom.
+        let settled = match self.came_instead {
+            Some((full, crowd)) if book.places.at_the_door(Some(source)) >= crowd => Err(full),
+            _ => book.places.settle(source, now),
+        };
+        match settled {
             Ok(()) => {
                 book.silent.settle(self.key, source);
                 self.source.set(Some(source));
@@ -399,6 +408,61 @@ impl Drop for Login {
     fn drop(&mut self) {
         if let Some(attempt) = self.attempt {
             self.ticket.admission.book().logins.end(attempt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUSHER: [u8; 4] = [192, 0, 2, 1];
+    const OTHER: [u8; 4] = [192, 0, 2, 2];
+
+    /// A minute before a broker that has room for two connections more than are in. One address
+    /// comes a hundred times a second, another one now and then with a client that says something
+    /// after so many milliseconds. How many of these come, and how many get in.
+    async fn rush(handshake_ms: u64, is_proxied: bool) -> (usize, usize) {
+        let clock = Clock::starting_at(Timestamp(1_700_000_000_000));
+        let limits = config::Admission::default();
+        let admission = Admission::new(&limits, 10_000, &Seed::default(), clock);
+        let mut open: Vec<(ConnectionId, Ticket, Option<Timestamp>)> = Vec::new();
+        let (mut came, mut let_in) = (0, 0);
+        for tick in 0..6_000 {
+            open.retain(|(_, ticket, speaks_at)| {
+                let speaks = speaks_at.is_some_and(|at| at <= clock.now());
+                let_in += usize::from(speaks && ticket.speak());
+                !speaks
+            });
+            let comes = tick % 33 == 7;
+            came += usize::from(comes);
+            for (number, address) in (0..).zip([RUSHER, OTHER]).take(1 + usize::from(comes)) {
+                let id = ConnectionId(2 * tick + number);
+                let known = (!is_proxied).then_some(address.into());
+                let full = (open.len() >= 2).then_some(Shed::Descriptors);
+                let peer = Peer::Tcp((address, 1).into());
+                let Some((ticket, pushed_out)) = admission.admit(id, (known, peer), full) else {
+                    continue;
+                };
+                open.retain(|(other, ..)| Some(*other) != pushed_out);
+                if is_proxied && !ticket.settle(address.into()) {
+                    continue;
+                }
+                let speaks_at = clock.now().after_millis(handshake_ms);
+                open.push((id, ticket, (number == 1).then_some(speaks_at)));
+            }
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        (came, let_in)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_there_is_no_room_one_address_does_not_keep_others_out() {
+        for (handshake_ms, is_proxied, least) in
+            [(50, false, 180), (1_500, false, 30), (50, true, 180), (500, true, 80)]
+        {
+            let (came, let_in) = rush(handshake_ms, is_proxied).await;
+            assert!(let_in >= least, "{let_in} of {came}: {handshake_ms} ms, {is_proxied}");
         }
     }
 }

@@ -58,7 +58,7 @@ impl Places {
     }
 
     /// The same in place of one that has not authenticated, which is not counted any more as such.
-    /// A source that has places of that kind and finds none free takes none from others.
+    /// A source that has places of that kind takes none from others where all of them are taken.
     pub(super) fn open_instead(
         &mut self,
         of: Option<Source>,
@@ -73,6 +73,12 @@ impl Places {
     /// Whether there is no place for one more that has not authenticated.
     pub(super) fn are_taken(&self) -> bool {
         self.unauthenticated >= self.limits.unauthenticated
+    }
+
+    /// Connections of the source that have not authenticated.
+    pub(super) fn at_the_door(&self, source: Option<Source>) -> usize {
+        let count = source.and_then(|source| self.sources.get(&source));
+        count.map_or(0, |count| count.unauthenticated)
     }
 
     fn take(&mut self, source: Option<Source>, now: Timestamp) -> Result<(), Shed> {

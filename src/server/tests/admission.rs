@@ -153,10 +153,11 @@ fn those_who_do_not_log_in_are_few_and_go_in_time() {
             let silent: Vec<Client> = (0..3).map(|_| world.open_from(HERE, 100)).collect();
             assert_eq!(world.log_in(HERE, "x", "good").await.1, None);
             assert_eq!(world.sheds(Shed::AddressUnauthenticated), 1);
+            // Who has most there makes room for others, until each has one.
             let others: Vec<Client> =
-                (0..3).map(|n| world.open_from(&format!("192.0.2.{}", 9 + n), 100)).collect();
+                (0..5).map(|n| world.open_from(&format!("192.0.2.{}", 9 + n), 100)).collect();
             assert_eq!(world.log_in(THERE, "x", "good").await.1, None);
-            assert_eq!(world.sheds(Shed::Unauthenticated), 1);
+            assert_eq!((world.sheds(Shed::Silent), world.sheds(Shed::Unauthenticated)), (2, 1));
             // The time for CONNECT, and that for the peer to close too.
             tokio::time::sleep(Duration::from_millis(12_001)).await;
             assert_eq!(world.log_in(THERE, "x", "good").await.1, Some(Reason::Success));
@@ -229,13 +230,15 @@ fn a_full_house_is_told_to_who_knocks_however_many_are_silent() {
         async |world| {
             let (mut inside, answer) = world.log_in(HERE, "in", "good").await;
             assert_eq!(answer, Some(Reason::Success));
-            let silent: Vec<Client> = (0..1_000).map(|_| world.open_from(THERE, 10)).collect();
+            let addresses = (0..1_000).map(|n| format!("198.51.{}.{}", n / 250, n % 250));
+            let silent: Vec<Client> = addresses.map(|from| world.open_from(&from, 10)).collect();
             assert_eq!(world.log_in(HERE, "a", "good").await.1, None, "they are left a second");
             assert_eq!(world.sheds(Shed::Connections), 1);
             tokio::time::sleep(Duration::from_secs(1)).await;
             let mut late = Vec::new();
-            for _ in 0..300 {
-                let (client, answer) = world.log_in(HERE, "a", "good").await;
+            for n in 0..300 {
+                let from = format!("203.0.{}.{}", 113 + n / 250, n % 250);
+                let (client, answer) = world.log_in(&from, "a", "good").await;
                 assert_eq!(answer, Some(Reason::QuotaExceeded));
                 late.push(client);
             }
