@@ -173,9 +173,9 @@ impl Machine {
         {
             return self.refuse(slot, connect.version, Reason::PacketTooLarge, Some(&connect));
         }
-        // Last, because who is refused takes no place, and because the client's older connection may
-        // have to give up its own.
-        if !self.admit(slot) && !self.take_place(slot, &client_id) {
+        // Last, because who is refused takes no place, and because the client's older connection
+        // gives up its own: before it is gone, another client may need one.
+        if !self.take_place(slot, &client_id) && !self.admit(slot) {
             return self.refuse(slot, connect.version, Reason::QuotaExceeded, Some(&connect));
         }
         self.leave_to(&client_id, connect.clean_start, now);

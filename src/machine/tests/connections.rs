@@ -239,3 +239,16 @@ fn reason_strings_are_left_out_for_who_does_not_want_them_or_takes_no_such_packe
         assert_eq!(last.details.reason_string.is_some(), is_worded); // [MQTT-3.14.2-3]
     }
 }
+
+#[test]
+fn a_client_that_takes_its_session_over_takes_no_second_place_while_there_are_some() {
+    let mut broker = Broker::with_limits(Limits { connections: 2, ..Limits::default() });
+    let old = broker.connect(v5("c"));
+    broker.connect(v5("c"));
+    broker.connect(v5("d")); // `old` is told to go, and has not gone yet
+    let another = broker.try_connect(v5("e"));
+    assert_eq!(broker.see(another), "CONNACK QuotaExceeded; close for QuotaExceeded");
+    broker.close(old);
+    let another = broker.try_connect(v5("e"));
+    assert_eq!(broker.see(another), "CONNACK QuotaExceeded; close for QuotaExceeded");
+}
