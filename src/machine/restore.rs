@@ -357,10 +357,28 @@ impl Restorer {
         self.messages.retain(|lsn, _| *lsn >= from);
     }
 
+    /// Has nothing kept for longer than it was to be from now on: it was recorded when a wall clock
+    /// showed what is not yet.
+    fn bound(&mut self, now: Timestamp) {
+        for Stored { state, queue, sent, .. } in self.sessions.values_mut() {
+            state.ends_at = bounded(state.ends_at, state.expiry, now);
+            let delay = state.will.as_deref().map_or(0, |will| will.delay);
+            state.will_due = bounded(state.will_due, delay, now);
+            let sent = sent.values_mut().flatten();
+            queue.values_mut().chain(sent).for_each(|delivery| delivery.bound(now));
+        }
+        let left = self.left.values_mut().flat_map(BTreeMap::values_mut);
+        left.for_each(|delivery| delivery.bound(now));
+        self.retained.bound(now);
+    }
+
     /// The machine, with no connection yet, and what is in it. What the restart itself decides
     /// is recorded.
-    pub fn finish(self, settings: Settings, seed: Seed, now: Timestamp) -> (Machine, Restored) {
+    pub fn finish(mut self, settings: Settings, seed: Seed, now: Timestamp) -> (Machine, Restored) {
         let (last, durable) = (self.last, self.durable());
+        if self.time.is_behind(now) {
+            self.bound(now);
+        }
         let (mut retained, mut ledger) = (self.retained, self.ledger);
         retained.expire(usize::MAX, &mut ledger, now);
         let mut restored = Restored { retained: retained.len(), ..Restored::default() };
@@ -381,6 +399,18 @@ impl Restorer {
         }
         (machine, restored)
     }
+}
+
+impl Delivery {
+    fn bound(&mut self, now: Timestamp) {
+        let secs = self.message.expiry().unwrap_or(u32::MAX);
+        self.expires_at = bounded(self.expires_at, secs, now);
+    }
+}
+
+/// No later than so many seconds from now.
+fn bounded(due: Option<Timestamp>, secs: u32, now: Timestamp) -> Option<Timestamp> {
+    due.map(|due| due.min(now.after_secs(secs.into())))
 }
 
 impl Machine {

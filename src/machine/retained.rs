@@ -142,6 +142,18 @@ impl Retained {
         std::iter::successors(self.first_after(None), |(topic, _)| self.first_after(Some(topic)))
     }
 
+    /// Has nothing expire later than it was to from now on. Slow.
+    pub(super) fn bound(&mut self, now: Timestamp) {
+        for (at, topic) in std::mem::take(&mut self.expiries) {
+            let Some(mut entry) = self.names.remove(&topic) else { continue };
+            let secs = entry.message.expiry().unwrap_or(u32::MAX);
+            let at = at.min(now.after_secs(secs.into()));
+            entry.expires_at = Some(at);
+            self.expiries.insert((at, topic.clone()));
+            self.names.insert(topic, entry);
+        }
+    }
+
     /// When the next one expires.
     pub(super) fn next_expiry(&self) -> Option<Timestamp> {
         self.expiries.first().map(|(at, _)| *at)

@@ -19,6 +19,8 @@ use crate::plant::{self, Plant};
 const STEP_MS: u64 = 2_000;
 /// A wall clock that shows an earlier time was never set: this program is younger than 2020.
 const SET_FROM: Timestamp = Timestamp(1_577_836_800_000);
+/// No log may say that it is later, or what is to happen soon after would be due for ever.
+const LATEST: Timestamp = Timestamp(1 << 62);
 /// Milliseconds between two times that the log is told how late it is, while anything else is
 /// recorded; and while nothing is, which leaves disks alone that sleep.
 const TOLD_MS: u64 = 600_000;
@@ -82,8 +84,8 @@ impl Machine {
     /// Goes on with what the log says.
     pub(super) fn resume_clock(&mut self, recorded: Recorded, now: Timestamp) {
         let Recorded { offset, told, is_news, .. } = recorded;
-        self.wall = WallClock { offset, told, told_at: now };
-        if is_news {
+        self.wall = WallClock { offset, told: told.unwrap_or_default(), told_at: now };
+        if is_news || told.is_none() {
             self.handle_clock_set(offset, now);
         }
     }
@@ -123,24 +125,38 @@ pub(super) struct Recorded {
     /// It was at least as late, in machine time, when the last record was written; 0: the log
     /// does not say.
     reached: Timestamp,
-    /// Where it was told the offset.
-    told: Lsn,
+    /// The latest that anything in it was recorded.
+    latest: Timestamp,
+    /// Where it was told the offset. None: it was begun before logs were.
+    told: Option<Lsn>,
     /// It is to be told another one.
     is_news: bool,
 }
 
 impl Recorded {
+    /// It was this late. What was recorded before the first time goes for nothing: it may be the
+    /// time of a wall clock that was wrong.
     pub(super) fn tell(&mut self, lsn: Lsn, at: Timestamp, offset: i64) {
-        (self.offset, self.told) = (offset, lsn);
-        self.reach(at);
+        if self.told.is_none() {
+            self.reached = Timestamp(0);
+        }
+        (self.offset, self.told) = (offset, Some(lsn));
+        self.reach(at.min(LATEST));
     }
 
     /// Something was recorded that is due so many seconds later: that was now.
     pub(super) fn note_due(&mut self, due: Option<Timestamp>, secs: u32) {
         let millis = u64::from(secs) * 1_000;
         if let Some(due) = due {
-            self.reach(Timestamp(due.0.saturating_sub(millis)));
+            let then = Timestamp(due.0.saturating_sub(millis)).min(LATEST);
+            self.latest = self.latest.max(then);
+            self.reach(then);
         }
+    }
+
+    /// Whether something was recorded later than it is now.
+    pub(super) fn is_behind(&self, now: Timestamp) -> bool {
+        now < self.latest
     }
 
     fn reach(&mut self, at: Timestamp) {
@@ -163,13 +179,16 @@ impl Restorer {
     /// Never earlier than what was recorded: a wall clock that starts from nothing, without a
     /// battery, has nothing to say of how long the broker was down, nor has one that was set for
     /// the first time meanwhile. Then nothing of that is counted: what is kept too long expires
-    /// in the end, and what expires too soon is lost.
+    /// in the end, and what expires too soon is lost. A log that was never told how late it is has
+    /// its times from wall clocks, one of which may have been years ahead: if that of now may be
+    /// right, it is believed, and nothing is kept for longer than it was to be from now on.
     pub fn resume(&mut self, wall: Timestamp) -> Resumed {
         let time = self.time_mut();
         let shown = time.reached.shifted(time.offset.saturating_neg());
         let is_set_first = time.reached.0 > 0 && shown < SET_FROM && wall >= SET_FROM;
+        let is_believed = time.told.is_none() && wall >= SET_FROM && !is_set_first;
         let by_wall = if is_set_first { time.reached } else { wall.shifted(time.offset) };
-        let now = by_wall.max(time.reached);
+        let now = if is_believed { wall } else { by_wall.max(time.reached) }.min(LATEST);
         let news = offset_if_set(time.offset, wall, now);
         if let Some(offset) = news {
             (time.offset, time.is_news) = (offset, true);

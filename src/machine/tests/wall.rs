@@ -84,6 +84,14 @@ impl Gateway {
         seen
     }
 
+    /// Takes what the log says of clocks out of it: earlier versions wrote nothing of that.
+    fn age(&mut self) {
+        let is_clock = |bytes: &bytes::Bytes| {
+            matches!(Record::decode(bytes.clone()), Ok(Record::Clock { .. }))
+        };
+        self.log.records.retain(|(_, bytes)| !is_clock(bytes));
+    }
+
     fn has_kept(&mut self) -> bool {
         match self.come_back().as_str() {
             "CONNACK" => false,
@@ -166,15 +174,62 @@ fn a_clock_that_was_set_for_the_first_time_while_the_broker_was_down_ends_nothin
 fn a_log_from_before_clocks_were_recorded_goes_by_the_wall_clock_and_never_back() {
     let mut gateway = Gateway::new(TODAY);
     gateway.leave_something();
-    let is_clock =
-        |bytes: &bytes::Bytes| matches!(Record::decode(bytes.clone()), Ok(Record::Clock { .. }));
-    assert!(gateway.log.records.iter().all(|(_, bytes)| !is_clock(bytes)));
+    gateway.age();
     for (down, want) in [(HOUR_MS - 1, true), (HOUR_MS, false)] {
         gateway.wall = TODAY + down;
         assert_eq!(gateway.has_kept(), want, "{down}");
     }
     gateway.start(20_000);
     assert_eq!((gateway.broker.now, gateway.is_by_wall), (Timestamp(TODAY), false));
+}
+
+#[test]
+fn a_log_from_before_clocks_were_recorded_that_was_once_written_years_ahead_keeps_what_came_later() {
+    let mut gateway = Gateway::new(TODAY.saturating_add_signed(20 * YEAR_MS));
+    let early = join_into(&mut gateway.broker, &mut gateway.log, v5("early").expiry(3_600));
+    gateway.broker.close(early);
+    let publisher = join_into(&mut gateway.broker, &mut gateway.log, v5("p"));
+    gateway.broker.send(publisher, retained(expiring(qos1(1, "early", "m"), 3_600)));
+    gateway.broker.close(publisher);
+    gateway.age();
+    gateway.start(TODAY);
+    gateway.leave_something();
+    gateway.age();
+    for _ in 0..2 {
+        gateway.start(gateway.wall + 60_000);
+        assert!(gateway.is_by_wall && gateway.has_kept());
+        assert_eq!(gateway.broker.now, Timestamp(gateway.wall));
+        assert_eq!(gateway.broker.machine.clients.len(), 2);
+    }
+    // Nothing is kept for twenty years.
+    gateway.pass(HOUR_MS);
+    assert_eq!(gateway.broker.machine.clients.len(), 0);
+    assert_eq!(gateway.broker.machine.retained.next_expiry(), None);
+}
+
+#[test]
+fn a_new_log_is_told_the_time_first() {
+    let mut gateway = Gateway::new(20_000);
+    let client = join_into(&mut gateway.broker, &mut gateway.log, v5("c").will("w", 3_600));
+    gateway.broker.close(client);
+    sync_into(&mut gateway.broker, &mut gateway.log);
+    gateway.pass(60_000);
+    gateway.start(TODAY);
+    assert!(!gateway.is_by_wall, "how long it was down nobody knows");
+}
+
+/// A clock that shows the end of time would have the log told the time for ever.
+#[test]
+fn no_log_is_believed_that_it_is_the_end_of_time() {
+    let mut gateway = Gateway::new(TODAY);
+    let end = Record::Clock { at: Timestamp(u64::MAX), offset: i64::MAX };
+    let (lsn, mut bytes) = (gateway.broker.machine.journal.next(), Vec::new());
+    end.encode(&mut bytes);
+    gateway.log.records.push((lsn, bytes.into()));
+    gateway.start(TODAY);
+    gateway.pass(HOUR_MS);
+    gateway.leave_something();
+    assert!(gateway.has_kept());
 }
 
 #[test]
