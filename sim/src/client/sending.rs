@@ -25,7 +25,7 @@ pub(super) struct Flight {
     awaits: AckKind,
     /// Whether it was sent on this connection.
     is_sent: bool,
-    /// Whether its topic may go as an alias: not when it is sent again.
+    /// Whether it was sent on any: then it is sent again.
     was_sent: bool,
 }
 
@@ -172,7 +172,9 @@ impl Client {
             return;
         }
         let is_measured = self.is_tight(publish) && publish.message % FILLED_EVERY == 1;
-        let alias = if dup || is_measured { None } else { self.alias_for(publish) };
+        // Some give aliases to what they send again, too.
+        let is_plain = is_measured || dup && publish.message % 3 != 1;
+        let alias = if is_plain { None } else { self.alias_for(publish) };
         let Some(name) = world.topics.name(&publish.topic) else { return };
         let packet = packets::publish(publish, name, id, dup, alias, self.version);
         let asked = PublishAsked {

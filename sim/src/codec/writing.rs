@@ -1,7 +1,8 @@
 //! Writes what a client sends: MQTT 5.0 and 3.1.1, chapters 2 and 3.
 //!
 //! Where MQTT leaves a choice, packets with an odd packet id or length say the long form: a reason
-//! that could be left out, a property whose value is the default. Readers must take both.
+//! that could be left out, a property whose value is the default, a length of more bytes. Readers
+//! must take both.
 
 use stormpetrel::mqtt::message::MessageProperties;
 use stormpetrel::mqtt::topic::Filter;
@@ -20,14 +21,14 @@ pub(crate) fn encode(packet: &Packet, version: ProtocolVersion) -> Vec<u8> {
     match packet {
         Packet::Connect(packet) => whole(0x10, &connect(packet, version)),
         Packet::Publish(packet) => whole(0x30 | publish_flags(packet), &publish(packet, is_v5)),
-        Packet::PubAck(packet) => whole(0x40, &ack(packet, is_v5)),
-        Packet::PubRec(packet) => whole(0x50, &ack(packet, is_v5)),
+        Packet::PubAck(packet) => whole_ack(0x40, packet, is_v5),
+        Packet::PubRec(packet) => whole_ack(0x50, packet, is_v5),
         Packet::PubRel(packet) => {
             // 3.1 knows DUP here, too (section 3.6 of MQTT 3.1).
             let is_dup = version == ProtocolVersion::V31 && packet.id.get() % 2 == 1;
-            whole(if is_dup { 0x6A } else { 0x62 }, &ack(packet, is_v5))
+            whole_ack(if is_dup { 0x6A } else { 0x62 }, packet, is_v5)
         }
-        Packet::PubComp(packet) => whole(0x70, &ack(packet, is_v5)),
+        Packet::PubComp(packet) => whole_ack(0x70, packet, is_v5),
         Packet::Subscribe(packet) => whole(0x82, &subscribe(packet, is_v5)),
         // No client sends it: a breach, whatever it says.
         Packet::SubAck(packet) => {
@@ -50,6 +51,15 @@ fn whole(first: u8, rest: &[u8]) -> Vec<u8> {
     variable(rest.len(), &mut bytes);
     bytes.extend_from_slice(rest);
     bytes
+}
+
+/// Only 5.0 forbids that a length takes more bytes than it needs.
+fn whole_ack(first: u8, packet: &Ack, is_v5: bool) -> Vec<u8> {
+    let rest = ack(packet, is_v5);
+    match is_v5 || packet.id.get() % 4 != 3 {
+        true => whole(first, &rest),
+        false => [&[first, 0x82, 0x80, 0x00], &*rest].concat(),
+    }
 }
 
 /// A variable byte integer. [MQTT-1.5.5-1]
