@@ -303,6 +303,7 @@ fn hand_in<N: Network>(
     }
     let had_begun = connection.borrow().has_begun;
     let (mut taken, mut is_owed_much, mut has_begun) = (0, false, had_begun);
+    let mut undecodable = None;
     worker.exchange(|machine, now| {
         let came = packets.len();
         if !packets.is_empty() {
@@ -312,10 +313,14 @@ fn hand_in<N: Network>(
         taken = came - packets.len();
         has_begun = !packets.is_empty() && machine.has_begun(id);
         if let (true, Decoded::Undecodable(error)) = (packets.is_empty(), decoded) {
+            undecodable = Some(error);
             machine.handle(machine::Input::Undecodable { connection: id, error }, now);
             taken += 1;
         }
     });
+    if let Some(error) = undecodable {
+        connection.borrow().tell_undecodable(error);
+    }
     connection.borrow_mut().has_begun = has_begun;
     let effects = taken + usize::from(has_begun) - usize::from(had_begun);
     worker.network().took_effect(connection.borrow().peer, Effect::Packets(effects));

@@ -16,7 +16,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tracing::debug;
 
 use super::admission::Ticket;
 use super::peer::Peer;
@@ -97,8 +96,8 @@ impl Layers {
         }
         let (layers, ticket) = (self.clone(), ticket.clone());
         Transport::Opening(Box::pin(async move {
-            let opened = layers.shake_hands(stream, peer, ticket).await;
-            opened.inspect_err(|error| debug!(%peer, %error, "a connection could not be opened"))
+            let opened = layers.shake_hands(stream, peer, ticket.clone()).await;
+            opened.inspect_err(|error| ticket.tell_unopened(peer, error))
         }))
     }
 

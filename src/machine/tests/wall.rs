@@ -184,7 +184,7 @@ fn a_log_from_before_clocks_were_recorded_goes_by_the_wall_clock_and_never_back(
 }
 
 #[test]
-fn a_log_from_before_clocks_were_recorded_that_was_once_written_years_ahead_keeps_what_came_later() {
+fn an_older_log_that_was_once_written_years_ahead_keeps_what_came_later() {
     let mut gateway = Gateway::new(TODAY.saturating_add_signed(20 * YEAR_MS));
     let early = join_into(&mut gateway.broker, &mut gateway.log, v5("early").expiry(3_600));
     gateway.broker.close(early);

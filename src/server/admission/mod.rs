@@ -16,6 +16,7 @@ mod source;
 mod turns;
 
 use std::cell::Cell;
+use std::io::{self, ErrorKind as Kind};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use foldhash::quality::FixedState;
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use self::logins::{Attempt, Logins, NotNow, Queue};
 use self::places::Places;
@@ -55,6 +56,7 @@ struct Book {
     told_of_sheds: Told<(Option<Source>, Shed)>,
     told_of_failures: Told<(Option<Source>, Reason)>,
     told_of_refusals: Told<(Option<Source>, Reason)>,
+    told_of_unopened: Told<Option<Source>>,
 }
 
 /// A connection's place. Given back when it is dropped.
@@ -104,6 +106,7 @@ impl Admission {
             told_of_sheds: Told::default(),
             told_of_failures: Told::default(),
             told_of_refusals: Told::default(),
+            told_of_unopened: Told::default(),
         };
         let exempt = limits.exempt_addresses.clone();
         Arc::new(Admission { exempt, clock, book: Mutex::new(book) })
@@ -270,6 +273,7 @@ impl Ticket {
                 true
             }
             Err(reason) => {
+                self.is_told.set(true);
                 book.shed((Some(source), Peer::Tcp((address, 0).into())), reason, now);
                 false
             }
@@ -306,6 +310,20 @@ impl Ticket {
         if !self.is_told.replace(true) {
             let now = self.admission.clock.now();
             self.admission.book().refuse((self.source.get(), peer), client_id, reason, now);
+        }
+    }
+
+    /// What its MQTT was to travel in could not be set up. Says so, unless it only went away, as
+    /// those do who look whether anybody listens, or was turned away.
+    pub(super) fn tell_unopened(&self, peer: Peer, error: &io::Error) {
+        let is_gone = matches!(error.kind(), Kind::UnexpectedEof | Kind::ConnectionReset);
+        if is_gone || self.is_told.replace(true) {
+            return debug!(%peer, %error, "a connection could not be opened");
+        }
+        let now = since_1970(self.admission.clock.now());
+        let line = self.admission.book().told_of_unopened.tell(self.source.get(), now);
+        if let Some(Line { unlogged }) = line {
+            info!(%peer, %error, unlogged, "a connection could not be opened");
         }
     }
 

@@ -14,7 +14,7 @@ use super::Connection;
 use crate::access::said;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::Reason;
-use crate::mqtt::wire::{Answers, ConnAck, Packet, RequestedFilter};
+use crate::mqtt::wire::{Answers, ConnAck, DecodeError, Packet, RequestedFilter};
 
 /// Filters of one request that are told, and answers.
 const TOLD_MAX: usize = 16;
@@ -94,16 +94,29 @@ impl<S: Duplex> Connection<Transport<S>> {
         debug!(client_id, packet_id = %answers.id, ?reason, count, "is answered for each filter");
     }
 
+    /// What it sent is not MQTT: what of it, which the reason code that it is closed for does not
+    /// say.
+    pub(super) fn tell_undecodable(&self, error: DecodeError) {
+        let client_id = &*self.said_id();
+        match self.is_in() {
+            true => info!(client_id, peer = %self.peer, %error, "sent what is malformed"),
+            false => debug!(client_id, peer = %self.peer, %error, "sent what is malformed"),
+        }
+    }
+
     /// Logs why the connection ended.
     pub(super) fn log_end(&self) {
         let reason = self.closed.unwrap_or(Closed::Abandoned);
-        // What strangers do is no news: they may be many.
-        let was_in = self.ticket.as_ref().is_some_and(|ticket| ticket.is_authenticated());
         let client_id = &*self.said_id();
-        match was_in {
+        match self.is_in() {
             true => info!(client_id, peer = %self.peer, %reason, "closed"),
             false => debug!(client_id, peer = %self.peer, %reason, "closed"),
         }
+    }
+
+    /// Whether its client was let in. What strangers do is no news: they may be many.
+    fn is_in(&self) -> bool {
+        self.ticket.as_ref().is_some_and(|ticket| ticket.is_authenticated())
     }
 
     /// Its client id; empty while it has none.

@@ -127,6 +127,10 @@ fn a_goodbye_is_told_as_one_however_soon_the_end_comes() {
             tokio::task::yield_now().await;
         }
         assert_eq!(log.lines(Level::INFO, "closed").len(), 120);
+        let malformed = log.lines(Level::INFO, "sent what is malformed");
+        assert_eq!(malformed.len(), 40);
+        let why = "PINGREQ: reserved bits of the fixed header are set";
+        assert!(malformed.iter().all(|line| line.contains(why)), "{malformed:?}");
         for (client_id, reason) in [
             ("\"c", "reason=the client left"),
             ("\"d", "reason=MalformedPacket"),
@@ -159,6 +163,29 @@ fn a_failed_login_is_told_with_a_name_and_an_address_and_few_are() {
         }
         assert!(lines[0].contains("peer=192.0.2.1:50000"), "{lines:?}");
         assert!(log.lines(Level::INFO, "is refused").is_empty(), "once is enough");
+    });
+}
+
+#[test]
+fn who_speaks_something_else_is_told_once_a_minute_and_who_only_knocks_is_not() {
+    let config = limited(|config| config.listeners[0].is_websocket = true);
+    with_log(Level::INFO, &config, async |world, log| {
+        for (address, says) in [
+            ("192.0.2.1", "GET / HTTP/1.1\r\n\r\n"),
+            ("192.0.2.1", "GET / HTTP/1.1\r\n\r\n"),
+            ("192.0.2.2", "\x10\x0c\x00\x04MQTT\r\n\r\n"),
+            ("192.0.2.3", "GET / HT"),
+        ] {
+            let mut client = world.open_from(address, 1_000);
+            client.stream.write_all(says.as_bytes()).await.expect("the broker reads");
+            client.stream.shutdown().await.expect("it is open");
+            let mut answer = Vec::new();
+            client.stream.read_to_end(&mut answer).await.expect("an end");
+        }
+        let lines = log.lines(Level::INFO, "could not be opened");
+        let peers = lines.iter().map(|line| line.contains("peer=192.0.2.1:50000"));
+        assert_eq!(peers.collect::<Vec<_>>(), [true, false], "{lines:?}");
+        assert!(lines[1].contains("peer=192.0.2.2:50000"), "{lines:?}");
     });
 }
 
