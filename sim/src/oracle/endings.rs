@@ -55,9 +55,7 @@ fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         if !case.facts.is_v5(place) {
             let words = "a client of 3.1.1 was sent DISCONNECT".to_owned();
             wrong.add(Promise::I16, "disconnect-to-3.1.1", connection.client, words, &[at]);
-        } else if (case.facts.is_exact || !connection.has_guessed())
-            && !is_justified(case, place, at, reason)
-        {
+        } else if !is_justified(case, place, at, reason) {
             let words = format!("disconnected with reason {reason:#04x}, for no such reason");
             let promise = match reason {
                 KEEP_ALIVE => Promise::I13,
@@ -86,9 +84,8 @@ fn check_reason_untold(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &facts.connections[place];
     let is_deaf = case.calm.may_miss_words(connection.client);
     let is_told = connection.sent_away.is_some() || (facts.is_v5(place) && !is_deaf);
-    let is_clear = connection.is_accepted() && (facts.is_exact || !connection.has_guessed());
     let at = if is_deaf { given_up(case, connection) } else { connection.closed_by_broker() };
-    let Some(at) = at.filter(|_| is_clear && !is_told) else { return };
+    let Some(at) = at.filter(|_| connection.is_accepted() && !is_told) else { return };
     let is_justified = REASONS.iter().any(|&reason| is_justified(case, place, at, reason));
     if !is_justified && !may_be_refused(case, place, at) {
         let words = "closed by the broker, for no reason that there is".to_owned();
