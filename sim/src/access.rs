@@ -21,6 +21,13 @@ use crate::scenario::{Broker, ClientIndex, ProtocolVersion, Scenario};
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
 
+/// Milliseconds that a verdict takes at most, where it is awaited.
+const SLOW_MS: u64 = 2_000;
+/// Milliseconds that a verdict takes at most where clients wait in turn for theirs, and how many of
+/// them do at once.
+const IN_TURN_MS: u64 = 100;
+const WAITING_MAX: u64 = 40;
+
 /// Few, so that rules meet them; one that looks like a wildcard, and one like a topic.
 const USERS: [&str; 4] = ["u", "v", "a", "+"];
 /// Milliseconds after which no broker of a drawn plan waits for a CONNECT.
@@ -107,11 +114,22 @@ pub(crate) fn connect_timeout_ms(broker: &Broker) -> u64 {
     broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS)
 }
 
-/// Milliseconds that a broker waits for a verdict, at most.
+/// Milliseconds that a client waits for a verdict, at most: some of them behind others.
 pub(crate) fn judged_ms(broker: &Broker) -> u64 {
     let timeout_ms = connect_timeout_ms(broker);
     let verdicts = broker.opinions.iter().map(|opinion| opinion.after_ms.unwrap_or(timeout_ms));
-    verdicts.max().unwrap_or(0).min(timeout_ms)
+    let waiting = if broker.failed_logins.is_some() { 1 + WAITING_MAX } else { 1 };
+    (waiting * verdicts.max().unwrap_or(0)).min(timeout_ms)
+}
+
+/// Milliseconds that a verdict takes at most, of those that come in time: where the timeout is short
+/// only what comes at once is in time for sure.
+fn verdict_ms_max(plan: &Plan) -> u64 {
+    match (plan.broker.connect_timeout_ms, plan.broker.failed_logins) {
+        (Some(_), _) => 0,
+        (None, Some(_)) => IN_TURN_MS,
+        (None, None) => SLOW_MS,
+    }
 }
 
 /// Whether the plugin does not let a client in, in time.
@@ -285,7 +303,12 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     let mut draw = Draw { dice: Dice::new(plan.seed, "opinions", 0), topics };
     for user in USERS {
         if draw.dice.chance(plan.opinions) {
-            let opinion = draw.opinion(user, plan.broker.connect_timeout_ms.is_some());
+            let mut opinion = draw.opinion(user, verdict_ms_max(plan));
+            if plan.broker.failed_logins.is_some() {
+                // Nobody waits in vain: who is behind others has his answer in time.
+                opinion.after_ms = opinion.after_ms.filter(|after| *after <= IN_TURN_MS);
+                opinion.after_ms = opinion.after_ms.or(Some(IN_TURN_MS));
+            }
             scenario.broker.opinions.push(opinion);
         }
     }
@@ -338,9 +361,8 @@ impl Draw<'_> {
         (!user.is_empty()).then(|| Arc::from(user))
     }
 
-    /// Where the timeout is short only what comes at once is in time for sure.
-    fn opinion(&mut self, user: &str, is_hasty: bool) -> Opinion {
-        let slow = if is_hasty { 0 } else { self.dice.between(1, 2_000) };
+    fn opinion(&mut self, user: &str, slow_max: u64) -> Opinion {
+        let slow = if slow_max == 0 { 0 } else { self.dice.between(1, slow_max) };
         let after_ms = self.pick(&[Some(0), Some(0), Some(slow), Some(slow), Some(LATE_MS), None]);
         let is_proven = self.dice.chance(800);
         Opinion { user: Arc::from(user), after_ms, is_proven, grants: None }

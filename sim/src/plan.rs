@@ -245,6 +245,10 @@ impl Plan {
     fn draw_the_rest(&mut self) {
         self.broker.packet_bytes = self.broker.packet_bytes.or_else(|| packet_bytes(self));
         self.broker.door = door(self);
+        self.broker.failed_logins = failed_logins(self);
+        if self.broker.failed_logins.is_some() {
+            self.zones = 1; // where all are in each other's way
+        }
         self.wordy_messages = wordy_messages(self);
         self.long_words = long_words(self);
         let least = self.keep_alive_min_s();
@@ -306,6 +310,14 @@ fn door(plan: &Plan) -> Option<Door> {
         unauthenticated: draw.number(1, 4),
     };
     draw.0.chance(80).then_some(door)
+}
+
+/// Half of the plans in which somebody is asked who may connect have such a limit, where that takes
+/// its time. Drawn by itself, as [`policies`].
+fn failed_logins(plan: &Plan) -> Option<u32> {
+    let mut draw = Draw(Dice::new(plan.seed, "failed logins", 0));
+    let limit = draw.one_of(&[None, None, Some(1), Some(2)]);
+    limit.filter(|_| plan.opinions > 0 && plan.broker.connect_timeout_ms.is_none())
 }
 
 /// Where bytes are limited, two of three plans have some: whatever a message says takes room. Not
@@ -468,6 +480,7 @@ impl Draw {
             effort_max: None,
             policies: Vec::new(),
             opinions: Vec::new(),
+            failed_logins: None,
             held_to_tokens: Vec::new(),
             store: None,
             log_bytes: None,

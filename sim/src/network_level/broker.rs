@@ -21,7 +21,7 @@ use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
 use crate::network::SimNetwork;
-use crate::scenario::{Broker, Door, Qos, Scenario};
+use crate::scenario::{Broker, Qos, Scenario};
 use crate::survival::{self, Store};
 use crate::transport::Transport;
 use crate::verdict::{Promise, Violation};
@@ -214,7 +214,7 @@ fn config(scenario: &Scenario) -> Config {
             Some(Qos::ExactlyOnce) | None => QoS::ExactlyOnce,
         },
         limits: limits(scenario),
-        admission: broker.door.map_or_else(Admission::unlimited, admission),
+        admission: admission(broker),
         authentication: vec![match broker.opinions.is_empty() {
             true => Authentication::Anonymous { is_allowed: true },
             false => Authentication::Named(JUDGE.to_owned()),
@@ -231,14 +231,16 @@ fn config(scenario: &Scenario) -> Config {
     }
 }
 
-/// Logins are not limited: the oracle knows nothing of who has to wait for his.
-fn admission(door: Door) -> Admission {
+fn admission(broker: &Broker) -> Admission {
+    let none = Admission::unlimited();
+    let limits = Admission { failed_logins: broker.failed_logins.unwrap_or(u32::MAX), ..none };
+    let Some(door) = broker.door else { return limits };
     Admission {
         connections_per_address: door.connections,
         connection_rate_per_address: door.rate,
         unauthenticated_per_address: door.unauthenticated,
         unauthenticated: door.unauthenticated,
-        ..Admission::unlimited()
+        ..limits
     }
 }
 

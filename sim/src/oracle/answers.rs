@@ -22,6 +22,7 @@ const NOT_AUTHORIZED: u8 = 0x87;
 const BAD_AUTHENTICATION_METHOD: u8 = 0x8C;
 const TOPIC_NAME_INVALID: u8 = 0x90;
 const PACKET_TOO_LARGE: u8 = 0x95;
+const CONNECTION_RATE_EXCEEDED: u8 = 0x9F;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for (place, connection) in case.facts.connections.iter().enumerate() {
@@ -156,6 +157,7 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
     let (scenario, client) = (case.facts.scenario, connection.client);
     let broker = &scenario.broker;
     let is_kept_out = is_kept_out(scenario, client);
+    let must_wait = is_kept_out && broker.failed_logins.is_some();
     let is_v5 = case.facts.is_v5(place);
     let connect = connection.connect;
     let is_full = broker.connections.is_some() || broker.total_bytes.is_some();
@@ -170,7 +172,8 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
         CLIENT_ID_NOT_VALID => !is_v5 && is_against_rules,
         TOPIC_NAME_INVALID => is_v5 && is_against_rules,
         SERVER_UNAVAILABLE if is_in_trouble && may_be_kept(case, place) => true,
-        SERVER_UNAVAILABLE => is_stopping || (!is_v5 && is_full),
+        SERVER_UNAVAILABLE => is_stopping || (!is_v5 && (is_full || must_wait)),
+        CONNECTION_RATE_EXCEEDED => is_v5 && must_wait,
         QUOTA_EXCEEDED => is_v5 && is_full,
         PACKET_TOO_LARGE => is_v5 && (is_small || broker.packet_bytes.is_some()),
         MALFORMED_PACKET | PROTOCOL_ERROR | BAD_AUTHENTICATION_METHOD => is_v5 && connect.is_none(),

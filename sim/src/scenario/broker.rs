@@ -73,6 +73,10 @@ pub struct Broker {
     /// Who may connect. Nobody named: everybody, and nobody is asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub opinions: Vec<Opinion>,
+    /// Logins with one name from one part of the network that may fail, and so many are judged at
+    /// once; none: all. Network level only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_logins: Option<u32>,
     /// For what clients need a token that grants it. Nothing: for nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_to_tokens: Vec<Wish>,

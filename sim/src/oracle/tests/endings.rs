@@ -33,6 +33,9 @@ fn a_connection_is_closed_for_a_reason() {
     fine(|tale| away(broken(tale, Some(0x94)), 0x94));
     planted("I16 closed-for-no-reason", |tale| away(broken(tale, Some(0x94)), 0x82));
     planted("I16 closed-for-no-reason", |tale| away(broken(tale, None), 0x94));
+    planted("I16 closed-for-no-reason", |tale| {
+        away(tale.connects(A).asks(A, Asked::Harmless), 0x82)
+    });
     fine(|tale| away(tale.connects(A).happens(None, What::BrokerStopped), 0x8B));
     planted_with_arrivals("I16 closed-without-reason", |tale| {
         tale.connects(A).closed(A, ClosedBy::Broker)
