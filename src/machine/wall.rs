@@ -19,7 +19,7 @@ use crate::plant::{self, Plant};
 const STEP_MS: u64 = 2_000;
 /// A wall clock that shows an earlier time was never set: this program is younger than 2020.
 const SET_FROM: Timestamp = Timestamp(1_577_836_800_000);
-/// No log may say that it is later, or what is to happen soon after would be due for ever.
+/// No log is believed that it is later, or what is to happen soon after would be due for ever.
 const LATEST: Timestamp = Timestamp(1 << 62);
 /// Milliseconds between two times that the log is told how late it is, while anything else is
 /// recorded; and while nothing is, which leaves disks alone that sleep.
@@ -141,14 +141,14 @@ impl Recorded {
             self.reached = Timestamp(0);
         }
         (self.offset, self.told) = (offset, Some(lsn));
-        self.reach(at.min(LATEST));
+        self.reach(at);
     }
 
     /// Something was recorded that is due so many seconds later: that was now.
     pub(super) fn note_due(&mut self, due: Option<Timestamp>, secs: u32) {
         let millis = u64::from(secs) * 1_000;
         if let Some(due) = due {
-            let then = Timestamp(due.0.saturating_sub(millis)).min(LATEST);
+            let then = Timestamp(due.0.saturating_sub(millis));
             self.latest = self.latest.max(then);
             self.reach(then);
         }

@@ -28,7 +28,7 @@ use tracing::{debug, info, warn};
 
 use self::logins::{Attempt, Logins, NotNow, Queue};
 use self::places::Places;
-use self::silent::{Key, Silent, Stranger, Victim};
+use self::silent::{Key, Silent, Stranger};
 use self::source::Source;
 pub(super) use self::source::standing_for;
 use super::clock::Clock;
@@ -65,8 +65,6 @@ pub(crate) struct Ticket {
     admission: Arc<Admission>,
     key: Key,
     source: Cell<Option<Source>>,
-    /// It came in place of one of so many of another source, for want of this.
-    came_instead: Option<(Shed, usize)>,
     is_authenticated: Cell<bool>,
     /// What is wrong with its client is logged, or counted among what is not.
     is_told: Cell<bool>,
@@ -124,9 +122,8 @@ impl Admission {
         let source = self.source(address);
         let key = (self.clock.now(), id);
         let mut book = self.book();
-        let full = full.or_else(|| book.places.are_taken().then_some(Shed::Unauthenticated));
-        let victim = match book.open(key, Stranger { source, peer }, full) {
-            Ok(victim) => victim,
+        let pushed_out = match book.open(key, Stranger { source, peer }, full) {
+            Ok(pushed_out) => pushed_out,
             Err(reason) => {
                 book.shed((source, peer), reason, key.0);
                 return None;
@@ -137,11 +134,10 @@ impl Admission {
             admission: self.clone(),
             key,
             source: Cell::new(source),
-            came_instead: full.zip(victim.map(|victim| victim.crowd)),
             is_authenticated: Cell::new(false),
             is_told: Cell::new(false),
         };
-        Some((ticket, victim.map(|victim| victim.key.1)))
+        Some((ticket, pushed_out))
     }
 
     /// How many were turned away, and how many logins have failed.
@@ -174,23 +170,23 @@ impl Book {
         key: Key,
         stranger: Stranger,
         full: Option<Shed>,
-    ) -> Result<Option<Victim>, Shed> {
+    ) -> Result<Option<ConnectionId>, Shed> {
         let now = key.0;
-        let mut victim = None;
-        match full {
+        let are_taken = || self.places.are_taken().then_some(Shed::Unauthenticated);
+        let mut pushed_out = None;
+        match full.or_else(are_taken) {
             None => self.places.open(stranger.source, now)?,
             Some(reason) => {
                 let of_source = self.places.at_the_door(stranger.source);
-                let found = self.silent.victim(of_source, now).ok_or(reason)?;
-                let other = found.stranger;
+                let (victim, other) = self.silent.victim(of_source, now).ok_or(reason)?;
                 self.places.open_instead(other.source, stranger.source, now)?;
-                self.silent.push_out(found.key);
+                self.silent.push_out(victim);
                 self.shed((other.source, other.peer), Shed::Silent, now);
-                victim = Some(found);
+                pushed_out = Some(victim.1);
             }
         }
         self.silent.add(key, stranger);
-        Ok(victim)
+        Ok(pushed_out)
     }
 
     fn shed(&mut self, (source, peer): (Option<Source>, Peer), reason: Shed, now: Timestamp) {
@@ -261,12 +257,7 @@ impl Ticket {
         if book.silent.is_out(self.key) {
             return false;
         }
-        // Who was to make room for it was chosen before it was known for whom.
-        let settled = match self.came_instead {
-            Some((full, crowd)) if book.places.at_the_door(Some(source)) >= crowd => Err(full),
-            _ => book.places.settle(source, now),
-        };
-        match settled {
+        match book.places.settle(source, now) {
             Ok(()) => {
                 book.silent.settle(self.key, source);
                 self.source.set(Some(source));

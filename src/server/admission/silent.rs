@@ -34,15 +34,6 @@ pub(super) struct Stranger {
     pub(super) peer: Peer,
 }
 
-/// One that is to make room.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Victim {
-    pub(super) key: Key,
-    pub(super) stranger: Stranger,
-    /// How many are silent there of its source, with it.
-    pub(super) crowd: usize,
-}
-
 /// Whose connections are counted together: those without a source each for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Crowd {
@@ -70,16 +61,14 @@ impl Silent {
         }
     }
 
-    /// Who is to make room for another, of whose source so many are at the door.
-    pub(super) fn victim(&self, of_source: usize, now: Timestamp) -> Option<Victim> {
+    /// Who is to make room for another, of whose source so many are at the door: none, as far as is
+    /// known, of one that a proxy will name.
+    pub(super) fn victim(&self, of_source: usize, now: Timestamp) -> Option<(Key, Stranger)> {
         let (size, Reverse(key), _) = *self.by_size.last()?;
         let may_go = size > of_source + 1 || now.millis_since(key.0) >= LEFT_MIN;
         let is_fair = size > of_source && may_go;
-        (is_fair && self.pushed_out.len() < PUSHED_OUT_MAX).then(|| Victim {
-            key,
-            stranger: self.waiting[&key],
-            crowd: size,
-        })
+        let may_come = is_fair && self.pushed_out.len() < PUSHED_OUT_MAX;
+        may_come.then(|| (key, self.waiting[&key]))
     }
 
     /// It makes room.
@@ -155,7 +144,7 @@ mod tests {
 
     /// Who goes for one of whose source so many are there.
     fn victim(silent: &Silent, of_source: usize, at: u64) -> Option<Key> {
-        silent.victim(of_source, Timestamp(at)).map(|victim| victim.key)
+        silent.victim(of_source, Timestamp(at)).map(|(key, _)| key)
     }
 
     #[test]
