@@ -50,6 +50,8 @@ pub struct Log<D: Disk> {
     settings: Settings,
     id: u64,
     seal: Seal,
+    /// Nothing of it was ever on the disk.
+    is_new: bool,
     sequence: u64,
     /// Records before this one do not count any more.
     oldest: Lsn,
@@ -97,6 +99,7 @@ impl<D: Disk> Log<D> {
     ) -> Result<(Log<D>, Recovered), Error> {
         let found = recover(&disk, Lock::Write, visit)?;
         let Found { recovered, segments, id, sequence, oldest, tail, reserve } = found;
+        let is_new = id.is_none();
         let id = id.unwrap_or(settings.new_id);
         let log = Log {
             reserve: Reserve::new(settings.reserve_bytes, reserve),
@@ -104,6 +107,7 @@ impl<D: Disk> Log<D> {
             settings,
             id,
             seal: Seal::new(id),
+            is_new,
             sequence,
             oldest,
             closed: segments,
@@ -407,6 +411,12 @@ impl<D: Disk> Log<D> {
         match self.disk.remove(NEXT) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
+        }
+        if self.is_new {
+            // A process before may have begun a log on a disk that failed, and removed it. If that
+            // is not durable it comes back with the power, and would be another log's.
+            self.disk.sync_directory().await?;
+            self.is_new = false;
         }
         self.sequence += 1;
         let (id, sequence, oldest) = (self.id, self.sequence, self.oldest);
