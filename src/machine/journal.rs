@@ -57,8 +57,8 @@ pub(super) struct Journal {
     /// client.
     ended: VecDeque<(Lsn, Arc<str>)>,
     last_ended: BTreeMap<Arc<str>, Ended>,
-    /// The last record that took a retained message away: whoever finds none there waits for it,
-    /// so that it does not come back.
+    /// The last record that took a retained message away, or put one in its place that goes by
+    /// itself: whoever finds none there waits for it, so that the first does not come back.
     pub(super) cleared: Lsn,
     /// Everything up to here is durable.
     durable: Lsn,

@@ -61,12 +61,16 @@ impl Machine {
     }
 
     pub(super) fn owes_much_on(&self, slot: Slot) -> bool {
-        let answers_max = usize::from(self.settings.limits.inflight) + ANSWERS_BEYOND;
         let is_waiting = self.connections.get(slot).is_some_and(|it| it.is_waiting);
-        let is_much = self.connections.held_answers(slot) >= answers_max
+        let waits_long = is_waiting && self.journal.is_behind();
+        self.journal.is_on && (waits_long || self.owes_many(slot))
+    }
+
+    /// The same for its own answers alone.
+    fn owes_many(&self, slot: Slot) -> bool {
+        let answers_max = usize::from(self.settings.limits.inflight) + ANSWERS_BEYOND;
+        self.connections.held_answers(slot) >= answers_max
             || self.connections.held_bytes(slot) >= HELD_BYTES_MAX
-            || (is_waiting && self.journal.is_behind());
-        self.journal.is_on && is_much
     }
 
     /// How durable what happens on a connection is to be.
@@ -145,17 +149,23 @@ impl Machine {
         }
     }
 
-    /// More is durable: whoever waited for it goes on.
-    pub(super) fn handle_durable(&mut self, lsn: Lsn) {
+    /// More is durable: whoever waited for it goes on. Who was not read meanwhile has all of its
+    /// keep alive again, to be heard in.
+    pub(super) fn handle_durable(&mut self, lsn: Lsn, now: Timestamp) {
+        let was_behind = self.journal.is_behind();
         for (slot, id) in self.journal.set_durable(lsn) {
-            let Some(connection) = self.connections.get_mut(slot).filter(|c| c.id == id) else {
+            if self.connections.get_mut(slot).is_none_or(|connection| connection.id != id) {
                 continue; // it is gone
-            };
-            connection.is_waiting = false;
+            }
+            let was_unread = was_behind || self.owes_many(slot);
+            self.connections.get_mut(slot).expect("found a moment ago").is_waiting = false;
             let journal = &self.journal;
             self.connections.release_held(slot, |until| journal.is_durable(until));
             if self.connections.held_answers(slot) > 0 {
                 self.wait(slot);
+            }
+            if was_unread && let Some((_, attachment)) = self.connections.attachment(slot) {
+                attachment.last_received = now;
             }
             self.connections.wake(slot);
         }

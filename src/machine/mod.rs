@@ -253,7 +253,7 @@ impl Machine {
             Input::Measured(readings) => self.sys.readings = readings,
             Input::Deadline => self.handle_deadline(now),
             Input::ClockSet { offset } => self.handle_clock_set(offset, now),
-            Input::Durable(lsn) => self.handle_durable(lsn),
+            Input::Durable(lsn) => self.handle_durable(lsn, now),
             Input::Store(StoreHealth::Working) if plant::is_on(Plant::TroubleForGood) => {}
             Input::Store(health) => {
                 self.journal.health = health;

@@ -190,7 +190,7 @@ impl Machine {
             let is_recorded = has_changed && self.journal.is_on && origin.session.is_some();
             let is_recorded = is_recorded && !plant::is_on(Plant::RetainedNotRecorded);
             taken.retained = is_recorded.then(|| self.retained.newest());
-            if is_recorded && message.payload.is_empty() {
+            if is_recorded && (message.payload.is_empty() || expires_at.is_some()) {
                 self.journal.cleared = self.journal.next();
             }
             if !has_changed && let Some(key) = origin.session {

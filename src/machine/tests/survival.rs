@@ -110,6 +110,21 @@ fn connack_waits_for_the_session_to_be_durable_and_everything_else_for_connack()
 }
 
 #[test]
+fn who_clears_what_has_expired_waits_until_what_was_before_cannot_come_back() {
+    let mut broker = Broker::new(durable(settings()));
+    let [client, other] = ["c", "o"].map(|name| join(&mut broker, v5(name)));
+    broker.send(client, retained(qos1(1, "t", "old")));
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "PUBACK 1 NoMatchingSubscribers");
+    broker.send(other, expiring(retained(qos0("t", "new")), 1));
+    broker.pass(2);
+    broker.send(client, retained(qos1(2, "t", "")));
+    assert_eq!(broker.see(client), "");
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "PUBACK 2 NoMatchingSubscribers");
+}
+
+#[test]
 fn who_fills_a_slow_disk_waits_and_others_are_not_refused() {
     let mut broker = Broker::new(durable(settings()));
     let [large, small] = ["l", "s"].map(|name| join(&mut broker, v5(name)));
@@ -790,7 +805,9 @@ fn who_is_not_read_because_the_disk_is_slow_is_not_closed_as_silent() {
     assert_eq!(broker.see(client), "");
     sync(&mut broker);
     assert!(broker.see(client).ends_with("PUBACK 65"));
-    broker.pass(30);
+    broker.pass(14);
+    assert_eq!(broker.see(client), "", "it is heard from now on");
+    broker.pass(2);
     let seen = broker.see(client);
     assert_eq!(seen, "DISCONNECT KeepAliveTimeout; close for KeepAliveTimeout");
 }
