@@ -400,7 +400,6 @@ impl<'s> Stage<'s> {
             for connection in woken.drain(..) {
                 let connection = usize::try_from(connection.0).expect("few enough");
                 self.pull(connection);
-                self.read_on(connection);
             }
         }
         self.woken = woken;
@@ -433,6 +432,7 @@ impl<'s> Stage<'s> {
             let at = self.now + self.dice.below(3);
             self.queue_at(at, Due::Pull(connection));
         }
+        self.read_on(connection);
     }
 
     pub(super) fn pull_bytes(&mut self, connection: usize, budget: usize) -> Remaining {
