@@ -23,9 +23,9 @@ const CONNECT_TIMEOUT_MS: u64 = 10_000;
 
 /// Milliseconds that a verdict takes at most, where it is awaited.
 const SLOW_MS: u64 = 2_000;
-/// Milliseconds that a verdict takes at most where clients wait in turn for theirs, and how many of
-/// them do at once.
+/// Milliseconds that a verdict takes at most where clients wait in turn for theirs.
 const IN_TURN_MS: u64 = 100;
+/// How many of them wait at once.
 const WAITING_MAX: u64 = 40;
 
 /// Few, so that rules meet them; one that looks like a wildcard, and one like a topic.

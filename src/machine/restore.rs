@@ -24,7 +24,7 @@ use super::session::{
 };
 use super::subscribe::subscription_bytes;
 use super::subscriptions::Subscriber;
-use super::wall::Recorded;
+use super::wall::{Recorded, bounded};
 use super::{Machine, Seed, Settings, Timestamp};
 use crate::access::Action;
 use crate::mqtt::message::Message;
@@ -361,9 +361,9 @@ impl Restorer {
     /// showed what is not yet.
     fn bound(&mut self, now: Timestamp) {
         for Stored { state, queue, sent, .. } in self.sessions.values_mut() {
-            state.ends_at = bounded(state.ends_at, state.expiry, now);
+            state.ends_at = bounded(state.ends_at, Some(state.expiry), now);
             let delay = state.will.as_deref().map_or(0, |will| will.delay);
-            state.will_due = bounded(state.will_due, delay, now);
+            state.will_due = bounded(state.will_due, Some(delay), now);
             let sent = sent.values_mut().flatten();
             queue.values_mut().chain(sent).for_each(|delivery| delivery.bound(now));
         }
@@ -403,14 +403,8 @@ impl Restorer {
 
 impl Delivery {
     fn bound(&mut self, now: Timestamp) {
-        let secs = self.message.expiry().unwrap_or(u32::MAX);
-        self.expires_at = bounded(self.expires_at, secs, now);
+        self.expires_at = bounded(self.expires_at, self.message.expiry(), now);
     }
-}
-
-/// No later than so many seconds from now.
-fn bounded(due: Option<Timestamp>, secs: u32, now: Timestamp) -> Option<Timestamp> {
-    due.map(|due| due.min(now.after_secs(secs.into())))
 }
 
 impl Machine {

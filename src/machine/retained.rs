@@ -8,6 +8,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::ledger::Ledger;
+use super::wall::bounded;
 use super::{Limits, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::tree::{NameTree, Progress};
@@ -144,12 +145,10 @@ impl Retained {
 
     /// Has nothing expire later than it was to from now on. Slow.
     pub(super) fn bound(&mut self, now: Timestamp) {
-        for (at, topic) in std::mem::take(&mut self.expiries) {
+        for (_, topic) in std::mem::take(&mut self.expiries) {
             let Some(mut entry) = self.names.remove(&topic) else { continue };
-            let secs = entry.message.expiry().unwrap_or(u32::MAX);
-            let at = at.min(now.after_secs(secs.into()));
-            entry.expires_at = Some(at);
-            self.expiries.insert((at, topic.clone()));
+            entry.expires_at = bounded(entry.expires_at, entry.message.expiry(), now);
+            self.expiries.extend(entry.expires_at.map(|at| (at, topic.clone())));
             self.names.insert(topic, entry);
         }
     }

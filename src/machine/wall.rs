@@ -46,6 +46,16 @@ impl Timestamp {
     }
 }
 
+/// No later than so many seconds from now; if none are said, than the most that MQTT can say.
+pub(super) fn bounded(
+    due: Option<Timestamp>,
+    secs: Option<u32>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let latest = now.after_secs(secs.unwrap_or(u32::MAX).into());
+    due.map(|due| due.min(latest))
+}
+
 /// How the machine's time goes with the wall clock, and what the log knows of that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct WallClock {

@@ -147,7 +147,14 @@ mod tests {
     fn a_limit_of_open_files_that_is_too_low_is_told_with_one_that_is_not() {
         for (limit, connections, want) in [
             (64, 32, None),
-            (64, 33, Some("room for 32 connections only: above them")),
+            (
+                64,
+                33,
+                Some(
+                    "room for 32 connections only: above them one that is not let in makes room, \
+                     or more are closed at once; raise it to 65 ",
+                ),
+            ),
             (1_000, 751, Some("limit of open files, 1000, has room for 750 connections only")),
             (1_002, 751, None),
             (20_000, 100_000, Some("raise it to 101024 ")),
