@@ -8,6 +8,8 @@ use crate::verdict::Promise;
 const QUIET_MS: u64 = 2_000;
 /// Bytes that a level of a filter is charged with, at most.
 const BYTES_A_LEVEL: usize = 200;
+/// Bytes that a session without subscriptions and messages is charged with, at most.
+const BYTES_A_SESSION: usize = 1_300;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     let Some((ended, is_quiet)) = case.facts.ended else { return };
@@ -60,8 +62,8 @@ fn is_kept_busy(case: &Case<'_>) -> bool {
     scenario.broker.sys_interval_s.is_some() && scenario.ops.iter().any(asks)
 }
 
-/// Whether the broker's memory may be full for good: of sessions that nobody can ever come back
-/// to, of subscriptions, or of retained messages.
+/// Whether the broker's memory may be full for good: of sessions, also such as nobody can ever
+/// come back to, of subscriptions, or of retained messages.
 fn may_stay_full(case: &Case<'_>) -> bool {
     let scenario = case.facts.scenario;
     let Some(max) = scenario.broker.total_bytes else { return false };
@@ -72,8 +74,10 @@ fn may_stay_full(case: &Case<'_>) -> bool {
         let known = &mut largest[message.topic_place];
         *known = message.bytes_min().max(*known);
     }
-    // Of what is left for sessions and for what waits nobody knows how much it is.
-    let bytes = 2 * largest.iter().sum::<usize>() + subscription_bytes(&scenario.ops);
+    // Of what waits nobody knows how much it is.
+    let bytes = 2 * largest.iter().sum::<usize>()
+        + subscription_bytes(&scenario.ops)
+        + BYTES_A_SESSION * scenario.clients.len();
     scenario.clients.iter().any(is_nameless) || bytes > max
 }
 

@@ -9,6 +9,11 @@ fn all_is_quiet_in_the_end() {
     let ended = |tale: Tale, is_quiet| tale.connects(A).happens(None, What::Ended { is_quiet });
     fine(|tale| ended(tale, true));
     planted("C13 never-quiet", |tale| ended(tale, false));
+    // Who has no room for the sessions of all refuses one of them for good.
+    let roomy =
+        |tale: Tale, bytes| tale.given(|it| it.broker.total_bytes = Some(bytes * it.clients.len()));
+    fine(|tale| ended(roomy(tale, 1_200), false));
+    planted("C13 never-quiet", |tale| ended(roomy(tale, 1_400), false));
 }
 
 #[test]
