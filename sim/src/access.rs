@@ -16,6 +16,7 @@ use stormpetrel::access::{
 
 use crate::dice::Dice;
 use crate::plan::Plan;
+use crate::proxies::hidden;
 use crate::scenario::{Broker, ClientIndex, ProtocolVersion, Scenario};
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
@@ -186,9 +187,18 @@ pub(crate) fn address_of(zone: usize) -> IpAddr {
     IpAddr::from([192, 168, 0, host])
 }
 
-/// The network that has that address alone, as rules write it.
-fn network_of(zone: usize) -> String {
-    format!("{}/32", address_of(zone))
+/// The address by which rules mean who comes from there.
+fn meant_address(broker: &Broker, zone: usize) -> IpAddr {
+    let host = address_of(zone);
+    if broker.is_behind_proxies { hidden(host) } else { host }
+}
+
+/// The part of the network that rules mean when they mean where this client is; none: they mean
+/// what is behind proxies, and it is not.
+pub(crate) fn known_zone(scenario: &Scenario, client: ClientIndex) -> Option<usize> {
+    let known = &scenario.clients[client];
+    let is_meant = !scenario.broker.is_behind_proxies || known.transport.tells_origins();
+    is_meant.then_some(known.zone)
 }
 
 /// What the machine is told of a client that was judged.
@@ -198,7 +208,8 @@ pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
         Some(opinion) if !opinion.is_proven => Judgement::Refused(Refusal::BadCredentials),
         opinion => {
             let is_proven = opinion.is_some();
-            let address = Some(address_of(scenario.clients[client].zone));
+            let address =
+                known_zone(scenario, client).map(|zone| meant_address(&scenario.broker, zone));
             let grants = opinion.and_then(Opinion::token);
             Judgement::Accepted(Identity { user, address, is_proven, grants })
         }
@@ -251,7 +262,7 @@ fn action(wish: Wish) -> Action {
 }
 
 /// As the broker is given it; a filter that is none is left out.
-pub(crate) fn rules(policy: &[Rule]) -> access::Rules {
+pub(crate) fn rules(broker: &Broker, policy: &[Rule]) -> access::Rules {
     let origin = Origin::built_in("a rule of the run");
     let rule = |rule: &Rule| access::Rule {
         is_allowed: rule.is_allowed,
@@ -261,8 +272,10 @@ pub(crate) fn rules(policy: &[Rule]) -> access::Rules {
             false => Who::Users(rule.users.iter().map(|user| (&**user).into()).collect()),
         },
         client_ids: None,
-        addresses: (!rule.zones.is_empty())
-            .then(|| rule.zones.iter().filter_map(|&zone| network_of(zone).parse().ok()).collect()),
+        addresses: (!rule.zones.is_empty()).then(|| {
+            let networks = rule.zones.iter().map(|&zone| meant_address(broker, zone));
+            networks.filter_map(|address| format!("{address}/32").parse().ok()).collect()
+        }),
         filters: (!rule.filters.is_empty()).then(|| {
             rule.filters.iter().filter_map(|filter| Pattern::with_names(filter).ok()).collect()
         }),
@@ -280,7 +293,7 @@ pub(crate) fn tokens(broker: &Broker) -> Option<TokenTopics> {
 /// Who knows a policy of the broker, and the tokens of its clients; none: everything is allowed.
 pub(crate) fn authoriser(broker: &Broker, policy: Option<&Policy>) -> Option<Arc<dyn Authorise>> {
     let mut whole = access::Policy::default();
-    policy.into_iter().for_each(|policy| whole.add(rules(policy)));
+    policy.into_iter().for_each(|policy| whole.add(rules(broker, policy)));
     tokens(broker).into_iter().for_each(|tokens| whole.add(tokens));
     whole.into_authoriser()
 }

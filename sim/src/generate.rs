@@ -107,7 +107,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         access::draw(&mut scenario, &topics, plan);
     }
     if plan.wrapped_clients > 0 {
-        transport::draw(&mut scenario, plan.seed, plan.wrapped_clients);
+        transport::draw(&mut scenario, plan);
     }
     scenario
 }

@@ -46,6 +46,7 @@ mod plan;
 #[cfg(feature = "plants")]
 pub mod plants;
 mod properties;
+mod proxies;
 pub mod report;
 mod scenario;
 pub mod scenarios;

@@ -18,6 +18,7 @@ use turmoil::net::{TcpListener, TcpStream};
 use crate::chaos::{Chaos, Chaotic};
 use crate::dice::Dice;
 use crate::link::{End, Linked, Links};
+use crate::proxies::on_the_network;
 
 /// A connection of the simulation.
 pub type SimStream = Linked<Chaotic<TcpStream>>;
@@ -152,7 +153,7 @@ impl Network for SimNetwork {
 
     fn took_effect(&self, peer: Peer, effect: Effect) {
         if let Peer::Tcp(client) = peer {
-            self.links().take_effect(client, effect);
+            self.links().take_effect(on_the_network(client), effect);
         }
     }
 

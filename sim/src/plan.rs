@@ -245,6 +245,7 @@ impl Plan {
     fn draw_the_rest(&mut self) {
         self.broker.packet_bytes = self.broker.packet_bytes.or_else(|| packet_bytes(self));
         self.broker.door = door(self);
+        self.broker.is_behind_proxies = is_behind_proxies(self);
         self.broker.failed_logins = failed_logins(self);
         if self.broker.failed_logins.is_some() {
             self.zones = 1; // where all are in each other's way
@@ -310,6 +311,12 @@ fn door(plan: &Plan) -> Option<Door> {
         unauthenticated: draw.number(1, 4),
     };
     draw.0.chance(80).then_some(door)
+}
+
+/// In a third of the plans in which all come through something, that is a proxy. Drawn by itself, as
+/// [`policies`].
+fn is_behind_proxies(plan: &Plan) -> bool {
+    plan.wrapped_clients >= 1_000 && Dice::new(plan.seed, "proxies", 0).chance(330)
 }
 
 /// Half of the plans in which somebody is asked who may connect have such a limit, where that takes
@@ -480,6 +487,7 @@ impl Draw {
             effort_max: None,
             policies: Vec::new(),
             opinions: Vec::new(),
+            is_behind_proxies: false,
             failed_logins: None,
             held_to_tokens: Vec::new(),
             store: None,

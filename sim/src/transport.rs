@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
+use crate::plan::Plan;
 use crate::scenario::Scenario;
 
 /// What MQTT travels in.
@@ -39,6 +40,11 @@ impl Transport {
         matches!(self, Transport::Ws | Transport::Wss)
     }
 
+    /// Whether a proxy can say in it where a client comes from.
+    pub(crate) fn tells_origins(self) -> bool {
+        self.is_websocket() || self == Transport::Proxied
+    }
+
     /// Whether there is nothing.
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
     pub(crate) fn is_tcp(&self) -> bool {
@@ -68,12 +74,16 @@ impl Transport {
     }
 }
 
-/// Has so many of a thousand clients come through something, and gives them the time for that.
-pub(crate) fn draw(scenario: &mut Scenario, seed: u64, per_mille: u16) {
-    let mut dice = Dice::new(seed, "transports", 0);
+/// Has so many of a thousand clients as the plan wants come through something, and gives them the
+/// time for that.
+pub(crate) fn draw(scenario: &mut Scenario, plan: &Plan) {
+    let mut dice = Dice::new(plan.seed, "transports", 0);
+    let is_behind_proxies = scenario.broker.is_behind_proxies;
     for client in &mut scenario.clients {
         let transport = dice.one_of(&Transport::ALL[1..]);
-        if dice.chance(per_mille) {
+        let is_mute = is_behind_proxies && !transport.tells_origins();
+        let transport = if is_mute { Transport::Ws } else { transport };
+        if dice.chance(plan.wrapped_clients) {
             client.transport = transport;
         }
     }

@@ -54,24 +54,24 @@ pub(super) async fn header<S: AsyncRead + Unpin>(
 pub(super) fn forwarded_for<'v>(
     values: impl DoubleEndedIterator<Item = &'v str>,
     trusted: &[Subnet],
-) -> Option<IpAddr> {
+) -> Option<SocketAddr> {
     let mut farthest = None;
     for text in values.rev().flat_map(|value| value.rsplit(',')) {
         let address = forwarded_address(text.trim())?;
         farthest = Some(address);
-        if !is_trusted(address, trusted) {
+        if !is_trusted(address.ip(), trusted) {
             break;
         }
     }
     farthest
 }
 
-/// An address as proxies write it: with the port or without, and one of version 6 in brackets or
-/// without.
-fn forwarded_address(text: &str) -> Option<IpAddr> {
+/// An address as proxies write it: with the port or without, which then is 0, and one of version 6
+/// in brackets or without.
+fn forwarded_address(text: &str) -> Option<SocketAddr> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let with_port = || text.parse().ok().map(|address: SocketAddr| address.ip());
-    bare.parse().ok().or_else(with_port)
+    let without_port = bare.parse().ok().map(|address: IpAddr| SocketAddr::new(address, 0));
+    without_port.or_else(|| text.parse().ok())
 }
 
 /// Whether the address is that of a proxy that is believed.
@@ -128,21 +128,21 @@ mod tests {
     fn the_last_address_that_no_proxy_has_is_the_clients() {
         let trusted = ["10.0.0.0/8".parse().expect("a subnet")];
         for (values, want) in [
-            (&["1.2.3.4"][..], Some("1.2.3.4")),
-            (&["6.6.6.6, 1.2.3.4"], Some("1.2.3.4")),
-            (&["6.6.6.6", "1.2.3.4, 10.0.0.1"], Some("1.2.3.4")),
-            (&["10.0.0.2,10.0.0.1"], Some("10.0.0.2")),
-            (&["::1"], Some("::1")),
-            (&["1.2.3.4:55000, 10.0.0.1:80"], Some("1.2.3.4")),
-            (&["[::1]:55000"], Some("::1")),
-            (&["[::1]"], Some("::1")),
+            (&["1.2.3.4"][..], Some("1.2.3.4:0")),
+            (&["6.6.6.6, 1.2.3.4"], Some("1.2.3.4:0")),
+            (&["6.6.6.6", "1.2.3.4, 10.0.0.1"], Some("1.2.3.4:0")),
+            (&["10.0.0.2,10.0.0.1"], Some("10.0.0.2:0")),
+            (&["::1"], Some("[::1]:0")),
+            (&["1.2.3.4:55000, 10.0.0.1:80"], Some("1.2.3.4:55000")),
+            (&["[::1]:55000"], Some("[::1]:55000")),
+            (&["[::1]"], Some("[::1]:0")),
             (&["1.2.3.4:x"], None),
             (&["[::1"], None),
             (&["6.6.6.6, unknown"], None),
             (&[""], None),
             (&[], None),
         ] {
-            let want = want.map(|text| text.parse::<IpAddr>().expect("an address"));
+            let want = want.map(|text| text.parse::<SocketAddr>().expect("an address"));
             assert_eq!(forwarded_for(values.iter().copied(), &trusted), want, "{values:?}");
         }
     }

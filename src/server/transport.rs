@@ -151,7 +151,6 @@ impl Layers {
         if self.trusts(opened.caller.peer) {
             let forwarded = forwarded.iter().map(String::as_str);
             if let Some(client) = proxy::forwarded_for(forwarded, &self.trusted_proxies) {
-                let client = SocketAddr::new(client, 0); // its port is not told
                 self.settle(&mut opened, client, false)?;
             }
         }

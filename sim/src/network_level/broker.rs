@@ -21,6 +21,7 @@ use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
 use crate::network::SimNetwork;
+use crate::proxies;
 use crate::scenario::{Broker, Qos, Scenario};
 use crate::survival::{self, Store};
 use crate::transport::Transport;
@@ -35,7 +36,7 @@ const JUDGE: &str = "judge";
 
 /// Other rules, or none.
 #[derive(Clone, Debug)]
-struct Loaded(Option<Policy>);
+struct Loaded(Option<Authorisation>);
 
 type SimShared = Shared<<SimNetwork as Network>::Accepted>;
 
@@ -65,7 +66,8 @@ impl Brokers {
     /// Gives the last one other rules, and those that come after it.
     pub(super) fn load_policy(&self, broker: &Broker, policy: Option<Policy>) {
         let authorise = authoriser(broker, policy.as_ref());
-        *self.policy.borrow_mut() = Some(Loaded(policy));
+        let rules = policy.map(|policy| Authorisation::Rules(rules(broker, &policy)));
+        *self.policy.borrow_mut() = Some(Loaded(rules));
         if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
             shared.change_policy(authorise);
         }
@@ -145,9 +147,8 @@ async fn serve(
     brokers: Brokers,
     plugins: Plugins,
 ) -> turmoil::Result {
-    if let Some(Loaded(policy)) = &*brokers.policy.borrow() {
-        let rules = policy.iter().map(|policy| Authorisation::Rules(rules(policy)));
-        config.authorisation = rules.collect();
+    if let Some(Loaded(rules)) = &*brokers.policy.borrow() {
+        config.authorisation = rules.iter().cloned().collect();
     }
     let clock = Clock::starting_at(Timestamp(network.wall().unix_millis()));
     let Some(disk) = brokers.boot() else {
@@ -191,7 +192,7 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
         is_websocket: transport.is_websocket(),
         certificates: transport.is_encrypted().then(cryptography::certificates),
         is_proxied: transport == Transport::Proxied,
-        trusted_proxies: vec!["0.0.0.0/0".parse().expect("a subnet")],
+        trusted_proxies: vec![proxies::TRUSTED.parse().expect("a subnet")],
         ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })
     };
     Transport::ALL.into_iter().filter(is_used).map(listener).collect()
@@ -222,7 +223,7 @@ fn config(scenario: &Scenario) -> Config {
         authorisation: broker
             .policies
             .first()
-            .map(|policy| Authorisation::Rules(rules(policy)))
+            .map(|policy| Authorisation::Rules(rules(broker, policy)))
             .into_iter()
             .collect(),
         durability: durability_of(scenario)

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::ClientConnection;
 
 use crate::cryptography::TlsClients;
 use crate::dice::Dice;
+use crate::proxies::{self, hidden};
 use crate::transport::Transport;
 
 /// The request to upgrade, but for its end, with the key of RFC 6455's example.
@@ -44,9 +45,6 @@ const PONG: u8 = 10;
 const FINAL: u8 = 0x80;
 /// Bytes that a ping says at most (RFC 6455, section 5.5).
 const CONTROL_BYTES_MAX: usize = 125;
-/// The type of what fills a header of the PROXY protocol up, and its bytes at most.
-const NOTHING: u8 = 4;
-const EXTRA_BYTES_MAX: u64 = 1_500;
 /// Bytes that TLS puts into one record at most (RFC 8446, section 5.1).
 const RECORD_BYTES_MAX: usize = 1 << 14;
 
@@ -57,6 +55,10 @@ pub(super) struct Layers {
     tls: Option<Box<ClientConnection>>,
     websocket: Option<WebSocket>,
     is_proxied: bool,
+    /// A proxy speaks for a client that nobody else knows.
+    is_hidden: bool,
+    /// Where that is, once it is connected.
+    origin: Option<SocketAddr>,
     /// The header that is still to be sent.
     header: Option<Vec<u8>>,
     dice: Dice,
@@ -93,6 +95,7 @@ impl Layers {
     /// Of a connection that is being opened; none if there are none.
     pub(super) fn new(
         transport: Transport,
+        is_hidden: bool,
         clients: Option<&TlsClients>,
         mut dice: Dice,
     ) -> Option<Layers> {
@@ -106,6 +109,8 @@ impl Layers {
             tls: None,
             websocket: transport.is_websocket().then(WebSocket::default),
             is_proxied: transport == Transport::Proxied,
+            is_hidden,
+            origin: None,
             header: None,
             dice,
             pings: VecDeque::new(),
@@ -116,7 +121,11 @@ impl Layers {
 
     /// The connection is there, from that address.
     pub(super) fn connected(&mut self, client: SocketAddr) {
-        self.header = self.is_proxied.then(|| proxy_header(client, &mut self.dice));
+        self.origin = self.is_hidden.then(|| SocketAddr::new(hidden(client.ip()), client.port()));
+        let origin = self.origin.unwrap_or(client);
+        let may_be_silent = !self.is_hidden;
+        self.header =
+            self.is_proxied.then(|| proxies::header(origin, may_be_silent, &mut self.dice));
     }
 
     /// Whether MQTT passes.
@@ -157,8 +166,10 @@ impl Layers {
             let (offer, chosen) = self.dice.one_of(&OFFERS);
             websocket.chosen = chosen;
             let cookie = self.cookie();
+            let origin = self.origin.map(|origin| proxies::forwarded_for(origin, &mut self.dice));
+            let origin = origin.unwrap_or_default();
             let request = format!(
-                "{UPGRADE}Sec-WebSocket-Protocol: {offer}\r\n{cookie}User-Agent: {agent}\r\n\r\n"
+                "{UPGRADE}Sec-WebSocket-Protocol: {offer}\r\n{cookie}{origin}User-Agent: {agent}\r\n\r\n"
             );
             // In two parts, so that a part of the second may not fit where the first one did.
             let first = self.dice.below(request.len() as u64) as usize;
@@ -315,40 +326,6 @@ impl Layers {
             write(tls, raw);
         }
     }
-}
-
-/// What a proxy says first, in one of both versions of its protocol: that this is the client, or
-/// that it speaks for itself, as it does here (haproxy's specification of the protocol).
-fn proxy_header(client: SocketAddr, dice: &mut Dice) -> Vec<u8> {
-    let (SocketAddr::V4(client), said @ 0..2) = (client, dice.below(4)) else {
-        let for_itself: [&[u8]; 2] = [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"];
-        return dice.one_of(&for_itself).to_vec();
-    };
-    let (ip, port) = (client.ip(), client.port());
-    if said == 0 {
-        return format!("PROXY TCP4 {ip} 192.0.2.1 {port} 1883\r\n").into_bytes();
-    }
-    let extra = extra(dice);
-    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
-    header.extend_from_slice(&(12 + extra.len() as u16).to_be_bytes());
-    header.extend_from_slice(&ip.octets());
-    header.extend_from_slice(&[192, 0, 2, 1]);
-    header.extend_from_slice(&port.to_be_bytes());
-    header.extend_from_slice(&1_883_u16.to_be_bytes());
-    header.extend_from_slice(&extra);
-    header
-}
-
-/// What some proxies add, as the certificate that a client showed: here, what is to be skipped.
-fn extra(dice: &mut Dice) -> Vec<u8> {
-    let bytes = dice.between(1, EXTRA_BYTES_MAX) as u16;
-    if !dice.chance(300) {
-        return Vec::new();
-    }
-    let [high, low] = bytes.to_be_bytes();
-    let mut extra = vec![NOTHING, high, low];
-    extra.resize(extra.len() + usize::from(bytes), b'x');
-    extra
 }
 
 /// Takes what TLS has to send.

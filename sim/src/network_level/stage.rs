@@ -361,7 +361,8 @@ impl<'s> Stage<'s> {
         let client = &self.scenario.clients[index];
         let tear = self.tear.take_if(|tear| tear.client == index);
         let dice = Dice::new(self.scenario.seed, "layers", connection);
-        let layers = Layers::new(client.transport, self.tls_clients.as_ref(), dice);
+        let is_hidden = self.scenario.broker.is_behind_proxies;
+        let layers = Layers::new(client.transport, is_hidden, self.tls_clients.as_ref(), dice);
         let port = client.transport.port();
         let wire = Wire::new(connection, client.version, (layers, port), tear);
         if self.sim.is_host_running(broker::HOST) {

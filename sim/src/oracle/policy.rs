@@ -11,7 +11,7 @@ use super::deliveries::Delivery;
 use super::facts::{Facts, Ordinal, Span};
 use super::subscriptions::Change;
 use super::{Case, Wrong, topic};
-use crate::access::{Rule, Wish, opinion_of};
+use crate::access::{Rule, Wish, known_zone, opinion_of};
 use crate::history::What;
 use crate::scenario::{ClientIndex, FaultKind, Scenario};
 use crate::verdict::Promise;
@@ -75,8 +75,9 @@ impl<'a> Policies<'a> {
         if self.held.contains(&wish) && !is_granted(scenario, client, wish, &asked) {
             return Some(false);
         }
-        let client = &scenario.clients[client];
-        let names = (client.user.as_deref(), &*client.client_id, client.zone);
+        let known = &scenario.clients[client];
+        let zone = known_zone(scenario, client);
+        let names = (known.user.as_deref(), &*known.client_id, zone);
         let first = self.in_force.iter().rposition(|(from, _)| *from <= during.from).unwrap_or(0);
         let mut verdict = None;
         for (place, (from, policy)) in self.in_force.iter().enumerate().skip(first) {
@@ -147,7 +148,7 @@ fn is_granted(scenario: &Scenario, client: ClientIndex, wish: Wish, asked: &[&st
 }
 
 /// The name and the client id of who asks, and its part of the network.
-type Names<'a> = (Option<&'a str>, &'a str, usize);
+type Names<'a> = (Option<&'a str>, &'a str, Option<usize>);
 
 fn may(policy: &[Read<'_>], names: Names<'_>, wish: Wish, asked: &[&str]) -> bool {
     let meant = policy.iter().find(|read| means(read, names, wish, asked));
@@ -157,7 +158,7 @@ fn may(policy: &[Read<'_>], names: Names<'_>, wish: Wish, asked: &[&str]) -> boo
 fn means(read: &Read<'_>, names: Names<'_>, wish: Wish, asked: &[&str]) -> bool {
     let rule = read.rule;
     let is_who = rule.users.is_empty() || rule.users.iter().any(|user| Some(&**user) == names.0);
-    let is_there = rule.zones.is_empty() || rule.zones.contains(&names.2);
+    let is_there = rule.zones.is_empty() || names.2.is_some_and(|zone| rule.zones.contains(&zone));
     if !is_who || !is_there || !rule.wishes.contains(&wish) {
         return false;
     }

@@ -73,6 +73,10 @@ pub struct Broker {
     /// Who may connect. Nobody named: everybody, and nobody is asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub opinions: Vec<Opinion>,
+    /// Whether all come through proxies, who say where that is from: through WebSocket or behind
+    /// the PROXY protocol. Network level only.
+    #[serde(skip_serializing_if = "crate::survival::is_not")]
+    pub is_behind_proxies: bool,
     /// Logins with one name from one part of the network that may fail, and so many are judged at
     /// once; none: all. Network level only.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -89,10 +89,17 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.clients.iter_mut().for_each(|client| client.zone = 0),
     |s| s.clients.iter_mut().for_each(|client| client.reuses_ids = false),
     |s| s.clients.iter_mut().for_each(|client| client.sips = false),
-    |s| s.clients.iter_mut().for_each(|client| client.transport = Transport::Tcp),
+    |s| s.broker.is_behind_proxies = false,
+    come_plainly,
     |s| s.safety_ms = s.safety_ms.min(last_ms(s) + 1_000),
     |s| s.safety_ms = (s.safety_ms / 2).max(last_ms(s) + 1),
 ];
+
+/// Without a transport that can say so, nobody is behind a proxy.
+fn come_plainly(scenario: &mut Scenario) {
+    scenario.broker.is_behind_proxies = false;
+    scenario.clients.iter_mut().for_each(|client| client.transport = Transport::Tcp);
+}
 
 /// Those that change much and explain little come last.
 const LAST: &[fn(&mut Scenario)] = &[shorten_topics];

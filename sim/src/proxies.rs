@@ -1,0 +1,85 @@
+//! Where clients come from who come through a proxy, and how it says so.
+//!
+//! Each host has an address at which only the proxy knows it, and which rules name instead of its
+//! own. What the proxy says is written by another hand than what the broker reads it with.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::dice::Dice;
+
+/// All hosts of the simulated network: the broker believes them what they say of others.
+pub(crate) const TRUSTED: &str = "192.168.0.0/24";
+/// The type of what fills a header of the PROXY protocol up, and its bytes at most.
+const NOTHING: u8 = 4;
+const EXTRA_BYTES_MAX: u64 = 1_500;
+
+/// The address behind the proxy of the host with that one.
+pub(crate) fn hidden(host: IpAddr) -> IpAddr {
+    match host {
+        IpAddr::V4(host) => IpAddr::from([10, 0, 0, host.octets()[3]]),
+        IpAddr::V6(_) => host,
+    }
+}
+
+/// Which connection that is of those that the network knows, if a proxy has said where it comes
+/// from.
+pub(crate) fn on_the_network(client: SocketAddr) -> SocketAddr {
+    match client.ip() {
+        IpAddr::V4(address) if address.octets()[0] == 10 => {
+            let host = Ipv4Addr::new(192, 168, 0, address.octets()[3]);
+            SocketAddr::new(host.into(), client.port())
+        }
+        _ => client,
+    }
+}
+
+/// The lines of a request that say where it comes from: as many as there are proxies, or one.
+/// Whatever stands before that, anybody may have written. The port is always said, by which the
+/// network knows the connection.
+pub(crate) fn forwarded_for(client: SocketAddr, dice: &mut Dice) -> String {
+    let other = hidden(IpAddr::from([192, 168, 0, dice.between(2, 4) as u8]));
+    let lies = ["", "unknown", "_hidden", &other.to_string(), "[::1]:80"].map(str::to_owned);
+    let proxies = ["", "192.168.0.250", "192.168.0.251:4711, 192.168.0.1"].map(str::to_owned);
+    let said = [dice.one_of(&lies), client.to_string(), dice.one_of(&proxies)];
+    let said: Vec<&str> = said.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
+    if dice.chance(300) {
+        return said.iter().map(|it| format!("X-Forwarded-For: {it}\r\n")).collect();
+    }
+    let between = dice.one_of(&[", ", ",", " , "]);
+    format!("x-forwarded-for: {}\r\n", said.join(between))
+}
+
+/// What a proxy says first, in one of both versions of its protocol: that this is the client, or
+/// that it speaks for itself, if it may be silent about others (haproxy's specification).
+pub(crate) fn header(client: SocketAddr, may_be_silent: bool, dice: &mut Dice) -> Vec<u8> {
+    let said = if may_be_silent { dice.below(4) } else { dice.below(2) };
+    let (SocketAddr::V4(client), 0..2) = (client, said) else {
+        let for_itself: [&[u8]; 2] = [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"];
+        return dice.one_of(&for_itself).to_vec();
+    };
+    let (ip, port) = (client.ip(), client.port());
+    if said == 0 {
+        return format!("PROXY TCP4 {ip} 192.0.2.1 {port} 1883\r\n").into_bytes();
+    }
+    let extra = extra(dice);
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
+    header.extend_from_slice(&(12 + extra.len() as u16).to_be_bytes());
+    header.extend_from_slice(&ip.octets());
+    header.extend_from_slice(&[192, 0, 2, 1]);
+    header.extend_from_slice(&port.to_be_bytes());
+    header.extend_from_slice(&1_883_u16.to_be_bytes());
+    header.extend_from_slice(&extra);
+    header
+}
+
+/// What some proxies add, as the certificate that a client showed: here, what is to be skipped.
+fn extra(dice: &mut Dice) -> Vec<u8> {
+    let bytes = dice.between(1, EXTRA_BYTES_MAX) as u16;
+    if !dice.chance(300) {
+        return Vec::new();
+    }
+    let [high, low] = bytes.to_be_bytes();
+    let mut extra = vec![NOTHING, high, low];
+    extra.resize(extra.len() + usize::from(bytes), b'x');
+    extra
+}
