@@ -301,7 +301,10 @@ pub(crate) fn authoriser(broker: &Broker, policy: Option<&Policy>) -> Option<Arc
 /// Gives names to the clients of a scenario, and rules to its broker: as many policies, and
 /// opinions of so many of a thousand users, as its plan wants.
 pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
-    let mut draw = Draw { dice: Dice::new(plan.seed, "access", 0), topics };
+    let mut draw = Draw::new(plan.seed, "access", topics);
+    if plan.broker.is_behind_proxies {
+        draw.zoned = 800;
+    }
     for index in 0..scenario.clients.len() {
         let (known, others) = scenario.clients.split_at_mut(index);
         let client = &mut others[0];
@@ -313,7 +316,7 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
         };
     }
     scenario.broker.policies = (0..plan.policies).map(|_| draw.policy()).collect();
-    let mut draw = Draw { dice: Dice::new(plan.seed, "opinions", 0), topics };
+    let mut draw = Draw::new(plan.seed, "opinions", topics);
     for user in USERS {
         if draw.dice.chance(plan.opinions) {
             let mut opinion = draw.opinion(user, verdict_ms_max(plan));
@@ -333,7 +336,7 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
 /// Two of three brokers that have both rules and opinions hold clients to their tokens. Drawn by
 /// itself, so that the rest does not depend on it.
 fn draw_tokens(broker: &mut Broker, topics: &[Arc<str>], seed: u64) {
-    let mut draw = Draw { dice: Dice::new(seed, "tokens", 0), topics };
+    let mut draw = Draw::new(seed, "tokens", topics);
     if broker.opinions.is_empty() || draw.dice.chance(330) {
         return;
     }
@@ -361,9 +364,15 @@ pub(crate) fn reloads(seed: u64, count: usize, safety_ms: u64) -> Vec<(u64, usiz
 struct Draw<'t> {
     dice: Dice,
     topics: &'t [Arc<str>],
+    /// Of a thousand rules so many are about a part of the network.
+    zoned: u16,
 }
 
-impl Draw<'_> {
+impl<'t> Draw<'t> {
+    fn new(seed: u64, purpose: &'static str, topics: &'t [Arc<str>]) -> Draw<'t> {
+        Draw { dice: Dice::new(seed, purpose, 0), topics, zoned: 300 }
+    }
+
     fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
         self.dice.one_of(choices)
     }
@@ -408,7 +417,7 @@ impl Draw<'_> {
             true => vec![Arc::from(self.pick(&USERS))],
             false => Vec::new(),
         };
-        let zones = if self.dice.chance(300) { vec![self.pick(&ZONES)] } else { Vec::new() };
+        let zones = if self.dice.chance(self.zoned) { vec![self.pick(&ZONES)] } else { Vec::new() };
         let filters = (0..self.dice.between(1, 2)).map(|_| self.filter()).collect();
         Rule { is_allowed: self.dice.chance(400), wishes, users, zones, filters }
     }

@@ -246,6 +246,9 @@ impl Plan {
         self.broker.packet_bytes = self.broker.packet_bytes.or_else(|| packet_bytes(self));
         self.broker.door = door(self);
         self.broker.is_behind_proxies = is_behind_proxies(self);
+        if self.broker.is_behind_proxies {
+            self.policies = self.policies.max(1); // that mean it
+        }
         self.broker.failed_logins = failed_logins(self);
         if self.broker.failed_logins.is_some() {
             self.zones = 1; // where all are in each other's way
@@ -313,10 +316,10 @@ fn door(plan: &Plan) -> Option<Door> {
     draw.0.chance(80).then_some(door)
 }
 
-/// In a third of the plans in which all come through something, that is a proxy. Drawn by itself, as
+/// In half of the plans in which all come through something, that is a proxy. Drawn by itself, as
 /// [`policies`].
 fn is_behind_proxies(plan: &Plan) -> bool {
-    plan.wrapped_clients >= 1_000 && Dice::new(plan.seed, "proxies", 0).chance(330)
+    plan.wrapped_clients >= 1_000 && Dice::new(plan.seed, "proxies", 0).chance(500)
 }
 
 /// Half of the plans in which somebody is asked who may connect have such a limit, where that takes
