@@ -176,6 +176,8 @@ plants! {
     BehindConnectLost Server "what came behind a CONNECT that was judged is lost",
     EndNotTold Server "the machine is not told that a connection has ended",
     LingerLost Server "a connection closes on bytes that it has not read",
+    ProxyUnheard Server "what a proxy says of where a client comes from is read and forgotten",
+    ForwardedTooFar Server "of X-Forwarded-For is believed what anybody wrote before the proxies",
     ConnectTimeoutLost Server "a connection may wait for ever with CONNECT",
     VersionLate Server "everybody is answered in 3.1.1",
     TurnForgotten Server "a connection with more to read than one turn takes is not asked again",

@@ -24,6 +24,7 @@ use super::tls::Tls;
 use super::websocket;
 use crate::access::PeerCertificate;
 use crate::config::Subnet;
+use crate::plant::{self, Plant};
 
 /// How a listener's connections are opened.
 #[derive(Clone)]
@@ -160,7 +161,9 @@ impl Layers {
     /// Takes note of where the client really connects from, as far as is known: one that is a
     /// proxy says for whom it speaks, if something `may_follow`.
     fn settle(&self, opened: &mut Opened, client: SocketAddr, may_follow: bool) -> io::Result<()> {
-        opened.caller.peer = client.into();
+        if !plant::is_on(Plant::ProxyUnheard) {
+            opened.caller.peer = client.into();
+        }
         let is_proxy = may_follow && self.trusts(opened.caller.peer);
         if is_proxy || opened.ticket.settle(client.ip()) {
             return Ok(());
