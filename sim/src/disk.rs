@@ -198,6 +198,12 @@ impl SimDisk {
         platter.live.get(platter.names.get(name)?).cloned()
     }
 
+    /// How long a file is, as it is now; none: it is not there.
+    pub(crate) fn bytes_of(&self, name: &str) -> Option<u64> {
+        let platter = self.lock_platter();
+        platter.live.get(platter.names.get(name)?).map(|bytes| bytes.len() as u64)
+    }
+
     /// Puts a file there, durable, behind everybody's back: also to damage one.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut platter = self.lock_platter();

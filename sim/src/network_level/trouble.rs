@@ -78,7 +78,7 @@ impl Stage<'_> {
     /// A broker that starts without its reserve looks for room first.
     pub(super) fn note_full(&mut self) {
         let Some(disk) = self.brokers().disk() else { return };
-        self.troubles.is_known = lacks_room(&disk) && disk.contents(RESERVE.0).is_none();
+        self.troubles.is_known = lacks_room(&disk) && disk.bytes_of(RESERVE.0).is_none();
         if self.troubles.is_known {
             self.note(What::Health { health: Health::Full });
         }
@@ -97,8 +97,9 @@ impl Stage<'_> {
     }
 }
 
-/// Whether the reserve finds no room. It may find some again in the midst of the trouble, where
-/// the broker has removed files.
+/// Whether the reserve is not there and finds no room. It may find some again in the midst of the
+/// trouble, where the broker has removed files.
 fn lacks_room(disk: &SimDisk) -> bool {
-    disk.room().is_some_and(|room| room < RESERVE.1)
+    let is_there = disk.bytes_of(RESERVE.0).is_some_and(|bytes| bytes >= RESERVE.1);
+    !is_there && disk.room().is_some_and(|room| room < RESERVE.1)
 }
