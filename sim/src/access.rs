@@ -201,6 +201,14 @@ pub(crate) fn known_zone(scenario: &Scenario, client: ClientIndex) -> Option<usi
     is_meant.then_some(known.zone)
 }
 
+/// The part of the network among whose connections those of a client count; none: nobody says
+/// where they come from, for which nothing is counted.
+pub(crate) fn counted_zone(scenario: &Scenario, client: ClientIndex) -> Option<usize> {
+    let known = &scenario.clients[client];
+    let is_said = known.transport.tells_origins() == scenario.broker.is_behind_proxies;
+    is_said.then_some(known.zone)
+}
+
 /// What the machine is told of a client that was judged.
 pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
     let user = scenario.clients[client].user.clone();

@@ -19,7 +19,8 @@ const LONG_OPS: usize = 2_800;
 pub(crate) fn narrow(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "bent", 0);
     match (plan.broker.store.is_some(), dice.below(1_000)) {
-        (true, 0..220) => exact(plan, &mut dice),
+        (true, 0..20) => run_out(plan, &mut dice),
+        (true, 20..220) => exact(plan, &mut dice),
         (true, 220..470 | 820..868) => survive(plan, &mut dice),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
@@ -108,6 +109,23 @@ fn hoard(plan: &mut Plan) {
     plan.weather = Weather { chaos: 0, latency_min_ms: 0, latency_max_ms: 0, ..plan.weather };
     plan.weather.pull_bytes_max = None;
     plan.actions = Actions { connect: 3, subscribe: 10, publish: 10, ..Actions::default() };
+}
+
+/// A disk that is full for long while nothing else is wrong: everybody has an answer at once.
+fn run_out(plan: &mut Plan, dice: &mut Dice) {
+    bring_together(plan);
+    only_plain_topics(plan);
+    plan.broker.store = Some(Store { durability: Durability::Sync, sync_ms_max: 5 });
+    plan.full_ms = dice.between(6_000, 12_000);
+    plan.faults = 0;
+    plan.gap_ms_max = 300;
+    plan.qos = [1, 3, 2];
+    plan.retained = 300;
+    plan.clean_starts = dice.one_of(&[0, 200]);
+    plan.weather = Weather { spikes: 0, chaos: 0, pull_bytes_max: None, ..plan.weather };
+    plan.weather.latency_max_ms = plan.weather.latency_min_ms;
+    plan.actions =
+        Actions { connect: 3, subscribe: 6, publish: 30, disconnect: 1, ..Actions::default() };
 }
 
 /// Clients that ask for more than a disk keeps up with: so many answers wait for it that they are

@@ -77,6 +77,8 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let mut sets = Vec::new();
     if plan.stalled_ms > 0 {
         faults.push(survival::stall(plan.seed, plan.stalled_ms, safety_ms));
+    } else if plan.full_ms > 0 {
+        faults.push(survival::fullness(plan.seed, plan.full_ms, safety_ms));
     } else if let Some(store) = plan.broker.store {
         faults.extend(survival::faults(plan.seed, &plan.weather, &ops, safety_ms));
         faults.extend(survival::troubles(plan.seed, store, &plan.weather, &ops, safety_ms));
@@ -165,7 +167,22 @@ impl<'p> Generator<'p> {
             let topic = generator.topic();
             generator.topics.push(topic);
         }
+        let mut dice = Dice::new(plan.seed, "neighbours", 0);
+        if dice.chance(350) {
+            generator.add_neighbours(&mut dice);
+        }
         generator
+    }
+
+    /// Topics beside others with more levels, in the order of characters: before what is below
+    /// those, as '!' is before '/', and behind it.
+    fn add_neighbours(&mut self, dice: &mut Dice) {
+        for place in 0..self.topics.len() {
+            let Some((before, rest)) = self.topics[place].split_once('/') else { continue };
+            let (more, rest) = (dice.one_of(&["!", "0", "1", "~"]), dice.one_of(&["", "", rest]));
+            let slash = if rest.is_empty() { "" } else { "/" };
+            self.topics.push(format!("{before}{more}{slash}{rest}").into());
+        }
     }
 
     fn topic(&mut self) -> Arc<str> {

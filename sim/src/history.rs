@@ -114,6 +114,8 @@ pub enum What {
         /// What it knows from now on.
         health: Health,
     },
+    /// The disk is full, and what the broker has kept free for that will be there.
+    HasReserve,
     /// The safety phase is over.
     LivenessBegan,
     /// The liveness phase is over: whether all was quiet in time.

@@ -39,6 +39,7 @@ fn line(what: &What) -> Option<String> {
         What::Published { message, outcome } => format!("  {message} is {}", result(*outcome)),
         What::Fault { kind } => format!("{kind:?}"),
         What::Healed { zone } => format!("zone {zone} is whole"),
+        What::HasReserve => "kept free".to_owned(),
         What::Health { health } => format!("the broker's disk is {health:?}"),
         What::BrokerCrashed => "the broker crashed".to_owned(),
         What::BrokerStopped => "the broker was told to stop".to_owned(),

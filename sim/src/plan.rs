@@ -108,6 +108,9 @@ pub struct Plan {
     /// Milliseconds for which syncs do not end, once, in place of all else that a store meets.
     #[serde(default)]
     pub stalled_ms: u64,
+    /// Milliseconds for which it is full instead, once.
+    #[serde(default)]
+    pub full_ms: u64,
     /// Of a thousand clients that stop reading, how many go on to say more than is ever answered.
     #[serde(default)]
     pub chatter: u16,
@@ -224,6 +227,7 @@ impl Plan {
             opinions: opinions(seed),
             wrapped_clients,
             stalled_ms: 0,
+            full_ms: 0,
             chatter: 0,
             fault_kinds: draw.fault_kinds(),
             broker: Broker {

@@ -200,6 +200,13 @@ pub(crate) fn stall(seed: u64, for_ms: u64, safety_ms: u64) -> Fault {
     Fault { at_ms: dice.below(safety_ms / 5), kind }
 }
 
+/// One time for which the disk is full, in the first half of the run.
+pub(crate) fn fullness(seed: u64, for_ms: u64, safety_ms: u64) -> Fault {
+    let mut dice = Dice::new(seed, "fullness", 0);
+    let kind = FaultKind::Disk { trouble: Trouble::Full, for_ms };
+    Fault { at_ms: dice.below(safety_ms / 2), kind }
+}
+
 /// An honest client that was not there before.
 fn newcomer(name: &str, zone: usize) -> Client {
     Client {

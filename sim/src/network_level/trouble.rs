@@ -1,5 +1,6 @@
 //! A disk in trouble, under the real store: writes find no room or fail, syncs fail or do not end.
 
+use super::broker;
 use super::stage::Stage;
 use crate::disk::SimDisk;
 use crate::history::What;
@@ -43,6 +44,10 @@ impl Stage<'_> {
         // Some may be left, which is gone in the midst of a write.
         let some = self.dice.below(RESERVE.1 / 4);
         let room = self.dice.one_of(&[0, 0, some]);
+        let is_alone = self.troubles.now.len() == 1 && self.sim.is_host_running(broker::HOST);
+        if trouble == Trouble::Full && is_alone && !is_crowded && has_reserve(&disk) {
+            self.note(What::HasReserve);
+        }
         disk.change_weather(|weather| match trouble {
             Trouble::Full => {
                 weather.room.get_or_insert(room);
@@ -97,9 +102,12 @@ impl Stage<'_> {
     }
 }
 
+fn has_reserve(disk: &SimDisk) -> bool {
+    disk.bytes_of(RESERVE.0).is_some_and(|bytes| bytes >= RESERVE.1)
+}
+
 /// Whether the reserve is not there and finds no room. It may find some again in the midst of the
 /// trouble, where the broker has removed files.
 fn lacks_room(disk: &SimDisk) -> bool {
-    let is_there = disk.bytes_of(RESERVE.0).is_some_and(|bytes| bytes >= RESERVE.1);
-    !is_there && disk.room().is_some_and(|room| room < RESERVE.1)
+    !has_reserve(disk) && disk.room().is_some_and(|room| room < RESERVE.1)
 }

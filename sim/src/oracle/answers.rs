@@ -8,9 +8,9 @@ use super::greeting::must_refuse;
 use super::limits::{QUOTA_EXCEEDED, Refusal, SERVER_UNAVAILABLE, is_too_long, refusal};
 use super::retained::retained_at;
 use super::{Case, Wrong, topic};
-use crate::access::{self, is_kept_out, may_be_a_strangers};
+use crate::access::{self, counted_zone, is_kept_out, may_be_a_strangers};
 use crate::history::PublishAsked;
-use crate::scenario::{Qos, Subscription};
+use crate::scenario::{ClientIndex, Door, Qos, Subscription};
 use crate::verdict::Promise;
 
 pub(super) const MALFORMED_PACKET: u8 = 0x81;
@@ -209,11 +209,35 @@ fn check_bytes(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) 
     }
 }
 
-/// Counts the connections that the broker surely served at once.
+/// Counts the connections that the broker surely served at once: all, and those of one address.
 fn check_connections(case: &Case<'_>, wrong: &mut Wrong) {
-    let Some(max) = case.facts.scenario.broker.connections else { return };
+    let scenario = case.facts.scenario;
+    if let Some(max) = scenario.broker.connections
+        && let Some((count, at)) = too_many(case, max, |_| true)
+    {
+        let words = format!("{count} connections at once, and {max} are allowed");
+        wrong.add(Promise::I9, "too-many-connections", None, words, &[at]);
+    }
+    let Some(Door { connections: max, .. }) = scenario.broker.door else { return };
+    let zones = scenario.clients.iter().map(|client| client.zone + 1).max().unwrap_or(0);
+    for zone in (0..zones).filter(|_| !case.facts.is_exact) {
+        let is_there = |client| counted_zone(scenario, client) == Some(zone);
+        if let Some((count, at)) = too_many(case, max, is_there) {
+            let words = format!("{count} connections of zone {zone} at once, of {max}");
+            wrong.add(Promise::I9, "too-many-of-one-address", None, words, &[at]);
+        }
+    }
+}
+
+/// How many were more than that for the first time, and when.
+fn too_many(
+    case: &Case<'_>,
+    max: usize,
+    is_counted: impl Fn(ClientIndex) -> bool,
+) -> Option<(usize, Ordinal)> {
     let mut turns: Vec<(Ordinal, bool)> = Vec::new();
-    for connection in case.facts.connections.iter().filter(|c| c.is_accepted()) {
+    let connections = case.facts.connections.iter().filter(|it| is_counted(it.client));
+    for connection in connections.filter(|it| it.is_accepted()) {
         let Some(entry) = connection.entry else { continue };
         if connection.end.from > entry.to {
             turns.push((entry.to, true));
@@ -229,8 +253,8 @@ fn check_connections(case: &Case<'_>, wrong: &mut Wrong) {
         }
         count += 1;
         if count > max {
-            let words = format!("{count} connections at once, and {max} are allowed");
-            return wrong.add(Promise::I9, "too-many-connections", None, words, &[at]);
+            return Some((count, at));
         }
     }
+    None
 }

@@ -339,7 +339,7 @@ const GUIDES: &[Guide] = &[
         files: &[TRANSMIT],
     },
     Guide {
-        rules: &["too-many-connections"],
+        rules: &["too-many-connections", "too-many-of-one-address"],
         expected: "one connection above the limit is refused",
         standard: "the limits of the configuration; 0x97 in section 3.2.2.2 of MQTT 5.0",
         files: &[CONNECTIONS, CLIENTS],

@@ -16,6 +16,8 @@ struct Window {
     trouble: Trouble,
     from_ms: u64,
     to_ms: u64,
+    /// On a full disk the log goes on in what was kept free, until then.
+    goes_on_until_ms: u64,
 }
 
 /// All of them.
@@ -36,15 +38,24 @@ impl Troubles {
                 What::Fault { kind: FaultKind::Disk { trouble, for_ms } } => {
                     let from_ms = event.at_ms;
                     let to_ms = (from_ms + for_ms).min(healed_ms);
-                    troubles.windows.push(Window { trouble, from_ms, to_ms });
+                    let goes_on_until_ms = 0;
+                    troubles.windows.push(Window { trouble, from_ms, to_ms, goes_on_until_ms });
+                }
+                What::HasReserve => {
+                    let full = troubles.windows.last_mut();
+                    full.expect("it has begun").goes_on_until_ms = u64::MAX;
                 }
                 What::Health { health } => {
                     troubles.forget(event.ordinal);
                     troubles.known.push((event.ordinal, NEVER, health));
                 }
-                What::BrokerCrashed | What::BrokerStopped | What::LivenessBegan => {
+                What::BrokerCrashed | What::BrokerStopped => {
                     troubles.forget(event.ordinal);
+                    for window in &mut troubles.windows {
+                        window.goes_on_until_ms = window.goes_on_until_ms.min(event.at_ms);
+                    }
                 }
+                What::LivenessBegan => troubles.forget(event.ordinal),
                 _ => {}
             }
         }
@@ -98,7 +109,9 @@ impl Facts<'_> {
 
     /// Whether nothing was in the way of the disk all that time, in milliseconds.
     pub(in crate::oracle) fn is_disk_prompt(&self, from_ms: u64, to_ms: u64) -> bool {
-        !self.during(from_ms, to_ms).any(|window| self.is_slow(window))
+        let goes_on = |window: &&Window| window.goes_on_until_ms > to_ms;
+        let mut slow = self.during(from_ms, to_ms).filter(|window| self.is_slow(window));
+        slow.all(|window| goes_on(&window))
     }
 
     /// Whether the disk was in some trouble that long, or later.

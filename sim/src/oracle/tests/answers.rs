@@ -5,7 +5,7 @@ use super::tale::{A, B, Q0, Q1, Tale, will};
 use super::{fine, planted, planted_with_arrivals};
 use crate::access::Opinion;
 use crate::history::{Ack, AckKind, Asked, Saw};
-use crate::scenario::ProtocolVersion;
+use crate::scenario::{Door, ProtocolVersion, Scenario};
 use std::sync::Arc;
 
 /// An acknowledgement that refuses.
@@ -79,6 +79,18 @@ fn connections_are_limited() {
         let tale = tale.given(|it| it.broker.connections = Some(1)).connects(A);
         ping(ping(tale, A).loses_connection(A).connects(B), B)
     });
+    let of_one_address = |tale: Tale, connections| {
+        let door = Door { connections, rate: 100, unauthenticated: 100 };
+        let tale = tale.given(|it| {
+            it.broker.door = Some(door);
+            it.clients.iter_mut().for_each(|client| client.zone = 1);
+        });
+        ping(ping(tale.connects(A).connects(B), B), A)
+    };
+    planted("I9 too-many-of-one-address", |tale| of_one_address(tale, 1));
+    fine(|tale| of_one_address(tale, 2));
+    let hidden = |it: &mut Scenario| it.broker.is_behind_proxies = true;
+    fine(|tale| of_one_address(tale.given(hidden), 1));
 }
 
 #[test]
