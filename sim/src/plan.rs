@@ -320,10 +320,10 @@ fn door(plan: &Plan) -> Option<Door> {
     draw.0.chance(80).then_some(door)
 }
 
-/// In half of the plans in which all come through something, that is a proxy. Drawn by itself, as
-/// [`policies`].
+/// In a quarter of the plans in which all come through something, that is a proxy. Drawn by itself,
+/// as [`policies`].
 fn is_behind_proxies(plan: &Plan) -> bool {
-    plan.wrapped_clients >= 1_000 && Dice::new(plan.seed, "proxies", 0).chance(500)
+    plan.wrapped_clients >= 1_000 && Dice::new(plan.seed, "proxies", 0).chance(250)
 }
 
 /// Half of the plans in which somebody is asked who may connect have such a limit, where that takes
