@@ -20,7 +20,8 @@ pub(crate) fn narrow(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "bent", 0);
     match (plan.broker.store.is_some(), dice.below(1_000)) {
         (true, 0..20) => run_out(plan, &mut dice),
-        (true, 20..220) => exact(plan, &mut dice),
+        (true, 20..60) => die_twice(plan, &mut dice),
+        (true, 60..220) => exact(plan, &mut dice),
         (true, 220..470 | 820..868) => survive(plan, &mut dice),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
@@ -78,6 +79,19 @@ fn survive(plan: &mut Plan, dice: &mut Dice) {
         // What tokens grant must survive too.
         (plan.policies, plan.opinions) = (dice.one_of(&[1, 1, 2]), 900);
     }
+}
+
+/// A process that dies before its disk has all that was written, and the power soon after, when
+/// clients have come back to the next one.
+fn die_twice(plan: &mut Plan, dice: &mut Dice) {
+    survive(plan, dice);
+    plan.killed = 700;
+    plan.clean_starts = 50;
+    plan.faults = 0;
+    plan.shared_client_ids = 0;
+    plan.nameless_clients = 0;
+    plan.gap_ms_max = 100;
+    plan.actions.connect = 20;
 }
 
 /// Everything that a log that is written anew must say again: what is retained, in flight and

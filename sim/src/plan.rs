@@ -111,6 +111,9 @@ pub struct Plan {
     /// Milliseconds for which it is full instead, once.
     #[serde(default)]
     pub full_ms: u64,
+    /// Of a thousand brokers that die, how many lose what is not synced only later, with the power.
+    #[serde(default)]
+    pub killed: u16,
     /// Of a thousand clients that stop reading, how many go on to say more than is ever answered.
     #[serde(default)]
     pub chatter: u16,
@@ -228,6 +231,7 @@ impl Plan {
             wrapped_clients,
             stalled_ms: 0,
             full_ms: 0,
+            killed: 0,
             chatter: 0,
             fault_kinds: draw.fault_kinds(),
             broker: Broker {

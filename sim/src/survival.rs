@@ -156,8 +156,17 @@ fn some_ms(ops: &[Op], dice: &mut Dice, is_it: impl Fn(&Action) -> bool) -> Opti
 /// written anew.
 ///
 /// Mostly soon after something that somebody did has come to it: later all of it is on the disk.
-pub(crate) fn faults(seed: u64, weather: &Weather, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
+/// So many of a thousand times only the process dies, and the power goes later: what the next one
+/// found and nobody had synced is gone then, if it did not see to that.
+pub(crate) fn faults(
+    seed: u64,
+    killed: u16,
+    weather: &Weather,
+    ops: &[Op],
+    safety_ms: u64,
+) -> Vec<Fault> {
     let mut dice = Dice::new(seed, "store faults", 0);
+    let mut kills = Dice::new(seed, "kills", 0);
     let many = dice.one_of(&[1, 2, 4, 6]);
     let mut faults: Vec<Fault> = Vec::new();
     for _ in 0..many {
@@ -178,7 +187,14 @@ pub(crate) fn faults(seed: u64, weather: &Weather, ops: &[Op], safety_ms: u64) -
             Some(_) => dice.one_of(&[ALL_BUT_ONE, ALL_BUT_ONE, some]),
             None => dice.one_of(&[0, some, 1_000, some]),
         };
+        let is_killed = killed > 0 && kills.chance(killed);
+        let (down_ms, kept) = if is_killed { (10, 1_000) } else { (down_ms, kept) };
         faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
+        if is_killed {
+            let at_ms = (at_ms + kills.between(300, 2_000)).min(safety_ms - 1);
+            let kept = kills.one_of(&[0, 0, 500]);
+            faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms: 10, kept } });
+        }
         if dice.chance(150) {
             // And once more before what it found is on the disk.
             let at_ms = (at_ms + down_ms + dice.between(5, 400)).min(safety_ms - 1);

@@ -37,6 +37,7 @@ pub struct Keeper<D: Disk> {
     durability: store::Durability,
     /// As [`LogSizes::dead_bytes_max`](crate::config::LogSizes::dead_bytes_max).
     dead_bytes_max: u64,
+    is_whole: bool,
 }
 
 /// Opens the log on this disk, and makes of it what a machine is restored from. Damage is told
@@ -82,7 +83,8 @@ pub(super) fn open<D: Disk>(
         false => store::Durability::Async(SYNC_INTERVAL),
     };
     let dead_bytes_max = config.log_sizes.dead_bytes_max;
-    Ok((Keeper { log, durability, dead_bytes_max }, restorer))
+    let is_whole = recovered.is_whole() && unread == 0;
+    Ok((Keeper { log, durability, dead_bytes_max, is_whole }, restorer))
 }
 
 /// Whether anybody waits for the disk.
@@ -133,6 +135,11 @@ impl<D: Disk> std::fmt::Debug for Keeper<D> {
 }
 
 impl<D: Disk> Keeper<D> {
+    /// Whether the log held all that it should: nothing was missing or damaged.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Writes what the broker records until [`Shared::close_log`] was called and all of it is on
     /// the disk.
     pub async fn run<A>(self, shared: Arc<Shared<A>>) {

@@ -30,7 +30,7 @@ use crate::verdict::{Promise, Violation};
 /// Its name on the network.
 pub(super) const HOST: &str = "broker";
 /// Bytes of a file of the log before its first record.
-const HEADER_BYTES: u64 = 8_192;
+pub(super) const HEADER_BYTES: u64 = 8_192;
 /// The name of the plugin that is asked who may connect.
 const JUDGE: &str = "judge";
 
@@ -48,6 +48,8 @@ pub(super) struct Brokers {
     policy: Rc<RefCell<Option<Loaded>>>,
     /// What they keep their records on, one after the other; none: they keep nothing.
     disk: Rc<RefCell<Option<SimDisk>>>,
+    /// One of them found a log that was not whole.
+    has_lost: Rc<Cell<bool>>,
 }
 
 impl Brokers {
@@ -99,6 +101,16 @@ impl Brokers {
         let booted = disk.as_ref()?.boot();
         *disk = Some(booted.clone());
         Some(booted)
+    }
+
+    /// Whether each found all that the one before it had on the disk: whatever is not synced may go
+    /// with the power, but nothing before what is still there.
+    pub(super) fn found_all(&self) -> Result<(), Violation> {
+        if self.has_lost.get() {
+            let words = "a broker found records missing or damaged on a disk that lost none";
+            return Err(violation(Promise::I15, "log-not-whole", words));
+        }
+        Ok(())
     }
 
     /// Whether all are gone, now that their tasks are.
@@ -158,6 +170,9 @@ async fn serve(
     };
     let (shared, keeper) = server::shared_on_with(disk, &config, &plugins, seed, clock, workers)?;
     brokers.started.borrow_mut().push(Arc::downgrade(&shared));
+    if !keeper.is_whole() {
+        brokers.has_lost.set(true);
+    }
     let serving = async {
         let served = server::run(network, &config, Arc::clone(&shared)).await;
         shared.close_log();

@@ -54,7 +54,8 @@ pub fn run_torn(scenario: &Scenario, tear: Option<Tear>) -> Run {
     let failure = stage.play().err();
     let brokers = stage.brokers();
     let mut run = stage.end();
-    run.failure = failure.or_else(|| panicked(&watch).err()).or_else(|| brokers.leaked().err());
+    let failure = failure.or_else(|| panicked(&watch).err());
+    run.failure = failure.or_else(|| brokers.leaked().err()).or_else(|| brokers.found_all().err());
     run
 }
 

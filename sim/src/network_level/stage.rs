@@ -466,7 +466,11 @@ fn epoch() -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use stormpetrel::store::Disk;
+
+    use super::broker::HEADER_BYTES;
     use super::*;
+    use crate::{Broker, Durability, Store};
 
     /// What a run with nobody in it came to.
     fn play(prepare: impl FnOnce(&mut Stage<'_>)) -> Result<(), Violation> {
@@ -504,6 +508,28 @@ mod tests {
         });
         let violation = failure.expect_err("a host that fails is heard");
         assert_eq!(violation.rule, "host-failed");
+    }
+
+    #[test]
+    fn a_log_that_is_not_whole_is_noticed() {
+        let store = Store { durability: Durability::Sync, sync_ms_max: 0 };
+        let broker = Broker { store: Some(store), ..Broker::default() };
+        let scenario = Scenario { broker, safety_ms: 10, ..Scenario::default() };
+        let watch = Watch::start();
+        let mut stage = Stage::new(&scenario, None, &watch);
+        let brokers = stage.brokers();
+        assert_eq!(stage.play(), Ok(()));
+        let disk = brokers.disk().expect("it keeps something");
+        let log = disk.list().expect("it has files").into_iter().find(|it| it.name != "reserve");
+        let log = log.expect("a log").name;
+        let mut bytes = disk.contents(&log).expect("it is there");
+        bytes[HEADER_BYTES as usize + 20] ^= 1;
+        assert_eq!(brokers.found_all(), Ok(()));
+        disk.put(&log, bytes);
+        stage.start_broker();
+        assert_eq!(stage.step(), Ok(()));
+        let lost = brokers.found_all().expect_err("its first record is damaged");
+        assert_eq!(lost.rule, "log-not-whole");
     }
 
     #[test]

@@ -414,6 +414,13 @@ const GUIDES: &[Guide] = &[
         files: &["src/server/admission/places.rs", "src/server/connection.rs"],
     },
     Guide {
+        rules: &["log-not-whole"],
+        expected: "whatever dies, and whenever: of the log only its end may be gone that was not \
+                   synced",
+        standard: "README, \"What survives\"",
+        files: &["src/store/recovery.rs", "src/store/log.rs", "src/store/writer.rs"],
+    },
+    Guide {
         rules: &["did-not-stop", "broker-leaked", "host-failed"],
         expected: "the broker stops in time when it is told to, and leaves nothing behind",
         standard: "the broker's own promise",
@@ -454,7 +461,8 @@ fn of_promise(promise: Promise) -> &'static Guide {
         Promise::I9 => "too-many-connections",
         Promise::I13 => "keep-alive-not-enforced",
         Promise::C13 => "never-quiet",
-        Promise::C12 | Promise::C14 | Promise::I15 | Promise::I16 | Promise::I17 => "",
+        Promise::I15 => "log-not-whole",
+        Promise::C12 | Promise::C14 | Promise::I16 | Promise::I17 => "",
     };
     let of_like = GUIDES.iter().find(|guide| guide.rules.contains(&like));
     of_like.unwrap_or(&GUIDES[GUIDES.len() - 1])
