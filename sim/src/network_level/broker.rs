@@ -107,7 +107,8 @@ impl Brokers {
     /// with the power, but nothing before what is still there.
     pub(super) fn found_all(&self) -> Result<(), Violation> {
         if self.has_lost.get() {
-            let words = "a broker found records missing or damaged on a disk that lost none";
+            let words =
+                "a broker found records missing or damaged, though all that was synced is there";
             return Err(violation(Promise::I15, "log-not-whole", words));
         }
         Ok(())

@@ -3,7 +3,7 @@ use super::judge;
 use super::tale::{A, B, FOR_EVER, Q0, Q1, Q2, Tale};
 use crate::history::{Ack, AckKind, Asked, ClosedBy, Saw, What};
 use crate::scenario::FaultKind;
-use crate::survival::{Health, Trouble};
+use crate::survival::{Durability, Health, Store, Trouble};
 
 fn fine(tell: impl Fn(Tale) -> Tale) {
     judge(&[], &[true], |tale| tell(tale.with_store()));
@@ -88,6 +88,31 @@ fn what_nobody_keeps_is_taken_all_the_same() {
     let later = |tale: Tale| tale.waits(6_000).publishes(A, 2, "a", Q0).gets(B, 2, Q0);
     fine(|tale| later(talk(tale).gets(B, 1, Q0)));
     planted("C4 qos0-lost", |tale| later(talk(tale)));
+}
+
+#[test]
+fn a_full_disk_keeps_nobody_waiting_where_something_was_kept_free() {
+    // On a network, where it takes an unknown time to find out.
+    let store = Store { durability: Durability::Sync, sync_ms_max: 40 };
+    let judge = |classes: &[&str], tell: &dyn Fn(Tale) -> Tale| {
+        judge(classes, &[true], |tale| tell(tale.given(|it| it.broker.store = Some(store))));
+    };
+    let asked = |tale: Tale, has_reserve: bool| {
+        let kind = FaultKind::Disk { trouble: Trouble::Full, for_ms: 20_000 };
+        let tale = tale.connects(A).waits(500).happens(None, What::Fault { kind });
+        let tale = if has_reserve { tale.happens(None, What::HasReserve) } else { tale };
+        tale.asks(A, Asked::Ping)
+    };
+    let answered = |tale: Tale, ms| tale.waits(ms).saw(A, Saw::Pong);
+    judge(&[], &|tale| answered(asked(tale, true), 100));
+    judge(&["C13 answered-late"], &|tale| answered(asked(tale, true), 5_000));
+    judge(&[], &|tale| answered(asked(tale, false), 5_000));
+    // The next one may find it used up.
+    judge(&[], &|tale| {
+        let tale = asked(tale, true).happens(None, What::BrokerCrashed).loses_connection(A);
+        let tale = tale.happens(None, What::BrokerStarted).resumes(A).asks(A, Asked::Ping);
+        answered(tale, 5_000)
+    });
 }
 
 #[test]
