@@ -151,8 +151,11 @@ fn may_be_withdrawn(case: &Case<'_>, session: usize, left: &Open<'_>) -> bool {
     }
     let name = left.topic.unwrap_or_default();
     let Some(topic) = case.messages.topic_place(name) else { return true };
-    let later = case.sessions.all[session].connections.iter().filter(|on| **on > left.on);
-    let mut entries = later.map(|&on| (on, case.facts.connections[on].entry));
+    // Also one whose client never heard that it came back to its session.
+    let identities = &case.sessions.identities;
+    let later = left.on + 1..case.facts.connections.len();
+    let later = later.filter(|&on| identities[on] == identities[left.on]);
+    let mut entries = later.map(|on| (on, case.facts.connections[on].entry));
     entries.any(|(on, entry)| {
         let from = entry.map_or(left.at, |entry| entry.from);
         let during = Span { from, to: case.facts.connections[on].end.to, is_sure: true };
