@@ -195,13 +195,13 @@ impl SimDisk {
     /// A file's bytes, as a process sees them; none if it is not there.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let platter = self.lock_platter();
-        platter.live.get(platter.names.get(name)?).cloned()
+        platter.named(name).cloned()
     }
 
     /// How long a file is, as it is now; none: it is not there.
     pub(crate) fn bytes_of(&self, name: &str) -> Option<u64> {
         let platter = self.lock_platter();
-        platter.live.get(platter.names.get(name)?).map(|bytes| bytes.len() as u64)
+        platter.named(name).map(|bytes| bytes.len() as u64)
     }
 
     /// Puts a file there, durable, behind everybody's back: also to damage one.
@@ -372,8 +372,7 @@ impl Disk for SimDisk {
         if !platter.names.contains_key(name) {
             return Err(ErrorKind::NotFound.into());
         }
-        let bytes =
-            platter.names.get(name).and_then(|file| platter.live.get(file)).map_or(0, Vec::len);
+        let bytes = platter.named(name).map_or(0, Vec::len);
         if let (Some(room), false) = (platter.weather.room, platter.weather.is_crowded) {
             platter.weather.room = Some(room + bytes as u64);
         }
@@ -393,6 +392,11 @@ impl Change {
 }
 
 impl Platter {
+    /// What a file holds now; none: it is not there.
+    fn named(&self, name: &str) -> Option<&Vec<u8>> {
+        self.live.get(self.names.get(name)?)
+    }
+
     /// Bytes that are free.
     fn free(&self) -> u64 {
         let used = self.names.values().filter_map(|file| self.live.get(file)).map(Vec::len);

@@ -58,7 +58,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     } else if plan.full_ms > 0 {
         faults.push(survival::fullness(plan.seed, plan.full_ms, safety_ms));
     } else if let Some(store) = plan.broker.store {
-        faults.extend(survival::faults(plan.seed, plan.killed, &plan.weather, &ops, safety_ms));
+        faults.extend(survival::faults(plan, &ops, safety_ms));
         faults.extend(survival::troubles(plan.seed, store, &plan.weather, &ops, safety_ms));
         sets = wall::drawn(plan.seed, &faults, safety_ms);
         faults.extend(&sets);

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::access::address_of;
 use crate::dice::Dice;
 
 /// All hosts of the simulated network: the broker believes them what they say of others.
@@ -37,7 +38,7 @@ pub(crate) fn on_the_network(client: SocketAddr) -> SocketAddr {
 /// Whatever stands before that, anybody may have written. The port is always said, by which the
 /// network knows the connection.
 pub(crate) fn forwarded_for(client: SocketAddr, dice: &mut Dice) -> String {
-    let other = hidden(IpAddr::from([192, 168, 0, dice.between(2, 4) as u8]));
+    let other = hidden(address_of(dice.below(3) as usize));
     let lies = ["", "unknown", "_hidden", &other.to_string(), "[::1]:80"].map(str::to_owned);
     let proxies = ["", "192.168.0.250", "192.168.0.251:4711, 192.168.0.1"].map(str::to_owned);
     let said = [dice.one_of(&lies), client.to_string(), dice.one_of(&proxies)];

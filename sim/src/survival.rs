@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use stormpetrel::machine::StoreHealth;
 
 use crate::dice::Dice;
+use crate::plan::Plan;
 use crate::scenario::{
     Action, Client, Connect, Fault, FaultKind, Manners, MessageNumber, Op, ProtocolVersion,
     Publish, Qos, Scenario, Subscribe, Subscription, Weather,
@@ -158,21 +159,15 @@ fn some_ms(ops: &[Op], dice: &mut Dice, is_it: impl Fn(&Action) -> bool) -> Opti
 /// Mostly soon after something that somebody did has come to it: later all of it is on the disk.
 /// So many of a thousand times only the process dies, and the power goes later: what the next one
 /// found and nobody had synced is gone then, if it did not see to that.
-pub(crate) fn faults(
-    seed: u64,
-    killed: u16,
-    weather: &Weather,
-    ops: &[Op],
-    safety_ms: u64,
-) -> Vec<Fault> {
-    let mut dice = Dice::new(seed, "store faults", 0);
-    let mut kills = Dice::new(seed, "kills", 0);
+pub(crate) fn faults(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
+    let mut dice = Dice::new(plan.seed, "store faults", 0);
+    let mut kills = Dice::new(plan.seed, "kills", 0);
     let many = dice.one_of(&[1, 2, 4, 6]);
     let mut faults: Vec<Fault> = Vec::new();
     for _ in 0..many {
         let deed_ms = some_deed_ms(ops, &mut dice);
         let exact_ms = some_exact_publish_ms(ops, &mut dice).filter(|_| dice.chance(500));
-        let travel_ms = dice.between(weather.latency_min_ms, weather.latency_max_ms);
+        let travel_ms = dice.between(plan.weather.latency_min_ms, plan.weather.latency_max_ms);
         let some_time_ms = dice.below(safety_ms);
         let at_ms = match exact_ms {
             Some(at_ms) => at_ms + travel_ms + 1 + dice.below(3),
@@ -187,7 +182,7 @@ pub(crate) fn faults(
             Some(_) => dice.one_of(&[ALL_BUT_ONE, ALL_BUT_ONE, some]),
             None => dice.one_of(&[0, some, 1_000, some]),
         };
-        let is_killed = killed > 0 && kills.chance(killed);
+        let is_killed = kills.chance(plan.killed);
         let (down_ms, kept) = if is_killed { (10, 1_000) } else { (down_ms, kept) };
         faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
         if is_killed {

@@ -102,6 +102,7 @@ impl Stage<'_> {
     }
 }
 
+/// Whether the reserve is there, whole.
 fn has_reserve(disk: &SimDisk) -> bool {
     disk.bytes_of(RESERVE.0).is_some_and(|bytes| bytes >= RESERVE.1)
 }

@@ -67,8 +67,8 @@ pub(super) fn what(what: &What) -> String {
         What::Health { health: Health::Full } => {
             "the broker knows that its disk is full".to_owned()
         }
-        What::HasReserve => "the broker has kept something free for that".to_owned(),
         What::Health { health: Health::Failing } => "the broker cannot keep anything".to_owned(),
+        What::HasReserve => "the broker has kept something free for that".to_owned(),
         What::BrokerCrashed => "the broker crashed".to_owned(),
         What::BrokerStopped => "the broker is told to stop".to_owned(),
         What::BrokerStarted => "the broker starts".to_owned(),

@@ -109,9 +109,8 @@ impl Facts<'_> {
 
     /// Whether nothing was in the way of the disk all that time, in milliseconds.
     pub(in crate::oracle) fn is_disk_prompt(&self, from_ms: u64, to_ms: u64) -> bool {
-        let goes_on = |window: &&Window| window.goes_on_until_ms > to_ms;
-        let mut slow = self.during(from_ms, to_ms).filter(|window| self.is_slow(window));
-        slow.all(|window| goes_on(&window))
+        let mut windows = self.during(from_ms, to_ms);
+        windows.all(|window| !self.is_slow(window) || window.goes_on_until_ms > to_ms)
     }
 
     /// Whether the disk was in some trouble that long, or later.
