@@ -177,6 +177,8 @@ plants! {
     EndNotTold Server "the machine is not told that a connection has ended",
     LingerLost Server "a connection closes on bytes that it has not read",
     ProxyUnheard Server "what a proxy says of where a client comes from is read and forgotten",
+    TextTaken Server "WebSocket's text is taken for what MQTT travels in",
+    FrameBeginsAnew Server "a message of WebSocket that goes on may begin anew",
     ForwardedTooFar Server "of X-Forwarded-For is believed what anybody wrote before the proxies",
     ConnectTimeoutLost Server "a connection may wait for ever with CONNECT",
     VersionLate Server "everybody is answered in 3.1.1",
@@ -192,6 +194,7 @@ plants! {
     SyncRepeated Server "a sync that failed is done again, in place of what it should have kept",
     RoomForgotten Server "a broker that starts on a full disk does not say so",
     ConnectionKept Server "a connection that is gone stays in the table",
+    FailuresKept Server "a login that succeeds does not make up for those that failed",
     DoorHeld Server "whoever goes before it is let in keeps its place at the door",
 }
 

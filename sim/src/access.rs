@@ -34,6 +34,9 @@ const USERS: [&str; 4] = ["u", "v", "a", "+"];
 /// Milliseconds after which no broker of a drawn plan waits for a CONNECT.
 const LATE_MS: u64 = 20_000;
 
+/// What a client says that is mistaken about its password.
+pub(crate) const WRONG: &[u8] = b"wrong";
+
 /// The last number of the first zone's address: turmoil counts hosts, and the broker is the first.
 const FIRST_HOST: u8 = 2;
 /// As many zones as a plan may have.
@@ -136,7 +139,8 @@ fn verdict_ms_max(plan: &Plan) -> u64 {
 /// Whether the plugin does not let a client in, in time.
 pub(crate) fn is_kept_out(scenario: &Scenario, client: ClientIndex) -> bool {
     let timeout_ms = connect_timeout_ms(&scenario.broker);
-    opinion_of(scenario, client).is_some_and(|opinion| !opinion.lets_in(timeout_ms))
+    let is_mistaken = scenario.clients[client].is_mistaken;
+    opinion_of(scenario, client).is_some_and(|it| is_mistaken || !it.lets_in(timeout_ms))
 }
 
 /// Whether a client has proved who it is once it is let in.
@@ -213,7 +217,9 @@ pub(crate) fn counted_zone(scenario: &Scenario, client: ClientIndex) -> Option<u
 pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
     let user = scenario.clients[client].user.clone();
     match opinion_of(scenario, client) {
-        Some(opinion) if !opinion.is_proven => Judgement::Refused(Refusal::BadCredentials),
+        Some(opinion) if !opinion.is_proven || scenario.clients[client].is_mistaken => {
+            Judgement::Refused(Refusal::BadCredentials)
+        }
         opinion => {
             let is_proven = opinion.is_some();
             let address =
@@ -238,7 +244,8 @@ impl Authenticate for Judge {
             Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             None => std::future::pending().await,
         }
-        match (opinion.is_proven, opinion.token()) {
+        let is_proven = opinion.is_proven && request.password.as_deref() != Some(WRONG);
+        match (is_proven, opinion.token()) {
             (false, _) => Verdict::Refused(Refusal::BadCredentials),
             (true, None) => Verdict::Proven,
             (true, grants) => Verdict::Identified(Proof { user: opinion.user.clone(), grants }),
@@ -336,8 +343,19 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
             scenario.broker.opinions.push(opinion);
         }
     }
+    draw_mistakes(scenario, plan.seed);
     if plan.policies > 0 {
         draw_tokens(&mut scenario.broker, topics, plan.seed);
+    }
+}
+
+/// Of those whose password would be looked at, some give a wrong one. Drawn by itself, as
+/// [`draw_tokens`].
+fn draw_mistakes(scenario: &mut Scenario, seed: u64) {
+    let mut dice = Dice::new(seed, "mistakes", 0);
+    for index in 0..scenario.clients.len() {
+        let is_looked_at = opinion_of(scenario, index).is_some_and(|opinion| opinion.is_proven);
+        scenario.clients[index].is_mistaken = is_looked_at && dice.chance(250);
     }
 }
 

@@ -193,6 +193,7 @@ impl<'p> Generator<'p> {
                 reuses_ids: false,
                 sips: index % 2 == 1,
                 user: None,
+                is_mistaken: false,
                 transport: crate::Transport::Tcp,
             });
         }

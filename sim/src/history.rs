@@ -168,6 +168,8 @@ pub enum Asked {
         /// With which reason code; none: which of those for bad packets is not known.
         reason: Option<u8>,
     },
+    /// What no client may send that speaks through WebSocket: it ends the connection below MQTT.
+    BrokenFrame,
     /// What is out of place but harmless: acknowledgements for packet ids that are not in use.
     Harmless,
     /// PUBREC for a packet id that is not in use.
@@ -399,6 +401,11 @@ impl History {
         if let What::Asked { packet: Asked::Garbage { reason } } = &mut self.events[asked].what {
             *reason = due;
         }
+    }
+
+    /// Says that what was to be garbage is none of MQTT's.
+    pub fn set_broken_frame(&mut self, asked: usize) {
+        self.events[asked].what = What::Asked { packet: Asked::BrokenFrame };
     }
 
     /// Counts something for the hash alone: what left the broker, whoever sees it.

@@ -77,6 +77,7 @@ fn asked(packet: &Asked) -> String {
             format!("DISCONNECT 0x{reason:02X}{expiry}")
         }
         Asked::Garbage { .. } => "garbage".to_owned(),
+        Asked::BrokenFrame => "broken frame".to_owned(),
         Asked::Harmless => "out of place, but harmless".to_owned(),
         Asked::Guess { id } => format!("PUBREC {id}, out of place, but harmless"),
     }

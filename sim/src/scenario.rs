@@ -95,6 +95,9 @@ pub struct Client {
     /// The user name that it gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
+    /// Whether it gives a wrong password: a plugin that knows its user does not let it in.
+    #[serde(default, skip_serializing_if = "survival::is_not")]
+    pub is_mistaken: bool,
     /// What its MQTT travels in. Network level only.
     #[serde(default, skip_serializing_if = "Transport::is_tcp")]
     pub transport: Transport,
@@ -580,6 +583,7 @@ mod tests {
             reuses_ids: false,
             sips: true,
             user: None,
+            is_mistaken: false,
             transport: Transport::Wss,
         };
         let op = |action| Op { at_ms: 12, client: 1, action };

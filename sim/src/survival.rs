@@ -227,6 +227,7 @@ fn newcomer(name: &str, zone: usize) -> Client {
         manners: Manners::default(),
         reuses_ids: false,
         sips: false,
+        is_mistaken: false,
         user: None,
         transport: Transport::Tcp,
     }

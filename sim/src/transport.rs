@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::plan::Plan;
-use crate::scenario::Scenario;
+use crate::scenario::{Action, Op, Scenario};
 
 /// What MQTT travels in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -92,6 +92,26 @@ pub(crate) fn draw(scenario: &mut Scenario, plan: &Plan) {
     if let Some(timeout) = &mut scenario.broker.connect_timeout_ms {
         *timeout += HANDSHAKE_TRIPS * weather.latency_max_ms * spike;
     }
+    break_frames(scenario, plan.seed);
+}
+
+/// In a third of the plans some who speak through WebSocket break the protocol now and then behind
+/// what they ask: mostly by a frame that no client may send.
+fn break_frames(scenario: &mut Scenario, seed: u64) {
+    let mut dice = Dice::new(seed, "broken frames", 0);
+    if !dice.chance(330) {
+        return;
+    }
+    let mut ops = Vec::with_capacity(scenario.ops.len());
+    for op in std::mem::take(&mut scenario.ops) {
+        let (at_ms, client) = (op.at_ms, op.client);
+        let is_asked = matches!(op.action, Action::Publish(_) | Action::Subscribe(_));
+        ops.push(op);
+        if is_asked && scenario.clients[client].transport.is_websocket() && dice.chance(150) {
+            ops.push(Op { at_ms, client, action: Action::Garble });
+        }
+    }
+    scenario.ops = ops;
 }
 
 /// How often something travels to the other host until a client that is connected has shaken hands:

@@ -65,6 +65,7 @@ pub(crate) fn add_witness(scenario: &mut Scenario) {
         manners: Manners::default(),
         reuses_ids: false,
         sips: false,
+        is_mistaken: false,
         user: None,
         transport: Transport::Tcp,
     });

@@ -66,6 +66,7 @@ fn client(zone: usize) -> Client {
         manners: Manners::default(),
         reuses_ids: false,
         sips: false,
+        is_mistaken: false,
         user: None,
         transport: Transport::Tcp,
     }

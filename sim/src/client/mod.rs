@@ -20,6 +20,7 @@ use bytes::Bytes;
 use stormpetrel::mqtt::types::{PacketId, Reason, Text};
 use stormpetrel::mqtt::wire::Packet;
 
+use crate::access::WRONG;
 use crate::history::{AckKind, Asked, ClosedBy, History, What};
 use crate::marks::{Mark, Marks};
 use crate::scenario::{self, Action, Breach, ClientIndex, Connect, Manners, ProtocolVersion};
@@ -159,7 +160,10 @@ impl Client {
             index,
             client_id: Text::try_from(&*client.client_id).unwrap_or_default(),
             user: client.user.as_deref().and_then(|user| Text::try_from(user).ok()),
-            password: gives_password.then_some(PASSWORD),
+            password: match client.is_mistaken {
+                true => Some(Bytes::from_static(WRONG)),
+                false => gives_password.then_some(PASSWORD),
+            },
             version: client.version,
             manners: client.manners,
             link: None,

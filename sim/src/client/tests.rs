@@ -33,6 +33,7 @@ impl Bench {
             manners,
             reuses_ids: false,
             sips: false,
+            is_mistaken: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

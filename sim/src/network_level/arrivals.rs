@@ -45,6 +45,11 @@ impl OnTheWay {
         sent.is_garbled |= is_garbage;
     }
 
+    /// What is sent on that connection from now on cannot be understood.
+    pub(super) fn break_off(&mut self, connection: u64) {
+        self.0.entry(connection).and_modify(|sent| sent.is_garbled = true);
+    }
+
     /// Whether nothing was sent on that connection yet.
     pub(super) fn is_new(&self, connection: u64) -> bool {
         self.0.get(&connection).is_none_or(|sent| sent.bytes == 0)

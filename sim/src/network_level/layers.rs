@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use bytes::{Buf, BytesMut};
 use tokio_rustls::rustls::ClientConnection;
 
+use super::frames::{self, BINARY, CLOSE, CONTINUED, CONTROL_BYTES_MAX, FINAL, PING, PONG, frame};
 use crate::cryptography::TlsClients;
 use crate::dice::Dice;
 use crate::proxies::{self, hidden};
@@ -37,14 +38,6 @@ const AGENT_BYTES_MAX: u64 = 40;
 const COOKIE_BYTES_MAX: u64 = 2_500;
 /// What must be in the answer, beside the subprotocol: the first line, the key's digest.
 const ANSWER: [&str; 2] = ["HTTP/1.1 101 ", "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="];
-const CONTINUED: u8 = 0;
-const BINARY: u8 = 2;
-const CLOSE: u8 = 8;
-const PING: u8 = 9;
-const PONG: u8 = 10;
-const FINAL: u8 = 0x80;
-/// Bytes that a ping says at most (RFC 6455, section 5.5).
-const CONTROL_BYTES_MAX: usize = 125;
 /// Bytes that TLS puts into one record at most (RFC 8446, section 5.1).
 const RECORD_BYTES_MAX: usize = 1 << 14;
 
@@ -86,6 +79,8 @@ struct WebSocket {
     unread: BytesMut,
     /// A message that was begun goes on.
     is_in_message: bool,
+    /// After so many bytes of MQTT comes a frame that no client may send.
+    breaks_after: Option<usize>,
     /// The broker has said goodbye.
     has_ended: bool,
     pongs: Vec<Vec<u8>>,
@@ -184,13 +179,43 @@ impl Layers {
             // Whoever has nothing to say is not announced.
             raw.extend(self.header.take().unwrap_or_default());
         }
-        while self.is_open() && !plain.is_empty() {
+        if !self.is_open() {
+            return;
+        }
+        let breaks_after = self.websocket.as_mut().and_then(|it| it.breaks_after.take());
+        if let Some(bytes) = breaks_after {
+            let mut sound = plain.split_to(bytes);
+            self.emit_pieces(&mut sound, raw);
+            self.emit_broken(raw);
+        }
+        self.emit_pieces(plain, raw);
+    }
+
+    /// Has a frame that no client may send follow what is to be sent, of which there are so many
+    /// bytes, if MQTT travels in frames. Whether it does so.
+    pub(super) fn break_after(&mut self, bytes: usize) -> bool {
+        let is_open = self.is_open();
+        let Some(websocket) = self.websocket.as_mut().filter(|_| is_open) else { return false };
+        if websocket.breaks_after.is_none() && self.dice.chance(800) {
+            websocket.breaks_after = Some(bytes);
+        }
+        websocket.breaks_after.is_some()
+    }
+
+    fn emit_pieces(&mut self, plain: &mut BytesMut, raw: &mut BytesMut) {
+        while !plain.is_empty() {
             let bytes = plain.len() as u64;
             let most = if self.dice.chance(300) { bytes.min(12) } else { bytes };
             let count = if self.dice.chance(500) { bytes } else { self.dice.between(1, most) };
             let piece = plain.split_to(count as usize);
             self.emit_data(&piece, raw);
         }
+    }
+
+    fn emit_broken(&mut self, raw: &mut BytesMut) {
+        let is_in_message = self.websocket.as_ref().is_some_and(|it| it.is_in_message);
+        let frame = frames::broken(is_in_message, &mut self.dice);
+        self.emit(&frame, raw);
     }
 
     /// A header of its own, if there is one.
@@ -335,26 +360,6 @@ fn write(tls: &mut ClientConnection, raw: &mut BytesMut) {
         tls.write_tls(&mut out).expect("memory takes all");
     }
     raw.extend_from_slice(&out);
-}
-
-/// A masked frame.
-fn frame(first: u8, payload: &[u8], dice: &mut Dice) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | length as u8),
-        length @ 126..=0xFFFF => {
-            bytes.push(0x80 | 126);
-            bytes.extend((length as u16).to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend((length as u64).to_be_bytes());
-        }
-    }
-    let mask = (dice.below(1 << 32) as u32).to_be_bytes();
-    bytes.extend(mask);
-    bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
 }
 
 impl WebSocket {

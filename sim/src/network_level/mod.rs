@@ -11,6 +11,7 @@
 mod arrivals;
 mod broker;
 mod faults;
+mod frames;
 mod layers;
 mod liveness;
 mod stage;

@@ -331,6 +331,10 @@ impl<'s> Stage<'s> {
                 let bytes = wire.send(&packet);
                 self.on_the_way.send(wire.number, asked, bytes, false);
             }
+            Effect::Garble { asked } if wire.break_frame() => {
+                self.history.set_broken_frame(asked);
+                self.on_the_way.break_off(wire.number);
+            }
             Effect::Garble { asked } => {
                 let version = self.scenario.clients[index].version;
                 let (garbage, reason) = match self.on_the_way.is_new(wire.number) {

@@ -124,6 +124,15 @@ impl Wire {
         shared.wake();
     }
 
+    /// Has a frame follow that no client may send, if it has frames. Whether it does so.
+    pub(super) fn break_frame(&self) -> bool {
+        let shared = &mut *self.shared.borrow_mut();
+        let bytes = shared.outgoing.len();
+        let is_broken = shared.layers.as_mut().is_some_and(|layers| layers.break_after(bytes));
+        shared.wake();
+        is_broken
+    }
+
     /// Bytes that are not sent yet.
     pub(super) fn unsent(&self) -> usize {
         let shared = self.shared.borrow();

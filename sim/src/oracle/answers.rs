@@ -6,6 +6,7 @@ use super::disk::may_be_kept;
 use super::facts::{Connection, Ordinal, Request, Span, Wish};
 use super::greeting::must_refuse;
 use super::limits::{QUOTA_EXCEEDED, Refusal, SERVER_UNAVAILABLE, is_too_long, refusal};
+use super::logins::may_have_to_wait;
 use super::retained::retained_at;
 use super::{Case, Wrong, topic};
 use crate::access::{self, counted_zone, is_kept_out, may_be_a_strangers};
@@ -157,7 +158,7 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
     let (scenario, client) = (case.facts.scenario, connection.client);
     let broker = &scenario.broker;
     let is_kept_out = is_kept_out(scenario, client);
-    let must_wait = is_kept_out && broker.failed_logins.is_some();
+    let must_wait = may_have_to_wait(case, connection, answer.at);
     let is_v5 = case.facts.is_v5(place);
     let connect = connection.connect;
     let is_full = broker.connections.is_some() || broker.total_bytes.is_some();

@@ -70,7 +70,8 @@ fn check_reason(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let is_told = case.facts.is_v5(place)
         && connection.is_accepted()
         && case.facts.has_arrivals
-        && !case.calm.may_miss_words(connection.client);
+        && !case.calm.may_miss_words(connection.client)
+        && !has_broken_frame(connection);
     if let Some(at) = connection.closed_by_broker().filter(|_| is_told) {
         let words = "closed by the broker without a word".to_owned();
         let events = [connection.opened, at];
@@ -87,11 +88,17 @@ fn check_reason_untold(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let at = if is_deaf { given_up(case, connection) } else { connection.closed_by_broker() };
     let Some(at) = at.filter(|_| connection.is_accepted() && !is_told) else { return };
     let is_justified = REASONS.iter().any(|&reason| is_justified(case, place, at, reason));
+    let is_justified = is_justified || has_broken_frame(connection);
     if !is_justified && !may_be_refused(case, place, at) {
         let words = "closed by the broker, for no reason that there is".to_owned();
         let events = [connection.opened, at];
         wrong.add(Promise::I16, "closed-for-no-reason", connection.client, words, &events);
     }
+}
+
+/// Whether its client broke what MQTT travels in, which is not answered by MQTT.
+fn has_broken_frame(connection: &Connection<'_>) -> bool {
+    connection.requests.iter().any(|request| matches!(request.wish, Wish::BrokenFrame))
 }
 
 /// When the broker ended a connection though its client had taken something a short time ago. No

@@ -505,6 +505,7 @@ impl<'a> Connection<'a> {
                 Wish::Disconnect { reason: *reason, expiry_s: *expiry_s }
             }
             Asked::Garbage { reason } => Wish::Garbage { reason: *reason },
+            Asked::BrokenFrame => Wish::BrokenFrame,
             Asked::Harmless => Wish::Harmless,
             Asked::Guess { id } => Wish::Guess { id: *id },
         };
@@ -577,6 +578,6 @@ impl Request<'_> {
 
     /// What breaks the protocol.
     pub(super) fn is_garbage(&self) -> bool {
-        matches!(self.wish, Wish::Garbage { .. })
+        matches!(self.wish, Wish::Garbage { .. } | Wish::BrokenFrame)
     }
 }

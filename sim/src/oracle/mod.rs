@@ -58,6 +58,7 @@ mod held;
 mod invented;
 mod limits;
 mod liveness;
+mod logins;
 mod lost;
 mod messages;
 mod order;

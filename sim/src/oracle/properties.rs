@@ -103,6 +103,7 @@ mod tests {
             manners: Manners::default(),
             reuses_ids: false,
             sips: false,
+            is_mistaken: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

@@ -30,6 +30,7 @@ pub(super) enum Wish<'a> {
         /// What the broker must say; none: not known.
         reason: Option<u8>,
     },
+    BrokenFrame,
     Harmless,
     Guess {
         id: u16,

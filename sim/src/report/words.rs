@@ -151,6 +151,7 @@ pub(super) fn asked(packet: &Asked) -> String {
             words
         }
         Asked::Garbage { .. } => "what breaks the protocol".to_owned(),
+        Asked::BrokenFrame => "a frame of WebSocket that no client may send".to_owned(),
         Asked::Harmless => "an acknowledgement of nothing".to_owned(),
         Asked::Guess { id } => format!("PUBREC of nothing id {id}"),
     }

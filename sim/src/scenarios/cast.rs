@@ -48,6 +48,7 @@ impl Cast {
             manners,
             reuses_ids: false,
             sips: false,
+            is_mistaken: false,
             user: None,
             transport: crate::Transport::Tcp,
         });

@@ -169,6 +169,7 @@ mod tests {
             manners: Manners { aliases: true, ..Manners::default() },
             reuses_ids: false,
             sips: false,
+            is_mistaken: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

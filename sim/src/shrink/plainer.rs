@@ -89,6 +89,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.clients.iter_mut().for_each(|client| client.zone = 0),
     |s| s.clients.iter_mut().for_each(|client| client.reuses_ids = false),
     |s| s.clients.iter_mut().for_each(|client| client.sips = false),
+    |s| s.clients.iter_mut().for_each(|client| client.is_mistaken = false),
     |s| s.broker.is_behind_proxies = false,
     come_plainly,
     |s| s.safety_ms = s.safety_ms.min(last_ms(s) + 1_000),
@@ -119,6 +120,7 @@ const CLIENT: &[fn(&mut Client)] = &[
     |c| c.reuses_ids = false,
     |c| c.sips = false,
     |c| c.user = None,
+    |c| c.is_mistaken = false,
     |c| c.transport = Transport::Tcp,
 ];
 

@@ -27,6 +27,7 @@ use super::source::Source;
 use super::turns::Turns;
 use crate::config;
 use crate::machine::Timestamp;
+use crate::plant::{self, Plant};
 
 /// The first wait, and the longest, in milliseconds.
 const WAIT_MIN: u64 = 1_000;
@@ -213,7 +214,9 @@ impl Logins {
 
     /// They do.
     pub(super) fn succeed(&mut self, attempt: Attempt, now: Timestamp) {
-        self.pairs.remove(attempt.pair);
+        if !plant::is_on(Plant::FailuresKept) {
+            self.pairs.remove(attempt.pair);
+        }
         let (source, _) = attempt.pair;
         if let (false, Some(failures)) = (attempt.is_known, self.sources.get(source, now)) {
             // What was held for this one is free for the next.

@@ -9,6 +9,8 @@ use std::io::Cursor;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
+use crate::plant::{self, Plant};
+
 /// Bytes of the longest header.
 const HEADER_BYTES_MAX: usize = 14;
 /// Bytes of the longest control frame (section 5.5).
@@ -117,8 +119,10 @@ impl Frames {
             return Err(CloseCode::Protocol);
         };
         let kind = match header.opcode {
+            OpCode::Data(Data::Text) if plant::is_on(Plant::TextTaken) => Kind::Data,
             OpCode::Data(Data::Text) => return Err(CloseCode::Unsupported), // [MQTT-6.0.0-1]
             OpCode::Data(Data::Binary) if self.fragments.is_none() => Kind::Data,
+            OpCode::Data(Data::Binary) if plant::is_on(Plant::FrameBeginsAnew) => Kind::Data,
             OpCode::Data(Data::Continue) if self.fragments.is_some() => Kind::Data,
             OpCode::Control(_) if !header.is_final || length > CONTROL_BYTES_MAX => {
                 return Err(CloseCode::Protocol);

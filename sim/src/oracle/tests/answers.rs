@@ -3,7 +3,6 @@
 
 use super::tale::{A, B, Q0, Q1, Tale, will};
 use super::{fine, planted, planted_with_arrivals};
-use crate::access::Opinion;
 use crate::history::{Ack, AckKind, Asked, Saw};
 use crate::scenario::{Door, ProtocolVersion, Scenario};
 use std::sync::Arc;
@@ -40,16 +39,6 @@ fn only_limits_refuse() {
     let connect = |tale: Tale| tale.knocks(A, |_| {}).refused(A, 0x97);
     planted("I9 refused-for-no-reason", connect);
     fine(|tale| connect(tale.given(|it| it.broker.connections = Some(1))));
-    let waits = |tale: Tale| tale.knocks(A, |_| {}).refused(A, 0x9F);
-    let limit = |tale: Tale| tale.given(|it| it.broker.failed_logins = Some(1));
-    planted("I9 refused-for-no-reason", |tale| waits(limit(tale)));
-    fine(|tale| {
-        waits(limit(tale).given(|it| {
-            let (user, after_ms) = (Arc::from("u"), Some(0));
-            it.clients[A].user = Some(Arc::clone(&user));
-            it.broker.opinions = vec![Opinion { user, after_ms, is_proven: false, grants: None }];
-        }))
-    });
     planted("C10 forbidden-publish-taken", |tale| tale.connects(A).publishes(A, 1, "$SYS/x", Q1));
 }
 

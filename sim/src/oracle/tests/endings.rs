@@ -119,6 +119,16 @@ fn garbage_ends_a_connection() {
 }
 
 #[test]
+fn a_broken_frame_ends_a_connection_below_mqtt() {
+    let broken = |tale: Tale| tale.connects(A).loses(A, Asked::BrokenFrame);
+    planted("I16 garbage-tolerated", |tale| broken(tale).waits(5_000).connects(B));
+    let old = |tale: Tale| tale.given(|it| it.clients[A].version = ProtocolVersion::V311);
+    fine(|tale| broken(tale).closed(A, ClosedBy::Broker));
+    fine(|tale| broken(old(tale)).closed(A, ClosedBy::Broker));
+    planted("I16 closed-for-no-reason", |tale| away(broken(tale), 0x81));
+}
+
+#[test]
 fn a_packet_that_is_too_large_ends_a_connection() {
     let sends = |tale: Tale, qos, bytes| {
         let tale = tale.given(|scenario| scenario.broker.packet_bytes = Some(100)).connects(A);

@@ -17,6 +17,7 @@ mod held;
 mod invented;
 mod liveness;
 mod lives;
+mod logins;
 mod lost;
 mod order;
 mod packet_ids;

@@ -53,6 +53,7 @@ impl Tale {
             manners: Manners::default(),
             reuses_ids: false,
             sips: false,
+            is_mistaken: false,
             user: None,
             transport: crate::Transport::Tcp,
         };

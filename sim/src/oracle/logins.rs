@@ -1,0 +1,68 @@
+//! Who may have to wait before its password is looked at: one whose user has failed from there as
+//! often as is free since it was last let in, for as long as that many failures ask for.
+//!
+//! From the last free failure on one second, and with each one more twice as long, up to five
+//! minutes, as README says of `failed-logins`.
+
+use super::Case;
+use super::facts::{Connection, Ordinal};
+use crate::access::{counted_zone, opinion_of};
+use crate::scenario::ClientIndex;
+
+/// The first wait, and the longest, in milliseconds.
+const WAIT_MIN: u64 = 1_000;
+const WAIT_MAX: u64 = 300_000;
+
+/// Whether a connection that was answered at that moment may have been told to wait.
+pub(super) fn may_have_to_wait(case: &Case<'_>, on: &Connection<'_>, answered: Ordinal) -> bool {
+    let scenario = case.facts.scenario;
+    let Some(free) = scenario.broker.failed_logins else { return false };
+    if opinion_of(scenario, on.client).is_none() {
+        return false; // nobody looks at its password
+    }
+    let since = last_success(case, on);
+    let others = case.facts.connections.iter().filter(|it| {
+        it.number != on.number && it.life == on.life && is_same_user(case, it.client, on.client)
+    });
+    let others = others.filter(|it| it.connect.is_some() && it.opened < answered);
+    let (mut count, mut last_ms) = (0, 0);
+    for connection in others {
+        let judged_at = judged_at(connection).min(answered);
+        // While one is judged the next must wait, whatever becomes of it.
+        last_ms = last_ms.max(case.facts.ms(judged_at));
+        // Of one that nobody saw answered nobody knows whether it has failed.
+        count += u64::from(!connection.is_accepted() && since < judged_at);
+    }
+    let Some(above) = count.checked_sub(u64::from(free)) else { return false };
+    let wait_ms = WAIT_MIN.saturating_mul(1 << above.min(30)).min(WAIT_MAX);
+    case.facts.ms(on.opened) <= last_ms + wait_ms
+}
+
+/// When at the latest it was known what is the matter with it.
+fn judged_at(connection: &Connection<'_>) -> Ordinal {
+    connection.answer.map_or(connection.end.to, |answer| answer.at)
+}
+
+/// Since when at least all failures before are forgotten; 0: never.
+fn last_success(case: &Case<'_>, on: &Connection<'_>) -> Ordinal {
+    let is_before = |it: &&Connection<'_>| {
+        it.life == on.life
+            && it.is_accepted()
+            && it.answer.is_some_and(|answer| answer.at < on.opened)
+            && is_same_user(case, it.client, on.client)
+            && is_from_there(case, it.client, on.client)
+    };
+    let successes = case.facts.connections.iter().filter(is_before);
+    successes.filter_map(|it| Some(it.entry?.from)).max().unwrap_or(0)
+}
+
+fn is_same_user(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool {
+    let clients = &case.facts.scenario.clients;
+    clients[one].user == clients[other].user
+}
+
+/// Whether what one does counts for the other.
+fn is_from_there(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool {
+    let zone = |client| counted_zone(case.facts.scenario, client);
+    zone(one).is_some() && zone(one) == zone(other)
+}
