@@ -195,6 +195,7 @@ plants! {
     RoomForgotten Server "a broker that starts on a full disk does not say so",
     ConnectionKept Server "a connection that is gone stays in the table",
     FailuresKept Server "a login that succeeds does not make up for those that failed",
+    OldPasswords Server "other passwords that are loaded are not in force",
     DoorHeld Server "whoever goes before it is let in keeps its place at the door",
 }
 

@@ -17,7 +17,7 @@ use stormpetrel::access::{
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::proxies::hidden;
-use crate::scenario::{Broker, ClientIndex, ProtocolVersion, Scenario};
+use crate::scenario::{Broker, ClientIndex, FaultKind, ProtocolVersion, Scenario};
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -34,7 +34,7 @@ const USERS: [&str; 4] = ["u", "v", "a", "+"];
 /// Milliseconds after which no broker of a drawn plan waits for a CONNECT.
 const LATE_MS: u64 = 20_000;
 
-/// What a client says that is mistaken about its password.
+/// What a client says that is mistaken about its password, until that changes.
 pub(crate) const WRONG: &[u8] = b"wrong";
 
 /// The last number of the first zone's address: turmoil counts hosts, and the broker is the first.
@@ -136,16 +136,56 @@ fn verdict_ms_max(plan: &Plan) -> u64 {
     }
 }
 
+/// Which passwords are right: those that it began with, or the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Passwords {
+    #[default]
+    First,
+    Others,
+}
+
+impl Passwords {
+    /// Those that are right when they have changed so often.
+    pub(crate) fn after(changes: usize) -> Passwords {
+        if changes.is_multiple_of(2) { Passwords::First } else { Passwords::Others }
+    }
+
+    /// Those that are right from the next change on.
+    pub(crate) fn next(self) -> Passwords {
+        match self {
+            Passwords::First => Passwords::Others,
+            Passwords::Others => Passwords::First,
+        }
+    }
+
+    /// Whether a client that began with a wrong one, or a right one, is mistaken.
+    fn are_mistaken(self, is_mistaken: bool) -> bool {
+        is_mistaken == (self == Passwords::First)
+    }
+}
+
 /// Whether the plugin does not let a client in, in time.
-pub(crate) fn is_kept_out(scenario: &Scenario, client: ClientIndex) -> bool {
+pub(crate) fn is_kept_out(scenario: &Scenario, client: ClientIndex, right: Passwords) -> bool {
     let timeout_ms = connect_timeout_ms(&scenario.broker);
-    let is_mistaken = scenario.clients[client].is_mistaken;
+    let is_mistaken = right.are_mistaken(scenario.clients[client].is_mistaken);
     opinion_of(scenario, client).is_some_and(|it| is_mistaken || !it.lets_in(timeout_ms))
 }
 
-/// Whether a client has proved who it is once it is let in.
+/// Whether the plugin does not let a client in at the end of a run.
+fn is_kept_out_last(scenario: &Scenario, client: ClientIndex) -> bool {
+    is_kept_out(scenario, client, Passwords::after(changes(scenario)))
+}
+
+/// How often passwords change in a run.
+fn changes(scenario: &Scenario) -> usize {
+    scenario.faults.iter().filter(|fault| fault.kind == FaultKind::Passwords).count()
+}
+
+/// Whether a client has proved who it is once it is let in, if it ever may be.
 pub(crate) fn is_proven(scenario: &Scenario, client: ClientIndex) -> bool {
-    opinion_of(scenario, client).is_some() && !is_kept_out(scenario, client)
+    let mut passwords = (0..=changes(scenario)).map(Passwords::after);
+    opinion_of(scenario, client).is_some()
+        && passwords.any(|right| !is_kept_out(scenario, client, right))
 }
 
 /// Whether a client is the first one with its client id whom the broker may let in: nobody else
@@ -153,7 +193,7 @@ pub(crate) fn is_proven(scenario: &Scenario, client: ClientIndex) -> bool {
 pub(crate) fn comes_first(scenario: &Scenario, client: ClientIndex) -> bool {
     let known = &scenario.clients[client];
     match known.client_id.is_empty() {
-        true => !is_kept_out(scenario, client) && known.version != ProtocolVersion::V31,
+        true => !is_kept_out_last(scenario, client) && known.version != ProtocolVersion::V31,
         false => find_with_id(scenario, client, 0..=client) == Some(client),
     }
 }
@@ -172,7 +212,7 @@ fn find_with_id(
     mut those: impl Iterator<Item = ClientIndex>,
 ) -> Option<ClientIndex> {
     let id = &scenario.clients[client].client_id;
-    those.find(|&other| scenario.clients[other].client_id == *id && !is_kept_out(scenario, other))
+    those.find(|&it| scenario.clients[it].client_id == *id && !is_kept_out_last(scenario, it))
 }
 
 /// Whether a session with the client id of this client may be that of another user, who proved
@@ -214,10 +254,11 @@ pub(crate) fn counted_zone(scenario: &Scenario, client: ClientIndex) -> Option<u
 }
 
 /// What the machine is told of a client that was judged.
-pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
-    let user = scenario.clients[client].user.clone();
+pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex, right: Passwords) -> Judgement {
+    let known = &scenario.clients[client];
+    let user = known.user.clone();
     match opinion_of(scenario, client) {
-        Some(opinion) if !opinion.is_proven || scenario.clients[client].is_mistaken => {
+        Some(opinion) if !opinion.is_proven || right.are_mistaken(known.is_mistaken) => {
             Judgement::Refused(Refusal::BadCredentials)
         }
         opinion => {
@@ -230,21 +271,25 @@ pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex) -> Judgement {
     }
 }
 
-/// The plugin that has them.
+/// The plugin that has opinions, and knows which passwords are right.
 #[derive(Clone, Debug)]
-pub(crate) struct Judge(pub(crate) Vec<Opinion>);
+pub(crate) struct Judge {
+    pub(crate) opinions: Vec<Opinion>,
+    pub(crate) right: Passwords,
+}
 
 impl Authenticate for Judge {
     async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
         let user = request.username.as_deref();
-        let Some(opinion) = self.0.iter().find(|opinion| Some(&*opinion.user) == user) else {
+        let Some(opinion) = self.opinions.iter().find(|it| Some(&*it.user) == user) else {
             return Verdict::Admitted;
         };
         match opinion.after_ms {
             Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             None => std::future::pending().await,
         }
-        let is_proven = opinion.is_proven && request.password.as_deref() != Some(WRONG);
+        let is_wrong = self.right.are_mistaken(request.password.as_deref() == Some(WRONG));
+        let is_proven = opinion.is_proven && !is_wrong;
         match (is_proven, opinion.token()) {
             (false, _) => Verdict::Refused(Refusal::BadCredentials),
             (true, None) => Verdict::Proven,
@@ -385,6 +430,16 @@ pub(crate) fn reloads(seed: u64, count: usize, safety_ms: u64) -> Vec<(u64, usiz
     // The place behind all of them is no policy.
     let place = |dice: &mut Dice| usize::try_from(dice.below(count as u64 + 1)).expect("a few");
     (0..dice.between(1, 3)).map(|_| (dice.below(safety_ms), place(&mut dice))).collect()
+}
+
+/// When passwords change, in milliseconds, of so many: in some of the plans that ask for some, and
+/// only where each client has a session of its own, lest its owner never comes back to it.
+pub(crate) fn password_changes(plan: &Plan, safety_ms: u64) -> Vec<u64> {
+    let mut dice = Dice::new(plan.seed, "password changes", 0);
+    if plan.opinions == 0 || plan.shared_client_ids > 0 || !dice.chance(600) {
+        return Vec::new();
+    }
+    (0..dice.between(1, 2)).map(|_| dice.below(safety_ms)).collect()
 }
 
 struct Draw<'t> {

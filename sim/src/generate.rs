@@ -52,6 +52,8 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
+    let changes = access::password_changes(plan, safety_ms).into_iter();
+    faults.extend(changes.map(|at_ms| Fault { at_ms, kind: FaultKind::Passwords }));
     let mut sets = Vec::new();
     if plan.stalled_ms > 0 {
         faults.push(survival::stall(plan.seed, plan.stalled_ms, safety_ms));

@@ -95,7 +95,8 @@ pub struct Client {
     /// The user name that it gives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<Arc<str>>,
-    /// Whether it gives a wrong password: a plugin that knows its user does not let it in.
+    /// Whether it gives a wrong password, until passwords change: a plugin that knows its user does
+    /// not let it in.
     #[serde(default, skip_serializing_if = "survival::is_not")]
     pub is_mistaken: bool,
     /// What its MQTT travels in. Network level only.
@@ -406,6 +407,9 @@ pub enum FaultKind {
         /// Which of its policies; the place behind the last: none.
         policy: usize,
     },
+    /// The broker takes up other passwords, and keeps them when it is started again: who gives a
+    /// wrong one gives the right one from then on, and the other way round. Who is in stays in.
+    Passwords,
 }
 
 /// Ways between clients and the broker.

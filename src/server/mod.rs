@@ -247,11 +247,7 @@ pub(crate) fn open_directory(config: &Config) -> Result<Option<Files>, Error> {
 ///
 /// # Errors
 /// A file that it names cannot be used.
-pub(crate) fn reload<A>(
-    shared: &Shared<A>,
-    config: &Config,
-    plugins: &Plugins,
-) -> Result<(), Error> {
+pub fn reload<A>(shared: &Shared<A>, config: &Config, plugins: &Plugins) -> Result<(), Error> {
     let transports = transports(config, &plugins.cryptography)?;
     let door = door::open(&config.authentication, plugins)?;
     let mut policy = config.policy();

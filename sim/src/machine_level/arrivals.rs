@@ -177,7 +177,7 @@ impl Stage<'_> {
     /// A client that was judged.
     fn enter(&mut self, connection: usize, connect: Box<wire::Connect>) {
         self.links[connection].is_judged = true;
-        let judgement = judgement(self.scenario, self.links[connection].client);
+        let judgement = judgement(self.scenario, self.links[connection].client, self.right);
         self.tell(Input::Connecting { connection: id_of(connection), connect, judgement });
     }
 }

@@ -16,7 +16,7 @@ use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
 use turmoil::Sim;
 
 use super::violation;
-use crate::access::{Judge, Policy, authoriser, rules, tokens};
+use crate::access::{Judge, Passwords, Policy, rules, tokens};
 use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
@@ -34,9 +34,14 @@ pub(super) const HEADER_BYTES: u64 = 8_192;
 /// The name of the plugin that is asked who may connect.
 const JUDGE: &str = "judge";
 
-/// Other rules, or none.
+/// What brokers are started with.
 #[derive(Clone, Debug)]
-struct Loaded(Option<Authorisation>);
+struct Loaded {
+    config: Config,
+    plugins: Plugins,
+    /// Which passwords are right.
+    right: Passwords,
+}
 
 type SimShared = Shared<<SimNetwork as Network>::Accepted>;
 
@@ -44,8 +49,8 @@ type SimShared = Shared<<SimNetwork as Network>::Accepted>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Brokers {
     started: Rc<RefCell<Vec<Weak<SimShared>>>>,
-    /// The rules that were loaded last; none: those that the first was started with.
-    policy: Rc<RefCell<Option<Loaded>>>,
+    /// What was loaded last; none: no host was added.
+    loaded: Rc<RefCell<Option<Loaded>>>,
     /// What they keep their records on, one after the other; none: they keep nothing.
     disk: Rc<RefCell<Option<SimDisk>>>,
     /// One of them found a log that was not whole.
@@ -67,11 +72,27 @@ impl Brokers {
 
     /// Gives the last one other rules, and those that come after it.
     pub(super) fn load_policy(&self, broker: &Broker, policy: Option<Policy>) {
-        let authorise = authoriser(broker, policy.as_ref());
-        let rules = policy.map(|policy| Authorisation::Rules(rules(broker, &policy)));
-        *self.policy.borrow_mut() = Some(Loaded(rules));
+        self.reload(|loaded| {
+            let rules = policy.map(|policy| Authorisation::Rules(rules(broker, &policy)));
+            loaded.config.authorisation = rules.into_iter().collect();
+        });
+    }
+
+    /// Gives the last one other passwords, and those that come after it.
+    pub(super) fn change_passwords(&self, broker: &Broker) {
+        self.reload(|loaded| {
+            loaded.right = loaded.right.next();
+            loaded.plugins.register(JUDGE, judge(broker, loaded.right));
+        });
+    }
+
+    fn reload(&self, change: impl FnOnce(&mut Loaded)) {
+        let mut loaded = self.loaded.borrow_mut();
+        let loaded = loaded.as_mut().expect("its host was added");
+        change(loaded);
         if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
-            shared.change_policy(authorise);
+            let reloaded = server::reload(&shared, &loaded.config, &loaded.plugins);
+            reloaded.expect("it names no files");
         }
     }
 
@@ -134,10 +155,12 @@ pub(super) fn add(
     brokers: &Brokers,
 ) {
     let seed = scenario.seed;
-    let (config, network, brokers) = (config(scenario), network.clone(), brokers.clone());
+    let (network, brokers) = (network.clone(), brokers.clone());
+    let (config, right) = (config(scenario), Passwords::default());
     let mut plugins = Plugins::default().with_cryptography(cryptography::simulated());
-    plugins.register(JUDGE, Judge(scenario.broker.opinions.clone()));
+    plugins.register(JUDGE, judge(&scenario.broker, right));
     tokens(&scenario.broker).into_iter().for_each(|tokens| plugins.limit(tokens));
+    *brokers.loaded.borrow_mut() = Some(Loaded { config, plugins, right });
     *brokers.disk.borrow_mut() = kept(scenario).map(|store| {
         let weather = DiskWeather { sync_ms: store.sync_ms_max, ..DiskWeather::default() };
         SimDisk::new(seed, weather)
@@ -147,22 +170,19 @@ pub(super) fn add(
         let mut dice = Dice::new(seed, "machine", starts.get());
         starts.set(starts.get() + 1);
         let (seed, workers) = (dice.seed(), 1 + u16::from(dice.chance(500)));
-        serve(network.clone(), config.clone(), seed, workers, brokers.clone(), plugins.clone())
+        let loaded = brokers.loaded.borrow().clone().expect("set above");
+        serve(network.clone(), loaded, seed, workers, brokers.clone())
     });
 }
 
 /// The broker, from its start to its end.
 async fn serve(
     network: SimNetwork,
-    mut config: Config,
+    Loaded { config, plugins, .. }: Loaded,
     seed: Seed,
     workers: u16,
     brokers: Brokers,
-    plugins: Plugins,
 ) -> turmoil::Result {
-    if let Some(Loaded(rules)) = &*brokers.policy.borrow() {
-        config.authorisation = rules.iter().cloned().collect();
-    }
     let clock = Clock::starting_at(Timestamp(network.wall().unix_millis()));
     let Some(disk) = brokers.boot() else {
         let shared = server::shared_with(&config, &plugins, seed, clock, workers)?;
@@ -193,6 +213,10 @@ pub(crate) fn kept(scenario: &Scenario) -> Option<Store> {
 /// One for each transport that a client uses, and the plain one.
 fn durability_of(scenario: &Scenario) -> Option<Durability> {
     kept(scenario).map(|_| Durability::Sync)
+}
+
+fn judge(broker: &Broker, right: Passwords) -> Judge {
+    Judge { opinions: broker.opinions.clone(), right }
 }
 
 fn listeners(scenario: &Scenario) -> Vec<Listener> {

@@ -33,6 +33,7 @@ impl Stage<'_> {
                 zone.partitioned_until = zone.partitioned_until.max(Some(self.now + for_ms));
             }
             FaultKind::Reload { policy } => self.load_policy(policy),
+            FaultKind::Passwords => self.brokers().change_passwords(&self.scenario.broker),
             FaultKind::Disk { trouble, for_ms } => self.trouble(trouble, for_ms),
             FaultKind::SetClock { by_ms } => self.set_clock(by_ms),
             FaultKind::Cut { zone } if zone < self.zones.len() => self.cut_zone(zone),

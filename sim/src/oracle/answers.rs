@@ -9,7 +9,7 @@ use super::limits::{QUOTA_EXCEEDED, Refusal, SERVER_UNAVAILABLE, is_too_long, re
 use super::logins::may_have_to_wait;
 use super::retained::retained_at;
 use super::{Case, Wrong, topic};
-use crate::access::{self, counted_zone, is_kept_out, may_be_a_strangers};
+use crate::access::{self, counted_zone, may_be_a_strangers};
 use crate::history::PublishAsked;
 use crate::scenario::{ClientIndex, Door, Qos, Subscription};
 use crate::verdict::Promise;
@@ -157,7 +157,7 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
     let Some(answer) = connection.answer.filter(|answer| answer.reason != 0) else { return };
     let (scenario, client) = (case.facts.scenario, connection.client);
     let broker = &scenario.broker;
-    let is_kept_out = is_kept_out(scenario, client);
+    let is_kept_out = case.facts.is_kept_out(connection) != Some(false);
     let must_wait = may_have_to_wait(case, connection, answer.at);
     let is_v5 = case.facts.is_v5(place);
     let connect = connection.connect;

@@ -9,9 +9,10 @@ mod lives;
 mod silence;
 mod troubles;
 
+use super::logins;
 use super::policy::Policies;
 pub(super) use super::wish::Wish;
-use crate::access::{is_kept_out, may_be_a_strangers};
+use crate::access::may_be_a_strangers;
 use crate::history::{AckKind, Asked, ClosedBy, Event, Granted, History, Saw, What};
 use crate::scenario::{Client, ClientIndex, Connect, ProtocolVersion, Scenario};
 use crate::survival::Store;
@@ -129,6 +130,8 @@ pub(super) struct Facts<'a> {
     pub(super) ended: Option<(Ordinal, bool)>,
     /// What clients might do.
     pub(super) policies: Policies<'a>,
+    /// When the broker took up other passwords.
+    pub(super) passwords: Vec<Ordinal>,
     /// On how many topics anything may be retained, if that is limited.
     pub(super) retained_topics: usize,
     /// By event: when the request arrived at the broker.
@@ -164,6 +167,7 @@ impl<'a> Facts<'a> {
             liveness_from: NEVER,
             ended: None,
             policies: Policies::of(scenario, events),
+            passwords: logins::changes(events),
             retained_topics: super::limits::retained_topics(scenario),
             arrived: vec![NEVER; events.len()],
             unread: Vec::new(),
@@ -320,7 +324,7 @@ impl<'a> Facts<'a> {
         let connection = &self.connections[place];
         let (Some(connect), index) = (connection.connect, connection.client) else { return false };
         let (client, broker) = (&self.scenario.clients[index], &self.scenario.broker);
-        if is_kept_out(self.scenario, index) || may_be_a_strangers(self.scenario, index) {
+        if self.is_kept_out(connection) != Some(false) || may_be_a_strangers(self.scenario, index) {
             return false;
         }
         let may_lack_id = match client.version {

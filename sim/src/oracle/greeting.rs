@@ -4,7 +4,7 @@
 use super::facts::{Connection, Ending, NEVER, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE, is_too_long};
 use super::{Case, Wrong};
-use crate::access::{connect_timeout_ms, is_kept_out};
+use crate::access::connect_timeout_ms;
 use crate::history::{ClosedBy, Granted};
 use crate::scenario::{Connect, ProtocolVersion};
 use crate::verdict::Promise;
@@ -114,7 +114,7 @@ pub(super) fn must_refuse(
     if !client.version.is_v5() && broker.keep_alive_max_s.is_some_and(is_too_high) {
         return Some("its keep alive is too long");
     }
-    if is_kept_out(case.facts.scenario, case.facts.connections[place].client) {
+    if case.facts.is_kept_out(&case.facts.connections[place]) == Some(true) {
         return Some("its user is not who it says");
     }
     let will = connect.will.as_ref().map(|will| &*will.message.topic);

@@ -5,13 +5,33 @@
 //! minutes, as README says of `failed-logins`.
 
 use super::Case;
-use super::facts::{Connection, Ordinal};
-use crate::access::{counted_zone, opinion_of};
-use crate::scenario::ClientIndex;
+use super::facts::{Connection, Facts, Ordinal};
+use crate::access::{self, Passwords, counted_zone, opinion_of};
+use crate::history::{Event, What};
+use crate::scenario::{ClientIndex, FaultKind};
 
 /// The first wait, and the longest, in milliseconds.
 const WAIT_MIN: u64 = 1_000;
 const WAIT_MAX: u64 = 300_000;
+
+impl Facts<'_> {
+    /// Whether the broker's plugin keeps the client of a connection out; none: it depends on when
+    /// it was asked.
+    pub(super) fn is_kept_out(&self, on: &Connection<'_>) -> Option<bool> {
+        let to = on.answer.map_or(on.end.to, |answer| answer.at);
+        let at = |ordinal| self.passwords.iter().filter(|&&changed| changed < ordinal).count();
+        let mut while_asked = (at(on.opened)..=at(to)).map(Passwords::after);
+        let is_kept_out = |right| access::is_kept_out(self.scenario, on.client, right);
+        let first = is_kept_out(while_asked.next()?);
+        while_asked.all(|right| is_kept_out(right) == first).then_some(first)
+    }
+}
+
+/// When passwords change.
+pub(super) fn changes(events: &[Event]) -> Vec<Ordinal> {
+    let is_change = |event: &&Event| event.what == What::Fault { kind: FaultKind::Passwords };
+    events.iter().filter(is_change).map(|event| event.ordinal).collect()
+}
 
 /// Whether a connection that was answered at that moment may have been told to wait.
 pub(super) fn may_have_to_wait(case: &Case<'_>, on: &Connection<'_>, answered: Ordinal) -> bool {

@@ -106,6 +106,7 @@ pub(super) fn fault(kind: &FaultKind) -> String {
             format!("the wall clock is set {way} by {} ms", by_ms.unsigned_abs())
         }
         FaultKind::Rewrite => "the broker writes anew what it keeps".to_owned(),
+        FaultKind::Passwords => "the broker takes up other passwords".to_owned(),
         FaultKind::Reload { policy } => format!("the broker takes up its rules {policy}"),
         FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),
     }

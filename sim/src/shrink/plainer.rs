@@ -130,7 +130,10 @@ const FAULT: &[fn(&mut Fault)] = &[|fault| match &mut fault.kind {
     | FaultKind::Partition { for_ms, .. }
     | FaultKind::Disk { for_ms, .. } => *for_ms /= 2,
     FaultKind::SetClock { by_ms } => *by_ms /= 2,
-    FaultKind::Cut { .. } | FaultKind::Rewrite | FaultKind::Reload { .. } => {}
+    FaultKind::Cut { .. }
+    | FaultKind::Rewrite
+    | FaultKind::Reload { .. }
+    | FaultKind::Passwords => {}
 }];
 
 const OP: &[fn(&mut Op)] = &[
