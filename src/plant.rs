@@ -196,6 +196,7 @@ plants! {
     ConnectionKept Server "a connection that is gone stays in the table",
     FailuresKept Server "a login that succeeds does not make up for those that failed",
     OldPasswords Server "other passwords that are loaded are not in force",
+    OldCertificate Server "another certificate that is loaded is shown to nobody",
     DoorHeld Server "whoever goes before it is let in keeps its place at the door",
 }
 

@@ -27,6 +27,7 @@ use tokio_rustls::rustls::{
 
 use crate::dice::Dice;
 use crate::network::unix_millis;
+use crate::transport::Certificate;
 
 /// Bytes of a private key of X25519.
 const KEY_BYTES: usize = 32;
@@ -51,11 +52,16 @@ pub(crate) fn simulated() -> Cryptography {
     Cryptography { provider: Arc::new(provider), time: Arc::new(Simulated) }
 }
 
-/// The broker's certificate and key, and whom it believes about its clients, who have to show
-/// theirs. All are good in 2023 and 2024: by the simulation's clock, whatever the day is.
-pub(crate) fn certificates() -> Certificates {
+/// One of the broker's certificates and its key, and whom it believes about its clients, who have to
+/// show theirs. All are good in 2023 and 2024: by the simulation's clock, whatever the day is.
+pub(crate) fn certificates(shown: Certificate) -> Certificates {
     let folder = folder();
-    let (certfile, keyfile) = (folder.join("broker.pem"), folder.join("broker.key"));
+    let name = match shown {
+        Certificate::First => "broker",
+        Certificate::Renewed => "renewed",
+    };
+    let file = |end| folder.join(name).with_extension(end);
+    let (certfile, keyfile) = (file("pem"), file("key"));
     let cafile = Some(folder.join("ca.pem"));
     Certificates { certfile, keyfile, cafile, is_required: true, ..Certificates::default() }
 }
@@ -64,22 +70,26 @@ fn folder() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/certificates"))
 }
 
+fn certificate(file: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_file(folder().join(file)).expect("it is beside the source")
+}
+
 /// The clients of a run, which come back to their TLS sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsClients {
     /// Of 1.2 and of 1.3.
     versions: [Arc<ClientConfig>; 2],
+    /// What a broker shows that has taken up its other certificate.
+    renewed: Arc<CertificateDer<'static>>,
 }
 
 impl TlsClients {
     /// Those who know the authority of [`certificates`].
     pub(crate) fn new() -> TlsClients {
-        let authority = CertificateDer::from_pem_file(folder().join("ca.pem"));
         let mut roots = RootCertStore::empty();
-        roots.add(authority.expect("it is beside the source")).expect("it is an authority");
+        roots.add(certificate("ca.pem")).expect("it is an authority");
         let roots = Arc::new(roots);
-        let shown = CertificateDer::from_pem_file(folder().join("client.pem"));
-        let shown = shown.expect("it is beside the source");
+        let shown = certificate("client.pem");
         let key = PrivateKeyDer::from_pem_file(folder().join("client.key"));
         let key = key.expect("it is beside the source");
         let config = |version| {
@@ -91,7 +101,15 @@ impl TlsClients {
             let config = builder.with_client_auth_cert(vec![shown.clone()], key.clone_key());
             Arc::new(config.expect("the key is that of the certificate"))
         };
-        TlsClients { versions: [config(&version::TLS12), config(&version::TLS13)] }
+        let versions = [config(&version::TLS12), config(&version::TLS13)];
+        TlsClients { versions, renewed: Arc::new(certificate("renewed.pem")) }
+    }
+
+    /// Which one the broker has shown on a connection; none: it has not shaken hands.
+    pub(crate) fn shown(&self, tls: &ClientConnection) -> Option<Certificate> {
+        let chain = tls.peer_certificates().filter(|_| !tls.is_handshaking())?;
+        let is_renewed = chain.first() == Some(&*self.renewed);
+        Some(if is_renewed { Certificate::Renewed } else { Certificate::First })
     }
 
     /// A connection that is about to shake hands.

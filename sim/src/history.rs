@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::properties::Properties;
 use crate::scenario::{ClientIndex, Connect, FaultKind, MessageNumber, Qos, Subscription};
 use crate::survival::Health;
+use crate::transport::Certificate;
 
 /// What happened, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,11 @@ pub enum What {
     Opened {
         /// Counts the connections of the run, from 0.
         connection: u64,
+    },
+    /// The TLS of its connection has shaken hands, on a network only.
+    ShookHands {
+        /// What the broker has shown.
+        certificate: Certificate,
     },
     /// A client handed this to the network. Nobody knows whether it arrives.
     Asked {

@@ -37,6 +37,7 @@ fn line(what: &What) -> Option<String> {
         What::Closed { by } => format!("closed by {by:?}"),
         What::HalfOpened => "left half open".to_owned(),
         What::Published { message, outcome } => format!("  {message} is {}", result(*outcome)),
+        What::ShookHands { certificate } => format!("< certificate: {certificate:?}"),
         What::Fault { kind } => format!("{kind:?}"),
         What::Healed { zone } => format!("zone {zone} is whole"),
         What::HasReserve => "kept free".to_owned(),

@@ -76,5 +76,5 @@ pub use scenario::{
     Subscription, Way, Weather, Will,
 };
 pub use survival::{Durability, Health, Store, Trouble};
-pub use transport::Transport;
+pub use transport::{Certificate, Transport};
 pub use verdict::{Class, Promise, Run, Violation};

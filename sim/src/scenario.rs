@@ -410,6 +410,9 @@ pub enum FaultKind {
     /// The broker takes up other passwords, and keeps them when it is started again: who gives a
     /// wrong one gives the right one from then on, and the other way round. Who is in stays in.
     Passwords,
+    /// The broker takes up its other certificate, and keeps it when it is started again: whoever
+    /// comes through TLS from then on is shown that one. Network level only.
+    Certificate,
 }
 
 /// Ways between clients and the broker.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::plan::Plan;
-use crate::scenario::{Action, Op, Scenario};
+use crate::scenario::{Action, Fault, FaultKind, Op, Scenario};
 
 /// What MQTT travels in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -74,6 +74,32 @@ impl Transport {
     }
 }
 
+/// A certificate of the broker's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Certificate {
+    /// The one that it began with.
+    #[default]
+    First,
+    /// Another one, of the same authority and for the same name.
+    Renewed,
+}
+
+impl Certificate {
+    /// The one that is in force when it has changed so often.
+    pub(crate) fn after(changes: usize) -> Certificate {
+        if changes.is_multiple_of(2) { Certificate::First } else { Certificate::Renewed }
+    }
+
+    /// The one that is in force from the next change on.
+    pub(crate) fn next(self) -> Certificate {
+        match self {
+            Certificate::First => Certificate::Renewed,
+            Certificate::Renewed => Certificate::First,
+        }
+    }
+}
+
 /// Has so many of a thousand clients as the plan wants come through something, and gives them the
 /// time for that.
 pub(crate) fn draw(scenario: &mut Scenario, plan: &Plan) {
@@ -93,6 +119,22 @@ pub(crate) fn draw(scenario: &mut Scenario, plan: &Plan) {
         *timeout += HANDSHAKE_TRIPS * weather.latency_max_ms * spike;
     }
     break_frames(scenario, plan.seed);
+    renew_certificate(scenario, plan.seed);
+}
+
+/// Has the broker take up another certificate once or more, in most of the plans in which somebody
+/// looks at it.
+fn renew_certificate(scenario: &mut Scenario, seed: u64) {
+    let mut dice = Dice::new(seed, "certificates", 0);
+    let is_seen = scenario.clients.iter().any(|client| client.transport.is_encrypted());
+    if !is_seen || !dice.chance(700) {
+        return;
+    }
+    for _ in 0..dice.between(1, 3) {
+        let at_ms = dice.below(scenario.safety_ms);
+        scenario.faults.push(Fault { at_ms, kind: FaultKind::Certificate });
+    }
+    scenario.faults.sort_by_key(|fault| fault.at_ms);
 }
 
 /// In a third of the plans some who speak through WebSocket break the protocol now and then behind

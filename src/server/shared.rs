@@ -216,6 +216,9 @@ impl<A> Shared<A> {
     /// open, or are being opened, stay as they are. So does everything else: a listener that is
     /// not encrypted, or would not be any more, takes a restart.
     pub(crate) fn change_transports(&self, transports: Transports) {
+        if plant::is_on(Plant::OldCertificate) {
+            return;
+        }
         let mut layers = self.listeners.layers();
         for (name, changed) in transports.0 {
             let place = self.listeners.names.iter().position(|known| *known == name);

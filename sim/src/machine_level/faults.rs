@@ -40,7 +40,7 @@ impl Stage<'_> {
             FaultKind::Cut { zone } => self.cut_zone(zone),
             FaultKind::Reload { policy } => self.load_policy(policy),
             FaultKind::Passwords => self.right = self.right.next(),
-            FaultKind::Hold { .. } | FaultKind::Partition { .. } => {}
+            FaultKind::Hold { .. } | FaultKind::Partition { .. } | FaultKind::Certificate => {}
         }
     }
 

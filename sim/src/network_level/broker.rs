@@ -24,7 +24,7 @@ use crate::network::SimNetwork;
 use crate::proxies;
 use crate::scenario::{Broker, Qos, Scenario};
 use crate::survival::{self, Store};
-use crate::transport::Transport;
+use crate::transport::{Certificate, Transport};
 use crate::verdict::{Promise, Violation};
 
 /// Its name on the network.
@@ -41,6 +41,8 @@ struct Loaded {
     plugins: Plugins,
     /// Which passwords are right.
     right: Passwords,
+    /// Which certificate is shown.
+    shown: Certificate,
 }
 
 type SimShared = Shared<<SimNetwork as Network>::Accepted>;
@@ -86,13 +88,26 @@ impl Brokers {
         });
     }
 
+    /// Gives the last one its other certificate, and those that come after it.
+    pub(super) fn change_certificate(&self) {
+        self.reload(|loaded| {
+            loaded.shown = loaded.shown.next();
+            for listener in &mut loaded.config.listeners {
+                let certificates = listener.certificates.as_mut();
+                certificates
+                    .into_iter()
+                    .for_each(|it| *it = cryptography::certificates(loaded.shown));
+            }
+        });
+    }
+
     fn reload(&self, change: impl FnOnce(&mut Loaded)) {
         let mut loaded = self.loaded.borrow_mut();
         let loaded = loaded.as_mut().expect("its host was added");
         change(loaded);
         if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
             let reloaded = server::reload(&shared, &loaded.config, &loaded.plugins);
-            reloaded.expect("it names no files");
+            reloaded.expect("the files that it names are good");
         }
     }
 
@@ -156,11 +171,12 @@ pub(super) fn add(
 ) {
     let seed = scenario.seed;
     let (network, brokers) = (network.clone(), brokers.clone());
-    let (config, right) = (config(scenario), Passwords::default());
+    let (right, shown) = (Passwords::default(), Certificate::default());
+    let config = config(scenario);
     let mut plugins = Plugins::default().with_cryptography(cryptography::simulated());
     plugins.register(JUDGE, judge(&scenario.broker, right));
     tokens(&scenario.broker).into_iter().for_each(|tokens| plugins.limit(tokens));
-    *brokers.loaded.borrow_mut() = Some(Loaded { config, plugins, right });
+    *brokers.loaded.borrow_mut() = Some(Loaded { config, plugins, right, shown });
     *brokers.disk.borrow_mut() = kept(scenario).map(|store| {
         let weather = DiskWeather { sync_ms: store.sync_ms_max, ..DiskWeather::default() };
         SimDisk::new(seed, weather)
@@ -170,19 +186,15 @@ pub(super) fn add(
         let mut dice = Dice::new(seed, "machine", starts.get());
         starts.set(starts.get() + 1);
         let (seed, workers) = (dice.seed(), 1 + u16::from(dice.chance(500)));
-        let loaded = brokers.loaded.borrow().clone().expect("set above");
-        serve(network.clone(), loaded, seed, workers, brokers.clone())
+        serve(network.clone(), seed, workers, brokers.clone())
     });
 }
 
 /// The broker, from its start to its end.
-async fn serve(
-    network: SimNetwork,
-    Loaded { config, plugins, .. }: Loaded,
-    seed: Seed,
-    workers: u16,
-    brokers: Brokers,
-) -> turmoil::Result {
+async fn serve(network: SimNetwork, seed: Seed, workers: u16, brokers: Brokers) -> turmoil::Result {
+    // Only here: what is loaded before its host has its first turn is loaded by nobody else.
+    let loaded = brokers.loaded.borrow().clone().expect("set before it is started");
+    let Loaded { config, plugins, .. } = loaded;
     let clock = Clock::starting_at(Timestamp(network.wall().unix_millis()));
     let Some(disk) = brokers.boot() else {
         let shared = server::shared_with(&config, &plugins, seed, clock, workers)?;
@@ -230,7 +242,9 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
         durability,
         connections_max: connections_max.unwrap_or(usize::MAX),
         is_websocket: transport.is_websocket(),
-        certificates: transport.is_encrypted().then(cryptography::certificates),
+        certificates: transport
+            .is_encrypted()
+            .then(|| cryptography::certificates(Certificate::default())),
         is_proxied: transport == Transport::Proxied,
         trusted_proxies: vec![proxies::TRUSTED.parse().expect("a subnet")],
         ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })

@@ -34,6 +34,7 @@ impl Stage<'_> {
             }
             FaultKind::Reload { policy } => self.load_policy(policy),
             FaultKind::Passwords => self.brokers().change_passwords(&self.scenario.broker),
+            FaultKind::Certificate => self.brokers().change_certificate(),
             FaultKind::Disk { trouble, for_ms } => self.trouble(trouble, for_ms),
             FaultKind::SetClock { by_ms } => self.set_clock(by_ms),
             FaultKind::Cut { zone } if zone < self.zones.len() => self.cut_zone(zone),

@@ -16,7 +16,7 @@ use super::frames::{self, BINARY, CLOSE, CONTINUED, CONTROL_BYTES_MAX, FINAL, PI
 use crate::cryptography::TlsClients;
 use crate::dice::Dice;
 use crate::proxies::{self, hidden};
-use crate::transport::Transport;
+use crate::transport::{Certificate, Transport};
 
 /// The request to upgrade, but for its end, with the key of RFC 6455's example.
 const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n\
@@ -45,6 +45,8 @@ const RECORD_BYTES_MAX: usize = 1 << 14;
 pub(super) struct Layers {
     /// Who begins TLS, and whether with 1.3: on the client's host, which has the time.
     begins: Option<(TlsClients, bool)>,
+    /// Who knows the broker's certificates, until it was asked which one was shown.
+    looks: Option<TlsClients>,
     tls: Option<Box<ClientConnection>>,
     websocket: Option<WebSocket>,
     is_proxied: bool,
@@ -101,6 +103,7 @@ impl Layers {
         let clients = clients.filter(|_| transport.is_encrypted());
         Some(Layers {
             begins: clients.map(|clients| (clients.clone(), is_new_version)),
+            looks: clients.cloned(),
             tls: None,
             websocket: transport.is_websocket().then(WebSocket::default),
             is_proxied: transport == Transport::Proxied,
@@ -128,6 +131,13 @@ impl Layers {
         let is_shaking = self.tls.as_ref().is_some_and(|tls| tls.is_handshaking());
         let is_shaking = is_shaking || self.begins.is_some();
         !is_shaking && self.websocket.as_ref().is_none_or(|websocket| websocket.is_upgraded)
+    }
+
+    /// Which certificate the broker has shown, once.
+    pub(super) fn take_shown(&mut self) -> Option<Certificate> {
+        let shown = self.looks.as_ref()?.shown(self.tls.as_ref()?)?;
+        self.looks = None;
+        Some(shown)
     }
 
     /// Whether a ping has not been answered.

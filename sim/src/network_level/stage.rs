@@ -267,6 +267,9 @@ impl<'s> Stage<'s> {
 
     /// Gives a client what came.
     fn read(&mut self, index: ClientIndex) {
+        if let Some(certificate) = self.wires[index].as_ref().and_then(Wire::take_shown) {
+            self.history.note(self.now, Some(index), What::ShookHands { certificate });
+        }
         while let Some(wire) = &mut self.wires[index] {
             match wire.next() {
                 Ok(Some(packet)) => self.take(index, &packet),

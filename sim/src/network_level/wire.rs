@@ -23,6 +23,7 @@ use crate::codec::{decode, encode};
 use crate::history::ClosedBy;
 use crate::network::{SimNetwork, SimStream};
 use crate::scenario::ProtocolVersion;
+use crate::transport::Certificate;
 
 /// Time to be let in.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -171,6 +172,11 @@ impl Wire {
             self.send_bytes(&[*byte]);
             self.dribbled += 1;
         }
+    }
+
+    /// Which certificate the broker has shown, once.
+    pub(super) fn take_shown(&self) -> Option<Certificate> {
+        self.shared.borrow_mut().layers.as_mut()?.take_shown()
     }
 
     /// The next packet that came; or what is wrong with it, in words.

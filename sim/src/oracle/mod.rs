@@ -38,12 +38,14 @@
 //! | `gone.rs` | I16, I17 |
 //! | `disk.rs` | C5, C11 |
 //! | `sys.rs` | C13 |
+//! | `certificates.rs` | I10 |
 //!
 //! What it cannot see: the broker's own counters and memory (the machine asserts those), and
 //! messages that nobody was there to miss.
 
 mod answers;
 mod calm;
+mod certificates;
 mod copies;
 mod deliveries;
 mod disk;
@@ -106,7 +108,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 26] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 27] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -133,6 +135,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 26] = [
     gone::check,
     disk::check,
     sys::check,
+    certificates::check,
 ];
 
 /// What the checkers judge.

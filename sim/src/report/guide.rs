@@ -382,6 +382,12 @@ const GUIDES: &[Guide] = &[
         files: &["src/machine/sys.rs", DEADLINES],
     },
     Guide {
+        rules: &["other-certificate"],
+        expected: "whoever comes through TLS is shown the certificate that was loaded last",
+        standard: "nothing: it is the broker's own promise",
+        files: &["src/server/shared.rs", "src/server/tls.rs"],
+    },
+    Guide {
         rules: &["goodbye-unanswered"],
         expected: "who closes a WebSocket is answered by a Close frame before the connection ends",
         standard: "RFC 6455, section 5.5.1",

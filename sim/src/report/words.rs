@@ -61,6 +61,9 @@ pub(super) fn what(what: &What) -> String {
         What::Unread { asked, connection } => {
             format!("event {asked} had come on connection {connection}, and is never read")
         }
+        What::ShookHands { certificate } => {
+            format!("is shown the broker's certificate: {certificate:?}")
+        }
         What::Fault { kind } => format!("fault: {}", fault(kind)),
         What::Healed { zone } => format!("zone {zone} is healed"),
         What::Health { health: Health::Working } => "the broker's disk works".to_owned(),
@@ -106,6 +109,7 @@ pub(super) fn fault(kind: &FaultKind) -> String {
             format!("the wall clock is set {way} by {} ms", by_ms.unsigned_abs())
         }
         FaultKind::Rewrite => "the broker writes anew what it keeps".to_owned(),
+        FaultKind::Certificate => "the broker takes up its other certificate".to_owned(),
         FaultKind::Passwords => "the broker takes up other passwords".to_owned(),
         FaultKind::Reload { policy } => format!("the broker takes up its rules {policy}"),
         FaultKind::Partition { zone, for_ms } => format!("zone {zone} is cut off for {for_ms} ms"),

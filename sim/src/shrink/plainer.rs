@@ -133,7 +133,8 @@ const FAULT: &[fn(&mut Fault)] = &[|fault| match &mut fault.kind {
     FaultKind::Cut { .. }
     | FaultKind::Rewrite
     | FaultKind::Reload { .. }
-    | FaultKind::Passwords => {}
+    | FaultKind::Passwords
+    | FaultKind::Certificate => {}
 }];
 
 const OP: &[fn(&mut Op)] = &[

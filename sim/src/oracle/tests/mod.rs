@@ -5,6 +5,7 @@
 //! rule comes without a planted violation.
 
 mod answers;
+mod certificates;
 mod copies;
 mod disk;
 mod endings;
