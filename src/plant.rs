@@ -197,6 +197,8 @@ plants! {
     FailuresKept Server "a login that succeeds does not make up for those that failed",
     OldPasswords Server "other passwords that are loaded are not in force",
     OldCertificate Server "another certificate that is loaded is shown to nobody",
+    RefusedUncounted Server "who is not let in is not counted",
+    SentUncounted Server "bytes that are sent are not counted",
     DoorHeld Server "whoever goes before it is let in keeps its place at the door",
 }
 

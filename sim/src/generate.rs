@@ -18,6 +18,7 @@ use crate::scenario::{
 use crate::survival;
 use crate::transport;
 use crate::wall;
+use crate::watcher;
 
 /// The numbers of messages that wills publish begin here, so that they are known by sight.
 pub(crate) const WILL_NUMBERS_FROM: MessageNumber = 1_000_000;
@@ -85,6 +86,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         survival::add_collector(&mut scenario, &topics, plan.retained);
         wall::add_witness(&mut scenario);
     }
+    watcher::add(&mut scenario, plan);
     if plan.policies > 0 || plan.opinions > 0 {
         access::draw(&mut scenario, &topics, plan);
     }

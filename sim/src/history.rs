@@ -294,6 +294,9 @@ pub struct PublishSaw {
     pub message: Option<MessageNumber>,
     /// The topic; what the alias stands for, where only that was sent. None: for nothing.
     pub topic: Option<Arc<str>>,
+    /// The number that the payload says; none: it says none, or is not below `$SYS`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// QoS.
     pub qos: Qos,
     /// Packet id; none at QoS 0.

@@ -56,6 +56,7 @@ pub mod sweep;
 mod transport;
 mod verdict;
 mod wall;
+mod watcher;
 
 pub use chaos::{Arriving, Chaos, Chaotic};
 pub use dice::Dice;

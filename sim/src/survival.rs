@@ -219,7 +219,7 @@ pub(crate) fn fullness(seed: u64, for_ms: u64, safety_ms: u64) -> Fault {
 }
 
 /// An honest client that was not there before.
-fn newcomer(name: &str, zone: usize) -> Client {
+pub(crate) fn newcomer(name: &str, zone: usize) -> Client {
     Client {
         client_id: Arc::from(name),
         version: ProtocolVersion::V5,

@@ -104,6 +104,11 @@ pub(crate) fn message_of(payload: &[u8]) -> Option<MessageNumber> {
     (is_filler && number != 0).then_some(number)
 }
 
+/// The number that a payload is.
+fn count_of(payload: &[u8]) -> Option<u64> {
+    std::str::from_utf8(payload).ok()?.parse().ok()
+}
+
 fn qos(qos: Qos) -> QoS {
     match qos {
         Qos::AtMostOnce => QoS::AtMostOnce,
@@ -422,9 +427,11 @@ pub(super) fn saw_publish(
     topic: Option<Arc<str>>,
     version: ProtocolVersion,
 ) -> PublishSaw {
+    let is_of_broker = topic.as_ref().is_some_and(|topic| topic.starts_with("$SYS/"));
     PublishSaw {
         message: message_of(&publish.payload),
         topic,
+        count: is_of_broker.then(|| count_of(&publish.payload)).flatten(),
         qos: qos_of(publish.delivery.qos()),
         id: publish.delivery.id().map(PacketId::get),
         dup: publish.delivery.is_dup(),

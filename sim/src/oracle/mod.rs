@@ -39,14 +39,16 @@
 //! | `disk.rs` | C5, C11 |
 //! | `sys.rs` | C13 |
 //! | `certificates.rs` | I10 |
+//! | `counters.rs` | I14 |
 //!
-//! What it cannot see: the broker's own counters and memory (the machine asserts those), and
+//! What it cannot see: the broker's own memory (the machine asserts that), and
 //! messages that nobody was there to miss.
 
 mod answers;
 mod calm;
 mod certificates;
 mod copies;
+mod counters;
 mod deliveries;
 mod disk;
 mod endings;
@@ -108,7 +110,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 27] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 28] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -136,6 +138,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 27] = [
     disk::check,
     sys::check,
     certificates::check,
+    counters::check,
 ];
 
 /// What the checkers judge.

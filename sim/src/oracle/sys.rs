@@ -1,7 +1,7 @@
 //! C13: what the broker says of itself comes again and again, as often as it is told to, to whoever
 //! is subscribed to it.
 //!
-//! What it says is not judged.
+//! What it says is judged in `counters.rs`.
 
 use super::facts::{Ordinal, Span, Wish};
 use super::subscriptions::is_sure;

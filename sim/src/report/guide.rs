@@ -382,6 +382,13 @@ const GUIDES: &[Guide] = &[
         files: &["src/machine/sys.rs", DEADLINES],
     },
     Guide {
+        rules: &["count-went-down", "count-too-low"],
+        expected: "what the broker counts below `$SYS` is what its clients saw at least, and only \
+                   goes up while it lives",
+        standard: "nothing: it is the broker's own promise",
+        files: &["src/machine/sys.rs", "src/server/load.rs", SHELL],
+    },
+    Guide {
         rules: &["other-certificate"],
         expected: "whoever comes through TLS is shown the certificate that was loaded last",
         standard: "nothing: it is the broker's own promise",

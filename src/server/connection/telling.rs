@@ -15,6 +15,7 @@ use crate::access::said;
 use crate::mqtt::topic::Filter;
 use crate::mqtt::types::Reason;
 use crate::mqtt::wire::{Answers, ConnAck, DecodeError, Packet, RequestedFilter};
+use crate::plant::{self, Plant};
 
 /// Filters of one request that are told, and answers.
 const TOLD_MAX: usize = 16;
@@ -39,7 +40,9 @@ impl<S: Duplex> Connection<Transport<S>> {
             self.client_id = Some(Box::from(assigned.as_str()));
         }
         if answer.reason != Reason::Success {
-            self.load.add_refused();
+            if !plant::is_on(Plant::RefusedUncounted) {
+                self.load.add_refused();
+            }
             if let Some(ticket) = &self.ticket {
                 let client_id = self.client_id.as_deref().unwrap_or_default();
                 ticket.refuse(self.peer, client_id, answer.reason);

@@ -7,6 +7,7 @@
 mod answers;
 mod certificates;
 mod copies;
+mod counters;
 mod disk;
 mod endings;
 mod expiry;

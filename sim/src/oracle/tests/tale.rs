@@ -415,6 +415,7 @@ impl Tale {
         let mut saw = PublishSaw {
             message: Some(message),
             topic: Some(sent.topic),
+            count: None,
             qos,
             id: (qos > Qos::AtMostOnce).then_some(self.ids[client].1),
             dup: false,

@@ -1,0 +1,219 @@
+//! I14: what the broker counts of itself, as it says below `$SYS`: it never goes down within one life
+//! of the broker, and is no less than what its clients had seen of it by then.
+//!
+//! When it was said is not known, only when it came. But it is said once in each interval: who has
+//! begun to listen hears the second one no less than an interval after that, whatever keeps it from
+//! coming. Only those are judged who found no session, in which something older could wait.
+
+use std::collections::BTreeMap;
+
+use super::facts::{Connection, Facts, Ordinal, SLACK_MS, Wish};
+use super::{Case, Wrong, topic};
+use crate::history::{PublishSaw, Saw, What};
+use crate::scenario::Qos;
+use crate::verdict::Promise;
+
+/// Below `$SYS/broker/`: what only goes up while the broker lives.
+const COUNTERS: [&str; 13] = [
+    "uptime",
+    REFUSED,
+    "clients/shed",
+    "clients/failed-logins",
+    "clients/maximum",
+    "load/bytes/received",
+    BYTES_SENT,
+    RECEIVED,
+    SENT,
+    "messages/publish/received",
+    "messages/publish/sent",
+    "messages/dropped",
+    "messages/refused",
+];
+const REFUSED: &str = "clients/refused";
+const BYTES_SENT: &str = "load/bytes/sent";
+const RECEIVED: &str = "messages/received";
+const SENT: &str = "messages/sent";
+
+/// Milliseconds for which a broker may go by what it has measured.
+const MEASURED_MS: u64 = 500;
+
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    let facts = &case.facts;
+    let Some(interval_s) = facts.scenario.broker.sys_interval_s else { return };
+    let mut lives: BTreeMap<usize, Counts> = BTreeMap::new();
+    for connection in &facts.connections {
+        let (Some(life), Some(from)) = (connection.life, listens_from(connection)) else {
+            continue;
+        };
+        let heard = heard(connection);
+        if heard.is_empty() || is_shared(facts) {
+            continue;
+        }
+        let counts = lives.entry(life).or_insert_with(|| Counts::of(facts, life));
+        let mut listener = Listener { facts, connection, from, interval_s, counts };
+        heard.iter().for_each(|(topic, said)| listener.judge(topic, said, wrong));
+    }
+}
+
+/// Who hears what the broker counts.
+struct Listener<'c, 'a> {
+    facts: &'c Facts<'a>,
+    connection: &'c Connection<'a>,
+    /// When it first asked for anything.
+    from: Ordinal,
+    interval_s: u64,
+    counts: &'c Counts,
+}
+
+impl Listener<'_, '_> {
+    /// All that came of one topic, in order.
+    fn judge(&mut self, topic: &str, said: &[(Ordinal, u64)], wrong: &mut Wrong) {
+        let client = self.connection.client;
+        for pair in said.windows(2) {
+            let [(before, from), (at, to)] = *pair else { continue };
+            if to < from {
+                let words = format!("{topic} was {from} and is {to}");
+                wrong.add(Promise::I14, "count-went-down", client, words, &[before, at]);
+            }
+        }
+        for (place, &(at, count)) in said.iter().enumerate() {
+            let said_ms = self.facts.ms(self.from) + place as u64 * self.interval_s * 1_000;
+            let Some(by_ms) = said_ms.checked_sub(SLACK_MS) else { continue };
+            let least = self.least(topic, by_ms);
+            if least.is_some_and(|least| count < least) {
+                let words = format!(
+                    "{topic} is {count}, and it was {} by {by_ms} ms",
+                    least.unwrap_or_default()
+                );
+                return wrong.add(Promise::I14, "count-too-low", client, words, &[self.from, at]);
+            }
+        }
+    }
+
+    /// What it must have come to by then; none: nobody knows.
+    fn least(&self, topic: &str, by_ms: u64) -> Option<u64> {
+        let of_shell = |seen: &Seen| {
+            // Bytes and refusals are the shell's: the machine level has none.
+            let by_ms = by_ms.checked_sub(MEASURED_MS).filter(|_| !self.facts.is_exact)?;
+            Some(seen.by(by_ms))
+        };
+        match topic {
+            REFUSED => of_shell(&self.counts.refused),
+            BYTES_SENT => of_shell(&self.counts.bytes),
+            SENT => Some(self.counts.packets.by(by_ms)),
+            RECEIVED => Some(self.counts.answered.by(by_ms)),
+            _ => None,
+        }
+    }
+}
+
+/// What the clients of one life saw.
+struct Counts {
+    refused: Seen,
+    bytes: Seen,
+    packets: Seen,
+    /// What they asked and saw answered.
+    answered: Seen,
+}
+
+impl Counts {
+    fn of(facts: &Facts<'_>, life: usize) -> Counts {
+        let [mut refused, mut bytes, mut packets, mut answered] = [const { Vec::new() }; 4];
+        for connection in facts.connections.iter().filter(|it| it.life == Some(life)) {
+            for event in &connection.events {
+                let What::Saw { packet } = &event.what else { continue };
+                bytes.push((event.at_ms, least_bytes(packet)));
+                packets.push((event.at_ms, u64::from(!is_nonsense(packet))));
+            }
+            let Some(answer) = connection.answer else { continue };
+            let answer_ms = facts.ms(answer.at);
+            if answer.reason != 0 {
+                refused.push((answer_ms, 1));
+                continue;
+            }
+            let requests = connection.requests.iter().filter_map(|request| request.answer);
+            answered.push((answer_ms, 1));
+            answered.extend(requests.map(|(at, _)| (facts.ms(at), 1)));
+        }
+        let [refused, bytes, packets, answered] = [refused, bytes, packets, answered].map(Seen::of);
+        Counts { refused, bytes, packets, answered }
+    }
+}
+
+/// How much was seen, and by when: in order, all together.
+struct Seen(Vec<(u64, u64)>);
+
+impl Seen {
+    fn of(mut seen: Vec<(u64, u64)>) -> Seen {
+        seen.sort_unstable();
+        let mut sum = 0;
+        for (_, count) in &mut seen {
+            sum += *count;
+            *count = sum;
+        }
+        Seen(seen)
+    }
+
+    fn by(&self, ms: u64) -> u64 {
+        let place = self.0.partition_point(|(at_ms, _)| *at_ms <= ms);
+        place.checked_sub(1).map_or(0, |last| self.0[last].1)
+    }
+}
+
+/// From when a connection listens whose client found no session.
+fn listens_from(connection: &Connection<'_>) -> Option<Ordinal> {
+    if !connection.is_accepted() || connection.may_have_found_session() {
+        return None;
+    }
+    let is_subscribe = |wish: &Wish<'_>| matches!(wish, Wish::Subscribe { .. });
+    let first = connection.requests.iter().find(|request| is_subscribe(&request.wish));
+    first.map(|request| request.asked)
+}
+
+/// All counters that a connection heard, each in order: those of one QoS, for what comes with
+/// another one has an order of its own.
+fn heard<'a>(connection: &Connection<'a>) -> BTreeMap<&'a str, Vec<(Ordinal, u64)>> {
+    let mut heard: BTreeMap<&str, Vec<(Ordinal, u64)>> = BTreeMap::new();
+    let mut qos: Option<Qos> = None;
+    for event in &connection.events {
+        let What::Saw { packet: Saw::Publish(saw) } = &event.what else { continue };
+        let Some((counter, count)) = counter(saw) else { continue };
+        if *qos.get_or_insert(saw.qos) == saw.qos {
+            heard.entry(counter).or_default().push((event.ordinal, count));
+        }
+    }
+    heard
+}
+
+fn counter(saw: &PublishSaw) -> Option<(&str, u64)> {
+    let count = saw.count.filter(|_| !saw.dup && !saw.retain)?;
+    let topic = saw.topic.as_deref()?.strip_prefix("$SYS/broker/")?;
+    let is_part = topic.starts_with("messages/dropped/") || topic.starts_with("clients/shed/");
+    (is_part || COUNTERS.contains(&topic)).then_some((topic, count))
+}
+
+/// Whether anybody shares what the broker says of itself: what one member leaves the next gets late.
+fn is_shared(facts: &Facts<'_>) -> bool {
+    let requests = facts.connections.iter().flat_map(|connection| &connection.requests);
+    requests.into_iter().any(|request| match request.wish {
+        Wish::Subscribe { filters, .. } => filters
+            .iter()
+            .any(|it| topic::shared(&it.filter).is_some() && it.filter.contains("$SYS")),
+        _ => false,
+    })
+}
+
+fn is_nonsense(packet: &Saw) -> bool {
+    matches!(packet, Saw::Nonsense { .. })
+}
+
+/// Bytes of a packet, at least.
+fn least_bytes(packet: &Saw) -> u64 {
+    match packet {
+        Saw::Publish(saw) => saw.packet_bytes as u64,
+        Saw::ConnAck { .. } | Saw::Ack(_) | Saw::UnsubAck { .. } => 4,
+        Saw::SubAck { .. } => 5,
+        Saw::Pong | Saw::Disconnect { .. } => 2,
+        Saw::Nonsense { .. } => 0,
+    }
+}

@@ -1,0 +1,80 @@
+//! Proof of `counters.rs`.
+//! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
+
+use std::sync::Arc;
+
+use super::tale::{A, B, Q0, Tale};
+use super::{fine, planted};
+use crate::history::What;
+use crate::scenario::ProtocolVersion;
+
+const DOWN: &str = "I14 count-went-down";
+const LOW: &str = "I14 count-too-low";
+
+fn listens(tale: Tale) -> Tale {
+    let tale = tale.given(|scenario| scenario.broker.sys_interval_s = Some(5));
+    tale.connects(A).subscribes(A, "$SYS/#", Q0)
+}
+
+/// The broker says it, four seconds later.
+fn says(tale: Tale, counter: &str, count: u64) -> Tale {
+    let sees = |tale: Tale, topic: &str, count| {
+        tale.sees(A, 0, Q0, |saw| {
+            saw.topic = Some(Arc::from(format!("$SYS/broker/{topic}")));
+            saw.message = None;
+            saw.count = Some(count);
+        })
+    };
+    sees(sees(tale.waits(4_000), "time", 9), counter, count)
+}
+
+fn refuses(tale: Tale) -> Tale {
+    // Its client id is missing.
+    let tale = tale.given(|scenario| {
+        scenario.clients[B].version = ProtocolVersion::V311;
+        scenario.clients[B].client_id = Arc::from("");
+    });
+    tale.knocks(B, |connect| connect.clean_start = false).refused(B, 0x85).loses_connection(B)
+}
+
+#[test]
+fn counts_never_go_down() {
+    for counter in ["messages/dropped", "messages/dropped/no-room", "clients/shed/silent"] {
+        let twice = |tale, second| says(says(listens(tale), counter, 2), counter, second);
+        fine(|tale| twice(tale, 2));
+        planted(DOWN, |tale| twice(tale, 1));
+    }
+    // How many there are at a time.
+    let connected = "clients/connected";
+    fine(|tale| says(says(listens(tale), connected, 2), connected, 1));
+    // Another life counts anew.
+    fine(|tale| {
+        let tale = says(listens(tale), "uptime", 9).happens(None, What::BrokerCrashed);
+        says(listens(tale.loses_connection(A).happens(None, What::BrokerStarted)), "uptime", 1)
+    });
+}
+
+#[test]
+fn what_clients_saw_is_counted() {
+    let refused = |tale| refuses(listens(tale));
+    let counter = "clients/refused";
+    fine(|tale| says(says(refused(tale), counter, 1), counter, 1));
+    // The first one may have been said before.
+    fine(|tale| says(says(refused(tale), counter, 0), counter, 1));
+    planted(LOW, |tale| says(says(refused(tale), counter, 0), counter, 0));
+    // What was seen less than an interval before may be missing.
+    fine(|tale| says(refuses(says(listens(tale), counter, 0).waits(1_000)), counter, 0));
+    for counter in ["messages/sent", "messages/received", "load/bytes/sent"] {
+        fine(|tale| says(says(listens(tale), counter, 1), counter, 1_000));
+        planted(LOW, |tale| says(says(listens(tale), counter, 1), counter, 1));
+    }
+}
+
+#[test]
+fn who_found_a_session_may_hear_what_is_older() {
+    let resumed = |tale: Tale| {
+        let tale = listens(tale).loses_connection(A).resumes(A);
+        tale.subscribes(A, "$SYS/#", Q0)
+    };
+    fine(|tale| says(says(resumed(tale), "messages/sent", 2), "messages/sent", 1));
+}
