@@ -50,12 +50,13 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             continue;
         }
         let counts = lives.entry(life).or_insert_with(|| Counts::of(facts, life));
-        let mut listener = Listener { facts, connection, from, interval_s, counts };
+        let listener = Listener { facts, connection, from, interval_s, counts };
         heard.iter().for_each(|(topic, said)| listener.judge(topic, said, wrong));
     }
 }
 
 /// Who hears what the broker counts.
+#[derive(Debug)]
 struct Listener<'c, 'a> {
     facts: &'c Facts<'a>,
     connection: &'c Connection<'a>,
@@ -67,7 +68,7 @@ struct Listener<'c, 'a> {
 
 impl Listener<'_, '_> {
     /// All that came of one topic, in order.
-    fn judge(&mut self, topic: &str, said: &[(Ordinal, u64)], wrong: &mut Wrong) {
+    fn judge(&self, topic: &str, said: &[(Ordinal, u64)], wrong: &mut Wrong) {
         let client = self.connection.client;
         for pair in said.windows(2) {
             let [(before, from), (at, to)] = *pair else { continue };
@@ -79,12 +80,9 @@ impl Listener<'_, '_> {
         for (place, &(at, count)) in said.iter().enumerate() {
             let said_ms = self.facts.ms(self.from) + place as u64 * self.interval_s * 1_000;
             let Some(by_ms) = said_ms.checked_sub(SLACK_MS) else { continue };
-            let least = self.least(topic, by_ms);
-            if least.is_some_and(|least| count < least) {
-                let words = format!(
-                    "{topic} is {count}, and it was {} by {by_ms} ms",
-                    least.unwrap_or_default()
-                );
+            let Some(least) = self.least(topic, by_ms) else { continue };
+            if count < least {
+                let words = format!("{topic} is {count}, and it was {least} by {by_ms} ms");
                 return wrong.add(Promise::I14, "count-too-low", client, words, &[self.from, at]);
             }
         }
@@ -108,6 +106,7 @@ impl Listener<'_, '_> {
 }
 
 /// What the clients of one life saw.
+#[derive(Debug)]
 struct Counts {
     refused: Seen,
     bytes: Seen,
@@ -141,6 +140,7 @@ impl Counts {
 }
 
 /// How much was seen, and by when: in order, all together.
+#[derive(Debug)]
 struct Seen(Vec<(u64, u64)>);
 
 impl Seen {
@@ -194,8 +194,8 @@ fn counter(saw: &PublishSaw) -> Option<(&str, u64)> {
 
 /// Whether anybody shares what the broker says of itself: what one member leaves the next gets late.
 fn is_shared(facts: &Facts<'_>) -> bool {
-    let requests = facts.connections.iter().flat_map(|connection| &connection.requests);
-    requests.into_iter().any(|request| match request.wish {
+    let mut requests = facts.connections.iter().flat_map(|connection| &connection.requests);
+    requests.any(|request| match request.wish {
         Wish::Subscribe { filters, .. } => filters
             .iter()
             .any(|it| topic::shared(&it.filter).is_some() && it.filter.contains("$SYS")),
