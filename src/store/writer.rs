@@ -230,7 +230,10 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
 
     /// After a failure, begins anew until that succeeds. All that was pushed is durable then.
     async fn mend(&mut self, outcome: io::Result<()>) -> Result<(), Lost> {
-        let Err(mut error) = outcome else { return Ok(()) };
+        let Err(mut error) = outcome else {
+            self.say_room(); // the reserve may have been given up for that
+            return Ok(());
+        };
         let (mut retry, mut last_tries) = (Duration::ZERO, 0);
         loop {
             (self.report)(Event::Failing { error, retry });
