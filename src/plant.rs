@@ -193,6 +193,8 @@ plants! {
     SyncFailureIgnored Server "a sync that failed counts as one that succeeded",
     SyncRepeated Server "a sync that failed is done again, in place of what it should have kept",
     RoomForgotten Server "a broker that starts on a full disk does not say so",
+    DeadKept Server "dead records are never removed from the log",
+    ReserveEmpty Server "what is kept free for a full disk is an empty file",
     ConnectionKept Server "a connection that is gone stays in the table",
     FailuresKept Server "a login that succeeds does not make up for those that failed",
     OldPasswords Server "other passwords that are loaded are not in force",

@@ -419,6 +419,11 @@ impl<A> Shared<A> {
         self.admission.unauthenticated()
     }
 
+    /// Bytes that all sessions and all retained messages hold.
+    pub fn held_bytes(&self) -> usize {
+        self.core().map_or(0, |core| core.machine.ledger().held_bytes())
+    }
+
     /// Makes the broker stop: every connection is told and closed.
     pub fn stop(&self) {
         self.stop.raise();

@@ -6,6 +6,7 @@
 use std::io;
 
 use super::disk::Disk;
+use crate::plant::{self, Plant};
 
 /// The file's name.
 pub(crate) const NAME: &str = "reserve";
@@ -70,7 +71,7 @@ impl Reserve {
 async fn write<D: Disk>(disk: &D, bytes: u64) -> io::Result<()> {
     let file = disk.create(NAME)?;
     let zeros = vec![0; CHUNK.min(bytes as usize)];
-    let mut at = 0;
+    let mut at = if plant::is_on(Plant::ReserveEmpty) { bytes } else { 0 };
     while at < bytes {
         let chunk = (bytes - at).min(zeros.len() as u64);
         disk.write(&file, at, &zeros[..chunk as usize]).await?;

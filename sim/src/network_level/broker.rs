@@ -72,6 +72,12 @@ impl Brokers {
         last.map_or(0, |shared| shared.unauthenticated())
     }
 
+    /// Bytes that live in the last one: its log must not be much larger.
+    pub(super) fn held_bytes(&self) -> u64 {
+        let last = self.started.borrow().last().and_then(Weak::upgrade);
+        last.map_or(0, |shared| shared.held_bytes() as u64)
+    }
+
     /// Gives the last one other rules, and those that come after it.
     pub(super) fn load_policy(&self, broker: &Broker, policy: Option<Policy>) {
         self.reload(|loaded| {

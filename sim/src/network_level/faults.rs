@@ -2,6 +2,7 @@
 
 use super::broker;
 use super::stage::{Stage, zone_name};
+use super::trouble::RESERVED_MS;
 use super::wire::{Leave, Wire};
 use crate::history::{ClosedBy, What};
 use crate::link::End;
@@ -176,6 +177,7 @@ impl Stage<'_> {
         self.sim.bounce(broker::HOST);
         self.broker = Broker::Up;
         self.note(What::BrokerStarted);
+        self.expect_reserve(RESERVED_MS);
         self.note_full();
     }
 }

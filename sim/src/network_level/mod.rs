@@ -14,6 +14,7 @@ mod faults;
 mod frames;
 mod layers;
 mod liveness;
+mod log_size;
 mod stage;
 mod trouble;
 mod wire;

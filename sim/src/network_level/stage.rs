@@ -23,6 +23,8 @@ use super::broker::{self, Brokers};
 use super::faults;
 use super::layers::Layers;
 use super::liveness::Liveness;
+use super::log_size::Lived;
+use super::trouble::RESERVED_MS;
 use super::wire::{Leave, Shared, Wire, carry};
 use super::{Tear, panicked, violation};
 use crate::access::{address_of, judged_ms};
@@ -90,6 +92,7 @@ pub(super) struct Stage<'s> {
     brokers: Brokers,
     pub(super) broker: faults::Broker,
     pub(super) troubles: super::trouble::Troubles,
+    pub(super) lived: Lived,
     pub(super) liveness: Liveness,
     pub(super) dice: Dice,
 }
@@ -147,6 +150,7 @@ impl<'s> Stage<'s> {
             brokers,
             broker: faults::Broker::Up,
             troubles: super::trouble::Troubles::default(),
+            lived: Lived::default(),
             liveness: Liveness::of(scenario),
             dice: Dice::new(scenario.seed, "network", 0),
         }
@@ -154,6 +158,7 @@ impl<'s> Stage<'s> {
 
     pub(super) fn play(&mut self) -> Result<(), Violation> {
         self.note(What::BrokerStarted);
+        self.expect_reserve(RESERVED_MS);
         while self.now < self.scenario.safety_ms {
             self.heal(false);
             let now = self.now;
@@ -170,7 +175,9 @@ impl<'s> Stage<'s> {
         let is_quiet = self.play_liveness()?;
         if is_quiet {
             self.check_door()?;
+            self.check_log()?;
         }
+        self.check_reserve()?;
         for index in 0..self.clients.len() {
             self.with_client(index, Client::finish);
         }
@@ -221,6 +228,7 @@ impl<'s> Stage<'s> {
             }
         }
         self.step_network()?;
+        self.note_lived();
         self.note_arrivals();
         self.look_for_kept()?;
         (0..self.clients.len()).for_each(|index| self.read(index));

@@ -2,13 +2,17 @@
 
 use super::broker;
 use super::stage::Stage;
+use super::violation;
 use crate::disk::SimDisk;
 use crate::history::What;
 use crate::marks::Mark;
 use crate::survival::{FIRST_RETRY_MS, Health, RETRY_MAX_MS, ROOM_MS, Trouble};
+use crate::verdict::{Promise, Violation};
 
 /// The name and the size of what the store keeps free for a full disk.
-const RESERVE: (&str, u64) = ("reserve", 1 << 20);
+pub(super) const RESERVE: (&str, u64) = ("reserve", 1 << 20);
+/// Milliseconds until a broker has it that starts where there is room.
+pub(super) const RESERVED_MS: u64 = 1_000;
 
 /// What is wrong with the disk.
 #[derive(Debug, Default)]
@@ -20,6 +24,10 @@ pub(super) struct Troubles {
     may_lack_room: bool,
     /// The broker surely knows that it is full.
     is_known: bool,
+    /// When the broker must have something kept free, if nothing is in its way until then.
+    reserves_by: u64,
+    /// When trouble began, and nothing was kept free where something should have been.
+    unreserved_at: Option<u64>,
 }
 
 impl Troubles {
@@ -45,8 +53,12 @@ impl Stage<'_> {
         let some = self.dice.below(RESERVE.1 / 4);
         let room = self.dice.one_of(&[0, 0, some]);
         let is_alone = self.troubles.now.len() == 1 && self.sim.is_host_running(broker::HOST);
-        if trouble == Trouble::Full && is_alone && !is_crowded && has_reserve(&disk) {
+        let is_reserved = has_reserve(&disk);
+        if trouble == Trouble::Full && is_alone && !is_crowded && is_reserved {
             self.note(What::HasReserve);
+        }
+        if is_alone && self.now >= self.troubles.reserves_by && !is_reserved {
+            self.troubles.unreserved_at.get_or_insert(self.now);
         }
         disk.change_weather(|weather| match trouble {
             Trouble::Full => {
@@ -64,6 +76,9 @@ impl Stage<'_> {
         let ended = self.troubles.now.extract_if(.., |(_, until)| is_all || *until <= now);
         let ended: Vec<Trouble> = ended.map(|(trouble, _)| trouble).collect();
         let Some(disk) = self.brokers().disk() else { return };
+        if !ended.is_empty() {
+            self.expect_reserve(self.troubles.slack_ms());
+        }
         for trouble in ended {
             if self.troubles.now.iter().any(|(other, _)| *other == trouble) {
                 continue;
@@ -89,6 +104,24 @@ impl Stage<'_> {
         }
     }
 
+    /// From then on the broker must have something kept free, if the disk is in no trouble.
+    pub(super) fn expect_reserve(&mut self, after_ms: u64) {
+        let by = self.now + after_ms;
+        self.troubles.reserves_by = self.troubles.reserves_by.max(by);
+    }
+
+    /// The broker keeps something free for a full disk, and did when trouble began, where it had
+    /// the time to.
+    pub(super) fn check_reserve(&self) -> Result<(), Violation> {
+        let lacks = |disk: SimDisk| self.now >= self.troubles.reserves_by && !has_reserve(&disk);
+        let lacks_now = self.brokers().disk().is_some_and(lacks);
+        let Some(at_ms) = self.troubles.unreserved_at.or(lacks_now.then_some(self.now)) else {
+            return Ok(());
+        };
+        let words = format!("at {at_ms} ms nothing is kept free for a full disk, or too little");
+        Err(violation(Promise::I17, "no-reserve", words))
+    }
+
     /// What the disk has done to brokers.
     pub(super) fn mark_troubles(&mut self) {
         let Some(disk) = self.brokers().disk() else { return };
@@ -111,4 +144,45 @@ fn has_reserve(disk: &SimDisk) -> bool {
 /// trouble, where the broker has removed files.
 fn lacks_room(disk: &SimDisk) -> bool {
     !has_reserve(disk) && disk.room().is_some_and(|room| room < RESERVE.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panics::Watch;
+    use crate::scenario::Scenario;
+    use crate::{Broker, Durability, Store};
+
+    /// What is said of a broker whose reserve is made that small after so many steps, and whose
+    /// disk is in trouble then or never.
+    fn judge(steps: u32, bytes: usize, is_troubled: bool) -> Result<(), Violation> {
+        let store = Store { durability: Durability::Sync, sync_ms_max: 0 };
+        let broker = Broker { store: Some(store), ..Broker::default() };
+        let scenario = Scenario { broker, ..Scenario::default() };
+        let watch = Watch::start();
+        let mut stage = Stage::new(&scenario, None, &watch);
+        stage.expect_reserve(RESERVED_MS);
+        (0..steps).for_each(|_| assert_eq!(stage.step(), Ok(())));
+        let disk = stage.brokers().disk().expect("it keeps something");
+        assert!(steps == 0 || has_reserve(&disk));
+        disk.put(RESERVE.0, vec![0; bytes]);
+        if is_troubled {
+            stage.trouble(Trouble::Full, 100);
+            disk.put(RESERVE.0, vec![0; RESERVE.1 as usize]);
+        }
+        stage.check_reserve()
+    }
+
+    #[test]
+    fn a_reserve_that_is_not_whole_is_noticed_where_there_was_time_to_make_it() {
+        let whole = RESERVE.1 as usize;
+        for is_troubled in [false, true] {
+            assert_eq!(judge(300, whole, is_troubled), Ok(()));
+            assert_eq!(judge(10, 0, is_troubled), Ok(()), "it has just started");
+            for bytes in [0, whole - 1] {
+                let lacking = judge(300, bytes, is_troubled).expect_err("it had the time");
+                assert_eq!(lacking.rule, "no-reserve");
+            }
+        }
+    }
 }

@@ -434,6 +434,20 @@ const GUIDES: &[Guide] = &[
         files: &["src/store/recovery.rs", "src/store/log.rs", "src/store/writer.rs"],
     },
     Guide {
+        rules: &["log-too-large"],
+        expected: "the log is at most three times as large as what lives in it, and \
+                   `dead_bytes_max` more: else all of that is written anew, and the rest removed",
+        standard: "README, \"What survives\"",
+        files: &["src/server/keeper.rs", "src/store/log.rs", "src/machine/rewrite.rs"],
+    },
+    Guide {
+        rules: &["no-reserve"],
+        expected: "on a disk that has room the broker keeps 1 MiB free, so that acknowledgements \
+                   can be written when it is full",
+        standard: "README, \"What survives\"",
+        files: &["src/store/reserve.rs", "src/store/writer.rs"],
+    },
+    Guide {
         rules: &["did-not-stop", "broker-leaked", "host-failed"],
         expected: "the broker stops in time when it is told to, and leaves nothing behind",
         standard: "the broker's own promise",
