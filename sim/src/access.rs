@@ -394,13 +394,14 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     }
 }
 
-/// Of those whose password would be looked at, some give a wrong one. Drawn by itself, as
-/// [`draw_tokens`].
+/// Of those whose password would be looked at, some give a wrong one: more where they have to wait
+/// for it. Drawn by itself, as [`draw_tokens`].
 fn draw_mistakes(scenario: &mut Scenario, seed: u64) {
     let mut dice = Dice::new(seed, "mistakes", 0);
+    let often = if scenario.broker.failed_logins.is_some() { 500 } else { 250 };
     for index in 0..scenario.clients.len() {
         let is_looked_at = opinion_of(scenario, index).is_some_and(|opinion| opinion.is_proven);
-        scenario.clients[index].is_mistaken = is_looked_at && dice.chance(250);
+        scenario.clients[index].is_mistaken = is_looked_at && dice.chance(often);
     }
 }
 

@@ -225,6 +225,17 @@ fn fan_out(plan: &mut Plan) {
     plan.weather.latency_max_ms = plan.weather.latency_min_ms;
     plan.actions = Actions { connect: 2, subscribe: 20, publish: 20, ..Actions::default() };
     plan.broker.effort_max = Some(1);
+    // Drawn by itself, so that all else is as it is without.
+    if Dice::new(plan.seed, "leaving", 0).chance(500) {
+        leave_often(plan);
+    }
+}
+
+/// Some go, or want it no more, while a message is on its way to all of them.
+fn leave_often(plan: &mut Plan) {
+    plan.gap_ms_max = 2;
+    plan.clean_starts = 500;
+    plan.actions = Actions { connect: 12, unsubscribe: 6, disconnect: 4, cut: 4, ..plan.actions };
 }
 
 /// Clients that stop reading for longer than a broker waits, while there is more for them than
@@ -240,6 +251,13 @@ fn clog(plan: &mut Plan) {
     plan.weather.pull_bytes_max = None;
     // Drawn by itself, so that all else is as it is without.
     plan.chatter = Dice::new(plan.seed, "chatter", 0).one_of(&[0, 0, 0, 0, 500]);
+}
+
+/// Clients that come and go, faster than an address may.
+pub(crate) fn come_often(plan: &mut Plan) {
+    plan.gap_ms_max = 100;
+    plan.zones = 1;
+    plan.actions = Actions { connect: 30, cut: 10, disconnect: 10, ..plan.actions };
 }
 
 /// Clients that have a keep alive, and say nothing for longer.

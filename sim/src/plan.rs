@@ -252,8 +252,11 @@ impl Plan {
     /// What depends on all else.
     fn draw_the_rest(&mut self) {
         self.broker.packet_bytes = self.broker.packet_bytes.or_else(|| packet_bytes(self));
-        self.broker.door = door(self);
         self.broker.is_behind_proxies = is_behind_proxies(self);
+        self.broker.door = door(self);
+        if self.broker.door.is_some() && Dice::new(self.seed, "crowds", 0).chance(330) {
+            focus::come_often(self);
+        }
         if self.broker.is_behind_proxies {
             self.policies = self.policies.max(1); // that mean it
         }
@@ -313,7 +316,7 @@ fn packet_bytes(plan: &Plan) -> Option<u32> {
     max.filter(|_| !is_large && dice.chance(50))
 }
 
-/// One of twelve plans has one. Drawn by itself, as [`policies`].
+/// One of twelve plans has one, and half of those with proxies. Drawn by itself, as [`policies`].
 fn door(plan: &Plan) -> Option<Door> {
     let mut draw = Draw(Dice::new(plan.seed, "door", 0));
     let door = Door {
@@ -321,7 +324,8 @@ fn door(plan: &Plan) -> Option<Door> {
         rate: draw.one_of(&[1, 1, 2, 100]),
         unauthenticated: draw.number(1, 4),
     };
-    draw.0.chance(80).then_some(door)
+    let often = if plan.broker.is_behind_proxies { 500 } else { 80 };
+    draw.0.chance(often).then_some(door)
 }
 
 /// In a quarter of the plans in which all come through something, that is a proxy. Drawn by itself,

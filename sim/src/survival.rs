@@ -262,6 +262,7 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
     for trouble in troubles {
         let FaultKind::Disk { for_ms, .. } = trouble.kind else { continue };
         scenario.ops.push(Op { at_ms: trouble.at_ms.saturating_sub(500), ..asks.clone() });
+        pass_by(scenario, trouble.at_ms + dice.below(for_ms / 2 + 1));
         for at_ms in [0, for_ms / 4, for_ms / 2, for_ms + 2_000] {
             message += 1;
             let publish = Publish { message, topic: Arc::clone(&topic), ..Publish::default() };
@@ -270,6 +271,28 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
         }
     }
     scenario.ops.sort_by_key(|op| op.at_ms);
+}
+
+/// One comes then, and goes again, who has to do with nobody: whatever the disk does, it is served.
+fn pass_by(scenario: &mut Scenario, at_ms: u64) {
+    let client = scenario.clients.len();
+    scenario.clients.push(newcomer(&format!("passer-by-{client}"), scenario.clients[0].zone));
+    let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
+    let filter: Arc<str> = Arc::from("nobody's");
+    let wanted = Subscription {
+        filter: Arc::clone(&filter),
+        qos: Qos::AtLeastOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: 0,
+    };
+    let actions = [
+        Action::Connect(Connect { keep_alive_s, ..Connect::default() }),
+        Action::Subscribe(Subscribe { subscription_id: None, filters: vec![wanted] }),
+        Action::Unsubscribe { filters: [filter].into() },
+    ];
+    let ops = actions.into_iter().zip([0, 300, 600]);
+    scenario.ops.extend(ops.map(|(action, ms)| Op { at_ms: at_ms + ms, client, action }));
 }
 
 /// One who comes when all is over and asks for everything that is retained: in half of the plans

@@ -162,7 +162,9 @@ impl Journal {
 
     /// A packet comes in, or something else happens: what is recorded from now on is its doing.
     pub(super) fn set_mark(&mut self) {
-        self.mark = self.last;
+        if !plant::is_on(Plant::EverybodyWaits) {
+            self.mark = self.last;
+        }
     }
 
     /// The last record that is the doing of what came in; none if it left none.

@@ -15,6 +15,9 @@ impl Stage<'_> {
         if let Some(until) = self.to_broker_held_until(connection) {
             return self.queue_at(until, Due::ToBroker(connection));
         }
+        if !self.finish_begun(connection) {
+            return;
+        }
         while !self.awaits_verdict(connection)
             && !self.awaits_disk(connection)
             && let Some(item) = self.links[connection].to_broker.pop(self.now)
@@ -32,6 +35,9 @@ impl Stage<'_> {
                         self.marks.hit(Mark::HeardUnhearing);
                     }
                     self.receive(connection, asked, packet);
+                    if !self.links[connection].begun.is_empty() {
+                        return;
+                    }
                 }
                 ToBroker::Garbage(asked) => {
                     let error = DecodeError {
@@ -87,11 +93,34 @@ impl Stage<'_> {
         };
         let mut packets = std::mem::take(&mut self.packets);
         packets.push(packet);
+        self.hand_in(connection, packets);
+    }
+
+    /// Hands in what takes several visits. In some runs others come between these, as in the shell,
+    /// once the first has had its effect.
+    fn hand_in(&mut self, connection: usize, mut packets: Vec<Packet>) {
+        let id = id_of(connection);
         while !packets.is_empty() && self.machine.is_some() {
-            self.tell(Input::Received { connection: id_of(connection), packets: &mut packets });
+            self.tell(Input::Received { connection: id, packets: &mut packets });
+            let has_begun = self.machine.as_ref().is_some_and(|machine| machine.has_begun(id));
+            if let Some(visits) = self.visits.as_mut().filter(|_| has_begun && !packets.is_empty())
+            {
+                let at = self.now + u64::from(visits.chance(300));
+                self.links[connection].begun = packets;
+                return self.queue_at(at, Due::ToBroker(connection));
+            }
         }
         packets.clear();
         self.packets = packets;
+    }
+
+    /// Goes on with what has begun; whether that is done.
+    fn finish_begun(&mut self, connection: usize) -> bool {
+        let packets = std::mem::take(&mut self.links[connection].begun);
+        if !packets.is_empty() && self.is_read(connection) {
+            self.hand_in(connection, packets);
+        }
+        self.links[connection].begun.is_empty()
     }
 
     fn receive_garbage(&mut self, connection: usize, asked: usize, error: DecodeError) {

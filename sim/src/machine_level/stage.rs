@@ -87,6 +87,8 @@ pub(super) struct Stage<'s> {
     woken: Vec<ConnectionId>,
     outgoing: Vec<Outgoing>,
     pub(super) packets: Vec<Packet>,
+    /// When the next visit for the same packet comes; none: before anybody else's.
+    pub(super) visits: Option<Dice>,
     pub(super) is_over: bool,
 }
 
@@ -99,6 +101,12 @@ pub(super) struct Zone {
     pub(super) to_clients_held_until: u64,
     /// Nothing passes until then, and what is sent is lost.
     pub(super) partitioned_until: u64,
+}
+
+/// In some runs others come between two visits for the same packet.
+fn visits(seed: u64) -> Option<Dice> {
+    let mut dice = Dice::new(seed, "visits", 0);
+    dice.chance(300).then_some(dice)
 }
 
 impl<'s> Stage<'s> {
@@ -132,6 +140,7 @@ impl<'s> Stage<'s> {
             woken: Vec::new(),
             outgoing: Vec::new(),
             packets: Vec::new(),
+            visits: visits(scenario.seed),
             is_over: false,
         };
         stage.queue_all();

@@ -18,12 +18,15 @@ pub(super) const MALFORMED_PACKET: u8 = 0x81;
 pub(super) const PROTOCOL_ERROR: u8 = 0x82;
 const UNSUPPORTED_PROTOCOL_VERSION: u8 = 0x84;
 const CLIENT_ID_NOT_VALID: u8 = 0x85;
-const BAD_CREDENTIALS: u8 = 0x86;
-const NOT_AUTHORIZED: u8 = 0x87;
+pub(super) const BAD_CREDENTIALS: u8 = 0x86;
+pub(super) const NOT_AUTHORIZED: u8 = 0x87;
 const BAD_AUTHENTICATION_METHOD: u8 = 0x8C;
 const TOPIC_NAME_INVALID: u8 = 0x90;
 const PACKET_TOO_LARGE: u8 = 0x95;
-const CONNECTION_RATE_EXCEEDED: u8 = 0x9F;
+pub(super) const CONNECTION_RATE_EXCEEDED: u8 = 0x9F;
+
+/// Milliseconds for which a rate of connections holds: so many may come at once.
+const BURST_MS: u64 = 10_000;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for (place, connection) in case.facts.connections.iter().enumerate() {
@@ -219,13 +222,40 @@ fn check_connections(case: &Case<'_>, wrong: &mut Wrong) {
         let words = format!("{count} connections at once, and {max} are allowed");
         wrong.add(Promise::I9, "too-many-connections", None, words, &[at]);
     }
-    let Some(Door { connections: max, .. }) = scenario.broker.door else { return };
+    let Some(Door { connections: max, rate, .. }) = scenario.broker.door else { return };
     let zones = scenario.clients.iter().map(|client| client.zone + 1).max().unwrap_or(0);
     for zone in (0..zones).filter(|_| !case.facts.is_exact) {
         let is_there = |client| counted_zone(scenario, client) == Some(zone);
+        check_rate(case, rate, is_there, wrong);
         if let Some((count, at)) = too_many(case, max, is_there) {
             let words = format!("{count} connections of zone {zone} at once, of {max}");
             wrong.add(Promise::I9, "too-many-of-one-address", None, words, &[at]);
+        }
+    }
+}
+
+/// No more are answered than so many a second, over ten seconds, let in.
+fn check_rate(
+    case: &Case<'_>,
+    rate: u32,
+    is_there: impl Fn(ClientIndex) -> bool,
+    wrong: &mut Wrong,
+) {
+    let come = case.facts.connections.iter().filter(|it| is_there(it.client));
+    let mut come: Vec<_> =
+        come.filter_map(|it| Some((it.opened, it.answer?.at, it.life))).collect();
+    come.sort_unstable();
+    for (place, &(first, _, life)) in come.iter().enumerate() {
+        let mut last = 0;
+        let mut count = 0;
+        for &(opened, answered, _) in come[place..].iter().filter(|(_, _, of)| *of == life) {
+            last = last.max(answered);
+            count += 1;
+            let took_ms = case.facts.ms(last) - case.facts.ms(first);
+            if count > 1 + u64::from(rate) * (BURST_MS + took_ms) / 1_000 {
+                let words = format!("{count} connections of one address in {took_ms} ms");
+                return wrong.add(Promise::I9, "too-many-a-second", None, words, &[first, opened]);
+            }
         }
     }
 }

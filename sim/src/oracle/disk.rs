@@ -8,8 +8,9 @@ use super::facts::{Request, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE};
 use super::sessions::{Was, expiry_s, was};
 use super::subscriptions::Granted;
+use super::topic::shared;
 use super::{Case, Wrong};
-use crate::history::PublishAsked;
+use crate::history::{Event, PublishAsked, Saw, What};
 use crate::scenario::Qos;
 use crate::survival::Health;
 use crate::verdict::Promise;
@@ -43,6 +44,23 @@ pub(super) fn asks_to_last(case: &Case<'_>, place: usize) -> bool {
         true => connect.expiry_s.is_some_and(|secs| secs > 0),
         false => !connect.clean_start,
     })
+}
+
+/// Whether nothing that was asked on a connection, or came on it, has to do with what is kept: it is
+/// served whatever the disk does.
+pub(super) fn keeps_nothing(case: &Case<'_>, place: usize) -> bool {
+    let connection = &case.facts.connections[place];
+    let has_will = connection.connect.is_none_or(|connect| connect.will.is_some());
+    let keeps_nothing = |request: &Request<'_>| match request.wish {
+        Wish::Subscribe { filters, .. } => filters.iter().all(|it| shared(&it.filter).is_none()),
+        Wish::Unsubscribe { .. } | Wish::Ping | Wish::Disconnect { .. } => true,
+        _ => false,
+    };
+    let is_message = |event: &&Event| matches!(event.what, What::Saw { packet: Saw::Publish(_) });
+    !has_will
+        && !may_be_kept(case, place)
+        && connection.requests.iter().all(keeps_nothing)
+        && !connection.events.iter().any(is_message)
 }
 
 /// A session that would outlive its connection does not begin.

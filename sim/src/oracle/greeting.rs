@@ -1,6 +1,7 @@
 //! C7, C11, I9, I13: CONNACK says what the broker grants, and lets nobody in who must not come;
 //! who never asks to be let in does not stay, and who asks is answered.
 
+use super::disk::keeps_nothing;
 use super::facts::{Connection, Ending, NEVER, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE, is_too_long};
 use super::{Case, Wrong};
@@ -243,8 +244,8 @@ fn check_unanswered(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mu
         let has_come = |entry: Span| entry.to > connection.opened && entry.from < ended;
         other.entry.is_some_and(has_come) && other.number != connection.number
     });
-    let is_served =
-        !is_taken_over && facts.ms(facts.lives[life].to) > due && facts.is_disk_prompt(opened, due);
+    let is_free = keeps_nothing(case, place) || facts.is_disk_prompt(opened, due);
+    let is_served = !is_taken_over && facts.ms(facts.lives[life].to) > due && is_free;
     if is_served && (ends > due || is_given_up) {
         let words = "asked to be let in and was not answered".to_owned();
         let events = [connection.opened];

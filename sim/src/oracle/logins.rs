@@ -1,14 +1,16 @@
-//! Who may have to wait before its password is looked at: one whose user has failed from there as
-//! often as is free since it was last let in, for as long as that many failures ask for.
+//! I9: who may have to wait before its password is looked at, and who must: one whose user has failed
+//! from there as often as is free since it was last let in, for as long as that many failures ask for.
 //!
 //! From the last free failure on one second, and with each one more twice as long, up to five
 //! minutes, as README says of `failed-logins`.
 
-use super::Case;
+use super::answers::{BAD_CREDENTIALS, CONNECTION_RATE_EXCEEDED, NOT_AUTHORIZED};
 use super::facts::{Connection, Facts, Ordinal};
-use crate::access::{self, Passwords, counted_zone, opinion_of};
+use super::{Case, Wrong};
+use crate::access::{self, Passwords, counted_zone, may_be_a_strangers, opinion_of};
 use crate::history::{Event, What};
 use crate::scenario::{ClientIndex, FaultKind};
+use crate::verdict::Promise;
 
 /// The first wait, and the longest, in milliseconds.
 const WAIT_MIN: u64 = 1_000;
@@ -31,6 +33,77 @@ impl Facts<'_> {
 pub(super) fn changes(events: &[Event]) -> Vec<Ordinal> {
     let is_change = |event: &&Event| event.what == What::Fault { kind: FaultKind::Passwords };
     events.iter().filter(is_change).map(|event| event.ordinal).collect()
+}
+
+/// A look at a password, as far as the client knows.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    client: ClientIndex,
+    life: Option<usize>,
+    /// Between these events.
+    from: Ordinal,
+    to: Ordinal,
+    /// It was surely wrong; else it may have been right.
+    has_failed: bool,
+}
+
+/// No more passwords are looked at than may be wrong. The shell sees to that, and not the machine.
+pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    let limit = case.facts.scenario.broker.failed_logins;
+    let Some(free) = limit.filter(|_| !case.facts.is_exact) else { return };
+    let mut looks: Vec<Look> =
+        case.facts.connections.iter().filter_map(|c| look(case, c)).collect();
+    looks.sort_unstable_by_key(|look| look.to);
+    for (place, last) in looks.iter().enumerate().filter(|(_, look)| look.has_failed) {
+        let is_alike = |look: &&Look| {
+            look.life == last.life
+                && is_same_user(case, look.client, last.client)
+                && is_from_there(case, look.client, last.client)
+        };
+        let (mut from, mut count) = (last.from, 0);
+        // Backwards, until one that may have made up for all before.
+        for look in looks[..=place].iter().rev().filter(is_alike) {
+            let may_be_right =
+                |it: &&Look| !it.has_failed && it.to > look.from && it.from < last.to;
+            if !look.has_failed || looks.iter().filter(is_alike).any(|it| may_be_right(&it)) {
+                break;
+            }
+            from = from.min(look.from);
+            count += 1;
+        }
+        let took_ms = case.facts.ms(last.to) - case.facts.ms(from);
+        if count > free && took_ms < waits_ms(count - free) {
+            let words =
+                format!("{count} wrong passwords were looked at in {took_ms} ms, {free} are free");
+            let events = [from, last.to];
+            wrong.add(Promise::I9, "too-many-passwords", last.client, words, &events);
+        }
+    }
+}
+
+/// What is known of the look at the password of a connection; none: nobody looks at it, or nothing
+/// is counted.
+fn look(case: &Case<'_>, on: &Connection<'_>) -> Option<Look> {
+    let scenario = case.facts.scenario;
+    opinion_of(scenario, on.client)?;
+    counted_zone(scenario, on.client)?;
+    on.connect?;
+    let reason = on.answer.map(|answer| answer.reason);
+    let is_old = !scenario.clients[on.client].version.is_v5();
+    let has_failed = match reason {
+        Some(BAD_CREDENTIALS) => true,
+        // Before 5.0 it may be said of a session that is another's, too.
+        Some(NOT_AUTHORIZED) => is_old && !may_be_a_strangers(scenario, on.client),
+        Some(CONNECTION_RATE_EXCEEDED) => return None, // not looked at
+        _ => false,
+    };
+    Some(Look { client: on.client, life: on.life, from: on.opened, to: judged_at(on), has_failed })
+}
+
+/// Milliseconds that so many logins have to wait, one after the other.
+fn waits_ms(count: u32) -> u64 {
+    let waits = (0..count).map(|above| (WAIT_MIN << above.min(30)).min(WAIT_MAX));
+    waits.sum()
 }
 
 /// Whether a connection that was answered at that moment may have been told to wait.

@@ -110,7 +110,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 28] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 29] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -132,6 +132,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 28] = [
     held::check,
     quotas::check,
     liveness::check,
+    logins::check,
     prompt::check,
     policy::check,
     gone::check,

@@ -421,6 +421,18 @@ const GUIDES: &[Guide] = &[
         files: &["src/mqtt/wire/frame.rs", "src/server/input.rs"],
     },
     Guide {
+        rules: &["too-many-a-second"],
+        expected: "of one address so many come in ten seconds as the limit lets, and then as many a second",
+        standard: "the limit `connection-rate-per-address`",
+        files: &["src/server/admission/places.rs"],
+    },
+    Guide {
+        rules: &["too-many-passwords"],
+        expected: "after some wrong passwords the next ones are not looked at for a while, which doubles",
+        standard: "the limit `failed-logins`",
+        files: &["src/server/admission/logins.rs", "src/server/admission/turns.rs"],
+    },
+    Guide {
         rules: &["place-kept"],
         expected: "who is let in or gone has no place among those who are not let in yet",
         standard: "the limits `unauthenticated` and `unauthenticated-per-address`",

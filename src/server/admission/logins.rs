@@ -153,7 +153,9 @@ impl Logins {
                 return Err(NotNow::InTurn(queue));
             }
         }
-        self.turns.begin(Queue::Pair(pair));
+        if !plant::is_on(Plant::TurnsUncounted) {
+            self.turns.begin(Queue::Pair(pair));
+        }
         hold(&mut self.pairs, pair, self.limits.failed_logins, now);
         let mut delay = 0;
         if !is_known {

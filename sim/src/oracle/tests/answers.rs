@@ -3,6 +3,7 @@
 
 use super::tale::{A, B, Q0, Q1, Tale, will};
 use super::{fine, planted, planted_with_arrivals};
+use crate::access::Opinion;
 use crate::history::{Ack, AckKind, Asked, Saw};
 use crate::scenario::{Door, ProtocolVersion, Scenario};
 use std::sync::Arc;
@@ -80,6 +81,30 @@ fn connections_are_limited() {
     fine(|tale| of_one_address(tale, 2));
     let hidden = |it: &mut Scenario| it.broker.is_behind_proxies = true;
     fine(|tale| of_one_address(tale.given(hidden), 1));
+}
+
+#[test]
+fn so_many_come_a_second() {
+    let come = |tale: Tale, rate, count| {
+        let door = Door { connections: 100, rate, unauthenticated: 100 };
+        let tale = tale.given(|it| it.broker.door = Some(door));
+        (0..count).fold(tale, |tale, _| tale.knocks(A, |_| {}).refused(A, 0x87).loses_connection(A))
+    };
+    let strangers = |it: &mut Scenario| {
+        let opinion = |user: &str| Opinion {
+            user: Arc::from(user),
+            after_ms: Some(0),
+            is_proven: true,
+            grants: None,
+        };
+        it.broker.opinions = vec![opinion("u"), opinion("v")];
+        it.clients[A].user = Some(Arc::from("u"));
+        it.clients[B].user = Some(Arc::from("v"));
+        it.clients[B].client_id = Arc::clone(&it.clients[A].client_id);
+    };
+    planted("I9 too-many-a-second", |tale| come(tale.given(strangers), 1, 12));
+    fine(|tale| come(tale.given(strangers), 1, 11));
+    fine(|tale| come(tale.given(strangers), 2, 21));
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn waits(tale: Tale) -> Tale {
     tale.knocks(A, |_| {}).refused(A, 0x9F)
 }
 
+const TOO_MANY: &str = "I9 too-many-passwords";
 const FOR_NO_REASON: &str = "I9 refused-for-no-reason";
 
 #[test]
@@ -51,7 +52,24 @@ fn a_success_makes_up_for_failures() {
 fn nobody_waits_longer_than_that_many_failures_ask_for() {
     fine(|tale| waits(fails(limited(tale, 1)).waits(900)));
     planted(FOR_NO_REASON, |tale| waits(fails(limited(tale, 1)).waits(1_100)));
-    fine(|tale| waits(fails(fails(limited(tale, 1))).waits(1_900)));
+    fine(|tale| waits(fails(fails(limited(tale, 1)).waits(1_000)).waits(1_900)));
+}
+
+#[test]
+fn no_more_passwords_are_looked_at_than_may_be_wrong() {
+    planted(TOO_MANY, |tale| fails(fails(limited(tale, 1))));
+    planted(TOO_MANY, |tale| fails(fails(limited(tale, 1)).waits(900)));
+    fine(|tale| fails(fails(limited(tale, 1)).waits(1_000)));
+    fine(|tale| fails(fails(limited(tale, 2))));
+    planted(TOO_MANY, |tale| fails(fails(fails(limited(tale, 2)))));
+    planted(TOO_MANY, |tale| fails(fails(fails(limited(tale, 1)).waits(1_000)).waits(1_000)));
+    fine(|tale| fails(fails(fails(limited(tale, 1)).waits(1_000)).waits(2_000)));
+    // A success in between makes up for those before.
+    fine(|tale| fails(fails(limited(tale, 1)).connects(A).disconnects(A)));
+    fine(|tale| {
+        let tale = fails(limited(tale, 1)).happens(None, What::BrokerCrashed);
+        fails(tale.happens(None, What::BrokerStarted))
+    });
 }
 
 #[test]

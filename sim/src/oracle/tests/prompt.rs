@@ -3,7 +3,8 @@
 use super::tale::{A, B, Q0, Q1, Q2, Tale, ack};
 use super::{fine, planted, planted_with_arrivals};
 use crate::history::{AckKind, Asked, Saw, What};
-use crate::scenario::AckPolicy;
+use crate::scenario::{AckPolicy, FaultKind};
+use crate::survival::Trouble;
 
 #[test]
 fn what_is_asked_is_answered_at_once() {
@@ -32,6 +33,27 @@ fn what_is_asked_twice_is_answered_twice() {
     planted("C13 left-unanswered", |tale| goes_on(receives(tale, 1)));
     // What was asked is lost with its connection.
     fine(|tale| goes_on(receives(tale, 1).loses_connection(B)));
+}
+
+#[test]
+fn who_needs_nothing_kept_is_served_whatever_the_disk_does() {
+    let stalled = |tale: Tale, expiry_s| {
+        let kind = FaultKind::Disk { trouble: Trouble::Stalled, for_ms: 20_000 };
+        let tale = tale.with_store().happens(None, What::Fault { kind });
+        tale.connects_with(A, |connect| connect.expiry_s = expiry_s)
+    };
+    let answered = |tale: Tale| {
+        let tale = tale.wants(A, "a", Q1, None, |_| {}).waits(15_000);
+        tale.saw(A, Saw::SubAck { id: 1, reasons: vec![1] })
+    };
+    planted("C13 answered-late", |tale| answered(stalled(tale, None)));
+    fine(|tale| answered(stalled(tale, Some(60))));
+    // What comes to it may wait for others, and its answer behind that.
+    fine(|tale| {
+        let tale = stalled(tale, None).wants(A, "a", Q1, None, |_| {}).publishes(A, 1, "a", Q0);
+        let tale = tale.waits(15_000).saw(A, Saw::SubAck { id: 1, reasons: vec![1] });
+        tale.gets(A, 1, Q0)
+    });
 }
 
 #[test]
