@@ -51,14 +51,15 @@ pub(super) async fn header<S: AsyncRead + Unpin>(
 }
 
 /// Where the client connects from, by the values of `X-Forwarded-For`: each proxy adds the
-/// address it sees at the end, so the last one that is no trusted proxy is the client's.
+/// address it sees at the end, so the last one that is no trusted proxy is the client's. What is no
+/// address, and all before it, says nothing.
 pub(super) fn forwarded_for<'v>(
     values: impl DoubleEndedIterator<Item = &'v str>,
     trusted: &[Subnet],
 ) -> Option<SocketAddr> {
     let mut farthest = None;
     for text in values.rev().flat_map(|value| value.rsplit(',')) {
-        let address = forwarded_address(text.trim())?;
+        let Some(address) = forwarded_address(text.trim()) else { break };
         farthest = Some(address);
         if !is_trusted(address.ip(), trusted) && !plant::is_on(Plant::ForwardedTooFar) {
             break;
@@ -140,6 +141,7 @@ mod tests {
             (&["1.2.3.4:x"], None),
             (&["[::1"], None),
             (&["6.6.6.6, unknown"], None),
+            (&["6.6.6.6, unknown, 10.0.0.5"], Some("10.0.0.5:0")),
             (&[""], None),
             (&[], None),
         ] {
