@@ -124,6 +124,12 @@ struct Generator<'p> {
     dice: Dice,
     /// Of what is said beside payloads at length, so that all else is as it is without.
     words: Dice,
+    /// Of how little some clients take, and how much others ask for, for the same reason.
+    sizes: Dice,
+    /// Who may take hardly more than a CONNACK.
+    cramped: Vec<bool>,
+    /// Of what is given up as soon as it is asked for, for the same reason.
+    haste: Dice,
     topics: Vec<Arc<str>>,
     /// Every filter that was asked for.
     filters: Vec<Arc<str>>,
@@ -139,6 +145,9 @@ impl<'p> Generator<'p> {
             plan,
             dice: Dice::new(plan.seed, "workload", 0),
             words: Dice::new(plan.seed, "words", 0),
+            sizes: Dice::new(plan.seed, "tiny packets", 0),
+            cramped: vec![false; plan.clients],
+            haste: Dice::new(plan.seed, "haste", 0),
             topics: Vec::with_capacity(plan.topics),
             filters: Vec::new(),
             connected: vec![false; plan.clients],
@@ -265,6 +274,7 @@ impl<'p> Generator<'p> {
                 let action = Action::Subscribe(self.again(made.clone()));
                 ops.push(Op { at_ms, client, action });
             }
+            self.take_back(&mut ops);
         }
         ops
     }
@@ -309,7 +319,7 @@ impl<'p> Generator<'p> {
         match place {
             0 => self.connect(client, known),
             1 => Action::Subscribe(self.subscribe(known.version)),
-            2 => self.unsubscribe(),
+            2 => self.unsubscribe(client),
             3 => Action::Publish(self.publish()),
             4 => Action::Ping,
             5 => Action::Behave(self.manners()),
@@ -332,9 +342,29 @@ impl<'p> Generator<'p> {
         if is_one { 1 } else { many }
     }
 
-    fn unsubscribe(&mut self) -> Action {
+    fn unsubscribe(&mut self, client: ClientIndex) -> Action {
         let many = self.several(200, 4);
-        Action::Unsubscribe { filters: (0..many).map(|_| self.known_filter()).collect() }
+        let mut filters: Vec<Arc<str>> = (0..many).map(|_| self.known_filter()).collect();
+        let broker = &self.plan.broker;
+        let is_free = broker.effort_max.is_none() && broker.packet_bytes.is_none();
+        if is_free && self.cramped[client] && self.sizes.chance(600) {
+            // Its answer may be longer than its client takes.
+            let more = self.sizes.between(6, 24);
+            filters.extend((0..more).map(|place| Arc::from(format!("none/{place}"))));
+        }
+        Action::Unsubscribe { filters }
+    }
+
+    /// What was just asked for is not wanted any more, before all that is retained has come.
+    fn take_back(&mut self, ops: &mut Vec<Op>) {
+        let Some(Op { at_ms, client, action: Action::Subscribe(made) }) = ops.last() else {
+            return;
+        };
+        if self.plan.retained > 0 && self.haste.chance(80) {
+            let filters = made.filters.iter().map(|each| each.filter.clone()).collect();
+            let op = Op { at_ms: *at_ms, client: *client, action: Action::Unsubscribe { filters } };
+            ops.push(op);
+        }
     }
 
     fn disconnect(&mut self) -> Action {
@@ -373,7 +403,11 @@ impl<'p> Generator<'p> {
         let small = |dice: &mut Dice, high| u16::try_from(dice.between(1, high)).ok();
         let (receive_maximum, aliases) = (small(&mut self.dice, 4), small(&mut self.dice, 4));
         let (low, high) = self.pick(&[(20, 150), (20, 150), (20, 150), (6, 30)]);
-        let packet_bytes_max = u32::try_from(self.dice.between(low, high)).ok();
+        let bytes = self.dice.between(low, high);
+        // Some take a CONNACK, and hardly more.
+        self.cramped[client] = limited && self.sizes.chance(400);
+        let bytes = if self.cramped[client] { self.sizes.between(15, 26) } else { bytes };
+        let packet_bytes_max = u32::try_from(bytes).ok();
         let keep_alive_s = match self.dice.chance(plan.keep_alives) {
             true => small(&mut self.dice, 6).unwrap_or(0).max(plan.keep_alive_min_s()),
             false => 0,

@@ -258,6 +258,11 @@ pub enum Saw {
         /// Reason code.
         reason: u8,
     },
+    /// What came just before is larger than its client takes. Of PUBLISH, that says it itself.
+    Oversized {
+        /// Bytes of the whole packet.
+        bytes: usize,
+    },
     /// What no broker may send.
     Nonsense {
         /// In words.

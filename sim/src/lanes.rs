@@ -96,6 +96,7 @@ fn saw(packet: &Saw) -> String {
         Saw::UnsubAck { id, reasons } => format!("UNSUBACK #{id}{}", codes(reasons)),
         Saw::Pong => "PINGRESP".to_owned(),
         Saw::Disconnect { reason } => format!("DISCONNECT 0x{reason:02X}"),
+        Saw::Oversized { bytes } => format!("{bytes} bytes"),
         Saw::Nonsense { words } => format!("nonsense: {words}"),
     }
 }

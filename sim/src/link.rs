@@ -99,6 +99,8 @@ struct Table {
     lives: u64,
     /// A connection that ended without the goodbye that its client's was to be answered with.
     rude: Option<u64>,
+    /// A connection on which the broker went on behind its goodbye.
+    unending: Option<u64>,
 }
 
 /// What the broker's end of a connection came to.
@@ -152,6 +154,7 @@ impl Links {
             now: 0,
             lives: 0,
             rude: None,
+            unending: None,
         })))
     }
 
@@ -263,7 +266,18 @@ impl Links {
         }
     }
 
+    /// More came on a connection behind the broker's goodbye.
+    pub(crate) fn note_unending(&self, link: &Link) {
+        let table = &mut *self.table();
+        table.unending = table.unending.or(link.state().number);
+    }
+
     /// A connection on which that happened.
+    pub(crate) fn unending(&self) -> Option<u64> {
+        self.table().unending
+    }
+
+    /// A connection that ended without a goodbye.
     pub(crate) fn rude(&self) -> Option<u64> {
         self.table().rude
     }

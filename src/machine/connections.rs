@@ -199,7 +199,9 @@ impl Connections {
     pub(super) fn answer(&mut self, slot: Slot, packet: Packet) {
         let may_send = match &self.slots[slot.0].phase {
             Phase::AwaitConnect => true,
-            Phase::Attached(_, attachment) => attachment.takes(&packet),
+            Phase::Attached(_, attachment) => {
+                attachment.takes(&packet) || plant::is_on(Plant::AnswerTooLarge)
+            }
             Phase::Closing => false,
         };
         if may_send {

@@ -253,7 +253,9 @@ impl Machine {
         if plant::is_on(Plant::UnsubscribeIgnored) {
             return Reason::Success;
         }
-        if let Filter::Plain(filter) = filter {
+        if let Filter::Plain(filter) = filter
+            && !plant::is_on(Plant::RetainedGoesOn)
+        {
             session.outbound.forget_retained(filter);
         }
         self.subscriptions.remove(filter, key);

@@ -28,8 +28,8 @@ impl Client {
         }
         let saw = self.see(packet, world);
         self.note(What::Saw { packet: saw }, world);
-        if let Some(words) = self.unwanted(packet) {
-            self.note(What::Saw { packet: Saw::Nonsense { words } }, world);
+        if let Some(unwanted) = self.unwanted(packet) {
+            self.note(What::Saw { packet: unwanted }, world);
         }
         match packet {
             Packet::ConnAck(answer) => self.take_connack(answer, world),
@@ -58,17 +58,17 @@ impl Client {
         }
     }
 
-    /// Why it did not want a packet, in words. How large a PUBLISH is, the history says.
-    fn unwanted(&self, packet: &Packet) -> Option<String> {
+    /// What is to be said of a packet that it did not want.
+    fn unwanted(&self, packet: &Packet) -> Option<Saw> {
         self.link.as_ref().filter(|link| link.has_greeted)?;
         if self.connect.declines_reasons && packets::has_words(packet) {
-            return Some("a reason in words, which it did not want: [MQTT-3.1.2-29]".to_owned());
+            let words = "a reason in words, which it did not want: [MQTT-3.1.2-29]".to_owned();
+            return Some(Saw::Nonsense { words });
         }
         let is_bounded = self.version.is_v5() && !matches!(packet, Packet::Publish(_));
         let max = self.connect.packet_bytes_max.filter(|_| is_bounded)?;
         let bytes = encoded_bytes(packet, self.version.into());
-        (bytes > max as usize)
-            .then(|| format!("a packet of {bytes} bytes, and it takes {max}: [MQTT-3.1.2-24]"))
+        (bytes > max as usize).then_some(Saw::Oversized { bytes })
     }
 
     fn see(&mut self, packet: &Packet, world: &mut World<'_>) -> Saw {

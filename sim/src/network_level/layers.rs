@@ -85,6 +85,8 @@ struct WebSocket {
     breaks_after: Option<usize>,
     /// The broker has said goodbye.
     has_ended: bool,
+    /// And more behind that.
+    has_gone_on: bool,
     pongs: Vec<Vec<u8>>,
 }
 
@@ -153,6 +155,11 @@ impl Layers {
     /// Whether the broker owes a goodbye.
     pub(super) fn awaits_goodbye(&self) -> bool {
         self.websocket.as_ref().is_some_and(|it| it.is_upgraded && !it.has_ended)
+    }
+
+    /// Whether the broker sent something behind its goodbye (RFC 6455, section 5.5.1).
+    pub(super) fn has_gone_on(&self) -> bool {
+        self.websocket.as_ref().is_some_and(|it| it.has_gone_on)
     }
 
     /// Wraps what is to be sent, if it may pass already, and whatever else is due.
@@ -290,6 +297,10 @@ impl Layers {
             return Ok(());
         }
         while let Some((first, payload)) = websocket.next()? {
+            if websocket.has_ended {
+                websocket.has_gone_on = true;
+                return Err(format!("a frame behind Close that begins with {first:#04x}"));
+            }
             match first {
                 0x82 => plain.extend_from_slice(&payload),
                 0x88 => websocket.has_ended = true,

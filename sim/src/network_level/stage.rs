@@ -244,6 +244,11 @@ impl<'s> Stage<'s> {
                 format!("the client of connection {number} said goodbye, and the broker did not");
             return Err(violation(Promise::I16, "goodbye-unanswered", words));
         }
+        if let Some(number) = self.links.unending() {
+            let words =
+                format!("on connection {number} the broker said goodbye, and went on to speak");
+            return Err(violation(Promise::I16, "frame-behind-close", words));
+        }
         if !self.now.is_multiple_of(LOOK_MS) {
             return Ok(());
         }

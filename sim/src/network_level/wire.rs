@@ -201,8 +201,9 @@ impl Wire {
         };
         // The broker's limits and its clients' are kept by what it counts.
         let counted = encoded_bytes(&packet, self.version.into());
-        if matches!(packet, Packet::Publish(_)) && counted != bytes {
-            return Err(format!("a PUBLISH of {bytes} bytes is counted as {counted}"));
+        if counted != bytes {
+            let kind = packet.packet_type();
+            return Err(format!("a {kind:?} of {bytes} bytes is counted as {counted}"));
         }
         Ok(Some(packet))
     }
@@ -411,6 +412,9 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
         let left = tokio::time::timeout(LEAVE_TIMEOUT, leave(&mut stream, &shared)).await;
         if left == Ok(Parting::Ended) && shared.borrow().awaits_goodbye() {
             network.links().note_rude(stream.link());
+        }
+        if shared.borrow().layers.as_ref().is_some_and(|layers| layers.has_gone_on()) {
+            network.links().note_unending(stream.link());
         }
     }
 }

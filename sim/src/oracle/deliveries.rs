@@ -209,8 +209,8 @@ impl<'a> Case<'a> {
                         explanation.note(Way::Shared, expected(&[granted], retain));
                     }
                 } else if message.retain && message.number != 0 {
-                    for granted in retained_ways(changes, effect.span, delivery.at) {
-                        explanation.note(Way::Retained, expected(&[granted], true));
+                    for made in retained_ways(changes, effect.span, delivery.at) {
+                        explanation.note(Way::Retained, expected(&[made.granted], true));
                     }
                 }
             }
@@ -258,18 +258,26 @@ impl<'a> Case<'a> {
     }
 }
 
+/// A subscription, and when it was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Made {
+    pub(super) granted: Granted,
+    pub(super) asked: Ordinal,
+}
+
 /// The subscriptions that would have a message sent because it was retained: made after that,
 /// and before it was seen.
 pub(super) fn retained_ways(
     changes: &[Change],
     published: Span,
     seen: Ordinal,
-) -> impl Iterator<Item = Granted> {
+) -> impl Iterator<Item = Made> {
     changes.iter().enumerate().filter_map(move |(place, change)| {
         let granted = change.to.filter(|granted| granted.retain_handling != 2)?;
         let is_in_time = change.span.from < seen && published.may_precede(change.span);
         let is_new = states(&changes[..place], change.span).any(|state| state.is_none());
-        (is_in_time && (granted.retain_handling == 0 || is_new)).then_some(granted)
+        let is_meant = is_in_time && (granted.retain_handling == 0 || is_new);
+        is_meant.then_some(Made { granted, asked: change.asked })
     })
 }
 

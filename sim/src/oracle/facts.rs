@@ -555,7 +555,7 @@ impl<'a> Connection<'a> {
             Saw::Disconnect { reason } => {
                 self.sent_away.get_or_insert((at, *reason));
             }
-            Saw::Publish(_) | Saw::Nonsense { .. } => {}
+            Saw::Publish(_) | Saw::Oversized { .. } | Saw::Nonsense { .. } => {}
         }
     }
 

@@ -14,6 +14,9 @@ use crate::history::{AckKind, Asked, Saw, What};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
 
+/// Bytes of a SUBACK or UNSUBACK beside its reasons.
+const ANSWER_BYTES: usize = 5;
+
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
         check_answered(case, place, wrong);
@@ -61,6 +64,18 @@ fn rebuked(case: &Case<'_>, connection: &Connection<'_>) -> Option<(Ordinal, Ord
     (is_rebuke && is_clear).then_some((garbage, at))
 }
 
+/// Whether the answer may be larger than the client takes: a reason for each filter. Then it is left
+/// out. [MQTT-3.1.2-24]
+fn may_be_too_large(connection: &Connection<'_>, wish: &Wish<'_>) -> bool {
+    let filters = match wish {
+        Wish::Subscribe { filters, .. } => filters.len(),
+        Wish::Unsubscribe { filters, .. } => filters.len(),
+        _ => return false,
+    };
+    let max = connection.connect.and_then(|connect| connect.packet_bytes_max);
+    max.is_some_and(|max| filters + ANSWER_BYTES > max as usize)
+}
+
 /// No answer is left out.
 fn check_answered(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
@@ -70,7 +85,9 @@ fn check_answered(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         if let Some((_, at)) = rebuked.filter(|(garbage, _)| *garbage == request.asked) {
             later = Some(at);
         }
-        if !is_answered_in_turn(case, connection, request) {
+        if !is_answered_in_turn(case, connection, request)
+            || may_be_too_large(connection, &request.wish)
+        {
             continue;
         }
         let is_exact = case.facts.is_exact;

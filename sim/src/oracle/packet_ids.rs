@@ -55,18 +55,33 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         }
     }
     for place in 0..case.facts.connections.len() {
+        check_sizes(case, place, wrong);
         check_answers(case, place, wrong);
     }
 }
 
-fn check_size(case: &Case<'_>, place: usize, saw: &PublishSaw, at: Ordinal, wrong: &mut Wrong) {
+/// Whatever comes behind CONNECT is as large as that allows. [MQTT-3.1.2-24]
+fn check_sizes(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let connection = &case.facts.connections[place];
     let connect = connection.connect.filter(|_| case.facts.is_v5(place));
-    let max = connect.and_then(|connect| connect.packet_bytes_max);
-    if let Some(max) = max.filter(|max| saw.packet_bytes > *max as usize) {
-        let words = format!("received {} bytes, and takes {max}", saw.packet_bytes);
-        wrong.add(Promise::C11, "packet-too-large", connection.client, words, &[at]);
+    let Some(max) = connect.and_then(|connect| connect.packet_bytes_max) else { return };
+    for event in &connection.events {
+        let bytes = match &event.what {
+            What::Saw { packet: Saw::Publish(saw) } => saw.packet_bytes,
+            What::Saw { packet: Saw::Oversized { bytes } } => *bytes,
+            _ => continue,
+        };
+        if bytes > max as usize {
+            let words = format!("received {bytes} bytes, and takes {max}");
+            let events = [event.ordinal];
+            wrong.add(Promise::C11, "packet-too-large", connection.client, words, &events);
+        }
     }
+}
+
+fn check_head(case: &Case<'_>, place: usize, saw: &PublishSaw, at: Ordinal, wrong: &mut Wrong) {
+    let connection = &case.facts.connections[place];
+    let connect = connection.connect.filter(|_| case.facts.is_v5(place));
     if (saw.qos == Qos::AtMostOnce) != saw.id.is_none() || saw.id == Some(0) {
         let words = format!("packet id {:?} at QoS {}", saw.id, saw.qos);
         wrong.add(Promise::I6, "wrong-packet-id", connection.client, words, &[at]);
@@ -82,7 +97,7 @@ impl Flights<'_, '_> {
     fn read(&mut self, session: usize, place: usize, event: &Event, wrong: &mut Wrong) {
         match &event.what {
             What::Saw { packet: Saw::Publish(saw) } => {
-                check_size(self.case, place, saw, event.ordinal, wrong);
+                check_head(self.case, place, saw, event.ordinal, wrong);
                 self.publish(session, place, saw, event.ordinal, wrong);
             }
             What::Saw { packet: Saw::Ack(ack) } if ack.kind == AckKind::PubRel => {

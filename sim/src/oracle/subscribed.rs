@@ -1,10 +1,12 @@
 //! I2, I3, C5, C10: what is received was subscribed to when it was published, and comes with the
 //! QoS, RETAIN and subscription ids that MQTT says.
 
-use super::deliveries::{Delivery, Difference};
+use super::deliveries::{Delivery, Difference, retained_ways};
+use super::facts::{Ordinal, Wish};
 use super::messages::Message;
 use super::{Case, Wrong, topic};
 use crate::history::Outcome;
+use crate::scenario::Qos;
 use crate::verdict::Promise;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
@@ -39,6 +41,9 @@ fn check_repeated(case: &Case<'_>, again: &Delivery<'_>, first: usize, wrong: &m
 fn check_first(case: &Case<'_>, delivery: &Delivery<'_>, message: &Message<'_>, wrong: &mut Wrong) {
     let explanation = delivery.explanation;
     let is_invented = message.asked > delivery.at;
+    if explanation.retained && !explanation.own && !explanation.shared {
+        return check_goes_on(case, delivery, message, wrong);
+    }
     if explanation.is_found() || is_invented || delivery.saw.topic.as_deref() != Some(message.topic)
     {
         return;
@@ -106,6 +111,81 @@ fn check_unexplained(
     }
     let words = format!("received {name}, to which it was not subscribed when that was published");
     wrong.add(Promise::I2, "not-subscribed", client, words, &events);
+}
+
+/// What comes only because it was retained comes for a subscription that is still there. What was
+/// on its way before UNSUBACK came before that, but for messages that had a packet id and waited
+/// for the disk. [MQTT-3.10.4-2]
+fn check_goes_on(
+    case: &Case<'_>,
+    delivery: &Delivery<'_>,
+    message: &Message<'_>,
+    wrong: &mut Wrong,
+) {
+    if delivery.saw.dup {
+        return;
+    }
+    let mut ended = None;
+    for (filter, changes) in case.subscriptions.matching(delivery.session, message.topic_place) {
+        if filter.is_shared {
+            continue;
+        }
+        for effect in message.effects.iter().filter(|effect| effect.span.from < delivery.at) {
+            for made in retained_ways(changes, effect.span, delivery.at) {
+                let Some(end) = end_of(case, delivery.connection, filter.text, made.asked) else {
+                    return;
+                };
+                ended = ended.max(Some(end));
+            }
+        }
+    }
+    let Some((answered, asked)) = ended.filter(|(at, _)| surely_follows(case, delivery, *at))
+    else {
+        return;
+    };
+    let words = format!(
+        "received the retained message {} on '{}' (QoS {}) after UNSUBACK",
+        message.number, message.topic, delivery.saw.qos
+    );
+    let events = [message.asked, asked, answered, delivery.at];
+    let client = case.client(delivery.connection);
+    wrong.add(Promise::C5, "retained-after-unsubscribing", client, words, &events);
+}
+
+/// When the first UNSUBACK came on a connection that ended a subscription which was asked for
+/// before, and when that was asked.
+fn end_of(case: &Case<'_>, on: usize, filter: &str, made: Ordinal) -> Option<(Ordinal, Ordinal)> {
+    case.facts.connections[on].requests.iter().find_map(|request| {
+        let Wish::Unsubscribe { filters, .. } = request.wish else { return None };
+        let place = filters.iter().position(|other| &**other == filter)?;
+        let is_done = request.reasons.get(place).is_none_or(|reason| *reason < 0x80);
+        let (answered, _) = request.answer.filter(|_| is_done && request.asked > made)?;
+        Some((answered, request.asked))
+    })
+}
+
+/// Whether a first copy was not sent, or about to be, when that UNSUBACK was: as many as the client
+/// takes at once may have had their packet ids, and waited for the disk.
+fn surely_follows(case: &Case<'_>, delivery: &Delivery<'_>, answered: Ordinal) -> bool {
+    if delivery.at < answered {
+        return false;
+    }
+    let facts = &case.facts;
+    if delivery.saw.qos == Qos::AtMostOnce || facts.scenario.broker.store.is_none() {
+        return true;
+    }
+    let connect = facts.connections[delivery.connection].connect;
+    let told =
+        connect.and_then(|it| it.receive_maximum).filter(|_| facts.is_v5(delivery.connection));
+    let max = told.unwrap_or(u16::MAX).min(facts.scenario.broker.inflight.unwrap_or(u16::MAX));
+    let since = case.deliveries.to(delivery.session).iter().filter(|other| {
+        let is_first = other.repeats.is_none() && other.saw.id.is_some();
+        other.connection == delivery.connection
+            && is_first
+            && other.at > answered
+            && other.at < delivery.at
+    });
+    since.count() >= usize::from(max)
 }
 
 /// An empty message has no number: some subscription must explain it.

@@ -134,6 +134,12 @@ const GUIDES: &[Guide] = &[
         files: &[SUBSCRIBE, SUBSCRIPTIONS],
     },
     Guide {
+        rules: &["retained-after-unsubscribing"],
+        expected: "what is retained and was not sent before UNSUBACK is not sent for that filter",
+        standard: "[MQTT-3.10.4-2]",
+        files: &[SUBSCRIBE, OUTBOUND],
+    },
+    Guide {
         rules: &["wrong-qos"],
         expected: "QoS is the lower of the published and the granted one; of several \
                    subscriptions, the highest granted",
@@ -334,9 +340,10 @@ const GUIDES: &[Guide] = &[
     },
     Guide {
         rules: &["packet-too-large"],
-        expected: "no packet is larger than the client takes: the message is dropped instead",
+        expected: "no packet is larger than the client takes: a message is dropped, and anything \
+                   else is left out",
         standard: "[MQTT-3.1.2-24], [MQTT-3.1.2-25]",
-        files: &[TRANSMIT],
+        files: &[TRANSMIT, CONNECTIONS],
     },
     Guide {
         rules: &["too-many-connections", "too-many-of-one-address"],
@@ -395,8 +402,9 @@ const GUIDES: &[Guide] = &[
         files: &["src/server/shared.rs", "src/server/tls.rs"],
     },
     Guide {
-        rules: &["goodbye-unanswered"],
-        expected: "who closes a WebSocket is answered by a Close frame before the connection ends",
+        rules: &["goodbye-unanswered", "frame-behind-close"],
+        expected: "who closes a WebSocket is answered by a Close frame before the connection ends, \
+                   and nothing comes behind that",
         standard: "RFC 6455, section 5.5.1",
         files: &[WEBSOCKET, SHELL],
     },

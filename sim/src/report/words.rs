@@ -175,6 +175,7 @@ pub(super) fn saw(packet: &Saw) -> String {
         Saw::UnsubAck { id, reasons } => format!("UNSUBACK id {id} {}", codes(reasons)),
         Saw::Pong => "PINGRESP".to_owned(),
         Saw::Disconnect { reason } => format!("DISCONNECT{}", code(*reason)),
+        Saw::Oversized { bytes } => format!("which had {bytes} bytes"),
         Saw::Nonsense { words } => format!("nonsense: {words}"),
     }
 }

@@ -20,6 +20,12 @@ fn a_client_is_sent_what_it_takes() {
     };
     fine(|tale| size(tale, 20));
     planted("C11 packet-too-large", |tale| size(tale, 19));
+    let answered = |tale: Tale, max| {
+        let tale = tale.connects_with(A, move |connect| connect.packet_bytes_max = Some(max));
+        tale.subscribes(A, "a/+", Q1).saw(A, Saw::Oversized { bytes: 6 })
+    };
+    planted("C11 packet-too-large", |tale| answered(tale, 5));
+    fine(|tale| answered(tale, 6));
     let alias = |tale, alias| {
         let tale = published_to(tale, |connect| connect.topic_alias_maximum = 2);
         tale.gets_with(B, 1, Q1, move |saw| saw.alias = Some(alias))

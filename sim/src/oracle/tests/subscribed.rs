@@ -4,6 +4,7 @@
 use super::tale::{A, B, C, Q0, Q1, Q2, Tale};
 use super::{fine, planted};
 use crate::history::AckKind;
+use crate::survival::{Durability, Store};
 
 fn published(tale: Tale) -> Tale {
     tale.connects(A).connects(B).subscribes(B, "a/+", Q1).publishes(A, 1, "a/b", Q1)
@@ -56,6 +57,45 @@ fn an_end_of_a_subscription_is_effective() {
     });
     // Published before that: it may have been under way.
     fine(|tale| ended(tale).publishes(A, 1, "a/b", Q1).unsubscribes(B, "a/+").gets(B, 1, Q1));
+}
+
+/// What is retained comes to those who are subscribed when it is sent: B is sent some of it, and then
+/// nothing that had not its packet id before.
+#[test]
+fn what_is_retained_ends_with_its_subscription() {
+    let kept = |tale: Tale, qos| {
+        let tale = tale.connects(A).publishes_with(A, 1, "a/b", qos, |it| it.retain = true);
+        tale.connects_with(B, |connect| connect.receive_maximum = Some(1))
+    };
+    let gets = |tale: Tale, qos| tale.gets_with(B, 1, qos, |saw| saw.retain = true);
+    let ended = |tale: Tale, qos| kept(tale, qos).subscribes(B, "a/+", Q2).unsubscribes(B, "a/+");
+    for qos in [Q0, Q1, Q2] {
+        fine(|tale| gets(kept(tale, qos).subscribes(B, "a/+", Q2), qos).unsubscribes(B, "a/+"));
+        planted("C5 retained-after-unsubscribing", |tale| gets(ended(tale, qos), qos));
+        // For another subscription, or a later one.
+        fine(|tale| {
+            gets(
+                kept(tale, qos)
+                    .subscribes(B, "a/b", Q2)
+                    .subscribes(B, "a/+", Q2)
+                    .unsubscribes(B, "a/+"),
+                qos,
+            )
+        });
+        fine(|tale| gets(ended(tale, qos).subscribes(B, "a/+", Q2), qos));
+    }
+    let keeping = |tale: Tale| {
+        let store = Store { durability: Durability::Sync, sync_ms_max: 40 };
+        tale.given(|scenario| scenario.broker.store = Some(store))
+    };
+    // It may have had its packet id, and waited for the disk.
+    fine(|tale| gets(ended(keeping(tale), Q1), Q1));
+    planted("C5 retained-after-unsubscribing", |tale| gets(ended(keeping(tale), Q0), Q0));
+    planted("C5 retained-after-unsubscribing", |tale| {
+        let tale = keeping(tale).connects(C).publishes_with(C, 2, "a/c", Q1, |it| it.retain = true);
+        let tale = ended(tale, Q1).subscribes(B, "a/c", Q1);
+        gets(tale.gets_with(B, 2, Q1, |saw| saw.retain = true), Q1)
+    });
 }
 
 #[test]
