@@ -122,7 +122,7 @@ impl Counts {
             for event in &connection.events {
                 let What::Saw { packet } = &event.what else { continue };
                 bytes.push((event.at_ms, least_bytes(packet)));
-                packets.push((event.at_ms, u64::from(!is_nonsense(packet))));
+                packets.push((event.at_ms, u64::from(!is_no_packet(packet))));
             }
             let Some(answer) = connection.answer else { continue };
             let answer_ms = facts.ms(answer.at);
@@ -203,8 +203,8 @@ fn is_shared(facts: &Facts<'_>) -> bool {
     })
 }
 
-fn is_nonsense(packet: &Saw) -> bool {
-    matches!(packet, Saw::Nonsense { .. })
+fn is_no_packet(packet: &Saw) -> bool {
+    matches!(packet, Saw::Oversized { .. } | Saw::Nonsense { .. })
 }
 
 /// Bytes of a packet, at least.
@@ -214,6 +214,6 @@ fn least_bytes(packet: &Saw) -> u64 {
         Saw::ConnAck { .. } | Saw::Ack(_) | Saw::UnsubAck { .. } => 4,
         Saw::SubAck { .. } => 5,
         Saw::Pong | Saw::Disconnect { .. } => 2,
-        Saw::Nonsense { .. } => 0,
+        Saw::Oversized { .. } | Saw::Nonsense { .. } => 0,
     }
 }
