@@ -39,10 +39,9 @@ pub(super) fn frame(first: u8, payload: &[u8], dice: &mut Dice) -> Vec<u8> {
 pub(super) fn broken(is_in_message: bool, dice: &mut Dice) -> Vec<u8> {
     let (right, wrong) = if is_in_message { (CONTINUED, BINARY) } else { (BINARY, CONTINUED) };
     let right = FINAL | right;
-    match dice.below(8) {
-        // [MQTT-6.0.0-1]
-        0 => frame(FINAL | if is_in_message { wrong } else { TEXT }, PINGREQ, dice),
-        1 => frame(FINAL | wrong, PINGREQ, dice),
+    match dice.below(10) {
+        0 | 1 => frame(FINAL | TEXT, PINGREQ, dice), // [MQTT-6.0.0-1]
+        7 | 8 => frame(FINAL | wrong, PINGREQ, dice),
         2 => frame(right | dice.one_of(&[0x40, 0x20, 0x10]), PINGREQ, dice), // nobody asked for that
         3 => frame(FINAL | dice.one_of(&[3, 7, 11, 15]), PINGREQ, dice),
         4 => frame(dice.one_of(&[PING, PONG]), b"in parts", dice),

@@ -230,9 +230,15 @@ impl Layers {
     }
 
     fn emit_broken(&mut self, raw: &mut BytesMut) {
-        let is_in_message = self.websocket.as_ref().is_some_and(|it| it.is_in_message);
-        let frame = frames::broken(is_in_message, &mut self.dice);
-        self.emit(&frame, raw);
+        let Some(websocket) = &mut self.websocket else { return };
+        let mut bytes = Vec::new();
+        if !websocket.is_in_message && self.dice.chance(500) {
+            // Within a message others are wrong than before one.
+            bytes = frame(BINARY, b"", &mut self.dice);
+            websocket.is_in_message = true;
+        }
+        bytes.extend(frames::broken(websocket.is_in_message, &mut self.dice));
+        self.emit(&bytes, raw);
     }
 
     /// A header of its own, if there is one.

@@ -5,8 +5,8 @@
 //! also meet framing, back pressure, half-open connections, timeouts, start and stop. One host
 //! is the broker, a few others ("zones") have the clients' connections. `stage.rs` is the loop
 //! around turmoil, `broker.rs` the host of the broker, `faults.rs` and `trouble.rs` what goes wrong, `liveness.rs`
-//! the phase after, `wire.rs` one connection as its client's host has it, `layers.rs` what its MQTT travels in, `arrivals.rs` when
-//! requests reach the broker.
+//! the phase after, `wire.rs` one connection as its client's host has it, `layers.rs` and `frames.rs` what its
+//! MQTT travels in, `arrivals.rs` when requests reach the broker, `log_size.rs` how large its log may be.
 
 mod arrivals;
 mod broker;
