@@ -89,11 +89,13 @@ impl Machine {
         }
     }
 
-    /// Gives out all that is left of all messages.
+    /// Gives out all that is left of all messages. Their publishers come for the answers.
     pub(super) fn end_spreads(&mut self, now: Timestamp) {
-        while let Some(spread) = self.spreads.last() {
-            self.end_spread(spread.publisher, now);
+        let mut spreads = std::mem::take(&mut self.spreads);
+        for spread in &mut spreads {
+            self.give_next(spread, u64::MAX, now);
         }
+        self.spreads = spreads;
     }
 
     fn spread_until(
@@ -104,18 +106,23 @@ impl Machine {
     ) -> Option<usize> {
         let place = self.spreads.iter().position(|spread| spread.publisher == publisher)?;
         let mut spread = self.spreads.swap_remove(place);
-        let part = (&spread.message, spread.expires_at, effort_max);
-        let (sessions, taken) = self.give(part, spread.left(), now);
-        let (by_groups, groups_taken) = self.give_groups(part, spread.groups_left(), now);
-        self.record_part(&spread);
-        spread.sessions += sessions + by_groups;
-        spread.taken += taken;
-        spread.groups_taken += groups_taken;
+        self.give_next(&mut spread, effort_max, now);
         if spread.left().is_empty() && spread.groups_left().is_empty() {
             return Some(spread.sessions);
         }
         self.spreads.push(spread);
         None
+    }
+
+    /// Gives out the next part of a message.
+    fn give_next(&mut self, spread: &mut Spread, effort_max: u64, now: Timestamp) {
+        let part = (&spread.message, spread.expires_at, effort_max);
+        let (sessions, taken) = self.give(part, spread.left(), now);
+        let (by_groups, groups_taken) = self.give_groups(part, spread.groups_left(), now);
+        self.record_part(spread);
+        spread.sessions += sessions + by_groups;
+        spread.taken += taken;
+        spread.groups_taken += groups_taken;
     }
 
     /// Something about a session is about to change: gives it first what is on its way to it.

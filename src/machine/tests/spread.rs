@@ -161,6 +161,21 @@ fn it_comes_to_all_if_its_publisher_goes() {
 }
 
 #[test]
+fn it_comes_to_all_before_other_rules_and_its_publisher_is_answered() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    let publisher = broker.connect(v5("p"));
+    let packets = &mut vec![qos1(1, "t", "m"), qos0("t", "n")];
+    go_on(&mut broker, publisher, packets);
+    broker.handle(Input::PolicyChanged(None));
+    let seen = members.map(|member| broker.see(member));
+    assert_eq!(seen, ["t=m q1#1"; 3]);
+    finish(&mut broker, publisher, packets);
+    assert_eq!(broker.see(publisher), "PUBACK 1", "it broke no rule of MQTT");
+    assert_eq!(members.map(|member| broker.see(member)), ["t=n"; 3]);
+    assert_eq!(broker.machine.ledger().publishes_received, 2);
+}
+
+#[test]
 fn at_qos_2_it_is_not_divided() {
     let (mut broker, members) = broker_with::<3>(settings());
     let publisher = broker.connect(v5("p"));
