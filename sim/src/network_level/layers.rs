@@ -81,6 +81,8 @@ struct WebSocket {
     unread: BytesMut,
     /// A message that was begun goes on.
     is_in_message: bool,
+    /// A frame was sent that no client may send: nothing behind it is heard.
+    is_broken: bool,
     /// After so many bytes of MQTT comes a frame that no client may send.
     breaks_after: Option<usize>,
     /// The broker has said goodbye.
@@ -154,7 +156,8 @@ impl Layers {
 
     /// Whether the broker owes a goodbye.
     pub(super) fn awaits_goodbye(&self) -> bool {
-        self.websocket.as_ref().is_some_and(|it| it.is_upgraded && !it.has_ended)
+        let owes = |it: &WebSocket| it.is_upgraded && !it.has_ended && !it.is_broken;
+        self.websocket.as_ref().is_some_and(owes)
     }
 
     /// Whether the broker sent something behind its goodbye (RFC 6455, section 5.5.1).
@@ -238,6 +241,7 @@ impl Layers {
             websocket.is_in_message = true;
         }
         bytes.extend(frames::broken(websocket.is_in_message, &mut self.dice));
+        websocket.is_broken = true;
         self.emit(&bytes, raw);
     }
 
