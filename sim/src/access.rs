@@ -150,14 +150,6 @@ impl Passwords {
         if changes.is_multiple_of(2) { Passwords::First } else { Passwords::Others }
     }
 
-    /// Those that are right from the next change on.
-    pub(crate) fn next(self) -> Passwords {
-        match self {
-            Passwords::First => Passwords::Others,
-            Passwords::Others => Passwords::First,
-        }
-    }
-
     /// Whether a client that began with a wrong one, or a right one, is mistaken.
     fn are_mistaken(self, is_mistaken: bool) -> bool {
         is_mistaken == (self == Passwords::First)

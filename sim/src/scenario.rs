@@ -317,6 +317,13 @@ pub struct Subscribe {
     pub filters: Vec<Subscription>,
 }
 
+impl Subscribe {
+    /// To one filter, without options.
+    pub(crate) fn to(filter: impl Into<Arc<str>>, qos: Qos) -> Subscribe {
+        Subscribe { subscription_id: None, filters: vec![Subscription::plain(filter, qos)] }
+    }
+}
+
 /// One filter of a SUBSCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subscription {
@@ -333,6 +340,19 @@ pub struct Subscription {
     /// Which retained messages to send: 0 all, 1 if the subscription is new, 2 none; 5.0 only.
     #[serde(default)]
     pub retain_handling: u8,
+}
+
+impl Subscription {
+    /// Without options.
+    pub(crate) fn plain(filter: impl Into<Arc<str>>, qos: Qos) -> Subscription {
+        Subscription {
+            filter: filter.into(),
+            qos,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: 0,
+        }
+    }
 }
 
 /// Something that happens to the network or to the broker, and when.

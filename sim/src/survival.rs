@@ -12,8 +12,8 @@ use stormpetrel::machine::StoreHealth;
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::scenario::{
-    Action, Client, Connect, Fault, FaultKind, Manners, MessageNumber, Op, ProtocolVersion,
-    Publish, Qos, Scenario, Subscribe, Subscription, Weather,
+    Action, Client, ClientIndex, Connect, Fault, FaultKind, Manners, MessageNumber, Op,
+    ProtocolVersion, Publish, Qos, Scenario, Subscribe, Weather,
 };
 use crate::transport::Transport;
 
@@ -218,19 +218,23 @@ pub(crate) fn fullness(seed: u64, for_ms: u64, safety_ms: u64) -> Fault {
     Fault { at_ms: dice.below(safety_ms / 2), kind }
 }
 
-/// An honest client that was not there before.
-pub(crate) fn newcomer(name: &str, zone: usize) -> Client {
-    Client {
+/// Adds an honest client that was not there before. Who it is, and a CONNECT that the broker has
+/// nothing against.
+pub(crate) fn add_newcomer(scenario: &mut Scenario, name: &str) -> (ClientIndex, Connect) {
+    let client = scenario.clients.len();
+    scenario.clients.push(Client {
         client_id: Arc::from(name),
         version: ProtocolVersion::V5,
-        zone,
+        zone: scenario.clients[0].zone,
         manners: Manners::default(),
         reuses_ids: false,
         sips: false,
         is_mistaken: false,
         user: None,
         transport: Transport::Tcp,
-    }
+    });
+    let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
+    (client, Connect { keep_alive_s, ..Connect::default() })
 }
 
 /// Two who need nothing kept, and talk to each other while the disk is in trouble: in most plans
@@ -242,23 +246,14 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
     if troubles.is_empty() || !dice.chance(600) {
         return;
     }
-    let first = scenario.clients.len();
-    for (place, name) in ["speaker", "listener"].into_iter().enumerate() {
-        scenario.clients.push(newcomer(name, scenario.clients[0].zone));
-        let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
-        let connect = Connect { keep_alive_s, ..Connect::default() };
-        scenario.ops.push(Op { at_ms: 0, client: first + place, action: Action::Connect(connect) });
-    }
+    let [speaker, listener] = ["speaker", "listener"].map(|name| {
+        let (client, connect) = add_newcomer(scenario, name);
+        scenario.ops.push(Op { at_ms: 0, client, action: Action::Connect(connect) });
+        client
+    });
     let (topic, mut message) = (Arc::<str>::from("x"), BYSTANDERS_FROM);
-    let filter = Subscription {
-        filter: Arc::clone(&topic),
-        qos: Qos::AtMostOnce,
-        no_local: false,
-        retain_as_published: false,
-        retain_handling: 0,
-    };
-    let subscribe = Subscribe { subscription_id: None, filters: vec![filter] };
-    let asks = Op { at_ms: 0, client: first + 1, action: Action::Subscribe(subscribe) };
+    let subscribe = Subscribe::to(Arc::clone(&topic), Qos::AtMostOnce);
+    let asks = Op { at_ms: 0, client: listener, action: Action::Subscribe(subscribe) };
     for trouble in troubles {
         let FaultKind::Disk { for_ms, .. } = trouble.kind else { continue };
         scenario.ops.push(Op { at_ms: trouble.at_ms.saturating_sub(500), ..asks.clone() });
@@ -267,7 +262,7 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
             message += 1;
             let publish = Publish { message, topic: Arc::clone(&topic), ..Publish::default() };
             let at_ms = trouble.at_ms + at_ms + dice.below(for_ms / 4 + 1);
-            scenario.ops.push(Op { at_ms, client: first, action: Action::Publish(publish) });
+            scenario.ops.push(Op { at_ms, client: speaker, action: Action::Publish(publish) });
         }
     }
     scenario.ops.sort_by_key(|op| op.at_ms);
@@ -275,20 +270,12 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
 
 /// One comes then, and goes again, who has to do with nobody: whatever the disk does, it is served.
 fn pass_by(scenario: &mut Scenario, at_ms: u64) {
-    let client = scenario.clients.len();
-    scenario.clients.push(newcomer(&format!("passer-by-{client}"), scenario.clients[0].zone));
-    let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
+    let name = format!("passer-by-{}", scenario.clients.len());
+    let (client, connect) = add_newcomer(scenario, &name);
     let filter: Arc<str> = Arc::from("nobody's");
-    let wanted = Subscription {
-        filter: Arc::clone(&filter),
-        qos: Qos::AtLeastOnce,
-        no_local: false,
-        retain_as_published: false,
-        retain_handling: 0,
-    };
     let actions = [
-        Action::Connect(Connect { keep_alive_s, ..Connect::default() }),
-        Action::Subscribe(Subscribe { subscription_id: None, filters: vec![wanted] }),
+        Action::Connect(connect),
+        Action::Subscribe(Subscribe::to(Arc::clone(&filter), Qos::AtLeastOnce)),
         Action::Unsubscribe { filters: [filter].into() },
     ];
     let ops = actions.into_iter().zip([0, 300, 600]);
@@ -302,25 +289,14 @@ pub(crate) fn add_collector(scenario: &mut Scenario, topics: &[Arc<str>], retain
     if retained == 0 || !dice.chance(500) {
         return;
     }
-    let client = scenario.clients.len();
-    scenario.clients.push(newcomer("collector", scenario.clients[0].zone));
-    let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
-    let connect = Connect { keep_alive_s, ..Connect::default() };
+    let (client, connect) = add_newcomer(scenario, "collector");
     let at_ms = scenario.safety_ms + COLLECTOR_MS;
     scenario.ops.push(Op { at_ms, client, action: Action::Connect(connect) });
     let mut filters = topics.to_vec();
     filters.sort_unstable();
     filters.dedup();
     for filter in filters {
-        let filter = Subscription {
-            filter,
-            qos: Qos::AtLeastOnce,
-            no_local: false,
-            retain_as_published: false,
-            retain_handling: 0,
-        };
-        let subscribe = Subscribe { subscription_id: None, filters: vec![filter] };
-        let action = Action::Subscribe(subscribe);
+        let action = Action::Subscribe(Subscribe::to(filter, Qos::AtLeastOnce));
         scenario.ops.push(Op { at_ms: at_ms + COLLECTOR_MS, client, action });
     }
     scenario.safety_ms = at_ms + 3 * COLLECTOR_MS;

@@ -90,14 +90,6 @@ impl Certificate {
     pub(crate) fn after(changes: usize) -> Certificate {
         if changes.is_multiple_of(2) { Certificate::First } else { Certificate::Renewed }
     }
-
-    /// The one that is in force from the next change on.
-    pub(crate) fn next(self) -> Certificate {
-        match self {
-            Certificate::First => Certificate::Renewed,
-            Certificate::Renewed => Certificate::First,
-        }
-    }
 }
 
 /// Has so many of a thousand clients as the plan wants come through something, and gives them the

@@ -5,14 +5,10 @@
 //! clock is set while it is down. What it makes of that is no fault of its, so the clock is never
 //! set at such times; and the oracle can go by the time that passed.
 
-use std::sync::Arc;
-
 use crate::dice::Dice;
-use crate::scenario::{
-    Action, Client, Connect, Fault, FaultKind, Manners, Op, ProtocolVersion, Scenario,
-};
+use crate::scenario::{Action, Connect, Fault, FaultKind, Op, Scenario};
 use crate::survival::RETRY_MAX_MS;
-use crate::transport::Transport;
+use crate::survival::add_newcomer;
 
 /// Milliseconds until it is seen and on a disk that works.
 const SEEN_MS: u64 = 3_000;
@@ -57,20 +53,9 @@ pub(crate) fn aftermath_ms(drawn: &[Fault]) -> u64 {
 /// when all is over: most sessions of others are short, or do not end.
 pub(crate) fn add_witness(scenario: &mut Scenario) {
     let Some(set) = scenario.faults.iter().find(|fault| is_set(fault)) else { return };
-    let (at_ms, client) = (set.at_ms, scenario.clients.len());
-    scenario.clients.push(Client {
-        client_id: Arc::from("witness"),
-        version: ProtocolVersion::V5,
-        zone: scenario.clients[0].zone,
-        manners: Manners::default(),
-        reuses_ids: false,
-        sips: false,
-        is_mistaken: false,
-        user: None,
-        transport: Transport::Tcp,
-    });
-    let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
-    let connect = Connect { keep_alive_s, expiry_s: Some(3_600), ..Connect::default() };
+    let at_ms = set.at_ms;
+    let (client, connect) = add_newcomer(scenario, "witness");
+    let connect = Connect { expiry_s: Some(3_600), ..connect };
     let leave = Action::Disconnect { reason: 0, expiry_s: None };
     for (before_ms, action) in [(3_000, Action::Connect(connect)), (1_000, leave)] {
         scenario.ops.push(Op { at_ms: at_ms.saturating_sub(before_ms), client, action });

@@ -1,12 +1,10 @@
 //! A client that reads what the broker says of itself all the time: in some plans, and in more of
 //! those in which clients are refused, so that what it says of that can be judged.
 
-use std::sync::Arc;
-
 use crate::dice::Dice;
 use crate::plan::Plan;
-use crate::scenario::{Action, Connect, Op, Qos, Scenario, Subscribe, Subscription};
-use crate::survival::newcomer;
+use crate::scenario::{Action, Op, Qos, Scenario, Subscribe};
+use crate::survival::add_newcomer;
 
 /// Adds one, and has the broker speak often enough.
 pub(crate) fn add(scenario: &mut Scenario, plan: &Plan) {
@@ -17,18 +15,8 @@ pub(crate) fn add(scenario: &mut Scenario, plan: &Plan) {
         return;
     }
     broker.sys_interval_s = Some(dice.between(1, 3));
-    let client = scenario.clients.len();
-    scenario.clients.push(newcomer("watcher", scenario.clients[0].zone));
-    let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
-    let connect = Connect { keep_alive_s, ..Connect::default() };
-    let filter = Subscription {
-        filter: Arc::from("$SYS/#"),
-        qos: Qos::AtMostOnce,
-        no_local: false,
-        retain_as_published: false,
-        retain_handling: 0,
-    };
-    let subscribe = Subscribe { subscription_id: None, filters: vec![filter] };
+    let (client, connect) = add_newcomer(scenario, "watcher");
+    let subscribe = Subscribe::to("$SYS/#", Qos::AtMostOnce);
     // Again, should it have been refused or lost its connection.
     for at_ms in [0, scenario.safety_ms / 3, scenario.safety_ms * 2 / 3] {
         let connect = Action::Connect(connect.clone());

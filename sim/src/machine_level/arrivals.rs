@@ -5,7 +5,7 @@ use stormpetrel::mqtt::wire::{self, DecodeError, Packet};
 
 use super::links::{ToBroker, ToClient};
 use super::stage::{Due, Stage, id_of};
-use crate::access::{judgement, opinion_of};
+use crate::access::{Passwords, judgement, opinion_of};
 use crate::client::packet_bytes;
 use crate::history::{ClosedBy, What};
 use crate::marks::Mark;
@@ -206,7 +206,8 @@ impl Stage<'_> {
     /// A client that was judged.
     fn enter(&mut self, connection: usize, connect: Box<wire::Connect>) {
         self.links[connection].is_judged = true;
-        let judgement = judgement(self.scenario, self.links[connection].client, self.right);
+        let right = Passwords::after(self.passwords);
+        let judgement = judgement(self.scenario, self.links[connection].client, right);
         self.tell(Input::Connecting { connection: id_of(connection), connect, judgement });
     }
 }

@@ -39,7 +39,7 @@ impl Stage<'_> {
             }
             FaultKind::Cut { zone } => self.cut_zone(zone),
             FaultKind::Reload { policy } => self.load_policy(policy),
-            FaultKind::Passwords => self.right = self.right.next(),
+            FaultKind::Passwords => self.passwords += 1,
             FaultKind::Hold { .. } | FaultKind::Partition { .. } | FaultKind::Certificate => {}
         }
     }

@@ -9,7 +9,6 @@ use super::clock::Clock;
 use super::links::{Link, ToBroker, ToClient};
 use super::log::Log;
 use super::queue::Queue;
-use crate::access::Passwords;
 use crate::client::{Client, Effect, Topics, World};
 use crate::dice::Dice;
 use crate::history::{ClosedBy, History, What};
@@ -58,8 +57,8 @@ pub(super) enum Due {
 pub(super) struct Stage<'s> {
     pub(super) scenario: &'s Scenario,
     pub(super) settings: Settings,
-    /// Which passwords are right.
-    pub(super) right: Passwords,
+    /// How often passwords have changed.
+    pub(super) passwords: usize,
     pub(super) now: u64,
     queue: Queue,
     pub(super) history: History,
@@ -123,7 +122,7 @@ impl<'s> Stage<'s> {
         let mut stage = Stage {
             scenario,
             settings: broker::settings(scenario),
-            right: Passwords::default(),
+            passwords: 0,
             now: 0,
             queue: Queue::with_capacity(128),
             history: History::with_capacity(4 * scenario.ops.len()).exact(),

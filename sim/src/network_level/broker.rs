@@ -39,10 +39,9 @@ const JUDGE: &str = "judge";
 struct Loaded {
     config: Config,
     plugins: Plugins,
-    /// Which passwords are right.
-    right: Passwords,
-    /// Which certificate is shown.
-    shown: Certificate,
+    /// How often passwords have changed, and the certificate.
+    passwords: usize,
+    certificates: usize,
 }
 
 type SimShared = Shared<<SimNetwork as Network>::Accepted>;
@@ -89,20 +88,20 @@ impl Brokers {
     /// Gives the last one other passwords, and those that come after it.
     pub(super) fn change_passwords(&self, broker: &Broker) {
         self.reload(|loaded| {
-            loaded.right = loaded.right.next();
-            loaded.plugins.register(JUDGE, judge(broker, loaded.right));
+            loaded.passwords += 1;
+            let right = Passwords::after(loaded.passwords);
+            loaded.plugins.register(JUDGE, judge(broker, right));
         });
     }
 
     /// Gives the last one its other certificate, and those that come after it.
     pub(super) fn change_certificate(&self) {
         self.reload(|loaded| {
-            loaded.shown = loaded.shown.next();
-            for listener in &mut loaded.config.listeners {
-                let certificates = listener.certificates.as_mut();
-                certificates
-                    .into_iter()
-                    .for_each(|it| *it = cryptography::certificates(loaded.shown));
+            loaded.certificates += 1;
+            let shown = Certificate::after(loaded.certificates);
+            let listeners = loaded.config.listeners.iter_mut();
+            for certificates in listeners.filter_map(|it| it.certificates.as_mut()) {
+                *certificates = cryptography::certificates(shown);
             }
         });
     }
@@ -177,12 +176,11 @@ pub(super) fn add(
 ) {
     let seed = scenario.seed;
     let (network, brokers) = (network.clone(), brokers.clone());
-    let (right, shown) = (Passwords::default(), Certificate::default());
     let config = config(scenario);
     let mut plugins = Plugins::default().with_cryptography(cryptography::simulated());
-    plugins.register(JUDGE, judge(&scenario.broker, right));
+    plugins.register(JUDGE, judge(&scenario.broker, Passwords::default()));
     tokens(&scenario.broker).into_iter().for_each(|tokens| plugins.limit(tokens));
-    *brokers.loaded.borrow_mut() = Some(Loaded { config, plugins, right, shown });
+    *brokers.loaded.borrow_mut() = Some(Loaded { config, plugins, passwords: 0, certificates: 0 });
     *brokers.disk.borrow_mut() = kept(scenario).map(|store| {
         let weather = DiskWeather { sync_ms: store.sync_ms_max, ..DiskWeather::default() };
         SimDisk::new(seed, weather)

@@ -41,13 +41,13 @@ pub(super) fn broken(is_in_message: bool, dice: &mut Dice) -> Vec<u8> {
     let right = FINAL | right;
     match dice.below(10) {
         0 | 1 => frame(FINAL | TEXT, PINGREQ, dice), // [MQTT-6.0.0-1]
-        7 | 8 => frame(FINAL | wrong, PINGREQ, dice),
         2 => frame(right | dice.one_of(&[0x40, 0x20, 0x10]), PINGREQ, dice), // nobody asked for that
         3 => frame(FINAL | dice.one_of(&[3, 7, 11, 15]), PINGREQ, dice),
         4 => frame(dice.one_of(&[PING, PONG]), b"in parts", dice),
         5 => frame(FINAL | dice.one_of(&[PING, PONG]), &[0; CONTROL_BYTES_MAX + 1], dice),
         // It is not masked.
         6 => [&[right, PINGREQ.len() as u8][..], PINGREQ].concat(),
+        7 | 8 => frame(FINAL | wrong, PINGREQ, dice),
         // It would never end: no length has a bit so high.
         _ => [&[right, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0][..], PINGREQ].concat(),
     }

@@ -244,7 +244,7 @@ fn check_unanswered(case: &Case<'_>, place: usize, connect: &Connect, wrong: &mu
         let has_come = |entry: Span| entry.to > connection.opened && entry.from < ended;
         other.entry.is_some_and(has_come) && other.number != connection.number
     });
-    let is_free = keeps_nothing(case, place) || facts.is_disk_prompt(opened, due);
+    let is_free = facts.is_disk_prompt(opened, due) || keeps_nothing(case, place);
     let is_served = !is_taken_over && facts.ms(facts.lives[life].to) > due && is_free;
     if is_served && (ends > due || is_given_up) {
         let words = "asked to be let in and was not answered".to_owned();

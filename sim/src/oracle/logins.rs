@@ -60,12 +60,15 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
                 && is_same_user(case, look.client, last.client)
                 && is_from_there(case, look.client, last.client)
         };
+        // A right one makes up for all before.
+        let perhaps_right: Vec<&Look> = looks
+            .iter()
+            .filter(is_alike)
+            .filter(|it| !it.has_failed && it.from < last.to)
+            .collect();
         let (mut from, mut count) = (last.from, 0);
-        // Backwards, until one that may have made up for all before.
         for look in looks[..=place].iter().rev().filter(is_alike) {
-            let may_be_right =
-                |it: &&Look| !it.has_failed && it.to > look.from && it.from < last.to;
-            if !look.has_failed || looks.iter().filter(is_alike).any(|it| may_be_right(&it)) {
+            if !look.has_failed || perhaps_right.iter().any(|it| it.to > look.from) {
                 break;
             }
             from = from.min(look.from);

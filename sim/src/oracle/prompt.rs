@@ -3,7 +3,7 @@
 
 use super::deliveries::Delivery;
 use super::disk::keeps_nothing;
-use super::facts::{Connection, Request, Wish};
+use super::facts::{Request, Wish};
 use super::lost::takes_at_once;
 use super::{Case, Wrong};
 use crate::scenario::Qos;
@@ -13,12 +13,11 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     let all = case.facts.connections.iter().enumerate();
     let calm = all.filter(|(_, it)| case.calm.has(it.client));
     for (place, connection) in calm.filter(|(_, it)| it.is_accepted() && !it.has_guessed()) {
-        let needs_disk = !keeps_nothing(case, place);
         for request in connection.requests.iter().filter(|it| is_answered_once(it.wish)) {
-            check_answer(case, (connection, needs_disk), request, wrong);
+            check_answer(case, place, request, wrong);
         }
         for request in connection.requests.iter().filter(|it| it.answer.is_none()) {
-            check_unanswered(case, (connection, needs_disk), request, wrong);
+            check_unanswered(case, place, request, wrong);
         }
     }
     for delivery in &case.deliveries.all {
@@ -26,38 +25,28 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
 }
 
-fn check_answer(
-    case: &Case<'_>,
-    (connection, needs_disk): (&Connection<'_>, bool),
-    request: &Request<'_>,
-    wrong: &mut Wrong,
-) {
+fn check_answer(case: &Case<'_>, place: usize, request: &Request<'_>, wrong: &mut Wrong) {
     let Some((answered, _)) = request.answer else { return };
-    if let Some(late_ms) =
-        waited_too_long(case, (connection, needs_disk), request, case.facts.ms(answered))
-    {
+    if let Some(late_ms) = waited_too_long(case, place, request, case.facts.ms(answered)) {
         let words = format!("was answered after {late_ms} ms");
         let events = [request.asked, answered];
-        wrong.add(Promise::C13, "answered-late", connection.client, words, &events);
+        let client = case.client(place);
+        wrong.add(Promise::C13, "answered-late", client, words, &events);
     }
 }
 
 /// However often it asks, while its connection stands. What is never answered though all is quiet
 /// in the end is `liveness.rs`'s.
-fn check_unanswered(
-    case: &Case<'_>,
-    (connection, needs_disk): (&Connection<'_>, bool),
-    request: &Request<'_>,
-    wrong: &mut Wrong,
-) {
+fn check_unanswered(case: &Case<'_>, place: usize, request: &Request<'_>, wrong: &mut Wrong) {
     let facts = &case.facts;
+    let connection = &facts.connections[place];
     let takes_all = connection.connect.is_none_or(|connect| connect.packet_bytes_max.is_none());
     if !takes_all || connection.opened > facts.liveness_from {
         return;
     }
     let (Some(name), Some(last)) = (request.wish.name(), facts.events.last()) else { return };
     let open_until = connection.ending.map_or(last.at_ms, |(at, _)| facts.ms(at));
-    if let Some(open_ms) = waited_too_long(case, (connection, needs_disk), request, open_until) {
+    if let Some(open_ms) = waited_too_long(case, place, request, open_until) {
         let words = format!("{name} was not answered for {open_ms} ms");
         wrong.add(Promise::C13, "left-unanswered", connection.client, words, &[request.asked]);
     }
@@ -66,15 +55,16 @@ fn check_unanswered(
 /// Milliseconds that a request has waited until then; none, if that is not too long.
 fn waited_too_long(
     case: &Case<'_>,
-    (connection, needs_disk): (&Connection<'_>, bool),
+    place: usize,
     request: &Request<'_>,
     until_ms: u64,
 ) -> Option<u64> {
     // Some ask before they are let in.
-    let asked_ms = case.facts.ms(request.asked.max(connection.answer?.at));
+    let let_in = case.facts.connections[place].answer?;
+    let asked_ms = case.facts.ms(request.asked.max(let_in.at));
     let due_ms = asked_ms + case.calm.at_once_ms();
-    let is_free = !needs_disk || case.facts.is_disk_prompt(asked_ms, due_ms);
-    let is_late = until_ms > due_ms && is_free;
+    let is_late = until_ms > due_ms
+        && (case.facts.is_disk_prompt(asked_ms, due_ms) || keeps_nothing(case, place));
     is_late.then(|| until_ms - asked_ms)
 }
 

@@ -117,14 +117,7 @@ mod tests {
             let granted = Box::new(Granted::default());
             saw(&mut history, client, Saw::ConnAck { reason: 0, session_present: false, granted });
         }
-        let filter = Subscription {
-            filter: Arc::from("a"),
-            qos: Qos::AtMostOnce,
-            no_local: false,
-            retain_as_published: false,
-            retain_handling: 0,
-        };
-        let filters = [filter].into();
+        let filters = [Subscription::plain("a", Qos::AtMostOnce)].into();
         asked(&mut history, 1, Asked::Subscribe { id: 1, subscription_id: None, filters });
         saw(&mut history, 1, Saw::SubAck { id: 1, reasons: vec![0] });
         let said = |it: &Properties| (!it.is_empty()).then(|| Arc::new(it.clone()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::scenario::{
     Action, Client, ClientIndex, Connect, Fault, FaultKind, Manners, MessageNumber, Op,
-    ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Will,
+    ProtocolVersion, Publish, Qos, Scenario, Subscribe, Will,
 };
 
 /// A scenario that is being written.
@@ -141,16 +141,5 @@ pub(super) fn lasting() -> Connect {
 
 /// To one filter.
 pub(super) fn subscribe(filter: &str, qos: Qos) -> Action {
-    Action::Subscribe(Subscribe { subscription_id: None, filters: vec![subscription(filter, qos)] })
-}
-
-/// Without options.
-pub(super) fn subscription(filter: &str, qos: Qos) -> Subscription {
-    Subscription {
-        filter: Arc::from(filter),
-        qos,
-        no_local: false,
-        retain_as_published: false,
-        retain_handling: 0,
-    }
+    Action::Subscribe(Subscribe::to(filter, qos))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::cast::{Cast, subscription};
+use super::cast::Cast;
 use crate::scenario::{Action, Publish, Qos, Scenario, Subscribe, Subscription};
 
 pub(super) fn retained(seed: u64) -> Scenario {
@@ -24,7 +24,7 @@ pub(super) fn retained(seed: u64) -> Scenario {
     let options = |retain_handling, retain_as_published| Subscription {
         retain_handling,
         retain_as_published,
-        ..subscription("garden", Qos::AtLeastOnce)
+        ..Subscription::plain("garden", Qos::AtLeastOnce)
     };
     for (handling, as_published) in [(0, true), (1, true), (2, false), (0, false)] {
         let filters = vec![options(handling, as_published)];
@@ -59,12 +59,12 @@ pub(super) fn wildcards(seed: u64) -> Scenario {
     }
     cast.after(100);
     for (number, filter) in ["a/#", "a/+", "+/b", "a/b", "#"].into_iter().enumerate() {
-        let filters = vec![subscription(filter, Qos::ALL[number % 3])];
+        let filters = vec![Subscription::plain(filter, Qos::ALL[number % 3])];
         let subscription_id = Some(10 + number as u32);
         cast.act(overlapping, Action::Subscribe(Subscribe { subscription_id, filters }));
         cast.subscribe(old, filter, Qos::ALL[number % 3]);
     }
-    let own = Subscription { no_local: true, ..subscription("a/#", Qos::AtLeastOnce) };
+    let own = Subscription { no_local: true, ..Subscription::plain("a/#", Qos::AtLeastOnce) };
     cast.act(local, Action::Subscribe(Subscribe { subscription_id: None, filters: vec![own] }));
     cast.after(200);
     for topic in ["a", "a/b", "a//b", "/b", "$x/b", "c"] {
