@@ -17,7 +17,7 @@ use stormpetrel::access::{
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::proxies::hidden;
-use crate::scenario::{Broker, ClientIndex, FaultKind, ProtocolVersion, Scenario};
+use crate::scenario::{Broker, ClientIndex, Fault, FaultKind, ProtocolVersion, Scenario};
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -118,12 +118,19 @@ pub(crate) fn connect_timeout_ms(broker: &Broker) -> u64 {
     broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS)
 }
 
-/// Milliseconds that a client waits for a verdict, at most: some of them behind others.
-pub(crate) fn judged_ms(broker: &Broker) -> u64 {
+/// Milliseconds that a client waits for a verdict, at most: some of them behind others, and anew
+/// when what verdicts follow from is loaded anew.
+pub(crate) fn judged_ms(scenario: &Scenario) -> u64 {
+    let broker = &scenario.broker;
     let timeout_ms = connect_timeout_ms(broker);
     let verdicts = broker.opinions.iter().map(|opinion| opinion.after_ms.unwrap_or(timeout_ms));
     let waiting = if broker.failed_logins.is_some() { 1 + WAITING_MAX } else { 1 };
-    (waiting * verdicts.max().unwrap_or(0)).min(timeout_ms)
+    let is_load = |fault: &&Fault| {
+        use FaultKind::{Certificate, Passwords, Reload};
+        matches!(fault.kind, Reload { .. } | Passwords | Certificate)
+    };
+    let loaded = 1 + scenario.faults.iter().filter(is_load).count() as u64;
+    (loaded * waiting * verdicts.max().unwrap_or(0)).min(timeout_ms)
 }
 
 /// Milliseconds that a verdict takes at most, of those that come in time: where the timeout is short

@@ -50,8 +50,9 @@ pub struct Log<D: Disk> {
     settings: Settings,
     id: u64,
     seal: Seal,
-    /// Nothing of it was ever on the disk.
-    is_new: bool,
+    /// What a process before has done to names is durable. Until then, whatever it has given may
+    /// go with the power, and whatever it has removed come back.
+    are_names_durable: bool,
     sequence: u64,
     /// Records before this one do not count any more.
     oldest: Lsn,
@@ -99,7 +100,6 @@ impl<D: Disk> Log<D> {
     ) -> Result<(Log<D>, Recovered), Error> {
         let found = recover(&disk, Lock::Write, visit)?;
         let Found { recovered, segments, id, sequence, oldest, tail, reserve } = found;
-        let is_new = id.is_none();
         let id = id.unwrap_or(settings.new_id);
         let log = Log {
             reserve: Reserve::new(settings.reserve_bytes, reserve),
@@ -107,7 +107,7 @@ impl<D: Disk> Log<D> {
             settings,
             id,
             seal: Seal::new(id),
-            is_new,
+            are_names_durable: false,
             sequence,
             oldest,
             closed: segments,
@@ -265,6 +265,8 @@ impl<D: Disk> Log<D> {
             let result = self.roll().await;
             self.note_failure(result)?;
         }
+        // The removal may outlive the name of the segment that it leaves as the first.
+        self.make_names_durable().await?;
         let mut freed = 0;
         while self.is_first_before(lsn) {
             let Segment { name, bytes, is_damaged, .. } = &self.closed[0];
@@ -412,12 +414,8 @@ impl<D: Disk> Log<D> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        if self.is_new {
-            // A process before may have begun a log on a disk that failed, and removed it. If that
-            // is not durable it comes back with the power, and would be another log's.
-            self.disk.sync_directory().await?;
-            self.is_new = false;
-        }
+        // A log that failed before anything was in it was removed, and would come back as another's.
+        self.make_names_durable().await?;
         self.sequence += 1;
         let (id, sequence, oldest) = (self.id, self.sequence, self.oldest);
         let first = self.durable.next();
@@ -426,6 +424,15 @@ impl<D: Disk> Log<D> {
         let segment = Segment { name: NEXT.to_owned(), first, bytes: BODY, is_damaged: false };
         let open = self.open.insert(Open { segment, file, end: BODY, is_tight: false });
         self.disk.write(&open.file, 0, &header.encode()).await
+    }
+
+    /// Makes durable what a process before has done to names, once.
+    async fn make_names_durable(&mut self) -> io::Result<()> {
+        if !self.are_names_durable {
+            self.disk.sync_directory().await?;
+            self.are_names_durable = true;
+        }
+        Ok(())
     }
 
     /// Makes the new segment durable, and then gives it its name.

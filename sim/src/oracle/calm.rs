@@ -75,7 +75,7 @@ impl Calm {
         let is_wrapped = |client: &Client| client.transport != Transport::Tcp;
         let shakes_hands = !facts.is_exact && scenario.clients.iter().any(is_wrapped);
         let shaking_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };
-        let handshake_ms = shaking_ms + judged_ms(&scenario.broker);
+        let handshake_ms = shaking_ms + judged_ms(scenario);
         // The message, its packet id and each step of its receiver are synced, one after the other.
         let synced_ms = scenario.broker.store.map_or(0, |store| 6 * store.settled_ms());
         Calm { clients, deaf, slowest_ms, in_parts_ms, synced_ms, handshake_ms }

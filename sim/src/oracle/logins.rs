@@ -58,7 +58,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let is_alike = |look: &&Look| {
             look.life == last.life
                 && is_same_user(case, look.client, last.client)
-                && is_from_there(case, look.client, last.client)
+                && may_be_from_there(case, look.client, last.client)
         };
         // A right one makes up for all before.
         let perhaps_right: Vec<&Look> = looks
@@ -84,16 +84,16 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// What is known of the look at the password of a connection; none: nobody looks at it, or nothing
-/// is counted.
+/// What is known of the look at the password of a connection; none: nobody looks at it.
 fn look(case: &Case<'_>, on: &Connection<'_>) -> Option<Look> {
     let scenario = case.facts.scenario;
     opinion_of(scenario, on.client)?;
-    counted_zone(scenario, on.client)?;
     on.connect?;
     let reason = on.answer.map(|answer| answer.reason);
     let is_old = !scenario.clients[on.client].version.is_v5();
     let has_failed = match reason {
+        // Of whom it counts depends on whether its proxy said where it comes from.
+        _ if counted_zone(scenario, on.client).is_none() => false,
         Some(BAD_CREDENTIALS) => true,
         // Before 5.0 it may be said of a session that is another's, too.
         Some(NOT_AUTHORIZED) => is_old && !may_be_a_strangers(scenario, on.client),
@@ -157,8 +157,13 @@ fn is_same_user(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool {
     clients[one].user == clients[other].user
 }
 
-/// Whether what one does counts for the other.
+/// Whether what one does surely counts for the other.
 fn is_from_there(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool {
     let zone = |client| counted_zone(case.facts.scenario, client);
     zone(one).is_some() && zone(one) == zone(other)
+}
+
+/// Whether it may: nobody knows of some where they count.
+fn may_be_from_there(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool {
+    counted_zone(case.facts.scenario, one).is_none() || is_from_there(case, one, other)
 }
