@@ -2,13 +2,15 @@
 //!
 //! Never changes the directory that it looks at. What a log is, is in the library's `store/`.
 
-use std::fmt::Write as _;
+mod record;
+
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use clap::{Args, Subcommand};
+use serde_json::Value;
 use stormpetrel::machine::record::Record;
 use stormpetrel::store::{self, DamageKind, Disk, Files, Recovered, Settings, Visit, read, repair};
 
@@ -108,8 +110,8 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
         }
         let line = match visit {
             Visit::Record { lsn, content, .. } => {
-                let (bytes, content) = (content.len(), describe(content));
-                format!(r#"{{"lsn":{lsn},"state":"ok","bytes":{bytes},"content":{content}}}"#)
+                let (bytes, said) = (content.len(), describe(content));
+                format!(r#"{{"lsn":{lsn},"state":"ok","bytes":{bytes},{said}}}"#)
             }
             Visit::Gap { after, before } | Visit::LeftOut { after, before } => {
                 let (first, last) = (after.next(), before.previous());
@@ -138,28 +140,15 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
     Ok(recovered.is_whole())
 }
 
-/// A record's content in words, as a string of JSON; in hexadecimal digits, if this version does
-/// not understand it.
+/// What a record says, or what it is, if this version does not understand it: fields of JSON.
 fn describe(content: &[u8]) -> String {
-    let words = match Record::decode(Bytes::copy_from_slice(content)) {
-        Ok(record) => format!("{record:?}"),
-        Err(error) => content.iter().fold(format!("{error}: "), |mut words, byte| {
-            // A string takes whatever is written to it.
-            let _ = write!(words, "{byte:02x}");
-            words
-        }),
-    };
-    let mut text = String::with_capacity(words.len() + 2);
-    text.push('"');
-    for letter in words.chars() {
-        let _ = match letter {
-            '"' | '\\' => write!(text, "\\{letter}"),
-            control if control < ' ' => write!(text, "\\u{:04x}", u32::from(control)),
-            other => write!(text, "{other}"),
-        };
+    match Record::decode(Bytes::copy_from_slice(content)) {
+        Ok(record) => format!(r#""record":{}"#, record::json(&record)),
+        Err(error) => {
+            let (error, bytes) = (Value::from(error.to_string()), record::hex(content));
+            format!(r#""error":{error},"content":"{bytes}""#)
+        }
     }
-    text.push('"');
-    text
 }
 
 /// Opens a data directory. A folder that no broker has kept anything in is none: who looks at the

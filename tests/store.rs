@@ -8,8 +8,12 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::thread;
 
+use bytes::Bytes;
 use stormpetrel::machine::Timestamp;
-use stormpetrel::machine::record::Record;
+use stormpetrel::machine::record::{self, Body, Record, SessionUid, Taken, Waiting};
+use stormpetrel::mqtt::message::{Holders, Message, MessageProperties};
+use stormpetrel::mqtt::topic::TopicName;
+use stormpetrel::mqtt::types::{PacketId, QoS, Text};
 use stormpetrel::store::{
     Disk, Durability, Error, Files, Inbox, Log, Lsn, Recovered, Settings, Visit, run,
 };
@@ -192,18 +196,18 @@ fn check_and_dump_tell_a_whole_log_and_change_nothing() {
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines.len(), 1_000);
     // No record of the broker's: it is shown as bytes.
-    let start = r#"{"lsn":1,"state":"ok","bytes":180,"content":""#;
+    let start = r#"{"lsn":1,"state":"ok","bytes":180,"error":""#;
     assert!(lines[0].starts_with(start) && lines[0].contains("7265636f72642031"), "{}", lines[0]);
     assert_eq!(files(&path), before);
 }
 
 #[test]
-fn how_the_clock_was_set_is_checked_shown_and_copied() {
-    let (path, new) = (place("clock"), place("clock-copied"));
+fn what_records_say_is_checked_shown_and_copied() {
+    let (path, new) = (place("says"), place("says-copied"));
     let (log, _, _) = open(&path).expect("it opens");
     let inbox = Arc::new(Inbox::new(Lsn(0)));
     let clock = Record::Clock { at: Timestamp(7), offset: -3 };
-    inbox.hand_over(&mut vec![(Lsn(1), clock)]);
+    inbox.hand_over(&mut vec![(Lsn(1), clock), (Lsn(2), not_text())]);
     inbox.close();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
     let work = run(log, inbox, Durability::Sync, Record::encode, |_| {});
@@ -214,9 +218,52 @@ fn how_the_clock_was_set_is_checked_shown_and_copied() {
     assert_eq!(code, Some(0), "{stderr}");
     for path in [path, new] {
         let (_, shown, _) = store(&["dump"], &[&path]);
-        let content = r#""content":"Clock { at: Timestamp(7), offset: -3 }""#;
-        assert!(shown.contains(content), "{shown}");
+        for said in [
+            r#""record":{"ahead_of_wall_clock_ms":-3,"at_ms":7,"kind":"clock"}}"#,
+            r#""record":{"deliveries":[{"number":4,"packet_id":5,"qos":1,"retain":false,"session":3}],"#,
+            r#""kind":"message","payload_hex":"00ff","#,
+            r#""properties":{"user_properties":[["name","\"value\""]]},"qos":2,"#,
+        ] {
+            assert!(shown.contains(said), "{shown}");
+        }
+        for line in shown.lines() {
+            let read: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            assert_eq!(read["state"], "ok");
+        }
     }
+}
+
+/// A message whose payload is no text, for one session.
+fn not_text() -> Record {
+    let text = |text| Text::try_from(text).expect("a text");
+    let user_properties = vec![(text("name"), text("\"value\""))];
+    let message = Message {
+        topic: TopicName::try_from("a/b").expect("a topic"),
+        payload: Bytes::from_static(&[0, 255]),
+        qos: QoS::ExactlyOnce,
+        retain: false,
+        properties: Some(Box::new(MessageProperties { user_properties, ..Default::default() })),
+        holders: Holders::default(),
+    };
+    let delivery = Waiting {
+        session: SessionUid(record::Lsn(3)),
+        number: 4,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        subscription_ids: None,
+        share: None,
+        sent: PacketId::new(5),
+    };
+    Record::Message(Box::new(Taken {
+        message: Body::Here(Arc::new(message)),
+        expires_at: None,
+        retained: None,
+        from: None,
+        will_of: None,
+        instead_of: None,
+        cursor: None,
+        deliveries: vec![delivery],
+    }))
 }
 
 #[test]
