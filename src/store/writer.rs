@@ -25,8 +25,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 /// How often it tries, at the end, to write what is left.
 const CLOSING_TRIES: u32 = 3;
-/// How often it looks whether there is room for the reserve again.
-const RESERVE_RETRY: Duration = Duration::from_secs(10);
+/// How often it looks how much room there is, and whether there is enough for the reserve again.
+const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// After so many bytes it asks again how many are free.
 const LOOK_BYTES: usize = 64 << 10;
@@ -56,7 +56,8 @@ pub enum Event {
     },
     /// It works again: all that was handed over will become durable.
     Working,
-    /// How much room the disk has now. Said again from time to time where [`Inbox::free`] is known.
+    /// How much room the disk has now. Said again from time to time: what lives in the log, and what
+    /// others have on the disk, changes without a record.
     Room(Room),
     /// So many bytes of dead records were removed, and the log has so many now. Said for each
     /// [`Inbox::drop_before`], also if that removes nothing yet.
@@ -126,11 +127,9 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         self.start().await?;
         let mut mail = Mail::new();
         let mut sync_at = None;
-        let mut reserve_at = Instant::now() + RESERVE_RETRY;
+        let mut look_at = Instant::now() + LOOK_INTERVAL;
         loop {
-            let is_watching = self.room == Room::Low || self.inbox.free().is_some();
-            let due = sync_at.into_iter().chain(is_watching.then_some(reserve_at)).min();
-            self.wait(due).await;
+            self.wait(sync_at.unwrap_or(look_at).min(look_at)).await;
             self.inbox.collect(&mut mail);
             if mail.begins_segment {
                 let begun = self.log.begin_segment().await;
@@ -142,9 +141,9 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
                 sync_at = None;
             }
             self.drop_before(mail.dead_before).await?;
-            if is_watching && reserve_at <= Instant::now() {
+            if look_at <= Instant::now() {
                 self.look_for_room().await;
-                reserve_at = Instant::now() + RESERVE_RETRY;
+                look_at = Instant::now() + LOOK_INTERVAL;
             }
             if mail.is_closed {
                 // What was handed over before the inbox was closed came with that word.
@@ -169,8 +168,7 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
     }
 
     /// Waits for mail, or until something is due.
-    async fn wait(&self, due: Option<Instant>) {
-        let Some(due) = due else { return self.inbox.wait().await };
+    async fn wait(&self, due: Instant) {
         tokio::select! {
             biased;
             () = self.inbox.wait() => {}
@@ -305,11 +303,9 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
     async fn look_for_room(&mut self) {
         // Without room it stays low, which is said already.
         let _ = self.log.take_reserve().await;
+        self.room = self.log.room();
         self.look();
-        match self.log.room() == self.room {
-            true if self.inbox.free().is_some() => (self.report)(Event::Room(self.room)),
-            _ => self.say_room(),
-        }
+        (self.report)(Event::Room(self.room));
     }
 
     /// Looks how many bytes are free.

@@ -28,7 +28,13 @@ impl Office {
         let inbox = Arc::new(Inbox::new(recovered.durable));
         let said = Rc::new(RefCell::new(Vec::new()));
         let heard = said.clone();
+        let mut known = None;
         let report = move |event: Event| {
+            if let Event::Room(room) = event
+                && known.replace(room) == Some(room)
+            {
+                return; // as it says from time to time
+            }
             heard.borrow_mut().push(match event {
                 Event::Durable(_) => return,
                 Event::Failing { retry, .. } => format!("failing {}", retry.as_secs()),
