@@ -90,6 +90,14 @@ pub enum What {
         /// The connection.
         connection: u64,
     },
+    /// What arrived and takes several visits has had all of its effect. At the machine level only,
+    /// where others came between these.
+    Done {
+        /// The ordinal of the event of kind `Asked`.
+        asked: usize,
+        /// The connection.
+        connection: u64,
+    },
     /// The broker gave a connection up, and what a client had asked had come to its host before
     /// and was not read. On a network only.
     Unread {

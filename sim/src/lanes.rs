@@ -30,7 +30,7 @@ fn write_lane<'h>(text: &mut String, events: impl Iterator<Item = &'h What>) {
 fn line(what: &What) -> Option<String> {
     Some(match what {
         What::Asked { packet: Asked::Ping } | What::Saw { packet: Saw::Pong } => return None,
-        What::Arrived { .. } | What::Unread { .. } => return None,
+        What::Arrived { .. } | What::Done { .. } | What::Unread { .. } => return None,
         What::Opened { connection } => format!("connection {connection}"),
         What::Asked { packet } => format!("> {}", asked(packet)),
         What::Saw { packet } => format!("< {}", saw(packet)),

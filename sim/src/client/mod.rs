@@ -419,6 +419,9 @@ impl Client {
         let (packet, asked) = packets::disconnect(reason, expiry_s, has_words, self.version);
         self.ask(asked, packet, world);
         self.end(Effect::Close, What::Closed { by: ClosedBy::Client }, world);
+        if expiry_s == Some(0) && self.version.is_v5() {
+            self.forget(world);
+        }
     }
 
     fn ping(&mut self, world: &mut World<'_>) {

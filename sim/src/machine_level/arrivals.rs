@@ -35,7 +35,7 @@ impl Stage<'_> {
                         self.marks.hit(Mark::HeardUnhearing);
                     }
                     self.receive(connection, asked, packet);
-                    if !self.links[connection].begun.is_empty() {
+                    if self.links[connection].begun.is_some() {
                         return;
                     }
                 }
@@ -93,12 +93,12 @@ impl Stage<'_> {
         };
         let mut packets = std::mem::take(&mut self.packets);
         packets.push(packet);
-        self.hand_in(connection, packets);
+        self.hand_in(connection, asked, packets);
     }
 
     /// Hands in what takes several visits. In some runs others come between these, as in the shell,
     /// once the first has had its effect.
-    fn hand_in(&mut self, connection: usize, mut packets: Vec<Packet>) {
+    fn hand_in(&mut self, connection: usize, asked: usize, mut packets: Vec<Packet>) {
         let id = id_of(connection);
         while !packets.is_empty() && self.machine.is_some() {
             self.tell(Input::Received { connection: id, packets: &mut packets });
@@ -106,7 +106,7 @@ impl Stage<'_> {
             if let Some(visits) = self.visits.as_mut().filter(|_| has_begun && !packets.is_empty())
             {
                 let at = self.now + u64::from(visits.chance(300));
-                self.links[connection].begun = packets;
+                self.links[connection].begun = Some((asked, packets));
                 return self.queue_at(at, Due::ToBroker(connection));
             }
         }
@@ -116,11 +116,17 @@ impl Stage<'_> {
 
     /// Goes on with what has begun; whether that is done.
     fn finish_begun(&mut self, connection: usize) -> bool {
-        let packets = std::mem::take(&mut self.links[connection].begun);
-        if !packets.is_empty() && self.is_read(connection) {
-            self.hand_in(connection, packets);
+        let Some((asked, packets)) = self.links[connection].begun.take() else { return true };
+        if self.is_read(connection) {
+            self.hand_in(connection, asked, packets);
         }
-        self.links[connection].begun.is_empty()
+        let is_done = self.links[connection].begun.is_none();
+        if is_done {
+            let client = self.links[connection].client;
+            let what = What::Done { asked, connection: connection as u64 };
+            self.history.note(self.now, Some(client), what);
+        }
+        is_done
     }
 
     fn receive_garbage(&mut self, connection: usize, asked: usize, error: DecodeError) {

@@ -54,8 +54,8 @@ pub(super) struct Link {
     pub(super) judged_at: Option<u64>,
     /// Whether that was said to the machine.
     pub(super) is_judged: bool,
-    /// What has had a part of its effect, and takes more visits.
-    pub(super) begun: Vec<Packet>,
+    /// What has had a part of its effect, and takes more visits; and which event it is.
+    pub(super) begun: Option<(usize, Vec<Packet>)>,
     /// Whether something may have come that the broker does not read before the disk catches up.
     pub(super) is_left_unread: bool,
 }
@@ -127,7 +127,7 @@ impl Link {
             has_more: false,
             judged_at: None,
             is_judged: false,
-            begun: Vec::new(),
+            begun: None,
             is_left_unread: false,
         }
     }

@@ -14,7 +14,7 @@ use crate::dice::Dice;
 use crate::history::{ClosedBy, History, What};
 use crate::marks::{Mark, Marks};
 use crate::plan::LATE_TIMES;
-use crate::scenario::{Action, ClientIndex, ProtocolVersion, Scenario};
+use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
 
 /// One run of so many has its machine checked after each event; all do at their end.
 const CHECKED_RUNS: u64 = 16;
@@ -102,17 +102,10 @@ pub(super) struct Zone {
     pub(super) partitioned_until: u64,
 }
 
-/// In some runs others come between two visits for the same packet: where what took effect when need
-/// not be known as exactly as for what survives, and for who of a group is there.
+/// In some runs others come between two visits for the same packet.
 fn visits(scenario: &Scenario) -> Option<Dice> {
     let mut dice = Dice::new(scenario.seed, "visits", 0);
-    let is_shared = |filter: &str| filter.starts_with("$share/");
-    let shares = scenario.ops.iter().any(|op| match &op.action {
-        Action::Subscribe(made) => made.filters.iter().any(|it| is_shared(&it.filter)),
-        _ => false,
-    });
-    let is_exact = scenario.broker.store.is_some() || shares;
-    (dice.chance(300) && !is_exact).then_some(dice)
+    dice.chance(300).then_some(dice)
 }
 
 impl<'s> Stage<'s> {

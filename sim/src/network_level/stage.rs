@@ -253,7 +253,7 @@ impl<'s> Stage<'s> {
             return Ok(());
         }
         // Nothing is read from a client until it is judged.
-        let kept_ms = KEPT_MS + judged_ms(&self.scenario);
+        let kept_ms = KEPT_MS + judged_ms(self.scenario);
         if let Some(number) = self.links.kept_since(self.now.saturating_sub(kept_ms)) {
             let words = format!(
                 "connection {number} is over since {kept_ms} ms, and the broker still has it"

@@ -50,14 +50,17 @@ pub(super) fn asks_to_last(case: &Case<'_>, place: usize) -> bool {
 /// served whatever the disk does.
 pub(super) fn keeps_nothing(case: &Case<'_>, place: usize) -> bool {
     let connection = &case.facts.connections[place];
-    let has_will = connection.connect.is_none_or(|connect| connect.will.is_some());
+    // That of one whose place it takes may have to be kept before it is let in.
+    let mut alike = case.of_identity(case.sessions.identities[place]);
+    let has_will = alike.any(|it| it.connect.is_some_and(|connect| connect.will.is_some()));
     let keeps_nothing = |request: &Request<'_>| match request.wish {
         Wish::Subscribe { filters, .. } => filters.iter().all(|it| shared(&it.filter).is_none()),
         Wish::Unsubscribe { .. } | Wish::Ping | Wish::Disconnect { .. } => true,
         _ => false,
     };
     let is_message = |event: &&Event| matches!(event.what, What::Saw { packet: Saw::Publish(_) });
-    !has_will
+    connection.connect.is_some()
+        && !has_will
         && !may_be_kept(case, place)
         && connection.requests.iter().all(keeps_nothing)
         && !connection.events.iter().any(is_message)

@@ -136,6 +136,8 @@ pub(super) struct Facts<'a> {
     pub(super) retained_topics: usize,
     /// By event: when the request arrived at the broker.
     pub(super) arrived: Vec<Ordinal>,
+    /// By request: when it has had all of its effect, if others came between; else 0.
+    done: Vec<Ordinal>,
     /// Requests that came to the broker's host and that it never read, and when it gave up.
     pub(super) unread: Vec<(Ordinal, Ordinal)>,
     /// By client: the first that has the same client id.
@@ -170,6 +172,7 @@ impl<'a> Facts<'a> {
             passwords: logins::changes(events),
             retained_topics: super::limits::retained_topics(scenario),
             arrived: vec![NEVER; events.len()],
+            done: vec![0; events.len()],
             unread: Vec::new(),
             names: clients.iter().map(name).collect(),
             same: vec![Vec::new(); clients.len()],
@@ -222,6 +225,7 @@ impl<'a> Facts<'a> {
                     None => self.told_closed(*connection, event.ordinal),
                 }
             }
+            What::Done { asked, .. } => self.done[*asked] = event.ordinal,
             What::Unread { asked, .. } => self.unread.push((*asked, event.ordinal)),
             _ => {
                 if let Some(client) = event.client {
@@ -292,7 +296,8 @@ impl<'a> Facts<'a> {
     fn span(&self, asked: Ordinal, answered: Option<Ordinal>, life_to: Ordinal) -> Option<Span> {
         let arrived = self.arrived[asked];
         if self.has_arrivals && arrived != NEVER {
-            return Some(Span { from: arrived, to: arrived, is_sure: answered.is_some() });
+            let done = self.done[asked].max(arrived);
+            return Some(Span { from: arrived, to: done, is_sure: answered.is_some() });
         }
         if self.has_arrivals && answered.is_none() {
             return None;

@@ -170,10 +170,13 @@ fn may_be_withdrawn(case: &Case<'_>, session: usize, left: &Open<'_>) -> bool {
     let Some(topic) = case.messages.topic_place(name) else { return true };
     // Also one whose client never heard that it came back to its session.
     let identities = &case.sessions.identities;
-    let later = left.on + 1..case.facts.connections.len();
-    let later = later.filter(|&on| identities[on] == identities[left.on]);
-    let mut entries = later.map(|on| (on, case.facts.connections[on].entry));
-    entries.any(|(on, entry)| {
+    let since = case.facts.connections[left.on].entry.map_or(0, |entry| entry.from);
+    let others = (0..case.facts.connections.len()).filter(|&on| on != left.on);
+    let others = others.filter(|&on| identities[on] == identities[left.on]);
+    let entries = others.map(|on| (on, case.facts.connections[on].entry));
+    // They may have come to the broker in another order.
+    let mut later = entries.filter(|(_, entry)| entry.is_none_or(|entry| entry.to > since));
+    later.any(|(on, entry)| {
         let from = entry.map_or(left.at, |entry| entry.from);
         let during = Span { from, to: case.facts.connections[on].end.to, is_sure: true };
         let may = |wish, what| case.facts.may_whoever(on, wish, what, during) == Some(true);

@@ -69,7 +69,7 @@ impl Report {
         clients.extend(violation.client);
         let last = violation.events.iter().max().copied().unwrap_or(events.len());
         let matters = |event: &&Event| {
-            !matches!(event.what, What::Arrived { .. })
+            !matches!(event.what, What::Arrived { .. } | What::Done { .. })
                 && (event.client.is_none_or(|client| clients.contains(&client))
                     || clients.is_empty()
                     || message_of(event).is_some_and(|message| messages.contains(&message)))

@@ -414,6 +414,7 @@ fn has_row(event: &Event) -> bool {
     !matches!(
         event.what,
         What::Arrived { .. }
+            | What::Done { .. }
             | What::Unread { .. }
             | What::Published { outcome: Outcome::Sent | Outcome::Acked { .. }, .. }
     )

@@ -58,6 +58,9 @@ pub(super) fn what(what: &What) -> String {
         What::Arrived { asked: None, connection } => {
             format!("the end of connection {connection} arrived")
         }
+        What::Done { asked, connection } => {
+            format!("event {asked} of connection {connection} has had all of its effect")
+        }
         What::Unread { asked, connection } => {
             format!("event {asked} had come on connection {connection}, and is never read")
         }
