@@ -124,7 +124,7 @@ pub(crate) fn judged_ms(scenario: &Scenario) -> u64 {
     let broker = &scenario.broker;
     let timeout_ms = connect_timeout_ms(broker);
     let verdicts = broker.opinions.iter().map(|opinion| opinion.after_ms.unwrap_or(timeout_ms));
-    let waiting = if broker.failed_logins.is_some() { 1 + WAITING_MAX } else { 1 };
+    let waiting = if broker.has_turns() { 1 + WAITING_MAX } else { 1 };
     let is_load = |fault: &&Fault| {
         use FaultKind::{Certificate, Passwords, Reload};
         matches!(fault.kind, Reload { .. } | Passwords | Certificate)

@@ -262,6 +262,7 @@ impl Plan {
         }
         self.broker.failed_logins = failed_logins(self);
         if self.broker.failed_logins.is_some() {
+            self.broker.failed_logins_per_address = failed_logins_per_address(self.seed);
             self.zones = 1; // where all are in each other's way
         }
         self.wordy_messages = wordy_messages(self);
@@ -340,6 +341,14 @@ fn failed_logins(plan: &Plan) -> Option<u32> {
     let mut draw = Draw(Dice::new(plan.seed, "failed logins", 0));
     let limit = draw.one_of(&[None, None, Some(1), Some(2)]);
     limit.filter(|_| plan.opinions > 0 && plan.broker.connect_timeout_ms.is_none())
+}
+
+/// Half of the plans with a limit for names have one for all names together: who is known may fail
+/// as often as he likes without the other, and hold up all strangers for minutes. Drawn by itself,
+/// as [`policies`].
+fn failed_logins_per_address(seed: u64) -> Option<u32> {
+    let mut draw = Draw(Dice::new(seed, "failed logins of an address", 0));
+    draw.one_of(&[None, None, None, Some(1), Some(2), Some(3)])
 }
 
 /// Where bytes are limited, two of three plans have some: whatever a message says takes room. Not
@@ -504,6 +513,7 @@ impl Draw {
             opinions: Vec::new(),
             is_behind_proxies: false,
             failed_logins: None,
+            failed_logins_per_address: None,
             held_to_tokens: Vec::new(),
             store: None,
             log_bytes: None,

@@ -292,7 +292,11 @@ fn config(scenario: &Scenario) -> Config {
 
 fn admission(broker: &Broker) -> Admission {
     let none = Admission::unlimited();
-    let limits = Admission { failed_logins: broker.failed_logins.unwrap_or(u32::MAX), ..none };
+    let limits = Admission {
+        failed_logins: broker.failed_logins.unwrap_or(u32::MAX),
+        failed_logins_per_address: broker.failed_logins_per_address.unwrap_or(u32::MAX),
+        ..none
+    };
     let Some(door) = broker.door else { return limits };
     Admission {
         connections_per_address: door.connections,

@@ -2,10 +2,11 @@
 //! from there as often as is free since it was last let in, for as long as that many failures ask for.
 //!
 //! From the last free failure on one second, and with each one more twice as long, up to five
-//! minutes, as README says of `failed-logins`.
+//! minutes, as README says of `failed-logins`. So it is for all who come from there, but for users
+//! that have logged in from there (`failed-logins-per-address`).
 
 use super::answers::{BAD_CREDENTIALS, CONNECTION_RATE_EXCEEDED, NOT_AUTHORIZED};
-use super::facts::{Connection, Facts, Ordinal};
+use super::facts::{Answer, Connection, Facts, Ordinal};
 use super::{Case, Wrong};
 use crate::access::{self, Passwords, counted_zone, may_be_a_strangers, opinion_of};
 use crate::history::{Event, What};
@@ -35,6 +36,15 @@ pub(super) fn changes(events: &[Event]) -> Vec<Ordinal> {
     events.iter().filter(is_change).map(|event| event.ordinal).collect()
 }
 
+/// Whose failures count together, of those who come from one part of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// Those of one user.
+    Users,
+    /// Everybody's; but who is known there is not held up by them.
+    Everybodys,
+}
+
 /// A look at a password, as far as the client knows.
 #[derive(Clone, Copy, Debug)]
 struct Look {
@@ -45,62 +55,127 @@ struct Look {
     to: Ordinal,
     /// It was surely wrong; else it may have been right.
     has_failed: bool,
+    /// Whether its user had logged in from there before; none: perhaps.
+    is_known: Option<bool>,
 }
 
 /// No more passwords are looked at than may be wrong. The shell sees to that, and not the machine.
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
-    let limit = case.facts.scenario.broker.failed_logins;
-    let Some(free) = limit.filter(|_| !case.facts.is_exact) else { return };
-    let mut looks: Vec<Look> =
-        case.facts.connections.iter().filter_map(|c| look(case, c)).collect();
+    let broker = &case.facts.scenario.broker;
+    if case.facts.is_exact || !broker.has_turns() {
+        return;
+    }
+    let connections = case.facts.connections.iter();
+    let mut looks: Vec<Look> = connections.filter_map(|it| look(case, it)).collect();
     looks.sort_unstable_by_key(|look| look.to);
-    for (place, last) in looks.iter().enumerate().filter(|(_, look)| look.has_failed) {
-        let is_alike = |look: &&Look| {
-            look.life == last.life
-                && is_same_user(case, look.client, last.client)
-                && may_be_from_there(case, look.client, last.client)
-        };
-        // A right one makes up for all before.
-        let perhaps_right: Vec<&Look> = looks
-            .iter()
-            .filter(is_alike)
-            .filter(|it| !it.has_failed && it.from < last.to)
-            .collect();
-        let (mut from, mut count) = (last.from, 0);
-        for look in looks[..=place].iter().rev().filter(is_alike) {
-            if !look.has_failed || perhaps_right.iter().any(|it| it.to > look.from) {
-                break;
-            }
+    let known: Vec<Option<bool>> = looks.iter().map(|look| is_known(case, &looks, look)).collect();
+    for (look, known) in looks.iter_mut().zip(known) {
+        look.is_known = known;
+    }
+    for (whose, free) in [
+        (Whose::Users, broker.failed_logins),
+        (Whose::Everybodys, broker.failed_logins_per_address),
+    ] {
+        let Some(free) = free else { continue };
+        for place in 0..looks.len() {
+            check_last(case, whose, free, &looks[..], place, wrong);
+        }
+    }
+}
+
+/// The same, of those looks up to one that was in vain.
+fn check_last(
+    case: &Case<'_>,
+    whose: Whose,
+    free: u32,
+    looks: &[Look],
+    place: usize,
+    wrong: &mut Wrong,
+) {
+    let last = &looks[place];
+    if !last.has_failed || !whose.holds_up(last) {
+        return;
+    }
+    let is_alike = |look: &&Look| {
+        look.life == last.life
+            && (whose == Whose::Everybodys || is_same_user(case, look.client, last.client))
+            && may_be_from_there(case, look.client, last.client)
+    };
+    // A right one makes up for all before, or ends a wait.
+    let perhaps_right: Vec<&Look> = looks
+        .iter()
+        .filter(is_alike)
+        .filter(|it| whose.may_help(it) && it.from < last.to)
+        .collect();
+    let (mut from, mut count) = (last.from, 0);
+    for look in looks[..=place].iter().rev().filter(is_alike) {
+        if perhaps_right.iter().any(|it| it.to > look.from) {
+            break;
+        }
+        if look.has_failed && whose.holds_up(look) {
             from = from.min(look.from);
             count += 1;
         }
-        let took_ms = case.facts.ms(last.to) - case.facts.ms(from);
-        if count > free && took_ms < waits_ms(count - free) {
-            let words =
-                format!("{count} wrong passwords were looked at in {took_ms} ms, {free} are free");
-            let events = [from, last.to];
-            wrong.add(Promise::I9, "too-many-passwords", last.client, words, &events);
-        }
+    }
+    let took_ms = case.facts.ms(last.to) - case.facts.ms(from);
+    if count > free && took_ms < waits_ms(count - free) {
+        let words = format!(
+            "{count} wrong passwords{} were looked at in {took_ms} ms, {free} are free",
+            if whose == Whose::Users { "" } else { " of strangers" }
+        );
+        let events = [from, last.to];
+        wrong.add(Promise::I9, "too-many-passwords", last.client, words, &events);
+    }
+}
+
+impl Whose {
+    /// Whether failures surely hold that one up.
+    fn holds_up(self, look: &Look) -> bool {
+        self == Whose::Users || look.is_known == Some(false)
+    }
+
+    /// Whether those who come after it may have less to wait for it. Nobody was held up for one
+    /// that is known.
+    fn may_help(self, look: &Look) -> bool {
+        !look.has_failed && (self == Whose::Users || look.is_known != Some(true))
     }
 }
 
 /// What is known of the look at the password of a connection; none: nobody looks at it.
 fn look(case: &Case<'_>, on: &Connection<'_>) -> Option<Look> {
     let scenario = case.facts.scenario;
-    opinion_of(scenario, on.client)?;
+    scenario.clients[on.client].user.as_ref()?;
     on.connect?;
     let reason = on.answer.map(|answer| answer.reason);
     let is_old = !scenario.clients[on.client].version.is_v5();
     let has_failed = match reason {
         // Of whom it counts depends on whether its proxy said where it comes from.
         _ if counted_zone(scenario, on.client).is_none() => false,
+        _ if opinion_of(scenario, on.client).is_none() => false, // any password is right
         Some(BAD_CREDENTIALS) => true,
         // Before 5.0 it may be said of a session that is another's, too.
         Some(NOT_AUTHORIZED) => is_old && !may_be_a_strangers(scenario, on.client),
         Some(CONNECTION_RATE_EXCEEDED) => return None, // not looked at
         _ => false,
     };
-    Some(Look { client: on.client, life: on.life, from: on.opened, to: judged_at(on), has_failed })
+    let (from, to) = (on.opened, judged_at(on));
+    Some(Look { client: on.client, life: on.life, from, to, has_failed, is_known: None })
+}
+
+/// Whether the user of a look had logged in from there before.
+fn is_known(case: &Case<'_>, looks: &[Look], on: &Look) -> Option<bool> {
+    let has_logged_in =
+        |it: &Connection<'_>| it.life == on.life && logged_in_before(case, it, on.client, on.from);
+    if case.facts.connections.iter().any(has_logged_in) {
+        return Some(true);
+    }
+    let mut others = looks.iter().filter(|it| it.life == on.life && !it.has_failed);
+    let may_have_logged_in = others.any(|it| {
+        it.from < on.to
+            && is_same_user(case, it.client, on.client)
+            && may_be_from_there(case, it.client, on.client)
+    });
+    (!may_have_logged_in).then_some(false)
 }
 
 /// Milliseconds that so many logins have to wait, one after the other.
@@ -111,27 +186,64 @@ fn waits_ms(count: u32) -> u64 {
 
 /// Whether a connection that was answered at that moment may have been told to wait.
 pub(super) fn may_have_to_wait(case: &Case<'_>, on: &Connection<'_>, answered: Ordinal) -> bool {
-    let scenario = case.facts.scenario;
-    let Some(free) = scenario.broker.failed_logins else { return false };
-    if opinion_of(scenario, on.client).is_none() {
+    let broker = &case.facts.scenario.broker;
+    if case.facts.scenario.clients[on.client].user.is_none() {
         return false; // nobody looks at its password
     }
-    let since = last_success(case, on);
-    let others = case.facts.connections.iter().filter(|it| {
-        it.number != on.number && it.life == on.life && is_same_user(case, it.client, on.client)
+    let before = |it: &&Connection<'_>| {
+        let has_waited = |answer: Answer<'_>| answer.reason == CONNECTION_RATE_EXCEEDED;
+        it.number != on.number
+            && it.life == on.life
+            && it.connect.is_some()
+            && !it.answer.is_some_and(has_waited)
+            && it.opened < answered
+            && case.facts.scenario.clients[it.client].user.is_some()
+    };
+    let others: Vec<&Connection<'_>> = case.facts.connections.iter().filter(before).collect();
+    let last = last_success(case, on);
+    let for_name = broker.failed_logins.is_some_and(|free| {
+        let of_user = others.iter().filter(|it| is_same_user(case, it.client, on.client));
+        may_hold_up(case, of_user.copied(), (free, last.unwrap_or(0)), on, answered)
     });
-    let others = others.filter(|it| it.connect.is_some() && it.opened < answered);
+    // Who is known there is not held up by what others do.
+    let is_stranger = last.is_none();
+    for_name
+        || broker.failed_logins_per_address.filter(|_| is_stranger).is_some_and(|free| {
+            let from_there = others.iter().filter(|it| {
+                counted_zone(case.facts.scenario, on.client).is_none()
+                    || may_be_from_there(case, it.client, on.client)
+            });
+            may_hold_up(case, from_there.copied(), (free, 0), on, answered)
+        })
+}
+
+/// Whether one that was answered at that moment may have had to wait for these others, if so many
+/// failures are free and those before that moment are forgotten.
+fn may_hold_up<'c, 'a: 'c>(
+    case: &Case<'_>,
+    others: impl Iterator<Item = &'c Connection<'a>>,
+    (free, since): (u32, Ordinal),
+    on: &Connection<'_>,
+    answered: Ordinal,
+) -> bool {
     let (mut count, mut last_ms) = (0, 0);
     for connection in others {
         let judged_at = judged_at(connection).min(answered);
         // While one is judged the next must wait, whatever becomes of it.
         last_ms = last_ms.max(case.facts.ms(judged_at));
-        // Of one that nobody saw answered nobody knows whether it has failed.
-        count += u64::from(!connection.is_accepted() && since < judged_at);
+        count += u64::from(may_have_failed(case, connection) && since < judged_at);
     }
     let Some(above) = count.checked_sub(u64::from(free)) else { return false };
     let wait_ms = WAIT_MIN.saturating_mul(1 << above.min(30)).min(WAIT_MAX);
     case.facts.ms(on.opened) <= last_ms + wait_ms
+}
+
+/// Whether its password may have been looked at in vain: of one that nobody saw answered nobody
+/// knows.
+fn may_have_failed(case: &Case<'_>, connection: &Connection<'_>) -> bool {
+    let is_looked_at = opinion_of(case.facts.scenario, connection.client).is_some();
+    let reason = connection.answer.map(|answer| answer.reason);
+    is_looked_at && matches!(reason, None | Some(BAD_CREDENTIALS | NOT_AUTHORIZED))
 }
 
 /// When at the latest it was known what is the matter with it.
@@ -139,17 +251,27 @@ fn judged_at(connection: &Connection<'_>) -> Ordinal {
     connection.answer.map_or(connection.end.to, |answer| answer.at)
 }
 
-/// Since when at least all failures before are forgotten; 0: never.
-fn last_success(case: &Case<'_>, on: &Connection<'_>) -> Ordinal {
-    let is_before = |it: &&Connection<'_>| {
-        it.life == on.life
-            && it.is_accepted()
-            && it.answer.is_some_and(|answer| answer.at < on.opened)
-            && is_same_user(case, it.client, on.client)
-            && is_from_there(case, it.client, on.client)
-    };
-    let successes = case.facts.connections.iter().filter(is_before);
-    successes.filter_map(|it| Some(it.entry?.from)).max().unwrap_or(0)
+/// Since when at least all failures before are forgotten; none: its user has not logged in.
+fn last_success(case: &Case<'_>, on: &Connection<'_>) -> Option<Ordinal> {
+    let successes = case
+        .facts
+        .connections
+        .iter()
+        .filter(|it| it.life == on.life && logged_in_before(case, it, on.client, on.opened));
+    successes.map(|it| it.entry.map_or(0, |entry| entry.from)).max()
+}
+
+/// Whether a connection has surely let in the user of that client from where it is, before then.
+fn logged_in_before(
+    case: &Case<'_>,
+    it: &Connection<'_>,
+    client: ClientIndex,
+    then: Ordinal,
+) -> bool {
+    it.is_accepted()
+        && it.answer.is_some_and(|answer| answer.at < then)
+        && is_same_user(case, it.client, client)
+        && is_from_there(case, it.client, client)
 }
 
 fn is_same_user(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool {

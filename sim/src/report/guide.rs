@@ -437,7 +437,7 @@ const GUIDES: &[Guide] = &[
     Guide {
         rules: &["too-many-passwords"],
         expected: "after some wrong passwords the next ones are not looked at for a while, which doubles",
-        standard: "the limit `failed-logins`",
+        standard: "the limits `failed-logins` and `failed-logins-per-address`",
         files: &["src/server/admission/logins.rs", "src/server/admission/turns.rs"],
     },
     Guide {

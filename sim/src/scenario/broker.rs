@@ -81,6 +81,9 @@ pub struct Broker {
     /// once; none: all. Network level only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_logins: Option<u32>,
+    /// The same with any names, but for those that have logged in from there. Network level only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_logins_per_address: Option<u32>,
     /// For what clients need a token that grants it. Nothing: for nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_to_tokens: Vec<Wish>,
@@ -95,6 +98,14 @@ pub struct Broker {
     /// only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub door: Option<Door>,
+}
+
+impl Broker {
+    /// Whether clients wait in turn for the verdict on their password: only so many of them may be
+    /// wrong at once.
+    pub(crate) fn has_turns(&self) -> bool {
+        self.failed_logins.is_some() || self.failed_logins_per_address.is_some()
+    }
 }
 
 /// How many may come from one part of the network: each has an address of its own.

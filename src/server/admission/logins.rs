@@ -141,7 +141,7 @@ impl Logins {
         now: Timestamp,
     ) -> Result<Attempt, NotNow> {
         let (source, name) = pair;
-        let is_known = self.known.get(pair, now).is_some();
+        let is_known = self.known.get(pair, now).is_some() && !plant::is_on(Plant::KnownForgotten);
         if must_wait(&self.pairs, pair, now) || (!is_known && must_wait(&self.sources, source, now))
         {
             return Err(NotNow::MustWait);
@@ -201,7 +201,7 @@ impl Logins {
     /// A login is not being judged any more.
     pub(super) fn end(&mut self, attempt: Attempt) {
         self.turns.end(Queue::Pair(attempt.pair));
-        if !attempt.is_known {
+        if !attempt.is_known && !plant::is_on(Plant::SourceTurnsKept) {
             self.turns.end(Queue::Source(attempt.pair.0));
         }
     }
@@ -210,7 +210,9 @@ impl Logins {
     pub(super) fn fail(&mut self, attempt: Attempt, now: Timestamp) {
         let (source, name) = attempt.pair;
         add(&mut self.pairs, attempt.pair, self.limits.failed_logins, now);
-        add(&mut self.sources, source, self.limits.failed_logins_per_address, now);
+        if !plant::is_on(Plant::SourceFailuresUncounted) {
+            add(&mut self.sources, source, self.limits.failed_logins_per_address, now);
+        }
         add(&mut self.names, name, self.limits.failed_logins_per_user, now);
     }
 

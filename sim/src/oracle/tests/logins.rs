@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::tale::{A, B, Tale};
+use super::tale::{A, B, C, Tale};
 use super::{fine, planted};
 use crate::access::Opinion;
 use crate::history::What;
@@ -83,5 +83,83 @@ fn what_another_broker_or_user_has_seen_does_not_count() {
         let user = Arc::from("v");
         let opinion = Opinion { user, after_ms: Some(0), is_proven: true, grants: None };
         waits(fails(other(tale).given(|it| it.broker.opinions.push(opinion.clone()))))
+    });
+}
+
+/// Two users with the right password, and one who has not; of all together few logins may fail.
+fn limited_together(tale: Tale, free: u32) -> Tale {
+    tale.given(|it| {
+        it.broker.failed_logins_per_address = Some(free);
+        for (client, user) in ["u", "v", "w"].into_iter().enumerate() {
+            let user: Arc<str> = Arc::from(user);
+            it.clients[client].user = Some(Arc::clone(&user));
+            let opinion = Opinion { user, after_ms: Some(0), is_proven: true, grants: None };
+            it.broker.opinions.push(opinion);
+        }
+        it.clients[B].is_mistaken = true;
+    })
+}
+
+#[test]
+fn who_comes_from_where_others_have_failed_waits() {
+    fine(|tale| waits(fails(limited_together(tale, 1))));
+    planted(FOR_NO_REASON, |tale| waits(limited_together(tale, 1)));
+    planted(FOR_NO_REASON, |tale| waits(fails(limited_together(tale, 2))));
+    planted(FOR_NO_REASON, |tale| waits(fails(limited_together(tale, 1)).waits(1_100)));
+    // What happens elsewhere is no reason.
+    planted(FOR_NO_REASON, |tale| {
+        waits(fails(limited_together(tale, 1).given(|it| it.clients[B].zone = 1)))
+    });
+    // Nor is somebody who had to wait himself: nobody has looked at his password.
+    planted(FOR_NO_REASON, |tale| {
+        let tale = fails(limited_together(tale, 1)).waits(500).knocks(B, |_| {}).refused(B, 0x9F);
+        waits(tale.loses_connection(B).waits(600))
+    });
+}
+
+#[test]
+fn who_has_logged_in_from_there_does_not_wait_for_others() {
+    let is_known = |tale: Tale| limited_together(tale, 1).connects(A).disconnects(A);
+    planted(FOR_NO_REASON, |tale| waits(fails(is_known(tale))));
+    // The success of one user does not make up for what another one does.
+    fine(|tale| {
+        let tale = fails(is_known(tale)).knocks(C, |_| {}).refused(C, 0x9F);
+        tale.loses_connection(C)
+    });
+    // Who is known elsewhere is a stranger here.
+    fine(|tale| {
+        let tale = limited_together(tale, 1).given(|it| {
+            it.clients[C].user = Some("u".into());
+            it.clients[C].zone = 1;
+        });
+        waits(fails(tale.connects(C).disconnects(C)))
+    });
+}
+
+#[test]
+fn no_more_passwords_of_strangers_are_looked_at_than_may_be_wrong() {
+    let both = |tale: Tale, free| {
+        limited_together(tale, free).given(|it| it.clients[C].is_mistaken = true)
+    };
+    let other_fails = |tale: Tale| {
+        let tale = tale.knocks(C, |_| {}).refused(C, 0x86);
+        tale.loses_connection(C)
+    };
+    planted(TOO_MANY, |tale| other_fails(fails(both(tale, 1))));
+    planted(TOO_MANY, |tale| other_fails(fails(both(tale, 1)).waits(900)));
+    fine(|tale| other_fails(fails(both(tale, 1)).waits(1_000)));
+    fine(|tale| other_fails(fails(both(tale, 2))));
+    planted(TOO_MANY, |tale| other_fails(other_fails(fails(both(tale, 2)))));
+    fine(|tale| other_fails(fails(both(tale, 1).given(|it| it.clients[C].zone = 1))));
+    // A stranger who logs in ends the wait; who was known does not.
+    fine(|tale| other_fails(fails(both(tale, 1)).connects(A).disconnects(A)));
+    planted(TOO_MANY, |tale| {
+        let tale = both(tale, 1).connects(A).disconnects(A);
+        other_fails(fails(tale).connects(A).disconnects(A))
+    });
+    // Whose user has logged in from there may be wrong as often as he likes.
+    fine(|tale| {
+        let tale = limited_together(tale, 1).given(|it| it.clients[B].user = Some("u".into()));
+        fails(fails(tale.connects(A).disconnects(A)))
     });
 }
