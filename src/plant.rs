@@ -189,6 +189,7 @@ plants! {
     WriterNotWoken Server "a stream that takes more again wakes nobody",
     GoodbyeUnread Server "what a client sent before it left is not read once writing has failed",
     CloseNotSeen Server "a connection that is to close is not asked to",
+    ProgressUnseen Server "a client that takes what it is sent slowly counts as one that takes nothing",
     FlushTimeoutLost Server "a connection waits for ever for its last bytes to be taken",
     TimerNotRearmed Server "the timer does not hear of an earlier deadline",
     MailMissed Server "a worker is not notified of those who are woken",

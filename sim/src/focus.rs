@@ -251,6 +251,24 @@ fn clog(plan: &mut Plan) {
     plan.weather.pull_bytes_max = None;
     // Drawn by itself, so that all else is as it is without.
     plan.chatter = Dice::new(plan.seed, "chatter", 0).one_of(&[0, 0, 0, 0, 500]);
+    let mut dice = Dice::new(plan.seed, "steady readers", 0);
+    if plan.chatter == 0 && dice.chance(400) {
+        read_steadily(plan, &mut dice);
+    }
+}
+
+/// Some of them read on, so slowly that what the broker has pulled for them at once is not gone
+/// before it would have given up who reads nothing, and yet many whole packets meanwhile. Nobody
+/// leaves, so that they get so far.
+fn read_steadily(plan: &mut Plan, dice: &mut Dice) {
+    plan.weather.sip_bytes = Some(dice.one_of(&[150, 300, 500]));
+    plan.clients = plan.clients.clamp(2, 4);
+    plan.ops = 300;
+    plan.gap_ms_max = 400;
+    plan.bursts = 0;
+    plan.huge_messages = 0;
+    plan.large_messages = 1_000;
+    plan.actions = Actions { subscribe: 6, publish: 50, pause: 3, ..Actions::default() };
 }
 
 /// Clients that come and go, faster than an address may.

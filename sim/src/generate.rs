@@ -204,7 +204,7 @@ impl<'p> Generator<'p> {
                 zone,
                 manners: self.manners(),
                 reuses_ids: false,
-                sips: index % 2 == 1,
+                sips: index % 2 == 1 || self.plan.weather.sip_bytes.is_some(),
                 user: None,
                 is_mistaken: false,
                 transport: crate::Transport::Tcp,

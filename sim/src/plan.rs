@@ -529,6 +529,7 @@ impl Draw {
             latency_max_ms: latency_min_ms + self.one_of(&[0, 5, 50, 200]),
             spikes: self.one_of(&[0, 0, 20, 200]),
             pull_bytes_max: self.one_of(&[None, None, Some(1), Some(40), Some(400)]),
+            sip_bytes: None,
             chaos: self.one_of(&[0, 100, 500]),
         }
     }

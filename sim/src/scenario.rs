@@ -65,6 +65,10 @@ pub struct Weather {
     /// this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pull_bytes_max: Option<usize>,
+    /// Bytes that a paused client that takes a little takes in a second; none: more, and more
+    /// seldom. Network level only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sip_bytes: Option<usize>,
     /// How badly streams treat bytes: of a thousand reads and writes, how many are short, joined
     /// or late. Network level only.
     #[serde(default)]
@@ -462,7 +466,15 @@ impl Way {
 
 impl Default for Weather {
     fn default() -> Weather {
-        Weather { latency_min_ms: 5, latency_max_ms: 5, spikes: 0, pull_bytes_max: None, chaos: 0 }
+        let (pull_bytes_max, sip_bytes) = (None, None);
+        Weather {
+            latency_min_ms: 5,
+            latency_max_ms: 5,
+            spikes: 0,
+            pull_bytes_max,
+            sip_bytes,
+            chaos: 0,
+        }
     }
 }
 

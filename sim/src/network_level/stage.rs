@@ -61,8 +61,11 @@ const STALLED_MS: u64 = 37_000;
 const LOOK_MS: u64 = 250;
 /// Simulated milliseconds between two bytes of a CONNECT that never ends.
 const DRIBBLE_MS: u64 = 200;
-/// Simulated milliseconds between two sips of a paused client.
-const SIP_MS: u64 = 4_000;
+/// Simulated milliseconds between two sips of a paused client, and bytes of each: what the broker
+/// writes at once is gone long before it gives up who takes nothing.
+const SIP: (u64, usize) = (4_000, 12 * 1024);
+/// Milliseconds between those of one that reads slowly but steadily.
+const STEADY_SIP_MS: u64 = 1_000;
 
 /// A run under way.
 pub(super) struct Stage<'s> {
@@ -211,8 +214,16 @@ impl<'s> Stage<'s> {
         Ok(())
     }
 
+    /// Bytes that a paused client takes now, if it takes a little.
+    fn sip_bytes(&self) -> usize {
+        let steady = self.scenario.weather.sip_bytes.map(|bytes| (STEADY_SIP_MS, bytes));
+        let (every_ms, bytes) = steady.unwrap_or(SIP);
+        if self.now.is_multiple_of(every_ms) { bytes } else { 0 }
+    }
+
     /// Lets simulated time pass.
     pub(super) fn step(&mut self) -> Result<(), Violation> {
+        let sip_bytes = self.sip_bytes();
         for index in 0..self.clients.len() {
             if self.clients[index].next_due().is_some_and(|due| due <= self.now) {
                 self.with_client(index, Client::handle_deadline);
@@ -222,8 +233,8 @@ impl<'s> Stage<'s> {
                     wire.dribble();
                 }
                 wire.pause(self.clients[index].is_paused());
-                if self.now.is_multiple_of(SIP_MS) && self.scenario.clients[index].sips {
-                    wire.sip();
+                if sip_bytes > 0 && self.scenario.clients[index].sips {
+                    wire.sip(sip_bytes);
                 }
             }
         }

@@ -31,9 +31,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes taken from the stream at once.
 const READ_BYTES: usize = 16 * 1024;
-/// Bytes that a paused client takes now and then, if it does so: what the broker writes at once is
-/// gone long before it gives up who takes nothing.
-const SIP_BYTES: usize = 12 * 1024;
 
 /// The beginning of a CONNECT of 3.1.1, whose client id should have 49 bytes: smaller than the
 /// least that any broker of a plan takes.
@@ -157,10 +154,10 @@ impl Wire {
     }
 
     /// Takes a little of what came, if its client is paused: slow is not dead.
-    pub(super) fn sip(&self) {
+    pub(super) fn sip(&self, bytes: usize) {
         let mut shared = self.shared.borrow_mut();
         if shared.is_paused {
-            shared.sip = SIP_BYTES;
+            shared.sip = bytes;
             shared.wake();
         }
     }
@@ -319,7 +316,7 @@ impl Shared {
     fn appetite(&self) -> usize {
         // A handshake goes on whether or not its client takes anything.
         let is_open = self.layers.as_ref().is_none_or(|layers| layers.is_open());
-        if self.is_paused && is_open { self.sip } else { READ_BYTES }
+        if self.is_paused && is_open { self.sip.min(READ_BYTES) } else { READ_BYTES }
     }
 
     fn poll_read(&mut self, stream: &mut SimStream, context: &mut Context<'_>) -> Poll<()> {
