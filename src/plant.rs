@@ -190,6 +190,7 @@ plants! {
     GoodbyeUnread Server "what a client sent before it left is not read once writing has failed",
     CloseNotSeen Server "a connection that is to close is not asked to",
     ProgressUnseen Server "a client that takes what it is sent slowly counts as one that takes nothing",
+    CloseCodeOther Server "WebSocket's text is answered as if it were no frame",
     FlushTimeoutLost Server "a connection waits for ever for its last bytes to be taken",
     TimerNotRearmed Server "the timer does not hear of an earlier deadline",
     MailMissed Server "a worker is not notified of those who are woken",

@@ -56,6 +56,15 @@ pub enum What {
         /// What the broker has shown.
         certificate: Certificate,
     },
+    /// What a client's MQTT travels in has come to its end: the broker has said goodbye in it, on a
+    /// network only.
+    SaidGoodbye {
+        /// With which code; none: without one.
+        code: Option<u16>,
+        /// One of these is due to the frame that the client sent and that none may send. Empty: it
+        /// sent none.
+        due: Arc<[u16]>,
+    },
     /// A client handed this to the network. Nobody knows whether it arrives.
     Asked {
         /// What.

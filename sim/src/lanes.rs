@@ -38,6 +38,7 @@ fn line(what: &What) -> Option<String> {
         What::HalfOpened => "left half open".to_owned(),
         What::Published { message, outcome } => format!("  {message} is {}", result(*outcome)),
         What::ShookHands { certificate } => format!("< certificate: {certificate:?}"),
+        What::SaidGoodbye { code, .. } => format!("< Close: {code:?}"),
         What::Fault { kind } => format!("{kind:?}"),
         What::Healed { zone } => format!("zone {zone} is whole"),
         What::HasReserve => "kept free".to_owned(),

@@ -35,11 +35,30 @@ pub(super) fn frame(first: u8, payload: &[u8], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// A frame that no client may send. In a message that goes on others are wrong than before one.
-pub(super) fn broken(is_in_message: bool, dice: &mut Dice) -> Vec<u8> {
+/// Codes with which they are answered (section 7.4.1): it breaks the protocol, or is of a type or
+/// a size that the other end does not take.
+const PROTOCOL_ERROR: u16 = 1_002;
+const UNACCEPTABLE: u16 = 1_003;
+const TOO_BIG: u16 = 1_009;
+
+/// A frame that no client may send, and the codes with one of which it is to be answered. In a
+/// message that goes on others are wrong than before one.
+pub(super) fn broken(is_in_message: bool, dice: &mut Dice) -> (Vec<u8>, &'static [u16]) {
+    let (kind, is_first) = (dice.below(10), !is_in_message);
+    let due: &[u16] = match kind {
+        0 | 1 if is_first => &[UNACCEPTABLE],
+        // There it is also not what should follow.
+        0 | 1 => &[UNACCEPTABLE, PROTOCOL_ERROR],
+        9 => &[PROTOCOL_ERROR, TOO_BIG],
+        _ => &[PROTOCOL_ERROR],
+    };
+    (broken_so(kind, is_in_message, dice), due)
+}
+
+fn broken_so(kind: u64, is_in_message: bool, dice: &mut Dice) -> Vec<u8> {
     let (right, wrong) = if is_in_message { (CONTINUED, BINARY) } else { (BINARY, CONTINUED) };
     let right = FINAL | right;
-    match dice.below(10) {
+    match kind {
         0 | 1 => frame(FINAL | TEXT, PINGREQ, dice), // [MQTT-6.0.0-1]
         2 => frame(right | dice.one_of(&[0x40, 0x20, 0x10]), PINGREQ, dice), // nobody asked for that
         3 => frame(FINAL | dice.one_of(&[3, 7, 11, 15]), PINGREQ, dice),

@@ -81,12 +81,15 @@ struct WebSocket {
     unread: BytesMut,
     /// A message that was begun goes on.
     is_in_message: bool,
-    /// A frame was sent that no client may send: nothing behind it is heard.
-    is_broken: bool,
+    /// A frame was sent that no client may send, to be answered with one of these: nothing behind
+    /// it is heard.
+    due: &'static [u16],
     /// After so many bytes of MQTT comes a frame that no client may send.
     breaks_after: Option<usize>,
     /// The broker has said goodbye.
     has_ended: bool,
+    /// What it said in it, until it was asked for that.
+    goodbye: Option<BytesMut>,
     /// And more behind that.
     has_gone_on: bool,
     pongs: Vec<Vec<u8>>,
@@ -144,6 +147,23 @@ impl Layers {
         Some(shown)
     }
 
+    /// The code with which the broker has closed the WebSocket, if any, and those one of which is
+    /// due; once.
+    ///
+    /// # Errors
+    /// None may say goodbye so (RFC 6455, section 5.5.1): in words.
+    pub(super) fn take_goodbye(&mut self) -> Result<Option<(Option<u16>, &'static [u16])>, String> {
+        let Some(websocket) = &mut self.websocket else { return Ok(None) };
+        let Some(said) = websocket.goodbye.take() else { return Ok(None) };
+        match &said[..] {
+            [] => Ok(Some((None, websocket.due))),
+            [high, low, why @ ..] if std::str::from_utf8(why).is_ok() => {
+                Ok(Some((Some(u16::from_be_bytes([*high, *low])), websocket.due)))
+            }
+            _ => Err(format!("a Close frame that says {said:?}")),
+        }
+    }
+
     /// Whether a ping has not been answered.
     pub(super) fn awaits_pong(&self) -> bool {
         !self.pings.is_empty()
@@ -156,7 +176,7 @@ impl Layers {
 
     /// Whether the broker owes a goodbye.
     pub(super) fn awaits_goodbye(&self) -> bool {
-        let owes = |it: &WebSocket| it.is_upgraded && !it.has_ended && !it.is_broken;
+        let owes = |it: &WebSocket| it.is_upgraded && !it.has_ended && it.due.is_empty();
         self.websocket.as_ref().is_some_and(owes)
     }
 
@@ -240,8 +260,9 @@ impl Layers {
             bytes = frame(BINARY, b"", &mut self.dice);
             websocket.is_in_message = true;
         }
-        bytes.extend(frames::broken(websocket.is_in_message, &mut self.dice));
-        websocket.is_broken = true;
+        let (broken, due) = frames::broken(websocket.is_in_message, &mut self.dice);
+        bytes.extend(broken);
+        websocket.due = due;
         self.emit(&bytes, raw);
     }
 
@@ -313,7 +334,10 @@ impl Layers {
             }
             match first {
                 0x82 => plain.extend_from_slice(&payload),
-                0x88 => websocket.has_ended = true,
+                0x88 => {
+                    websocket.has_ended = true;
+                    websocket.goodbye = Some(payload);
+                }
                 0x89 => websocket.pongs.push(payload.to_vec()),
                 0x8A => {
                     // Who has several to answer may answer the last one only.

@@ -304,6 +304,12 @@ impl<'s> Stage<'s> {
                 }
                 Ok(None) => {
                     let Some(by) = wire.ended() else { return };
+                    let said = wire.take_goodbye().unwrap_or_else(|words| {
+                        Some(What::Saw { packet: Saw::Nonsense { words } })
+                    });
+                    if let Some(said) = said {
+                        self.history.note(self.now, Some(index), said);
+                    }
                     self.wires[index] = None;
                     self.with_client(index, |client, world| client.closed(by, world));
                     return self.ended(index, by);

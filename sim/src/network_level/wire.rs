@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::layers::Layers;
 use super::{Tear, broker};
 use crate::codec::{decode, encode};
-use crate::history::ClosedBy;
+use crate::history::{ClosedBy, What};
 use crate::network::{SimNetwork, SimStream};
 use crate::scenario::ProtocolVersion;
 use crate::transport::Certificate;
@@ -174,6 +174,14 @@ impl Wire {
     /// Which certificate the broker has shown, once.
     pub(super) fn take_shown(&self) -> Option<Certificate> {
         self.shared.borrow_mut().layers.as_mut()?.take_shown()
+    }
+
+    /// How the broker has closed the WebSocket that it travels in, once; or what is wrong with that.
+    pub(super) fn take_goodbye(&self) -> Result<Option<What>, String> {
+        let mut shared = self.shared.borrow_mut();
+        let Some(layers) = &mut shared.layers else { return Ok(None) };
+        let said = layers.take_goodbye()?;
+        Ok(said.map(|(code, due)| What::SaidGoodbye { code, due: due.into() }))
     }
 
     /// The next packet that came; or what is wrong with it, in words.

@@ -96,6 +96,17 @@ fn check_reason_untold(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     }
 }
 
+/// Whether something that MQTT says may have had the broker end a connection by then.
+pub(super) fn may_be_for_mqtt(case: &Case<'_>, place: usize, at: Ordinal) -> bool {
+    let connection = &case.facts.connections[place];
+    let mut before = connection.requests.iter().filter(|request| request.asked < at);
+    !connection.is_accepted()
+        || connection.sent_away.is_some()
+        || before.any(|request| matches!(request.wish, Wish::Disconnect { .. }))
+        || REASONS.iter().any(|&reason| is_justified(case, place, at, reason))
+        || may_be_refused(case, place, at)
+}
+
 /// Whether its client broke what MQTT travels in, which is not answered by MQTT.
 fn has_broken_frame(connection: &Connection<'_>) -> bool {
     connection.requests.iter().any(|request| matches!(request.wish, Wish::BrokenFrame))

@@ -86,6 +86,8 @@ pub(super) struct Connection<'a> {
     pub(super) ending: Option<(Ordinal, Ending)>,
     /// A DISCONNECT from the broker.
     pub(super) sent_away: Option<(Ordinal, u8)>,
+    /// What it travelled in ended with that code, and which are due.
+    pub(super) goodbye: Option<(Ordinal, Option<u16>, &'a [u16])>,
     /// Its requests, in order.
     pub(super) requests: Vec<Request<'a>>,
     /// What was asked and seen on it.
@@ -262,6 +264,9 @@ impl<'a> Facts<'a> {
             connection.events.push(event);
         }
         match &event.what {
+            What::SaidGoodbye { code, due } => {
+                connection.goodbye = Some((event.ordinal, *code, due));
+            }
             What::Asked { packet } => connection.ask(packet, event.ordinal),
             What::Saw { packet } => {
                 connection.see(packet, event.ordinal);
@@ -465,6 +470,7 @@ impl<'a> Connection<'a> {
             is_let_in: false,
             ending: None,
             sent_away: None,
+            goodbye: None,
             requests: Vec::with_capacity(6),
             events: Vec::with_capacity(16),
             told_closed: None,

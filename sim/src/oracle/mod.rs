@@ -36,6 +36,7 @@
 //! | `liveness.rs` | C13 |
 //! | `policy.rs` | C10 |
 //! | `gone.rs` | I16, I17 |
+//! | `goodbyes.rs` | I16 |
 //! | `disk.rs` | C5, C11 |
 //! | `sys.rs` | C13 |
 //! | `certificates.rs` | I10 |
@@ -56,6 +57,7 @@ mod expiry;
 mod facts;
 mod finished;
 mod gone;
+mod goodbyes;
 mod greeting;
 mod groups;
 mod held;
@@ -110,7 +112,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 29] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 30] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -136,6 +138,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 29] = [
     prompt::check,
     policy::check,
     gone::check,
+    goodbyes::check,
     disk::check,
     sys::check,
     certificates::check,

@@ -409,6 +409,13 @@ const GUIDES: &[Guide] = &[
         files: &[WEBSOCKET, SHELL],
     },
     Guide {
+        rules: &["other-close-code"],
+        expected: "who sends a frame that no client may send is told with which code that is \
+                   answered, and nobody else is",
+        standard: "RFC 6455, section 7.4.1; [MQTT-6.0.0-1]",
+        files: &[WEBSOCKET, "src/server/websocket/frames.rs"],
+    },
+    Guide {
         rules: &["ended-too-late", "connection-kept", "stalled-connection-kept"],
         expected: "a connection that is over, or whose client takes nothing, is soon gone",
         standard: "the broker's own promise: 5 s for the last bytes, 2 s for the client's end, 30 s \

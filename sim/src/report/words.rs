@@ -67,6 +67,10 @@ pub(super) fn what(what: &What) -> String {
         What::ShookHands { certificate } => {
             format!("is shown the broker's certificate: {certificate:?}")
         }
+        What::SaidGoodbye { code: Some(code), .. } => {
+            format!("the broker closes the WebSocket with {code}")
+        }
+        What::SaidGoodbye { code: None, .. } => "the broker closes the WebSocket".to_owned(),
         What::Fault { kind } => format!("fault: {}", fault(kind)),
         What::Healed { zone } => format!("zone {zone} is healed"),
         What::Health { health: Health::Working } => "the broker's disk works".to_owned(),

@@ -120,6 +120,9 @@ impl Frames {
         };
         let kind = match header.opcode {
             OpCode::Data(Data::Text) if plant::is_on(Plant::TextTaken) => Kind::Data,
+            OpCode::Data(Data::Text) if plant::is_on(Plant::CloseCodeOther) => {
+                return Err(CloseCode::Protocol);
+            }
             OpCode::Data(Data::Text) => return Err(CloseCode::Unsupported), // [MQTT-6.0.0-1]
             OpCode::Data(Data::Binary) if self.fragments.is_none() => Kind::Data,
             OpCode::Data(Data::Binary) if plant::is_on(Plant::FrameBeginsAnew) => Kind::Data,

@@ -13,6 +13,7 @@ mod endings;
 mod expiry;
 mod finished;
 mod gone;
+mod goodbyes;
 mod greeting;
 mod groups;
 mod held;
