@@ -91,6 +91,8 @@ struct Platter {
     /// Files and offsets of blocks that cannot be read.
     bad_blocks: BTreeSet<(u64, u64)>,
     files_made: u64,
+    /// How often something was written: each time has a number.
+    writes: u64,
     syncs: u64,
     failed_syncs: u64,
     stalled_syncs: u64,
@@ -103,6 +105,7 @@ enum Change {
         file: u64,
         offset: usize,
         bytes: Vec<u8>,
+        number: u64,
     },
     /// What names mean from then on, all at once.
     Names(Vec<(String, Option<u64>)>),
@@ -123,6 +126,7 @@ impl SimDisk {
             unsynced: Vec::new(),
             bad_blocks: BTreeSet::new(),
             files_made: 0,
+            writes: 0,
             syncs: 0,
             failed_syncs: 0,
             stalled_syncs: 0,
@@ -156,6 +160,28 @@ impl SimDisk {
     /// How many operations are not durable.
     pub fn unsynced(&self) -> usize {
         self.lock_platter().unsynced.len()
+    }
+
+    /// How often something was written.
+    pub fn writes(&self) -> u64 {
+        self.lock_platter().writes
+    }
+
+    /// The number of the oldest write after the first so many that is not durable, of those into
+    /// files that are still there under names that are meant.
+    pub(crate) fn oldest_unsynced(
+        &self,
+        after: u64,
+        is_meant: impl Fn(&str) -> bool,
+    ) -> Option<u64> {
+        let platter = self.lock_platter();
+        let meant = platter.names.iter().filter(|(name, _)| is_meant(name));
+        let meant: BTreeSet<u64> = meant.map(|(_, file)| *file).collect();
+        let mut late = platter.unsynced.iter().filter_map(|change| match change {
+            Change::Write { file, number, .. } => meant.contains(file).then_some(*number),
+            Change::Names(_) => None,
+        });
+        late.find(|number| *number > after)
     }
 
     /// How many syncs have succeeded.
@@ -428,7 +454,8 @@ impl Platter {
         if let Some(live) = self.live.get_mut(&file) {
             put(live, offset, &bytes);
         }
-        self.unsynced.push(Change::Write { file, offset, bytes });
+        self.writes += 1;
+        self.unsynced.push(Change::Write { file, offset, bytes, number: self.writes });
         result
     }
 
@@ -455,7 +482,7 @@ impl Platter {
 
     fn make_durable(&mut self, change: &Change) {
         match change {
-            Change::Write { file, offset, bytes } => {
+            Change::Write { file, offset, bytes, .. } => {
                 put(self.durable.entry(*file).or_default(), *offset, bytes);
             }
             Change::Names(names) => apply_names(&mut self.durable_names, names),
@@ -479,7 +506,7 @@ impl Platter {
     }
 
     fn tear(&mut self, change: &Change, chance: u16) {
-        let Change::Write { file, offset, bytes } = change else {
+        let Change::Write { file, offset, bytes, .. } = change else {
             if self.dice.chance(chance) {
                 self.make_durable(change);
             }

@@ -424,6 +424,14 @@ impl<A> Shared<A> {
         self.core().map_or(0, |core| core.machine.ledger().held_bytes())
     }
 
+    /// How far its log is, where the records that it has are further: the last one of which the
+    /// [`Keeper`](super::Keeper) has said that it is durable.
+    pub fn log_is_behind_at(&self) -> Option<u64> {
+        let inbox = self.inbox.as_ref()?;
+        let durable = inbox.durable();
+        (durable < inbox.last()).then_some(durable.0)
+    }
+
     /// Makes the broker stop: every connection is told and closed.
     pub fn stop(&self) {
         self.stop.raise();

@@ -23,7 +23,7 @@ use crate::disk::{DiskWeather, SimDisk, Survivors};
 use crate::network::SimNetwork;
 use crate::proxies;
 use crate::scenario::{Broker, Qos, Scenario};
-use crate::survival::{self, Store};
+use crate::survival;
 use crate::transport::{Certificate, Transport};
 use crate::verdict::{Promise, Violation};
 
@@ -75,6 +75,12 @@ impl Brokers {
     pub(super) fn held_bytes(&self) -> u64 {
         let last = self.started.borrow().last().and_then(Weak::upgrade);
         last.map_or(0, |shared| shared.held_bytes() as u64)
+    }
+
+    /// How far the log of the last one is, if that is behind what it has recorded.
+    pub(super) fn log_is_behind_at(&self) -> Option<u64> {
+        let last = self.started.borrow().last().and_then(Weak::upgrade)?;
+        last.log_is_behind_at()
     }
 
     /// Gives the last one other rules, and those that come after it.
@@ -181,7 +187,7 @@ pub(super) fn add(
     plugins.register(JUDGE, judge(&scenario.broker, Passwords::default()));
     tokens(&scenario.broker).into_iter().for_each(|tokens| plugins.limit(tokens));
     *brokers.loaded.borrow_mut() = Some(Loaded { config, plugins, passwords: 0, certificates: 0 });
-    *brokers.disk.borrow_mut() = kept(scenario).map(|store| {
+    *brokers.disk.borrow_mut() = scenario.broker.store.map(|store| {
         let weather = DiskWeather { sync_ms: store.sync_ms_max, ..DiskWeather::default() };
         SimDisk::new(seed, weather)
     });
@@ -219,22 +225,19 @@ async fn serve(network: SimNetwork, seed: Seed, workers: u16, brokers: Brokers) 
     Ok(served?)
 }
 
-/// What the broker keeps. One that does not wait for its disk keeps nothing here: how far behind
-/// that is only the machine level knows.
-pub(crate) fn kept(scenario: &Scenario) -> Option<Store> {
-    let is_synced = |store: &Store| store.durability == survival::Durability::Sync;
-    scenario.broker.store.filter(is_synced)
-}
-
-/// One for each transport that a client uses, and the plain one.
+/// What an acknowledgement means, where anything is kept.
 fn durability_of(scenario: &Scenario) -> Option<Durability> {
-    kept(scenario).map(|_| Durability::Sync)
+    scenario.broker.store.map(|store| match store.durability {
+        survival::Durability::Sync => Durability::Sync,
+        survival::Durability::Async => Durability::Async,
+    })
 }
 
 fn judge(broker: &Broker, right: Passwords) -> Judge {
     Judge { opinions: broker.opinions.clone(), right }
 }
 
+/// One for each transport that a client uses, and the plain one.
 fn listeners(scenario: &Scenario) -> Vec<Listener> {
     let is_used = |transport: &Transport| {
         let mut used = scenario.clients.iter().map(|client| client.transport);

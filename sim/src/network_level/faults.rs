@@ -23,6 +23,7 @@ impl Stage<'_> {
     pub(super) fn apply(&mut self, fault: Fault) {
         self.note(What::Fault { kind: fault.kind });
         match fault.kind {
+            FaultKind::Crash { down_ms, .. } if self.is_async() => self.kill_soon(down_ms),
             FaultKind::Crash { down_ms, kept } => self.crash(down_ms, kept),
             FaultKind::Stop { down_ms } => self.tell_to_stop(down_ms),
             FaultKind::Hold { zone, for_ms, way } if zone < self.zones.len() => {
@@ -130,7 +131,7 @@ impl Stage<'_> {
         }
     }
 
-    fn crash(&mut self, down_ms: u64, kept: u16) {
+    pub(super) fn crash(&mut self, down_ms: u64, kept: u16) {
         if !self.sim.is_host_running(broker::HOST) {
             return;
         }

@@ -26,7 +26,7 @@ const REWRITE_MS: u64 = 20_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Lived {
     /// How often the disk had kept something, and how much lived when last looked.
-    syncs: u64,
+    times: u64,
     last: u64,
     /// When it had kept something last, and at most.
     when_kept: u64,
@@ -34,11 +34,11 @@ pub(super) struct Lived {
 }
 
 impl Lived {
-    fn note(&mut self, syncs: u64, bytes: u64) {
-        if syncs != self.syncs {
+    fn note(&mut self, times: u64, bytes: u64) {
+        if times != self.times {
             self.when_kept = self.last.max(bytes);
         }
-        (self.syncs, self.last) = (syncs, bytes);
+        (self.times, self.last) = (times, bytes);
         self.most = self.most.max(bytes);
     }
 
@@ -59,7 +59,8 @@ impl Stage<'_> {
         }
         let brokers = self.brokers();
         if let Some(disk) = brokers.disk() {
-            self.lived.note(disk.syncs(), brokers.held_bytes());
+            let times = if self.is_async() { disk.writes() } else { disk.syncs() };
+            self.lived.note(times, brokers.held_bytes());
         }
     }
 

@@ -12,6 +12,7 @@ mod arrivals;
 mod broker;
 mod faults;
 mod frames;
+mod keeping_up;
 mod layers;
 mod liveness;
 mod log_size;

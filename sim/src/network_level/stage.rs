@@ -21,6 +21,7 @@ use turmoil::Sim;
 use super::arrivals::OnTheWay;
 use super::broker::{self, Brokers};
 use super::faults;
+use super::keeping_up::KeepingUp;
 use super::layers::Layers;
 use super::liveness::Liveness;
 use super::log_size::Lived;
@@ -96,6 +97,7 @@ pub(super) struct Stage<'s> {
     pub(super) broker: faults::Broker,
     pub(super) troubles: super::trouble::Troubles,
     pub(super) lived: Lived,
+    pub(super) keeping_up: KeepingUp,
     pub(super) liveness: Liveness,
     pub(super) dice: Dice,
 }
@@ -154,6 +156,7 @@ impl<'s> Stage<'s> {
             broker: faults::Broker::Up,
             troubles: super::trouble::Troubles::default(),
             lived: Lived::default(),
+            keeping_up: KeepingUp::default(),
             liveness: Liveness::of(scenario),
             dice: Dice::new(scenario.seed, "network", 0),
         }
@@ -164,6 +167,7 @@ impl<'s> Stage<'s> {
         self.expect_reserve(RESERVED_MS);
         while self.now < self.scenario.safety_ms {
             self.heal(false);
+            self.kill_if_written();
             let now = self.now;
             while let Some(fault) = self.faults.next_if(|fault| fault.at_ms <= now) {
                 self.apply(*fault);
@@ -240,6 +244,7 @@ impl<'s> Stage<'s> {
         }
         self.step_network()?;
         self.note_lived();
+        self.look_for_late()?;
         self.note_arrivals();
         self.look_for_kept()?;
         (0..self.clients.len()).for_each(|index| self.read(index));

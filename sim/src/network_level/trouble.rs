@@ -28,6 +28,8 @@ pub(super) struct Troubles {
     reserves_by: u64,
     /// When trouble began, and nothing was kept free where something should have been.
     unreserved_at: Option<u64>,
+    /// What went wrong is made good by then.
+    mended_by: u64,
 }
 
 impl Troubles {
@@ -42,6 +44,9 @@ impl Troubles {
 impl Stage<'_> {
     /// The disk is in trouble from now on.
     pub(super) fn trouble(&mut self, trouble: Trouble, for_ms: u64) {
+        if self.is_async() {
+            return; // what it has acknowledged and not written is lost if it ends then
+        }
         let Some(disk) = self.brokers().disk() else { return };
         let until = self.now + for_ms;
         self.troubles.all_ms += for_ms;
@@ -78,6 +83,7 @@ impl Stage<'_> {
         let Some(disk) = self.brokers().disk() else { return };
         if !ended.is_empty() {
             self.expect_reserve(self.troubles.slack_ms());
+            self.troubles.mended_by = now + self.troubles.slack_ms();
         }
         for trouble in ended {
             if self.troubles.now.iter().any(|(other, _)| *other == trouble) {
@@ -93,6 +99,11 @@ impl Stage<'_> {
             self.troubles.is_known = false;
             self.note(What::Health { health: Health::Working });
         }
+    }
+
+    /// Whether anything is wrong with the disk, or was a moment ago.
+    pub(super) fn is_disk_in_trouble(&self) -> bool {
+        !self.troubles.now.is_empty() || self.now < self.troubles.mended_by
     }
 
     /// A broker that starts without its reserve looks for room first.

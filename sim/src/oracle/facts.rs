@@ -162,8 +162,8 @@ impl<'a> Facts<'a> {
             has_arrivals: false,
             is_exact: history.is_exact(),
             lives: Vec::new(),
-            store: Facts::store(scenario, history),
-            troubles: match Facts::store(scenario, history) {
+            store: scenario.broker.store,
+            troubles: match scenario.broker.store {
                 Some(_) => troubles::Troubles::of(events, history.is_exact()),
                 None => troubles::Troubles::default(),
             },

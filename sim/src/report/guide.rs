@@ -461,6 +461,13 @@ const GUIDES: &[Guide] = &[
         files: &["src/store/recovery.rs", "src/store/log.rs", "src/store/writer.rs"],
     },
     Guide {
+        rules: &["never-written", "never-synced"],
+        expected: "what the broker records is written at once, and synced: before it is \
+                   acknowledged, or with `async` once a second",
+        standard: "README, \"What survives\"",
+        files: &["src/store/writer.rs", "src/store/log.rs", "src/server/keeper.rs"],
+    },
+    Guide {
         rules: &["log-too-large"],
         expected: "the log is at most three times as large as what lives in it, and \
                    `dead_bytes_max` more: else all of that is written anew, and the rest removed",

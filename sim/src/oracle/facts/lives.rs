@@ -6,18 +6,11 @@
 //! is back.
 
 use super::{Facts, NEVER, Ordinal, Request, SLACK_MS, Wish};
-use crate::history::{AckKind, History};
-use crate::scenario::{Qos, Scenario};
+use crate::history::AckKind;
+use crate::scenario::Qos;
 use crate::survival::{Durability, Store};
 
 impl Facts<'_> {
-    /// What the broker keeps. One that does not wait for its disk does so only where every moment
-    /// is known.
-    pub(super) fn store(scenario: &Scenario, history: &History) -> Option<Store> {
-        let store = scenario.broker.store?;
-        (history.is_exact() || store.durability == Durability::Sync).then_some(store)
-    }
-
     /// Whether sessions and messages outlive the broker.
     pub(in crate::oracle) fn is_durable(&self) -> bool {
         self.store.is_some()
@@ -62,7 +55,9 @@ impl Facts<'_> {
         let slack_ms = if self.is_exact { 0 } else { SLACK_MS };
         let settled_ms = self.synced_by(self.ms(at), self.settled_ms()).saturating_add(slack_ms);
         let is_kept = to == NEVER || settled_ms < self.ms(to);
-        let is_known = is_kept || (at < to && store.durability == Durability::Async);
+        // It may take a while to handle what has arrived, where not every moment is known.
+        let is_async = store.durability == Durability::Async;
+        let is_known = is_kept || (self.is_exact && is_async && at < to);
         (!is_known).then_some(life + 1)
     }
 
