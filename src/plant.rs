@@ -195,6 +195,8 @@ plants! {
     TimerNotRearmed Server "the timer does not hear of an earlier deadline",
     MailMissed Server "a worker is not notified of those who are woken",
     StopNotTold Server "clients are not told that the broker stops",
+    SyncPutOff Server "each batch that nobody waits for puts the next sync off",
+    UnwrittenCounted Server "what nobody waits for counts as written before it is",
     SyncFailureIgnored Server "a sync that failed counts as one that succeeded",
     SyncRepeated Server "a sync that failed is done again, in place of what it should have kept",
     RoomForgotten Server "a broker that starts on a full disk does not say so",

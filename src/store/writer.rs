@@ -193,11 +193,18 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
                 self.log.push(lsn, |out| encode(&record, out));
             }
             self.unseen += self.log.pending_bytes() - before;
+            let is_async = self.durability != Durability::Sync;
+            if is_async && plant::is_on(Plant::UnwrittenCounted) {
+                self.publish(self.log.last());
+            }
             let written = self.log.write().await;
             self.mend(written).await?;
             match self.durability {
                 Durability::Async(interval) if self.log.pending_bytes() < BATCH_BYTES => {
                     self.publish(self.log.written());
+                    if plant::is_on(Plant::SyncPutOff) {
+                        *sync_at = None;
+                    }
                     sync_at.get_or_insert_with(|| Instant::now() + interval);
                 }
                 _ => {

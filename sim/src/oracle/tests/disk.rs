@@ -132,6 +132,31 @@ fn what_was_not_acknowledged_while_the_disk_failed_may_be_lost() {
 }
 
 #[test]
+fn what_is_handled_in_time_survives_also_where_nobody_waits_for_the_disk() {
+    let store = Store { durability: Durability::Async, sync_ms_max: 40 };
+    let judge = |classes: &[&str], tell: &dyn Fn(Tale) -> Tale| {
+        judge(classes, &[true], |tale| tell(tale.given(|it| it.broker.store = Some(store))));
+    };
+    let back = |tale: Tale| {
+        let tale = tale.happens(None, What::BrokerCrashed).loses_connection(A).loses_connection(B);
+        tale.happens(None, What::BrokerStarted)
+    };
+    let forgotten = |tale: Tale| {
+        let tale = back(tale.connects(A).connects(B).subscribes(B, "a", Q1));
+        tale.resumes(A).publishes(A, 1, "a", Q1).calms_down(&[A, B])
+    };
+    judge(&[], &|tale| forgotten(tale).gets(B, 1, Q1).ends());
+    judge(&["C1 qos1-lost"], &|tale| forgotten(tale).ends());
+    // Nobody knows what became of that, so short before.
+    let asked = |tale: Tale| {
+        let tale = tale.connects(A).connects(B).waits(500).wants(B, "a", Q1, None, |_| {});
+        back(tale).resumes(A).publishes(A, 1, "a", Q1).calms_down(&[A, B])
+    };
+    judge(&[], &|tale| asked(tale).ends());
+    judge(&[], &|tale| asked(tale).gets(B, 1, Q1).ends());
+}
+
+#[test]
 fn an_end_that_a_crash_undid_was_an_end_until_then() {
     let away = |tale: Tale, for_ms| {
         let kind = FaultKind::Disk { trouble: Trouble::Failing, for_ms };
