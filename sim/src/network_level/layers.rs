@@ -15,6 +15,7 @@ use tokio_rustls::rustls::ClientConnection;
 use super::frames::{self, BINARY, CLOSE, CONTINUED, CONTROL_BYTES_MAX, FINAL, PING, PONG, frame};
 use crate::cryptography::TlsClients;
 use crate::dice::Dice;
+use crate::history::What;
 use crate::proxies::{self, hidden};
 use crate::transport::{Certificate, Transport};
 
@@ -147,21 +148,21 @@ impl Layers {
         Some(shown)
     }
 
-    /// The code with which the broker has closed the WebSocket, if any, and those one of which is
-    /// due; once.
+    /// How the broker has closed the WebSocket, once.
     ///
     /// # Errors
     /// None may say goodbye so (RFC 6455, section 5.5.1): in words.
-    pub(super) fn take_goodbye(&mut self) -> Result<Option<(Option<u16>, &'static [u16])>, String> {
+    pub(super) fn take_goodbye(&mut self) -> Result<Option<What>, String> {
         let Some(websocket) = &mut self.websocket else { return Ok(None) };
         let Some(said) = websocket.goodbye.take() else { return Ok(None) };
-        match &said[..] {
-            [] => Ok(Some((None, websocket.due))),
+        let code = match &said[..] {
+            [] => None,
             [high, low, why @ ..] if std::str::from_utf8(why).is_ok() => {
-                Ok(Some((Some(u16::from_be_bytes([*high, *low])), websocket.due)))
+                Some(u16::from_be_bytes([*high, *low]))
             }
-            _ => Err(format!("a Close frame that says {said:?}")),
-        }
+            _ => return Err(format!("a Close frame that says {said:?}")),
+        };
+        Ok(Some(What::SaidGoodbye { code, due: websocket.due.into() }))
     }
 
     /// Whether a ping has not been answered.

@@ -180,8 +180,7 @@ impl Wire {
     pub(super) fn take_goodbye(&self) -> Result<Option<What>, String> {
         let mut shared = self.shared.borrow_mut();
         let Some(layers) = &mut shared.layers else { return Ok(None) };
-        let said = layers.take_goodbye()?;
-        Ok(said.map(|(code, due)| What::SaidGoodbye { code, due: due.into() }))
+        layers.take_goodbye()
     }
 
     /// The next packet that came; or what is wrong with it, in words.
