@@ -6,7 +6,7 @@
 //! that have logged in from there (`failed-logins-per-address`).
 
 use super::answers::{BAD_CREDENTIALS, CONNECTION_RATE_EXCEEDED, NOT_AUTHORIZED};
-use super::facts::{Answer, Connection, Facts, Ordinal};
+use super::facts::{Answer, Connection, Facts, Ordinal, SLACK_MS};
 use super::{Case, Wrong};
 use crate::access::{self, Passwords, counted_zone, may_be_a_strangers, opinion_of};
 use crate::history::{Event, What};
@@ -22,8 +22,13 @@ impl Facts<'_> {
     /// it was asked.
     pub(super) fn is_kept_out(&self, on: &Connection<'_>) -> Option<bool> {
         let to = on.answer.map_or(on.end.to, |answer| answer.at);
+        // What is in force when it is decided counts, not when that was begun.
+        let (from, to) = match on.entry.filter(|_| self.has_arrivals) {
+            Some(entry) => (self.first_at(self.ms(entry.from).saturating_sub(SLACK_MS)), entry.to),
+            None => (on.opened, to),
+        };
         let at = |ordinal| self.passwords.iter().filter(|&&changed| changed < ordinal).count();
-        let mut while_asked = (at(on.opened)..=at(to)).map(Passwords::after);
+        let mut while_asked = (at(from)..=at(to)).map(Passwords::after);
         let is_kept_out = |right| access::is_kept_out(self.scenario, on.client, right);
         let first = is_kept_out(while_asked.next()?);
         while_asked.all(|right| is_kept_out(right) == first).then_some(first)

@@ -4,6 +4,7 @@
 //! What it says is judged in `counters.rs`.
 
 use super::facts::{Ordinal, Span, Wish};
+use super::lost::takes_at_once;
 use super::subscriptions::is_sure;
 use super::{Case, Wrong, topic};
 use crate::history::{Saw, What};
@@ -23,7 +24,8 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
     let limit_ms = interval_s * 1_000 + case.calm.at_once_ms();
     let connections = case.facts.connections.iter().enumerate();
-    let calm = connections.filter(|(_, it)| case.calm.has(it.client));
+    // One at a time takes longer than from one round to the next.
+    let calm = connections.filter(|(place, _)| takes_at_once(case, *place));
     for (place, _) in calm.filter(|(_, it)| it.is_accepted()) {
         check_connection(case, place, limit_ms, wrong);
     }
