@@ -35,6 +35,8 @@ pub struct DiskWeather {
     /// Of a thousand syncs, how many fail. What they should have made durable never will be,
     /// though it can be read, and later syncs succeed: as under Linux.
     pub bad_syncs: u16,
+    /// Of a thousand removals of files, how many fail.
+    pub bad_removes: u16,
     /// Of a thousand operations, how many stall for up to five seconds.
     pub stalls: u16,
     /// Bytes of all files together; none: without end.
@@ -397,6 +399,10 @@ impl Disk for SimDisk {
         let mut platter = self.changing()?;
         if !platter.names.contains_key(name) {
             return Err(ErrorKind::NotFound.into());
+        }
+        let chance = platter.weather.bad_removes;
+        if chance > 0 && platter.dice.chance(chance) {
+            return Err(io::Error::other("a simulated failure of a removal"));
         }
         let bytes = platter.named(name).map_or(0, Vec::len);
         if let (Some(room), false) = (platter.weather.room, platter.weather.is_crowded) {

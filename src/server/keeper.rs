@@ -234,10 +234,13 @@ impl Size {
 
     /// What was dead is removed, as far as it can be. So many bytes live.
     fn note_dropped(&self, live: u64) {
+        let left_over = self.bytes.get().saturating_sub(live);
         if self.rewriting.get() == Rewriting::Recorded {
             self.rewriting.set(Rewriting::Nothing);
-            self.left_over.set(self.bytes.get().saturating_sub(live));
+            self.left_over.set(left_over);
         }
+        // What could not be removed then may be later.
+        self.left_over.set(self.left_over.get().min(left_over));
     }
 }
 

@@ -67,7 +67,7 @@ pub enum Event {
         /// Bytes left.
         bytes: u64,
     },
-    /// Dead records could not be removed; it is tried again with the next that are dead.
+    /// Dead records could not be removed; it is tried again from time to time.
     NotDropped(io::Error),
 }
 
@@ -98,8 +98,9 @@ pub async fn run<D: Disk, R>(
     report: impl FnMut(Event),
 ) -> Result<(), Lost> {
     let room = log.room();
-    let (dropped, unseen) = (Lsn(0), 0);
-    let writer = Writer { log, inbox, durability, encode, report, room, dropped, unseen };
+    let (dropped, undropped, unseen) = (Lsn(0), None, 0);
+    let writer =
+        Writer { log, inbox, durability, encode, report, room, dropped, undropped, unseen };
     match writer.work().await {
         // It failed at something else, like dropping what is dead.
         Err(lost) if lost.durable >= lost.last => Ok(()),
@@ -116,8 +117,9 @@ struct Writer<D: Disk, R, E, P> {
     report: P,
     /// What was reported last.
     room: Room,
-    /// What is dropped already.
+    /// What is dropped already, and what could not be.
     dropped: Lsn,
+    undropped: Option<Lsn>,
     /// Bytes that were written since it was asked how many are free.
     unseen: usize,
 }
@@ -142,6 +144,7 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
             }
             self.drop_before(mail.dead_before).await?;
             if look_at <= Instant::now() {
+                self.drop_rest().await?;
                 self.look_for_room().await;
                 look_at = Instant::now() + LOOK_INTERVAL;
             }
@@ -298,11 +301,19 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
                 }
                 Err(error) if self.log.has_failed() => self.mend(Err(error)).await?,
                 Err(error) => {
+                    self.undropped = Some(lsn);
                     (self.report)(Event::NotDropped(error));
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Tries again to remove what could not be removed.
+    async fn drop_rest(&mut self) -> Result<(), Lost> {
+        let Some(lsn) = self.undropped.take() else { return Ok(()) };
+        self.dropped = Lsn(0);
+        self.drop_before(lsn).await
     }
 
     /// Takes the reserve, if it is not taken, and says how much room there is: others may have

@@ -53,6 +53,12 @@ impl Stage<'_> {
         self.troubles.may_lack_room |= trouble != Trouble::Stalled;
         self.troubles.now.push((trouble, until));
         let bad = self.dice.one_of(&[(0, 1_000), (0, 1_000), (1_000, 0), (500, 500)]);
+        // Not drawn: all else is as it is without.
+        let (bad, bad_removes) = match for_ms % 4 {
+            0 => ((0, 0), 1_000),
+            1 => (bad, 1_000),
+            _ => (bad, 0),
+        };
         let is_crowded = self.dice.chance(250);
         // Some may be left, which is gone in the midst of a write.
         let some = self.dice.below(RESERVE.1 / 4);
@@ -70,7 +76,10 @@ impl Stage<'_> {
                 weather.room.get_or_insert(room);
                 weather.is_crowded = is_crowded;
             }
-            Trouble::Failing => (weather.bad_writes, weather.bad_syncs) = bad,
+            Trouble::Failing => {
+                (weather.bad_writes, weather.bad_syncs) = bad;
+                weather.bad_removes = bad_removes;
+            }
             Trouble::Stalled => weather.is_stalled = true,
         });
     }
@@ -91,7 +100,10 @@ impl Stage<'_> {
             }
             disk.change_weather(|weather| match trouble {
                 Trouble::Full => weather.room = None,
-                Trouble::Failing => (weather.bad_writes, weather.bad_syncs) = (0, 0),
+                Trouble::Failing => {
+                    (weather.bad_writes, weather.bad_syncs) = (0, 0);
+                    weather.bad_removes = 0;
+                }
                 Trouble::Stalled => weather.is_stalled = false,
             });
         }

@@ -136,6 +136,32 @@ fn the_writer_says_that_it_fails_tries_again_ever_later_and_loses_nothing() {
 }
 
 #[test]
+fn what_could_not_be_removed_is_removed_later() {
+    let disk = SimDisk::new(7, Default::default());
+    let is_there = || disk.contents("0000000001-00000000000000000001.log").is_some();
+    in_office(async {
+        let mut office = Office::open(&disk, settings(), Durability::Sync);
+        for _ in 0..8 {
+            office.hand_over(3);
+            seconds(1).await;
+        }
+        disk.change_weather(|weather| weather.bad_removes = 1_000);
+        office.inbox.drop_before(Lsn(office.last));
+        seconds(1).await;
+        assert_eq!(office.said(), ["plenty", "not dropped"]);
+        seconds(10).await;
+        assert_eq!(office.said(), ["not dropped"], "it tries again, and not all the time");
+        assert!(is_there());
+        disk.change_weather(|weather| weather.bad_removes = 0);
+        seconds(10).await;
+        assert_eq!(office.said(), ["dropped"]);
+        assert!(!is_there());
+        seconds(20).await;
+        assert_eq!(office.said(), [""; 0]);
+    });
+}
+
+#[test]
 fn a_writer_that_must_end_on_a_disk_that_fails_says_what_is_lost() {
     let disk = SimDisk::new(7, Default::default());
     let lost = in_office(async {

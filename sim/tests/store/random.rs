@@ -49,6 +49,7 @@ fn weather(dice: &mut Dice) -> DiskWeather {
         bad_reads: 0,
         bad_writes: maybe(300, 100) as u16,
         bad_syncs: maybe(400, 150) as u16,
+        bad_removes: maybe(300, 300) as u16,
         stalls: maybe(200, 20) as u16,
         capacity: match maybe(200, 1) {
             0 => None,
