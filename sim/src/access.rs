@@ -374,6 +374,9 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
             None => draw.user(),
         };
     }
+    if plan.has_guessers() {
+        scenario.clients.iter_mut().for_each(|client| client.user = Some(USERS[0].into()));
+    }
     scenario.broker.policies = (0..plan.policies).map(|_| draw.policy()).collect();
     let mut draw = Draw::new(plan.seed, "opinions", topics);
     for user in USERS {
@@ -383,11 +386,15 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
                 // Nobody waits in vain: who is behind others has his answer in time.
                 opinion.after_ms = opinion.after_ms.filter(|after| *after <= IN_TURN_MS);
                 opinion.after_ms = opinion.after_ms.or(Some(IN_TURN_MS));
+                if plan.has_guessers() {
+                    opinion.after_ms = Some(IN_TURN_MS); // so that the next come meanwhile
+                    opinion.is_proven = true;
+                }
             }
             scenario.broker.opinions.push(opinion);
         }
     }
-    draw_mistakes(scenario, plan.seed);
+    draw_mistakes(scenario, plan);
     if plan.policies > 0 {
         draw_tokens(&mut scenario.broker, topics, plan.seed);
     }
@@ -395,9 +402,13 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
 
 /// Of those whose password would be looked at, some give a wrong one: more where they have to wait
 /// for it. Drawn by itself, as [`draw_tokens`].
-fn draw_mistakes(scenario: &mut Scenario, seed: u64) {
-    let mut dice = Dice::new(seed, "mistakes", 0);
-    let often = if scenario.broker.failed_logins.is_some() { 500 } else { 250 };
+fn draw_mistakes(scenario: &mut Scenario, plan: &Plan) {
+    let mut dice = Dice::new(plan.seed, "mistakes", 0);
+    let often = match scenario.broker.failed_logins {
+        Some(_) if plan.has_guessers() => 800,
+        Some(_) => 500,
+        None => 250,
+    };
     for index in 0..scenario.clients.len() {
         let is_looked_at = opinion_of(scenario, index).is_some_and(|opinion| opinion.is_proven);
         scenario.clients[index].is_mistaken = is_looked_at && dice.chance(often);

@@ -264,11 +264,20 @@ impl Plan {
         if self.broker.failed_logins.is_some() {
             self.broker.failed_logins_per_address = failed_logins_per_address(self.seed);
             self.zones = 1; // where all are in each other's way
+            if self.has_guessers() {
+                focus::come_often(self);
+            }
         }
         self.wordy_messages = wordy_messages(self);
         self.long_words = long_words(self);
         let least = self.keep_alive_min_s();
         self.broker.keep_alive_max_s = self.broker.keep_alive_max_s.map(|max| max.max(least));
+    }
+
+    /// Whether all clients say that they are the same user, and most have a wrong password: many are
+    /// looked at together, where only so many may fail. Drawn by itself, as [`policies`].
+    pub(crate) fn has_guessers(&self) -> bool {
+        self.broker.failed_logins.is_some() && Dice::new(self.seed, "guessers", 0).chance(330)
     }
 
     /// The shortest keep alive, in seconds, that clients can have in this weather: a shorter one

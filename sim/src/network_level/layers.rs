@@ -263,7 +263,9 @@ impl Layers {
         }
         let (broken, due) = frames::broken(websocket.is_in_message, &mut self.dice);
         bytes.extend(broken);
-        websocket.due = due;
+        if websocket.due.is_empty() {
+            websocket.due = due; // nothing behind the first is looked at
+        }
         self.emit(&bytes, raw);
     }
 

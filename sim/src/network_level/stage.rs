@@ -40,7 +40,7 @@ use crate::marks::{Mark, Marks};
 use crate::network::{SimNetwork, WallClock};
 use crate::panics::Watch;
 use crate::plan::LATE_TIMES;
-use crate::scenario::{ClientIndex, Fault, Op, Scenario};
+use crate::scenario::{ClientIndex, Fault, FaultKind, Op, Scenario};
 use crate::verdict::{Promise, Run, Violation};
 
 /// Simulated time at the beginning of every run, in seconds since the Unix epoch.
@@ -55,6 +55,8 @@ const STOP_TIMEOUT_MS: u64 = 10_000;
 /// Simulated milliseconds that it may keep a connection that is over for it: it waits 2 s for its
 /// client's end.
 const KEPT_MS: u64 = 2_500;
+/// Simulated milliseconds that it gives its last bytes before that, which spikes of latency may need.
+const LAST_BYTES_MS: u64 = 5_000;
 /// Simulated milliseconds that it keeps one whose client takes nothing: 30 s, 5 s more for the last
 /// bytes if it was ended just before, and a little.
 const STALLED_MS: u64 = 37_000;
@@ -179,6 +181,12 @@ impl<'s> Stage<'s> {
             }
             self.step()?;
         }
+        // Who gives the right password in the end depends on all that change them.
+        while let Some(fault) = self.faults.next() {
+            if fault.kind == FaultKind::Passwords {
+                self.apply(*fault);
+            }
+        }
         let is_quiet = self.play_liveness()?;
         if is_quiet {
             self.check_door()?;
@@ -269,7 +277,9 @@ impl<'s> Stage<'s> {
             return Ok(());
         }
         // Nothing is read from a client until it is judged.
-        let kept_ms = KEPT_MS + judged_ms(self.scenario);
+        let has_spikes = self.scenario.weather.spikes > 0;
+        let last_ms = if has_spikes { LAST_BYTES_MS } else { 0 };
+        let kept_ms = KEPT_MS + last_ms + judged_ms(self.scenario);
         if let Some(number) = self.links.kept_since(self.now.saturating_sub(kept_ms)) {
             let words = format!(
                 "connection {number} is over since {kept_ms} ms, and the broker still has it"
