@@ -91,8 +91,7 @@ pub enum What {
         outcome: Outcome,
     },
     /// The broker was given what a client asked; it ignores that if it wants the connection
-    /// closed. At the machine level only: whoever judges may use it to know more, and must do
-    /// without it.
+    /// closed. Whoever judges may use it to know more, and must do without it.
     Arrived {
         /// The ordinal of the event of kind `Asked`; none: the end of the connection.
         asked: Option<usize>,
