@@ -190,6 +190,22 @@ fn a_block_that_cannot_be_read_costs_what_is_in_it() {
     assert_eq!(seen.accounted(), (1..=100).collect::<Vec<_>>());
 }
 
+/// Nobody knows whether what was there was promised.
+#[test]
+fn an_end_that_cannot_be_read_is_no_torn_one() {
+    let disk = SimDisk::new(7, Default::default());
+    let (mut log, _, _) = open(disk.boot());
+    keep(&mut log, 1);
+    keep(&mut log, 1);
+    drop(log);
+    let [name] = &segments(&disk)[..] else { panic!("one segment") };
+    disk.spoil(name, 8_192 + 25);
+    let (_, recovered, seen) = open(disk.boot());
+    assert_eq!((recovered.torn, seen.records), (None, vec![]));
+    let [damage] = &recovered.damages[..] else { panic!("one: {:?}", recovered.damages) };
+    assert_eq!((damage.kind, damage.from), (DamageKind::Unreadable, 8_192));
+}
+
 #[test]
 fn a_read_that_fails_once_costs_nothing() {
     let (disk, last) = closed_log();
