@@ -117,7 +117,7 @@ struct Writer<D: Disk, R, E, P> {
     report: P,
     /// What was reported last.
     room: Room,
-    /// What is dropped already, and what could not be.
+    /// What was to be dropped last, and what of that could not be.
     dropped: Lsn,
     undropped: Option<Lsn>,
     /// Bytes that were written since it was asked how many are free.
@@ -159,10 +159,8 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
     async fn start(&mut self) -> Result<(), Lost> {
         // Without room it is low.
         let _ = self.log.take_reserve().await;
-        self.room = self.log.room();
-        self.look();
         if !plant::is_on(Plant::RoomForgotten) {
-            (self.report)(Event::Room(self.room));
+            self.report_room();
         }
         let written = self.log.write().await;
         self.mend(written).await?;
@@ -196,8 +194,7 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
                 self.log.push(lsn, |out| encode(&record, out));
             }
             self.unseen += self.log.pending_bytes() - before;
-            let is_async = self.durability != Durability::Sync;
-            if is_async && plant::is_on(Plant::UnwrittenCounted) {
+            if plant::is_on(Plant::UnwrittenCounted) && self.durability != Durability::Sync {
                 self.publish(self.log.last());
             }
             let written = self.log.write().await;
@@ -286,6 +283,18 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
             return Ok(());
         }
         self.dropped = lsn;
+        self.remove_before(lsn).await
+    }
+
+    /// Tries again to remove what could not be removed.
+    async fn drop_rest(&mut self) -> Result<(), Lost> {
+        match self.undropped.take() {
+            Some(lsn) => self.remove_before(lsn).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn remove_before(&mut self, lsn: Lsn) -> Result<(), Lost> {
         // At the start, what an earlier process has asked for is only gone on with.
         let is_news = lsn > self.log.oldest();
         loop {
@@ -309,21 +318,12 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         }
     }
 
-    /// Tries again to remove what could not be removed.
-    async fn drop_rest(&mut self) -> Result<(), Lost> {
-        let Some(lsn) = self.undropped.take() else { return Ok(()) };
-        self.dropped = Lsn(0);
-        self.drop_before(lsn).await
-    }
-
     /// Takes the reserve, if it is not taken, and says how much room there is: others may have
     /// taken some, or left some.
     async fn look_for_room(&mut self) {
         // Without room it stays low, which is said already.
         let _ = self.log.take_reserve().await;
-        self.room = self.log.room();
-        self.look();
-        (self.report)(Event::Room(self.room));
+        self.report_room();
     }
 
     /// Looks how many bytes are free.
@@ -333,12 +333,15 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
     }
 
     fn say_room(&mut self) {
-        let room = self.log.room();
-        if room != self.room {
-            self.room = room;
-            self.look();
-            (self.report)(Event::Room(room));
+        if self.log.room() != self.room {
+            self.report_room();
         }
+    }
+
+    fn report_room(&mut self) {
+        self.room = self.log.room();
+        self.look();
+        (self.report)(Event::Room(self.room));
     }
 
     async fn close(&mut self) -> Result<(), Lost> {

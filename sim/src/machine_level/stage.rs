@@ -103,8 +103,8 @@ pub(super) struct Zone {
 }
 
 /// In some runs others come between two visits for the same packet.
-fn visits(scenario: &Scenario) -> Option<Dice> {
-    let mut dice = Dice::new(scenario.seed, "visits", 0);
+fn visits(seed: u64) -> Option<Dice> {
+    let mut dice = Dice::new(seed, "visits", 0);
     dice.chance(300).then_some(dice)
 }
 
@@ -139,7 +139,7 @@ impl<'s> Stage<'s> {
             woken: Vec::new(),
             outgoing: Vec::new(),
             packets: Vec::new(),
-            visits: visits(scenario),
+            visits: visits(scenario.seed),
             is_over: false,
         };
         stage.queue_all();

@@ -214,10 +214,8 @@ pub(super) fn may_have_to_wait(case: &Case<'_>, on: &Connection<'_>, answered: O
     let is_stranger = last.is_none();
     for_name
         || broker.failed_logins_per_address.filter(|_| is_stranger).is_some_and(|free| {
-            let from_there = others.iter().filter(|it| {
-                counted_zone(case.facts.scenario, on.client).is_none()
-                    || may_be_from_there(case, it.client, on.client)
-            });
+            let from_there =
+                others.iter().filter(|it| may_be_from_there(case, it.client, on.client));
             may_hold_up(case, from_there.copied(), (free, 0), on, answered)
         })
 }
@@ -292,5 +290,6 @@ fn is_from_there(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool 
 
 /// Whether it may: nobody knows of some where they count.
 fn may_be_from_there(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool {
-    counted_zone(case.facts.scenario, one).is_none() || is_from_there(case, one, other)
+    let is_known = |client| counted_zone(case.facts.scenario, client).is_some();
+    !is_known(one) || !is_known(other) || is_from_there(case, one, other)
 }

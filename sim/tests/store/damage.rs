@@ -16,6 +16,18 @@ fn closed_log() -> (SimDisk, u64) {
     (disk, log.last().0)
 }
 
+/// A log of two records in one segment that was not closed, and the name of that.
+fn open_log() -> (SimDisk, String) {
+    let disk = SimDisk::new(7, Default::default());
+    let (mut log, _, _) = open(disk.boot());
+    keep(&mut log, 1);
+    keep(&mut log, 1);
+    drop(log);
+    let [name] = &segments(&disk)[..] else { panic!("one segment") };
+    let name = name.clone();
+    (disk, name)
+}
+
 fn segments(disk: &SimDisk) -> Vec<String> {
     names(disk).into_iter().filter(|name| name.ends_with(".log")).collect()
 }
@@ -193,13 +205,8 @@ fn a_block_that_cannot_be_read_costs_what_is_in_it() {
 /// Nobody knows whether what was there was promised.
 #[test]
 fn an_end_that_cannot_be_read_is_no_torn_one() {
-    let disk = SimDisk::new(7, Default::default());
-    let (mut log, _, _) = open(disk.boot());
-    keep(&mut log, 1);
-    keep(&mut log, 1);
-    drop(log);
-    let [name] = &segments(&disk)[..] else { panic!("one segment") };
-    disk.spoil(name, 8_192 + 25);
+    let (disk, name) = open_log();
+    disk.spoil(&name, 8_192 + 25);
     let (_, recovered, seen) = open(disk.boot());
     assert_eq!((recovered.torn, seen.records), (None, vec![]));
     let [damage] = &recovered.damages[..] else { panic!("one: {:?}", recovered.damages) };
@@ -239,18 +246,13 @@ fn segments_of_two_logs_are_refused_and_stay_as_they_are() {
 
 #[test]
 fn a_torn_end_is_told_without_the_zeros_behind_it() {
-    let disk = SimDisk::new(7, Default::default());
-    let (mut log, _, _) = open(disk.boot());
-    keep(&mut log, 1);
-    keep(&mut log, 1);
-    drop(log);
-    let [name] = &segments(&disk)[..] else { panic!("one segment") };
-    let mut bytes = disk.contents(name).expect("it is there");
+    let (disk, name) = open_log();
+    let mut bytes = disk.contents(&name).expect("it is there");
     let (from, length) = (8_192 + 25, 224);
     assert!(bytes.len() > from + length, "zeros are written ahead");
     bytes[from + 100] ^= 1;
-    disk.put(name, bytes);
+    disk.put(&name, bytes);
     let (_, recovered, seen) = open(disk.boot());
-    assert_eq!(recovered.torn, Some((name.clone(), from as u64, length as u64)));
+    assert_eq!(recovered.torn, Some((name, from as u64, length as u64)));
     assert!(recovered.is_whole() && seen.records == [1], "{recovered:?}");
 }
