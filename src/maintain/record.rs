@@ -230,3 +230,53 @@ fn properties(properties: &MessageProperties) -> Option<Value> {
     };
     Some(fields.object())
 }
+
+#[cfg(test)]
+mod tests {
+    use stormpetrel::machine::Timestamp;
+    use stormpetrel::machine::record::Lsn;
+    use stormpetrel::mqtt::topic::{Filter, TopicFilter};
+
+    use super::*;
+
+    #[test]
+    fn each_kind_says_what_it_is_about() {
+        let session = SessionUid(Lsn(3));
+        let id = PacketId::new(5).expect("not zero");
+        let plain = TopicFilter::try_from("a/+").expect("a filter");
+        let shared = Filter::try_from("$share/g/b").expect("a filter");
+        let (ends_at, will_due) = (Some(Timestamp(8)), Some(Timestamp(7)));
+        let of_id = |kind| json!({ "kind": kind, "session": 3, "packet_id": 5 });
+        for (record, expected) in [
+            (
+                Record::Detached { session, expiry: 6, ends_at, will_due },
+                json!({ "kind": "detached", "session": 3, "expiry_secs": 6, "ends_at_ms": 8, "will_due_ms": 7 }),
+            ),
+            (Record::Ended { session }, json!({ "kind": "ended", "session": 3 })),
+            (Record::WillGone { session }, json!({ "kind": "will_gone", "session": 3 })),
+            (
+                Record::Unsubscribed { session, filter: Box::new(shared) },
+                json!({ "kind": "unsubscribed", "session": 3, "filter": "$share/g/b" }),
+            ),
+            (
+                Record::RetainedSent { session, filter: Box::new(plain) },
+                json!({ "kind": "retained_sent", "session": 3, "filter": "a/+" }),
+            ),
+            (
+                Record::Sent { session, number: 4, id },
+                json!({ "kind": "sent", "session": 3, "number": 4, "packet_id": 5 }),
+            ),
+            (
+                Record::Dropped { session, number: 4 },
+                json!({ "kind": "dropped", "session": 3, "number": 4 }),
+            ),
+            (Record::Finished { session, id }, of_id("finished")),
+            (Record::Received { session, id }, of_id("received")),
+            (Record::Released { session, id }, of_id("released")),
+            (Record::RewriteBegun, json!({ "kind": "rewrite_begun" })),
+            (Record::RewriteEnded, json!({ "kind": "rewrite_ended" })),
+        ] {
+            assert_eq!(json(&record), expected);
+        }
+    }
+}
