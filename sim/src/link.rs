@@ -226,12 +226,13 @@ impl Links {
         self.table().lives += 1;
     }
 
-    /// A connection ended without a goodbye in answer to its client's. If its broker had died, it
-    /// could not say any.
+    /// A connection ended without a goodbye in answer to its client's. If its broker had died, or
+    /// had ended it before that was read, it could not say any.
     pub(crate) fn note_rude(&self, link: &Link) {
         let table = &mut *self.table();
         let state = link.state();
-        if state.life == table.lives && !state.is_reset {
+        let is_read = state.lanes[End::Broker as usize].bytes == 0;
+        if state.life == table.lives && !state.is_reset && is_read {
             table.rude = table.rude.or(state.number);
         }
     }

@@ -542,6 +542,15 @@ impl Scenario {
         }
     }
 
+    /// Whether somebody subscribes to what the broker says of itself again and again.
+    pub(crate) fn has_watchers(&self) -> bool {
+        let asks = |op: &Op| match &op.action {
+            Action::Subscribe(it) => it.filters.iter().any(|it| it.filter.contains("$SYS")),
+            _ => false,
+        };
+        self.broker.sys_interval_s.is_some() && self.ops.iter().any(asks)
+    }
+
     /// As YAML. [`Scenario::from_yaml`] reads it back.
     ///
     /// # Panics

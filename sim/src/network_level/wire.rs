@@ -275,8 +275,7 @@ impl Shared {
             Some(Leave::Close) | None => {}
         }
         let written = self.poll_write(stream, context);
-        if self.leaves == Some(Leave::Close) && self.outgoing.is_empty() && self.wrapped.is_empty()
-        {
+        if self.has_said_all() {
             return Poll::Ready(());
         }
         if written.is_err() && self.leaves.is_some() {
@@ -286,8 +285,16 @@ impl Shared {
         if self.layers.is_some() && read.is_pending() {
             self.wrap(); // answers to what came
             let _ = self.poll_write(stream, context);
+            if self.has_said_all() {
+                return Poll::Ready(());
+            }
         }
         read
+    }
+
+    /// Whether its client closes it, and nothing is left to be sent.
+    fn has_said_all(&self) -> bool {
+        self.leaves == Some(Leave::Close) && self.outgoing.is_empty() && self.wrapped.is_empty()
     }
 
     /// Wraps what is to be sent.

@@ -11,6 +11,9 @@ const HANDLING_MS: u64 = 1_000;
 /// Bytes that are surely on their way without anybody waiting for the reader.
 const WINDOW_BYTES: usize = 1_000;
 
+/// Milliseconds in which all that clients publish in a run is handed over by a few bytes.
+const SHORT_QUEUE_MS: u64 = 2_000;
+
 /// Who lives in peace.
 #[derive(Clone, Debug)]
 pub(super) struct Calm {
@@ -70,7 +73,7 @@ impl Calm {
             }
         }
         let spike = if weather.spikes > 0 { 10 } else { 1 };
-        let in_parts_ms = if weather.pull_bytes_max.is_some() { 2_000 } else { 0 };
+        let in_parts_ms = if weather.pull_bytes_max.is_some() { in_parts_ms(facts) } else { 0 };
         let slowest_ms = weather.latency_max_ms * spike;
         let is_wrapped = |client: &Client| client.transport != Transport::Tcp;
         let shakes_hands = !facts.is_exact && scenario.clients.iter().any(is_wrapped);
@@ -118,6 +121,15 @@ impl Calm {
     pub(super) fn let_in_by(&self, facts: &Facts<'_>, opened: Ordinal) -> u64 {
         // To connect takes one more trip there and back.
         self.answered_by(facts, opened) + 2 * self.slowest_ms + self.synced_ms
+    }
+}
+
+/// Milliseconds that it takes to hand over by a few bytes all that may wait for one client: what
+/// the broker says of itself may be so much that the rest of the run is too short for it.
+fn in_parts_ms(facts: &Facts<'_>) -> u64 {
+    match facts.scenario.has_watchers() {
+        true => facts.events.last().map_or(0, |event| event.at_ms),
+        false => SHORT_QUEUE_MS,
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     if !is_quiet {
         if case.facts.scenario.liveness_ms > 0
             && !may_stay_full(case)
-            && !is_kept_busy(case)
+            && !case.facts.scenario.has_watchers()
             && !is_slow(case)
         {
             let words = "not all was quiet in time, though nothing went wrong any more".to_owned();
@@ -50,16 +50,6 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 fn is_slow(case: &Case<'_>) -> bool {
     let came = case.deliveries.all.iter().filter(|d| d.at > case.facts.liveness_from).count();
     came as u64 * 2 * case.calm.slowest_ms >= case.facts.scenario.liveness_ms
-}
-
-/// Whether somebody subscribed to what the broker publishes again and again.
-fn is_kept_busy(case: &Case<'_>) -> bool {
-    let scenario = case.facts.scenario;
-    let asks = |op: &Op| match &op.action {
-        Action::Subscribe(subscribe) => subscribe.filters.iter().any(|f| f.filter.contains("$SYS")),
-        _ => false,
-    };
-    scenario.broker.sys_interval_s.is_some() && scenario.ops.iter().any(asks)
 }
 
 /// Whether the broker's memory may be full for good: of sessions, also such as nobody can ever

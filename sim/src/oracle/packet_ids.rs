@@ -119,7 +119,11 @@ impl Flights<'_, '_> {
         let Some(id) = saw.id else { return };
         let client = self.case.client(place);
         let has_doubts = !self.case.sessions.all[session].doubts.is_empty();
-        if saw.dup && self.early.contains(&(place, id)) {
+        if let Some(at) = self.early.iter().position(|early| *early == (place, id)) {
+            // One that is new is finished by that once; one that comes again, as often as it does.
+            if !saw.dup {
+                self.early.swap_remove(at);
+            }
             return;
         }
         let known = self.open.iter_mut().find(|open| open.id == id);

@@ -24,13 +24,18 @@ impl Facts<'_> {
         let connection = &self.connections[place];
         let silence_ms = self.silence_ms(place)? + more_ms;
         let entry = connection.entry?;
-        let came = connection.requests.iter().map(|request| self.arrived[request.asked]);
-        let mut last_ms = self.ms(entry.from);
-        for came in came.filter(|came| *came != NEVER) {
+        // What is handled in parts may be heard of until the last of them.
+        let mut last_ms = self.ms(if more_ms > 0 { entry.to } else { entry.from });
+        for request in &connection.requests {
+            let came = self.arrived[request.asked];
+            if came == NEVER {
+                continue;
+            }
             if self.ms(came) >= last_ms + silence_ms {
                 break;
             }
-            last_ms = self.ms(came);
+            let heard = if more_ms > 0 { self.done[request.asked].max(came) } else { came };
+            last_ms = self.ms(heard);
         }
         Some(last_ms + silence_ms)
     }
