@@ -4,10 +4,13 @@
 //! The process has one hook, installed once; each thread has its own list, so that simulations
 //! in parallel do not see each other's.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::panic::{self, PanicHookInfo};
 use std::sync::Once;
+
+use crate::verdict::{Promise, Violation};
 
 thread_local! {
     /// What panicked; none while nobody watches.
@@ -36,8 +39,24 @@ impl Watch {
         Watch { not_send: PhantomData }
     }
 
+    /// What the first panic breaks: those about counts are the ledger's, all others are what no
+    /// input may do.
+    pub(crate) fn violation(&self) -> Option<Violation> {
+        let words = self.first()?;
+        let place = words.split(": ").next().unwrap_or_default();
+        let is_count =
+            ["counted", "account", "has no session"].iter().any(|word| words.contains(word));
+        Some(Violation {
+            promise: if is_count { Promise::C4 } else { Promise::I16 },
+            rule: Cow::Owned(format!("panic at {place}")),
+            client: None,
+            words,
+            events: Vec::new(),
+        })
+    }
+
     /// The first panic there was: where, and what it said.
-    pub(crate) fn first(&self) -> Option<String> {
+    fn first(&self) -> Option<String> {
         SEEN.with_borrow(|seen| seen.as_ref().and_then(|seen| seen.first().cloned()))
     }
 }

@@ -15,12 +15,11 @@ mod log;
 mod queue;
 mod stage;
 
-use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::panics::Watch;
 use crate::scenario::Scenario;
-use crate::verdict::{Promise, Run, Violation};
+use crate::verdict::Run;
 use stage::Stage;
 
 /// Plays the scenario on this thread.
@@ -28,20 +27,6 @@ pub fn run(scenario: &Scenario) -> Run {
     let watch = Watch::start();
     let mut stage = Stage::new(scenario);
     let played = catch_unwind(AssertUnwindSafe(|| stage.play()));
-    let failure = played.is_err().then(|| panicked(&watch));
+    let failure = played.err().and_then(|_| watch.violation());
     Run { elapsed_ms: stage.now(), history: stage.history, failure, marks: stage.marks }
-}
-
-/// What a panic breaks: those about counts are the ledger's, all others are what no input may do.
-fn panicked(watch: &Watch) -> Violation {
-    let words = watch.first().unwrap_or_else(|| "a panic that nobody saw".to_owned());
-    let place = words.split(": ").next().unwrap_or_default();
-    let is_count = ["counted", "account", "has no session"].iter().any(|word| words.contains(word));
-    Violation {
-        promise: if is_count { Promise::C4 } else { Promise::I16 },
-        rule: Cow::Owned(format!("panic at {place}")),
-        client: None,
-        words,
-        events: Vec::new(),
-    }
 }

@@ -57,15 +57,9 @@ pub fn run_torn(scenario: &Scenario, tear: Option<Tear>) -> Run {
     let failure = stage.play().err();
     let brokers = stage.brokers();
     let mut run = stage.end();
-    let failure = failure.or_else(|| panicked(&watch).err());
+    let failure = failure.or_else(|| watch.violation());
     run.failure = failure.or_else(|| brokers.leaked().err()).or_else(|| brokers.found_all().err());
     run
-}
-
-fn panicked(watch: &Watch) -> Result<(), Violation> {
-    let Some(words) = watch.first() else { return Ok(()) };
-    let place = words.split(": ").next().unwrap_or_default().to_owned();
-    Err(violation(Promise::I16, format!("panic at {place}"), words))
 }
 
 fn violation(

@@ -27,7 +27,7 @@ use super::liveness::Liveness;
 use super::log_size::Lived;
 use super::trouble::RESERVED_MS;
 use super::wire::{Leave, Shared, Wire, carry};
-use super::{Tear, panicked, violation};
+use super::{Tear, violation};
 use crate::access::{address_of, judged_ms};
 use crate::chaos::Chaos;
 use crate::client::{Client, Effect, Topics, World};
@@ -300,7 +300,9 @@ impl<'s> Stage<'s> {
         let stepped = self.sim.step();
         self.now += TICK_MS;
         self.links.set_now(self.now);
-        panicked(self.watch)?;
+        if let Some(panicked) = self.watch.violation() {
+            return Err(panicked);
+        }
         stepped.map(drop).map_err(|error| violation(Promise::I16, "host-failed", error.to_string()))
     }
 

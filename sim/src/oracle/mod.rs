@@ -90,8 +90,10 @@ mod wills;
 mod wish;
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::history::History;
+use crate::panics::Watch;
 use crate::scenario::{ClientIndex, Scenario};
 use crate::verdict::{Promise, Violation};
 use calm::Calm;
@@ -102,13 +104,18 @@ use room::Room;
 use sessions::{Identity, Sessions};
 use subscriptions::Subscriptions;
 
-/// Everything that is wrong with a history, in the order of the checkers.
+/// Everything that is wrong with a history, in the order of the checkers. One that they cannot read
+/// is wrong too: no other history of a sweep is to suffer for it.
 pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
-    let case = Case::of(scenario, history);
+    let watch = Watch::start();
     let mut wrong = Wrong(Vec::new());
-    for checker in CHECKERS {
-        checker(&case, &mut wrong);
-    }
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        let case = Case::of(scenario, history);
+        for checker in CHECKERS {
+            checker(&case, &mut wrong);
+        }
+    }));
+    wrong.0.extend(checked.err().and_then(|_| watch.violation()));
     wrong.0
 }
 

@@ -31,13 +31,13 @@ impl Facts<'_> {
             if came == NEVER {
                 continue;
             }
-            if self.ms(came) >= last_ms + silence_ms {
+            if self.ms(came) >= last_ms.saturating_add(silence_ms) {
                 break;
             }
             let heard = if more_ms > 0 { self.done[request.asked].max(came) } else { came };
             last_ms = self.ms(heard);
         }
-        Some(last_ms + silence_ms)
+        Some(last_ms.saturating_add(silence_ms))
     }
 
     /// Whether a client that seems to have been silent for too long by then may not have been read:

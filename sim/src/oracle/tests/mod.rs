@@ -41,6 +41,9 @@ use std::path::Path;
 
 use tale::Tale;
 
+use crate::history::{History, What};
+use crate::scenario::Scenario;
+
 /// Nothing is wrong with it, with and without arrivals.
 fn fine(tell: impl Fn(Tale) -> Tale) {
     judge(&[], &[false, true], tell);
@@ -62,6 +65,14 @@ fn judge(expected: &[&str], arrivals: &[bool], tell: impl Fn(Tale) -> Tale) {
         let tale = tell(Tale::new(has_arrivals));
         assert_eq!(tale.judged(), expected, "arrivals {has_arrivals}\n{}", tale.words());
     }
+}
+
+#[test]
+fn a_history_that_cannot_be_read_is_wrong_and_no_end_of_the_sweep() {
+    let mut history = History::default();
+    history.note(0, None, What::Done { connection: 0, asked: 7 });
+    let wrong = super::check(&Scenario::default(), &history);
+    assert!(matches!(&wrong[..], [it] if it.rule.contains("oracle")), "{wrong:?}");
 }
 
 /// The text of every file in a folder of the oracle, without its tests.
