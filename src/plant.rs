@@ -85,6 +85,7 @@ plants! {
     WillPropertiesLost Machine "the properties of a will are lost",
     WillNotRetained Machine "RETAIN of a will is ignored",
     ConnectionsOneMore Machine "one connection above the limit is let in",
+    OldPlaceLost Machine "a take-over that finds no place takes that of the older connection",
     SlotLeaked Machine "a client whose connection is lost keeps its place",
     SilentCounted Machine "a connection that never sent CONNECT takes a place",
     SessionKeptOnCleanStart Machine "Clean Start does not end the session",

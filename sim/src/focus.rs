@@ -335,6 +335,11 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
     let places = dice.between(1, plan.clients as u64 - 1);
     plan.broker.connections = usize::try_from(places).ok();
     plan.broker.connect_timeout_ms = Some(dice.between(50, 1_000));
+    // Who comes in place of another may come by another listener, where no place is left.
+    if Dice::new(plan.seed, "the same in a crowd", 0).chance(500) {
+        plan.shared_client_ids = 600;
+        plan.wrapped_clients = plan.wrapped_clients.max(600);
+    }
     plan.actions = Actions {
         connect: 12,
         linger: 80,

@@ -531,15 +531,20 @@ impl Scenario {
     }
 
     /// Connections at once: over all listeners, and on each. Some brokers leave it to their
-    /// listeners, where all clients come in by the same one.
+    /// listeners.
     pub(crate) fn connections_max(&self) -> (Option<usize>, Option<usize>) {
         let max = self.broker.connections;
-        let mut transports = self.clients.iter().map(|client| client.transport);
-        let first = transports.next();
-        match self.seed % 4 == 1 && transports.all(|transport| Some(transport) == first) {
-            true => (None, max),
-            false => (max, None),
-        }
+        if self.has_places_by_listener() { (None, max) } else { (max, None) }
+    }
+
+    /// Whether two clients are counted together.
+    pub(crate) fn shares_places(&self, client: ClientIndex, other: ClientIndex) -> bool {
+        let (one, other) = (&self.clients[client], &self.clients[other]);
+        !self.has_places_by_listener() || one.transport == other.transport
+    }
+
+    fn has_places_by_listener(&self) -> bool {
+        self.seed % 4 == 1
     }
 
     /// Whether somebody subscribes to what the broker says of itself again and again.

@@ -262,7 +262,7 @@ impl Machine {
         let Some(old) = session.and_then(|session| session.connection) else { return false };
         self.connections.release(old);
         let is_admitted = self.admit(slot);
-        if !is_admitted {
+        if !is_admitted && !plant::is_on(Plant::OldPlaceLost) {
             self.admit(old);
         }
         is_admitted

@@ -1,8 +1,9 @@
 //! What comes to the broker: what the shell does with it.
 
-use stormpetrel::machine::{Input, ListenerId};
+use stormpetrel::machine::Input;
 use stormpetrel::mqtt::wire::{self, DecodeError, Packet};
 
+use super::broker::listener_of;
 use super::links::{ToBroker, ToClient};
 use super::stage::{Due, Stage, id_of};
 use crate::access::{Passwords, judgement, opinion_of};
@@ -56,8 +57,9 @@ impl Stage<'_> {
         self.links[connection].is_open = true;
         let timeout = self.settings.limits.connect_timeout;
         self.queue_at(self.now + timeout, Due::ConnectTimeout(connection));
-        let connection = id_of(connection);
-        self.tell(Input::Opened { connection, listener: Some(ListenerId(0)) });
+        let client = &self.scenario.clients[self.links[connection].client];
+        let listener = Some(listener_of(client));
+        self.tell(Input::Opened { connection: id_of(connection), listener });
     }
 
     /// The shell hands in what comes until it has sent the machine's last word.

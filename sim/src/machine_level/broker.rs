@@ -2,7 +2,7 @@
 //! packets that a client of some version reads.
 
 use stormpetrel::machine::{
-    Access, Deliver, Durability, Limits, ListenerSettings, Outgoing, Settings,
+    Access, Deliver, Durability, Limits, ListenerId, ListenerSettings, Outgoing, Settings,
 };
 use stormpetrel::mqtt::types::{PacketId, QoS, Reason};
 use stormpetrel::mqtt::wire::reason::ReturnCode;
@@ -10,8 +10,9 @@ use stormpetrel::mqtt::wire::{ConnAckProperties, Packet, Publish};
 
 use crate::access;
 use crate::history::History;
-use crate::scenario::{ProtocolVersion, Qos, Scenario};
+use crate::scenario::{Client, ProtocolVersion, Qos, Scenario};
 use crate::survival;
+use crate::transport::Transport;
 
 /// Everything is done in the smallest parts there are: nothing may depend on what is done at
 /// once. The broker as a whole, at the other level, does as much at once as production.
@@ -23,7 +24,13 @@ fn first_packet_id(seed: u64) -> PacketId {
     PacketId::new(u16::MAX - left).filter(|_| left < 8).unwrap_or(PacketId::FIRST)
 }
 
-/// The settings of a machine with one listener.
+/// By which listener a client comes in.
+pub(crate) fn listener_of(client: &Client) -> ListenerId {
+    let place = Transport::ALL.iter().position(|transport| *transport == client.transport);
+    ListenerId(place.expect("one of all"))
+}
+
+/// The settings of a machine with a listener for each transport.
 pub(crate) fn settings(scenario: &Scenario) -> Settings {
     let broker = &scenario.broker;
     let defaults = Limits::default();
@@ -49,12 +56,11 @@ pub(crate) fn settings(scenario: &Scenario) -> Settings {
         Some(survival::Durability::Async) => Durability::Async,
         None => Durability::None,
     };
+    let connections_max = by_listener.unwrap_or(usize::MAX);
+    let listener = ListenerSettings { connections_max, durability };
     Settings {
         limits,
-        listeners: vec![ListenerSettings {
-            connections_max: by_listener.unwrap_or(usize::MAX),
-            durability,
-        }],
+        listeners: vec![listener; Transport::ALL.len()],
         sys_interval: broker.sys_interval_s,
         session_expiry: broker.session_expiry_s,
         disconnect_delay: broker.disconnect_delay_s,

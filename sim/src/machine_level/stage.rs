@@ -16,8 +16,9 @@ use crate::marks::{Mark, Marks};
 use crate::plan::LATE_TIMES;
 use crate::scenario::{ClientIndex, ProtocolVersion, Scenario};
 
-/// One run of so many has its machine checked after each event; all do at their end.
-const CHECKED_RUNS: u64 = 16;
+/// One run of so many has its machine checked after each event; in all others that is done after
+/// some of so many, and at their end.
+const CHECKED: u64 = 32;
 /// Milliseconds until the shell has told the machine that a connection is closed.
 const CLOSE_MS_MAX: u64 = 20;
 
@@ -71,6 +72,7 @@ pub(super) struct Stage<'s> {
     starts: u64,
     pub(super) clock: Clock,
     machine_due: Option<u64>,
+    checks: Dice,
     is_checked: bool,
     pub(super) clients: Vec<Client>,
     clients_due: Vec<Option<u64>>,
@@ -112,6 +114,7 @@ impl<'s> Stage<'s> {
     pub(super) fn new(scenario: &'s Scenario) -> Stage<'s> {
         let zones = scenario.clients.iter().map(|client| client.zone + 1).max().unwrap_or(1);
         let clients = scenario.clients.iter().enumerate();
+        let mut checks = Dice::new(scenario.seed, "checks", 0);
         let mut stage = Stage {
             scenario,
             settings: broker::settings(scenario),
@@ -126,7 +129,8 @@ impl<'s> Stage<'s> {
             starts: 0,
             clock: Clock::default(),
             machine_due: None,
-            is_checked: scenario.seed.is_multiple_of(CHECKED_RUNS),
+            is_checked: checks.below(CHECKED) == 0,
+            checks,
             clients: clients.map(|(index, client)| Client::new(index, client)).collect(),
             clients_due: vec![None; scenario.clients.len()],
             links: Vec::new(),
@@ -187,7 +191,7 @@ impl<'s> Stage<'s> {
             self.now = self.now.max(at);
             self.handle(due);
             self.keep();
-            if self.is_checked {
+            if self.is_checked || self.checks.below(CHECKED) == 0 {
                 self.machine.iter().for_each(Machine::check);
             }
             if self.is_over {

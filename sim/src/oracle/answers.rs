@@ -216,11 +216,14 @@ fn check_bytes(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) 
 /// Counts the connections that the broker surely served at once: all, and those of one address.
 fn check_connections(case: &Case<'_>, wrong: &mut Wrong) {
     let scenario = case.facts.scenario;
-    if let Some(max) = scenario.broker.connections
-        && let Some((count, at)) = too_many(case, max, |_| true)
-    {
-        let words = format!("{count} connections at once, and {max} are allowed");
-        wrong.add(Promise::I9, "too-many-connections", None, words, &[at]);
+    let pools = (0..scenario.clients.len())
+        .filter(|client| !(0..*client).any(|earlier| scenario.shares_places(earlier, *client)));
+    for (first, max) in pools.filter_map(|first| Some((first, scenario.broker.connections?))) {
+        let is_there = |client| scenario.shares_places(first, client);
+        if let Some((count, at)) = too_many(case, max, is_there) {
+            let words = format!("{count} connections at once, and {max} are allowed");
+            wrong.add(Promise::I9, "too-many-connections", None, words, &[at]);
+        }
     }
     let Some(Door { connections: max, rate, .. }) = scenario.broker.door else { return };
     let zones = scenario.clients.iter().map(|client| client.zone + 1).max().unwrap_or(0);

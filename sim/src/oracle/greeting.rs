@@ -150,9 +150,12 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     if !case.facts.is_exact || !is_for_room || is_stopping || may_be_disk {
         return;
     }
+    let is_counted =
+        |other: &Connection<'_>| case.facts.scenario.shares_places(other.client, connection.client);
     let may_be_there = |other: &&Connection<'_>| {
         let may_be_in = other.answer.is_none_or(|answer| answer.reason == 0);
         other.number != connection.number
+            && is_counted(other)
             && other.life == connection.life
             && other.connect.is_some()
             && may_be_in
@@ -163,7 +166,7 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let count = case.facts.connections.iter().filter(may_be_there).count();
     let has_place = case.of_identity(case.sessions.identities[place]).any(|other| {
         let is_there = |since: Span| since.to < entry.from && entry.to < other.end.from;
-        other.is_let_in && other.entry.is_some_and(is_there)
+        other.is_let_in && is_counted(other) && other.entry.is_some_and(is_there)
     });
     if count < max || has_place {
         let words = match has_place {
