@@ -457,6 +457,10 @@ fn share(plan: &mut Plan, dice: &mut Dice) {
     plan.shared_filters = 800;
     plan.policies = dice.one_of(&[0, 0, 1, 2]);
     part_ways(plan);
+    // Some are members of groups for one topic and for another.
+    if Dice::new(plan.seed, "groups for two topics", 0).chance(500) {
+        plan.topics = 2;
+    }
     plan.actions = Actions {
         connect: 6,
         subscribe: 14,

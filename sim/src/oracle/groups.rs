@@ -1,15 +1,18 @@
 //! C8, C13: a group gives a message to a member that is connected and has room, if there is one: a
-//! member that is away holds nothing up.
+//! member that is away holds nothing up. So it is with what a member leaves that was not sent to it.
 //!
 //! Only where it is known when everything arrived. How many copies a group gives is checked by
 //! `copies.rs`, that it gives one by `lost.rs`.
 
 use super::deliveries::Delivery;
 use super::facts::{NEVER, Ordinal, Span};
-use super::messages::Message;
-use super::subscriptions::{is_sure, may_be};
+use super::subscriptions::{Change, is_sure, may_be};
 use super::{Case, Wrong};
+use crate::scenario::Qos;
 use crate::verdict::Promise;
+
+/// Milliseconds within which a broker has passed on what a member leaves to the others.
+const PASSED_ON_MS: u64 = 1_000;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     if !case.facts.is_exact || !case.facts.policies.is_none() {
@@ -22,10 +25,36 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let entry = case.facts.connections[delivery.connection].entry;
         let Some((entry, at)) = entry.zip(message.span()) else { continue };
         let is_late = delivery.repeats.is_none() && at.to < entry.from;
-        if is_late && message.effects.len() == 1 && is_away(case, delivery.session, at) {
-            check_delivered(case, delivery, message, at, entry.from, wrong);
+        if !is_late || message.effects.len() != 1 {
+            continue;
+        }
+        if is_away(case, delivery.session, at) {
+            check_delivered(case, delivery, (at, at), entry.from, wrong);
+        } else if let Some(gone) = left_with(case, delivery, at) {
+            check_delivered(case, delivery, (at, gone), entry.from, wrong);
         }
     }
+}
+
+/// When a session lost the connection on which it had not been sent yet what came then; if it was
+/// away for long enough to pass all on.
+fn left_with(case: &Case<'_>, delivery: &Delivery<'_>, at: Span) -> Option<Span> {
+    let facts = &case.facts;
+    let session = &case.sessions.all[delivery.session];
+    let back = &facts.connections[delivery.connection];
+    let place = session.connections.iter().position(|on| *on == delivery.connection)?;
+    let before = &facts.connections[session.connections[place.checked_sub(1)?]];
+    let (entry, gone) = (before.entry?, before.end);
+    let was_there = session.begun.to < at.from && entry.to < at.from && at.to < gone.from;
+    let returned = back.entry?.from;
+    let is_known = session.doubts.is_empty()
+        && before.life == back.life
+        && gone.to < returned
+        && !case.sessions.has_unseen(facts, delivery.session, session.begun.from, returned);
+    let was_long = is_known && facts.ms(returned) >= facts.ms(gone.to) + PASSED_ON_MS;
+    // What was sent to it before says so.
+    let is_unsent = delivery.saw.qos > Qos::AtMostOnce && !delivery.saw.dup;
+    (was_there && was_long && is_unsent).then_some(gone)
 }
 
 /// Whether a session had no connection then.
@@ -56,27 +85,27 @@ fn presence(case: &Case<'_>, session: usize, from: Ordinal, to: Ordinal) -> (boo
     (is_there, may_have_gone)
 }
 
-/// It came by a group, though its member was away: so all others must have been, too.
+/// It came by a group, though its member was away from then on: so all others must have been, too.
 fn check_delivered(
     case: &Case<'_>,
     delivery: &Delivery<'_>,
-    message: &Message<'_>,
-    at: Span,
+    (published, at): (Span, Span),
     back: Ordinal,
     wrong: &mut Wrong,
 ) {
+    let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else { return };
     let explanation = delivery.explanation;
     if !explanation.shared || explanation.own || explanation.retained {
         return;
     }
     let topic = message.topic_place;
-    let since = Span { to: NEVER, ..at };
+    let since = Span { to: NEVER, ..published };
     let mut groups = case
         .subscriptions
         .matching(delivery.session, topic)
         .filter(|(filter, changes)| filter.is_shared && may_be(changes, since));
     let (Some((group, changes)), None) = (groups.next(), groups.next()) else { return };
-    if !is_sure(changes, at) {
+    if !is_sure(changes, Span { to: at.to, ..published }) {
         return;
     }
     let mut present = None;
@@ -86,7 +115,10 @@ fn check_delivered(
                 continue;
             }
             let (is_there, may_have_gone) = presence(case, place, at.from, delivery.at);
-            if may_have_gone {
+            let is_it = |change: &Change| {
+                change.span.to >= published.from && change.span.from <= delivery.at
+            };
+            if may_have_gone || changes.iter().any(is_it) {
                 return; // what it had may have been given on
             }
             if is_there && is_sure(changes, at) && case.rooms[place].has_for(at) {

@@ -86,6 +86,7 @@ mod sys;
 #[cfg(test)]
 mod tests;
 mod topic;
+mod turns;
 mod wills;
 mod wish;
 
@@ -119,7 +120,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 30] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 31] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -137,6 +138,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 30] = [
     reasons::check,
     finished::check,
     groups::check,
+    turns::check,
     queues::check,
     held::check,
     quotas::check,

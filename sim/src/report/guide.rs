@@ -202,6 +202,7 @@ const GUIDES: &[Guide] = &[
             "empty-lost",
             "shared-lost",
             "shared-with-absent",
+            "turn-never-came",
             "never-sent-again",
         ],
         expected: "a message that was acknowledged reaches every session that was subscribed, or \

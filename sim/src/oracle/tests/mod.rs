@@ -35,6 +35,7 @@ mod session_present;
 mod subscribed;
 mod sys;
 mod tale;
+mod turns;
 mod wills;
 
 use std::path::Path;
