@@ -98,6 +98,8 @@ struct Platter {
     syncs: u64,
     failed_syncs: u64,
     stalled_syncs: u64,
+    /// Files that could not be written or synced, each as often as that.
+    failed_files: Vec<u64>,
 }
 
 /// Something that was done and is not durable.
@@ -132,6 +134,7 @@ impl SimDisk {
             syncs: 0,
             failed_syncs: 0,
             stalled_syncs: 0,
+            failed_files: Vec::new(),
         };
         SimDisk { platter: Arc::new(Mutex::new(platter)), boot: 0 }
     }
@@ -197,6 +200,19 @@ impl SimDisk {
         (platter.failed_syncs, platter.stalled_syncs)
     }
 
+    /// How often files could not be written or synced, of those under names that are meant. None:
+    /// what is tried may succeed.
+    pub(crate) fn failures_of(&self, is_meant: impl Fn(&str) -> bool) -> Option<usize> {
+        let platter = self.lock_platter();
+        let DiskWeather { bad_writes, bad_syncs, .. } = platter.weather;
+        if bad_writes.max(bad_syncs) < 1_000 {
+            return None;
+        }
+        let meant = platter.names.iter().filter(|(name, _)| is_meant(name));
+        let meant: BTreeSet<u64> = meant.map(|(_, file)| *file).collect();
+        Some(platter.failed_files.iter().filter(|file| meant.contains(file)).count())
+    }
+
     /// Bytes that may still be written, if that is limited.
     pub fn room(&self) -> Option<u64> {
         self.lock_platter().weather.room
@@ -215,6 +231,7 @@ impl SimDisk {
             durable: platter.durable.clone(),
             unsynced: platter.unsynced.clone(),
             bad_blocks: platter.bad_blocks.clone(),
+            failed_files: platter.failed_files.clone(),
             ..*platter
         };
         SimDisk { platter: Arc::new(Mutex::new(copy)), boot: self.boot }
@@ -455,6 +472,7 @@ impl Platter {
         if self.dice.chance(chance) {
             count = self.dice.between(0, count as u64) as usize;
             result = Err(io::Error::other("a simulated failure of a write"));
+            self.failed_files.push(file);
         }
         let bytes = bytes[..count].to_vec();
         if let Some(live) = self.live.get_mut(&file) {
@@ -477,6 +495,7 @@ impl Platter {
         if self.dice.chance(chance) {
             self.failed_syncs += 1;
             let meant: Vec<Change> = meant;
+            self.failed_files.extend(meant.iter().filter_map(Change::file));
             // The names come back at the next sync; what was written does not.
             self.unsynced.extend(meant.into_iter().filter(|change| change.file().is_none()));
             return Err(io::Error::other("a simulated failure of a sync"));

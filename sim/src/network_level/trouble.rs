@@ -14,6 +14,9 @@ pub(super) const RESERVE: (&str, u64) = ("reserve", 1 << 20);
 /// Milliseconds until a broker has it that starts where there is room.
 pub(super) const RESERVED_MS: u64 = 1_000;
 
+/// Milliseconds within which it is told that its log has failed.
+const TOLD_MS: u64 = 200;
+
 /// What is wrong with the disk.
 #[derive(Debug, Default)]
 pub(super) struct Troubles {
@@ -24,12 +27,27 @@ pub(super) struct Troubles {
     may_lack_room: bool,
     /// The broker surely knows that it is full.
     is_known: bool,
+    failing: Failing,
     /// When the broker must have something kept free, if nothing is in its way until then.
     reserves_by: u64,
     /// When trouble began, and nothing was kept free where something should have been.
     unreserved_at: Option<u64>,
     /// What went wrong is made good by then.
     mended_by: u64,
+}
+
+/// What the broker knows of a disk on which nothing succeeds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Failing {
+    /// Something may succeed.
+    #[default]
+    No,
+    /// Its log had failed so often when that began.
+    Unseen(usize),
+    /// Its log has failed then, in milliseconds.
+    Seen(u64),
+    /// It surely knows.
+    Known,
 }
 
 impl Troubles {
@@ -111,6 +129,27 @@ impl Stage<'_> {
             self.troubles.is_known = false;
             self.note(What::Health { health: Health::Working });
         }
+        self.note_failing(&disk);
+    }
+
+    /// A broker whose log has failed knows that it fails, until something may succeed.
+    fn note_failing(&mut self, disk: &SimDisk) {
+        let is_running = self.sim.is_host_running(broker::HOST);
+        let failures = disk.failures_of(|name| name != RESERVE.0).filter(|_| is_running);
+        self.troubles.failing = match (failures, self.troubles.failing) {
+            (None, Failing::Known) => {
+                self.note(What::Health { health: Health::Working });
+                Failing::No
+            }
+            (None, _) => Failing::No,
+            (Some(count), Failing::No) => Failing::Unseen(count),
+            (Some(count), Failing::Unseen(before)) if count > before => Failing::Seen(self.now),
+            (Some(_), Failing::Seen(at)) if self.now >= at + TOLD_MS => {
+                self.note(What::Health { health: Health::Failing });
+                Failing::Known
+            }
+            (Some(_), before) => before,
+        };
     }
 
     /// Whether anything is wrong with the disk, or was a moment ago.
@@ -121,6 +160,7 @@ impl Stage<'_> {
     /// A broker that starts without its reserve looks for room first.
     pub(super) fn note_full(&mut self) {
         let Some(disk) = self.brokers().disk() else { return };
+        self.troubles.failing = Failing::No;
         self.troubles.is_known = lacks_room(&disk) && disk.bytes_of(RESERVE.0).is_none();
         if self.troubles.is_known {
             self.note(What::Health { health: Health::Full });

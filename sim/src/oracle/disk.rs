@@ -125,6 +125,50 @@ fn check_turned_away(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     }
 }
 
+/// Who knows that it cannot keep anything says so at once, and leaves nobody to wait for the disk,
+/// unless answers that are owed since before are ahead.
+fn check_answered(
+    case: &Case<'_>,
+    place: usize,
+    request: &Request<'_>,
+    span: Span,
+    wrong: &mut Wrong,
+) {
+    let facts = &case.facts;
+    let connection = &facts.connections[place];
+    let Some(let_in) = connection.answer.filter(|_| case.calm.has(connection.client)) else {
+        return;
+    };
+    let until = facts.first_at(facts.ms(span.from).saturating_add(case.calm.at_once_ms()));
+    let is_known = facts.known_health(Span { to: until, ..span }) == Some(Health::Failing);
+    let is_new = matches!(request.wish, Wish::Publish(it) if it.qos > Qos::AtMostOnce && !it.dup);
+    let is_asked_for = is_new && let_in.at < span.from;
+    let is_there =
+        until < connection.end.from && connection.ending.is_none_or(|(at, _)| at > until);
+    let is_owed = |other: &&Request<'_>| {
+        other.asked < request.asked
+            && other.wish.name().is_some()
+            && other.answer.is_none_or(|(at, _)| at >= span.from)
+    };
+    let is_late = request.answer.is_none_or(|(at, _)| at > until);
+    if is_known
+        && is_asked_for
+        && is_there
+        && is_late
+        && !connection.requests.iter().any(|it| is_owed(&it))
+    {
+        let words = "was not answered, though the broker knew that it could not keep it";
+        let events = [request.asked, until];
+        wrong.add(
+            Promise::C5,
+            "unanswered-in-trouble",
+            connection.client,
+            words.to_owned(),
+            &events,
+        );
+    }
+}
+
 /// What is retained cannot be taken, nor can what is to come once from one whose session is kept;
 /// what nobody keeps is.
 fn check_publish(
@@ -135,6 +179,7 @@ fn check_publish(
     span: Span,
     wrong: &mut Wrong,
 ) {
+    check_answered(case, place, request, span, wrong);
     let Some((at, reason)) = request.answer else { return };
     let health = case.facts.known_health(Span { to: at, ..span });
     let is_known = matches!(health, Some(Health::Full | Health::Failing));

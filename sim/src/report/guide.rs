@@ -109,6 +109,7 @@ const GUIDES: &[Guide] = &[
             "refused-its-own-session",
             "refused-though-nothing-to-keep",
             "taken-in-trouble",
+            "unanswered-in-trouble",
         ],
         expected: "while the disk is full or fails, what must be kept is refused, and nothing else",
         standard: "README, \"What survives\"",

@@ -20,6 +20,13 @@ fn full(tale: Tale, for_ms: u64) -> Tale {
     tale.happens(None, What::Health { health: Health::Full })
 }
 
+/// The broker knows that nothing can be written.
+fn failing(tale: Tale) -> Tale {
+    let kind = FaultKind::Disk { trouble: Trouble::Failing, for_ms: 20_000 };
+    let tale = tale.happens(None, What::Fault { kind });
+    tale.happens(None, What::Health { health: Health::Failing })
+}
+
 fn lasts(tale: Tale) -> Tale {
     tale.knocks(A, |connect| connect.expiry_s = Some(FOR_EVER))
 }
@@ -169,4 +176,16 @@ fn an_end_that_a_crash_undid_was_an_end_until_then() {
         tale.happens(None, What::BrokerStarted).calms_down(&[A, B]).ends()
     };
     fine(|tale| away(tale, 3_000));
+}
+
+#[test]
+fn who_knows_that_nothing_can_be_kept_says_so_at_once() {
+    let asks = |tale: Tale| tale.sends(A, 1, "a", Q1, |asked| asked.retain = true);
+    let saw = || Saw::Ack(Ack { kind: AckKind::PubAck, id: 1, reason: 0x97 });
+    let ends = |tale: Tale| tale.waits(9_000).happens(Some(B), What::HalfOpened);
+    fine(|tale| ends(refused(failing(tale.connects(A)))));
+    planted("C5 unanswered-in-trouble", |tale| ends(asks(failing(tale.connects(A)))));
+    planted("C5 unanswered-in-trouble", |tale| ends(asks(failing(tale.connects(A)))).saw(A, saw()));
+    // What is owed since before the broker knew comes first.
+    fine(|tale| ends(asks(failing(asks(tale.connects(A))))));
 }
