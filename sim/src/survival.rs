@@ -20,6 +20,9 @@ use crate::transport::Transport;
 /// The numbers of bystanders' messages begin here, so that they are known by sight.
 const BYSTANDERS_FROM: MessageNumber = 900_000;
 
+/// Milliseconds of a disk that fails which are enough to ask it for something in vain.
+const ASKED_IN_VAIN_MS: u64 = 4_000;
+
 /// Milliseconds until a collector comes, and from its first word to its next.
 const COLLECTOR_MS: u64 = 400;
 
@@ -255,7 +258,14 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
     let subscribe = Subscribe::to(Arc::clone(&topic), Qos::AtMostOnce);
     let asks = Op { at_ms: 0, client: listener, action: Action::Subscribe(subscribe) };
     for trouble in troubles {
-        let FaultKind::Disk { for_ms, .. } = trouble.kind else { continue };
+        let FaultKind::Disk { for_ms, trouble: kind } = trouble.kind else { continue };
+        if kind == Trouble::Failing && for_ms >= ASKED_IN_VAIN_MS {
+            // The first shows the broker that its disk fails, and the second meets one that knows.
+            for at_ms in [trouble.at_ms, trouble.at_ms + ASKED_IN_VAIN_MS / 2] {
+                message += 1;
+                ask_in_vain(scenario, at_ms, message);
+            }
+        }
         scenario.ops.push(Op { at_ms: trouble.at_ms.saturating_sub(500), ..asks.clone() });
         pass_by(scenario, trouble.at_ms + dice.below(for_ms / 2 + 1));
         for at_ms in [0, for_ms / 4, for_ms / 2, for_ms + 2_000] {
@@ -279,6 +289,18 @@ fn pass_by(scenario: &mut Scenario, at_ms: u64) {
         Action::Unsubscribe { filters: [filter].into() },
     ];
     let ops = actions.into_iter().zip([0, 300, 600]);
+    scenario.ops.extend(ops.map(|(action, ms)| Op { at_ms: at_ms + ms, client, action }));
+}
+
+/// One comes then and asks for what cannot be kept.
+fn ask_in_vain(scenario: &mut Scenario, at_ms: u64, message: MessageNumber) {
+    let name = format!("in-vain-{}", scenario.clients.len());
+    let (client, connect) = add_newcomer(scenario, &name);
+    let topic = Arc::from("in-vain");
+    let qos = Qos::AtLeastOnce;
+    let publish = Publish { message, topic, qos, retain: true, ..Publish::default() };
+    let actions = [Action::Connect(connect), Action::Publish(publish)];
+    let ops = actions.into_iter().zip([0, 300]);
     scenario.ops.extend(ops.map(|(action, ms)| Op { at_ms: at_ms + ms, client, action }));
 }
 
