@@ -61,6 +61,7 @@ mod goodbyes;
 mod greeting;
 mod groups;
 mod held;
+mod held_back;
 mod invented;
 mod limits;
 mod liveness;
@@ -120,7 +121,7 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 31] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 32] = [
     invented::check,
     properties::check,
     subscribed::check,
@@ -145,6 +146,7 @@ const CHECKERS: [fn(&Case<'_>, &mut Wrong); 31] = [
     liveness::check,
     logins::check,
     prompt::check,
+    held_back::check,
     policy::check,
     gone::check,
     goodbyes::check,

@@ -376,6 +376,7 @@ const GUIDES: &[Guide] = &[
             "answered-late",
             "left-unanswered",
             "delivered-late",
+            "held-back",
             "never-quiet",
             "never-answered",
         ],

@@ -17,6 +17,7 @@ mod goodbyes;
 mod greeting;
 mod groups;
 mod held;
+mod held_back;
 mod invented;
 mod liveness;
 mod lives;
