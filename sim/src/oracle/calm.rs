@@ -133,6 +133,7 @@ fn in_parts_ms(facts: &Facts<'_>) -> u64 {
     }
 }
 
+/// Whether it answers at once, whatever it answers.
 fn is_prompt(manners: Manners) -> bool {
-    manners.acks == AckPolicy::Prompt && manners.ack_delay_ms == 0
+    matches!(manners.acks, AckPolicy::Prompt | AckPolicy::Reject) && manners.ack_delay_ms == 0
 }
