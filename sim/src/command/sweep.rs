@@ -114,7 +114,11 @@ fn work(sweep: &Sweep, shared: &Shared, playing: &Playing) {
         if let Some(first) = wrong.first() {
             shared.is_over.store(!sweep.keeps_going, Ordering::Relaxed);
             let mut failures = shared.failures.lock().expect("held without a panic");
-            let (smallest, count) = failures.entry(first.class()).or_insert((seed, 0));
+            let (smallest, count) = failures.entry(first.class()).or_insert_with(|| {
+                // At once: a sweep may take hours, and be interrupted.
+                shared.bar.suspend(|| eprintln!("seed {seed} fails: {}", first.class()));
+                (seed, 0)
+            });
             *smallest = seed.min(*smallest);
             *count += 1;
         }
