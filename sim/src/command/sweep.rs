@@ -1,9 +1,10 @@
 //! Many seeds on many threads, in order, until one fails or the end is reached.
 //!
 //! The seed that is found is the same however many threads there are: every smaller one was begun
-//! before it, and is finished. Prints only a progress bar.
+//! before it, and is finished. Prints only a progress bar, and what fails.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -116,7 +117,10 @@ fn work(sweep: &Sweep, shared: &Shared, playing: &Playing) {
             let mut failures = shared.failures.lock().expect("held without a panic");
             let (smallest, count) = failures.entry(first.class()).or_insert_with(|| {
                 // At once: a sweep may take hours, and be interrupted.
-                shared.bar.suspend(|| eprintln!("seed {seed} fails: {}", first.class()));
+                shared
+                    .bar
+                    .suspend(|| writeln!(io::stderr(), "seed {seed} fails: {}", first.class()))
+                    .expect("standard error is there");
                 (seed, 0)
             });
             *smallest = seed.min(*smallest);

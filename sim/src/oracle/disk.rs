@@ -146,9 +146,10 @@ fn check_answered(
     let is_there =
         until < connection.end.from && connection.ending.is_none_or(|(at, _)| at > until);
     let is_owed = |other: &&Request<'_>| {
-        other.asked < request.asked
-            && other.wish.name().is_some()
-            && other.answer.is_none_or(|(at, _)| at >= span.from)
+        // What is retained at QoS 0 has no answer, and what comes behind it waits for it.
+        let is_kept = matches!(other.wish, Wish::Publish(it) if it.retain);
+        let is_open = other.answer.is_none_or(|(at, _)| at >= span.from);
+        other.asked < request.asked && is_open && (is_kept || other.wish.name().is_some())
     };
     let is_late = request.answer.is_none_or(|(at, _)| at > until);
     if is_known

@@ -52,8 +52,8 @@ fn left_with(case: &Case<'_>, delivery: &Delivery<'_>, at: Span) -> Option<Span>
         && gone.to < returned
         && !case.sessions.has_unseen(facts, delivery.session, session.begun.from, returned);
     let was_long = is_known && facts.ms(returned) >= facts.ms(gone.to) + PASSED_ON_MS;
-    // What was sent to it before says so.
-    let is_unsent = delivery.saw.qos > Qos::AtMostOnce && !delivery.saw.dup;
+    // What was sent to it before says so. Not what has its packet id and waits for the disk.
+    let is_unsent = delivery.saw.qos > Qos::AtMostOnce && !delivery.saw.dup && !facts.is_durable();
     (was_there && was_long && is_unsent).then_some(gone)
 }
 
