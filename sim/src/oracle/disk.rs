@@ -125,8 +125,7 @@ fn check_turned_away(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     }
 }
 
-/// Who knows that it cannot keep anything says so at once, and leaves nobody to wait for the disk,
-/// unless answers that are owed since before are ahead.
+/// Who knows that it cannot keep anything says so at once, and leaves nobody to wait for the disk.
 fn check_answered(
     case: &Case<'_>,
     place: usize,
@@ -141,32 +140,19 @@ fn check_answered(
     };
     let until = facts.first_at(facts.ms(span.from).saturating_add(case.calm.at_once_ms()));
     let is_known = facts.known_health(Span { to: until, ..span }) == Some(Health::Failing);
-    let is_new = matches!(request.wish, Wish::Publish(it) if it.qos > Qos::AtMostOnce && !it.dup);
+    let is_new = matches!(request.wish, Wish::Publish(it) if it.qos > Qos::AtMostOnce && it.retain);
     let is_asked_for = is_new && let_in.at < span.from;
     let is_there =
         until < connection.end.from && connection.ending.is_none_or(|(at, _)| at > until);
-    let is_owed = |other: &&Request<'_>| {
-        // What is retained at QoS 0 has no answer, and what comes behind it waits for it.
-        let is_kept = matches!(other.wish, Wish::Publish(it) if it.retain);
-        let is_open = other.answer.is_none_or(|(at, _)| at >= span.from);
-        other.asked < request.asked && is_open && (is_kept || other.wish.name().is_some())
-    };
+    // What is recorded of a client is ahead of all that it is told later, so that nobody knows how
+    // long that waits: but not of one who says the first thing, and of whom nothing is kept.
+    let is_first = connection.requests.iter().all(|it| it.asked >= request.asked)
+        && expiry_s(facts, place).0 == 0;
     let is_late = request.answer.is_none_or(|(at, _)| at > until);
-    if is_known
-        && is_asked_for
-        && is_there
-        && is_late
-        && !connection.requests.iter().any(|it| is_owed(&it))
-    {
-        let words = "was not answered, though the broker knew that it could not keep it";
+    if is_known && is_asked_for && is_there && is_late && is_first {
+        let words = "was not answered, though the broker knew that it could not keep it".to_owned();
         let events = [request.asked, until];
-        wrong.add(
-            Promise::C5,
-            "unanswered-in-trouble",
-            connection.client,
-            words.to_owned(),
-            &events,
-        );
+        wrong.add(Promise::C5, "unanswered-in-trouble", connection.client, words, &events);
     }
 }
 

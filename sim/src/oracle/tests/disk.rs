@@ -180,12 +180,14 @@ fn an_end_that_a_crash_undid_was_an_end_until_then() {
 
 #[test]
 fn who_knows_that_nothing_can_be_kept_says_so_at_once() {
+    let comes = |tale: Tale| tale.connects_with(A, |connect| connect.expiry_s = None);
     let asks = |tale: Tale| tale.sends(A, 1, "a", Q1, |asked| asked.retain = true);
     let saw = || Saw::Ack(Ack { kind: AckKind::PubAck, id: 1, reason: 0x97 });
     let ends = |tale: Tale| tale.waits(9_000).happens(Some(B), What::HalfOpened);
-    fine(|tale| ends(refused(failing(tale.connects(A)))));
-    planted("C5 unanswered-in-trouble", |tale| ends(asks(failing(tale.connects(A)))));
-    planted("C5 unanswered-in-trouble", |tale| ends(asks(failing(tale.connects(A)))).saw(A, saw()));
-    // What is owed since before the broker knew comes first.
-    fine(|tale| ends(asks(failing(asks(tale.connects(A))))));
+    fine(|tale| ends(refused(failing(comes(tale)))));
+    planted("C5 unanswered-in-trouble", |tale| ends(asks(failing(comes(tale)))));
+    planted("C5 unanswered-in-trouble", |tale| ends(asks(failing(comes(tale)))).saw(A, saw()));
+    // What is recorded before it comes first.
+    fine(|tale| ends(asks(failing(asks(comes(tale))))));
+    fine(|tale| ends(asks(failing(tale.connects(A)))));
 }
