@@ -39,9 +39,24 @@ struct Authority {
 
 impl Authority {
     fn new(name: &str) -> Authority {
+        let (params, key) = Authority::params(name);
+        Authority::of(name, CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    /// One for which this one vouches.
+    fn vouched(&self, name: &str) -> Authority {
+        let (params, key) = Authority::params(name);
+        Authority::of(name, CertifiedIssuer::signed_by(params, key, &self.issuer).unwrap())
+    }
+
+    fn params(name: &str) -> (CertificateParams, KeyPair) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        (params, KeyPair::generate().unwrap())
+    }
+
+    fn of(name: &str, issuer: CertifiedIssuer<'static, KeyPair>) -> Authority {
         let folder = format!("stormpetrel-{}-{name}", std::process::id());
         let folder = std::env::temp_dir().join(folder);
         std::fs::create_dir_all(&folder).unwrap();
@@ -74,17 +89,22 @@ impl Authority {
 
     /// A client that knows the authority, and shows a certificate of `shows`.
     fn client(&self, shows: Option<&Authority>) -> TlsConnector {
+        self.client_with(shows, &[])
+    }
+
+    /// The same, which sends certificates of others along.
+    fn client_with(&self, shows: Option<&Authority>, others: &[&Authority]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let builder = ClientConfig::builder().with_root_certificates(roots);
         let config = match shows.map(|authority| authority.issue("client")) {
             None => builder.with_no_client_auth(),
-            Some((certificate, key)) => builder
-                .with_client_auth_cert(
-                    vec![CertificateDer::from_pem_file(certificate).unwrap()],
-                    PrivateKeyDer::from_pem_file(key).unwrap(),
-                )
-                .unwrap(),
+            Some((certificate, key)) => {
+                let mut chain = vec![CertificateDer::from_pem_file(certificate).unwrap()];
+                chain.extend(others.iter().map(|other| other.issuer.der().clone()));
+                let key = PrivateKeyDer::from_pem_file(key).unwrap();
+                builder.with_client_auth_cert(chain, key).unwrap()
+            }
         };
         TlsConnector::from(Arc::new(config))
     }
@@ -208,8 +228,9 @@ async fn a_message_larger_than_every_buffer_passes_tls() {
 #[tokio::test]
 async fn a_clients_certificate_is_checked_and_may_be_required() {
     let (authority, stranger) = (Authority::new("client"), Authority::new("stranger"));
+    let another = Authority::new("another");
     for is_required in [false, true] {
-        for by in 0..3 {
+        for by in 0..4 {
             let mut files = Certificates { is_required, ..authority.server() };
             let ca = authority.path("ca.pem");
             let folder = authority.path("authorities");
@@ -219,6 +240,11 @@ async fn a_clients_certificate_is_checked_and_may_be_required() {
             match by {
                 0 => files.cafile = Some(ca),
                 1 => files.capath = Some(folder),
+                2 => {
+                    // All of them count.
+                    files.cafile = Some(another.path("ca.pem"));
+                    files.capath = Some(folder);
+                }
                 _ => files.cadata = Some(std::fs::read_to_string(ca).unwrap()),
             }
             let (_broker, address) = start(|listener| listener.certificates = Some(files)).await;
@@ -830,12 +856,17 @@ async fn a_certificate_says_which_user_a_client_is() {
     const REFUSED: &[u8] = b"\x20\x02\x00\x05";
 
     let with = |shows| authority.client(shows);
-    let mut stream = tls(plain, &with(Some(&authority))).await.unwrap();
-    for (asked, want) in [(CONNECT, CONNACK), (SUBSCRIBE, SUBACK)] {
-        stream.write_all(asked).await.unwrap();
-        let mut got = vec![0; want.len()];
-        timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
-        assert_eq!(got, want);
+    // Who vouches for a client, and is sent along, is not the client.
+    let between = authority.vouched("between");
+    let by_another = authority.client_with(Some(&between), &[&between]);
+    for known in [with(Some(&authority)), by_another] {
+        let mut stream = tls(plain, &known).await.unwrap();
+        for (asked, want) in [(CONNECT, CONNACK), (SUBSCRIBE, SUBACK)] {
+            stream.write_all(asked).await.unwrap();
+            let mut got = vec![0; want.len()];
+            timeout(PATIENCE, stream.read_exact(&mut got)).await.unwrap().unwrap();
+            assert_eq!(got, want);
+        }
     }
     let mut stream = tls(plain, &with(None)).await.unwrap();
     stream.write_all(CONNECT).await.unwrap();

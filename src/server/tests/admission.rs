@@ -339,6 +339,27 @@ fn guesses_at_once_are_no_more_guesses_and_a_fleet_with_one_name_is_let_in() {
     });
 }
 
+#[test]
+fn who_goes_while_it_is_judged_leaves_its_turn_to_others() {
+    let mut plugins = Plugins::default();
+    plugins.register("slow", Slow);
+    let authentication = vec![Authentication::Named("slow".to_owned())];
+    let mut admission = Admission { exempt_addresses: Vec::new(), ..Admission::unlimited() };
+    admission.failed_logins = 1;
+    let config = Config { authentication, admission, ..Config::default() };
+    with_plugins(&config, plugins, async |world| {
+        for _ in 0..3 {
+            let mut client = world.open_from(HERE, 1_000);
+            let asks = client.log_in("ann", "good");
+            let asked = tokio::time::timeout(Duration::from_millis(10), asks).await;
+            assert!(asked.is_err(), "it is being judged");
+            drop(client);
+            let answer = world.log_in(HERE, "ann", "good").await.1;
+            assert_eq!(answer, Some(Reason::Success), "one at a time");
+        }
+    });
+}
+
 /// The delay leaves time to be judged.
 #[test]
 fn a_login_that_is_answered_late_is_answered_in_time() {
@@ -396,6 +417,32 @@ fn behind_a_proxy_its_clients_are_limited_and_it_is_not() {
                 ("192.0.2.2", Reason::BadUserNameOrPassword),
             ] {
                 assert_eq!(open(address).await.log_in("ann", "bad").await, Some(want));
+            }
+        },
+    );
+}
+
+#[test]
+fn an_exempt_client_of_a_proxy_is_not_limited() {
+    with_admission(
+        |config| {
+            config.admission.failed_logins = 1;
+            config.admission.exempt_addresses = vec!["192.0.2.0/24".parse().expect("a subnet")];
+            let Listener { is_proxied, trusted_proxies, .. } = &mut config.listeners[0];
+            *is_proxied = true;
+            *trusted_proxies = vec!["10.0.0.0/8".parse().expect("a subnet")];
+        },
+        async |world| {
+            for (address, reason) in [
+                (HERE, Reason::BadUserNameOrPassword),
+                (HERE, Reason::BadUserNameOrPassword),
+                ("198.51.100.1", Reason::BadUserNameOrPassword),
+                ("198.51.100.1", Reason::ConnectionRateExceeded),
+            ] {
+                let mut client = world.open_from("10.0.0.1", 1_000);
+                let header = format!("PROXY TCP4 {address} 10.0.0.1 80 1883\r\n");
+                client.stream.write_all(header.as_bytes()).await.expect("the broker reads");
+                assert_eq!(client.log_in("ann", "bad").await, Some(reason), "{address}");
             }
         },
     );
