@@ -47,6 +47,12 @@ impl Stage<'_> {
         }
     }
 
+    /// Whether clients may take the last bytes late.
+    pub(super) fn may_hear_late(&self) -> bool {
+        let is_deaf = |fault: &Fault| matches!(fault.kind, FaultKind::Hold { way, .. } if way.is_to_clients());
+        self.scenario.weather.spikes > 0 || self.scenario.faults.iter().any(is_deaf)
+    }
+
     /// Ends what is over by now, or everything.
     pub(super) fn heal(&mut self, is_all: bool) {
         self.end_troubles(is_all);

@@ -277,8 +277,7 @@ impl<'s> Stage<'s> {
             return Ok(());
         }
         // Nothing is read from a client until it is judged.
-        let has_spikes = self.scenario.weather.spikes > 0;
-        let last_ms = if has_spikes { LAST_BYTES_MS } else { 0 };
+        let last_ms = if self.may_hear_late() { LAST_BYTES_MS } else { 0 };
         let kept_ms = KEPT_MS + last_ms + judged_ms(self.scenario);
         if let Some(number) = self.links.kept_since(self.now.saturating_sub(kept_ms)) {
             let words = format!(

@@ -113,7 +113,9 @@ impl Calm {
     /// When something that a client asked then has surely been answered, in milliseconds.
     pub(super) fn answered_by(&self, facts: &Facts<'_>, asked: Ordinal) -> u64 {
         let passes = facts.ms(asked).saturating_add(self.handshake_ms);
-        passes.saturating_add(2 * self.slowest_ms + HANDLING_MS + SLACK_MS)
+        // What it is told last comes behind all that waits for it.
+        let told_ms = 2 * self.slowest_ms + self.in_parts_ms + HANDLING_MS;
+        passes.saturating_add(told_ms + SLACK_MS)
     }
 
     /// When a client that opened a connection then has surely been let in, or refused, in

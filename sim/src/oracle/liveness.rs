@@ -1,11 +1,15 @@
 //! C13: once faults stop, everything drains and everything is answered.
 
+use super::facts::Ordinal;
+use super::logins::may_have_to_wait;
 use super::{Case, Wrong};
 use crate::scenario::{Action, Client, Op};
 use crate::verdict::Promise;
 
 /// Milliseconds of silence after which a run counts as quiet.
 const QUIET_MS: u64 = 2_000;
+/// Milliseconds before the end in which who comes in cannot finish what it has to do.
+const LATE_MS: u64 = 5_000;
 /// Bytes that a level of a filter is charged with, at most.
 const BYTES_A_LEVEL: usize = 200;
 /// Bytes that a session without subscriptions and messages is charged with, at most.
@@ -16,6 +20,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     if !is_quiet {
         if case.facts.scenario.liveness_ms > 0
             && !may_stay_full(case)
+            && !has_waited(case, ended)
             && !case.facts.scenario.has_watchers()
             && !is_slow(case)
         {
@@ -44,6 +49,18 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             wrong.add(Promise::C13, "never-answered", connection.client, words, &events);
         }
     }
+}
+
+/// Whether somebody was told to wait until a moment before the end, and rightly: who has guessed may
+/// have to wait for as long as the phase lasts.
+fn has_waited(case: &Case<'_>, ended: Ordinal) -> bool {
+    let from_ms = case.facts.ms(ended).saturating_sub(LATE_MS);
+    case.facts.connections.iter().any(|connection| {
+        connection.answer.is_some_and(|answer| {
+            let is_late = answer.reason != 0 && case.facts.ms(answer.at) >= from_ms;
+            is_late && may_have_to_wait(case, connection, answer.at)
+        })
+    })
 }
 
 /// Whether what waited came all the time, and one at a time takes longer than there was.
