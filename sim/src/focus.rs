@@ -338,7 +338,7 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
     // Who comes in place of another may come by another listener, where no place is left.
     if Dice::new(plan.seed, "the same in a crowd", 0).chance(500) {
         plan.shared_client_ids = 600;
-        plan.wrapped_clients = plan.wrapped_clients.max(600);
+        plan.wrap(600);
     }
     plan.actions = Actions {
         connect: 12,

@@ -185,9 +185,7 @@ impl Plan {
         let mut weather = draw.weather();
         let wrapped_clients = wrapped_clients(seed);
         if wrapped_clients > 0 {
-            // Shaking hands by a byte at a time takes longer than anybody waits.
-            weather.pull_bytes_max =
-                weather.pull_bytes_max.map(|bytes| bytes.max(WRAPPED_PULL_BYTES));
+            weather = for_handshakes(weather);
         }
         let mut plan = Plan {
             seed,
@@ -294,6 +292,12 @@ impl Plan {
         u16::try_from(1 + seconds).unwrap_or(u16::MAX)
     }
 
+    /// Of a thousand clients so many, at least, come through something.
+    pub(crate) fn wrap(&mut self, clients: u16) {
+        self.wrapped_clients = self.wrapped_clients.max(clients);
+        self.weather = for_handshakes(self.weather);
+    }
+
     /// The scenario of this plan: a pure function.
     pub fn scenario(&self) -> Scenario {
         crate::generate::scenario(self)
@@ -310,6 +314,12 @@ fn policies(seed: u64) -> usize {
 fn opinions(seed: u64) -> u16 {
     let mut draw = Draw(Dice::new(seed, "opinions", 0));
     draw.one_of(&[0, 0, 0, 0, 0, 0, 300, 800])
+}
+
+/// Shaking hands by a byte at a time takes longer than anybody waits.
+fn for_handshakes(weather: Weather) -> Weather {
+    let pull_bytes_max = weather.pull_bytes_max.map(|bytes| bytes.max(WRAPPED_PULL_BYTES));
+    Weather { pull_bytes_max, ..weather }
 }
 
 /// Three of four plans have none. Drawn by itself, as [`policies`].

@@ -1,6 +1,7 @@
 //! What the MQTT of a client travels in: a choice of the plan, for each client.
 //!
-//! What it means is in `network_level/layers.rs`; the machine level knows nothing of it.
+//! What it means is in `network_level/layers.rs`; the machine level knows only that each has a
+//! listener of its own.
 
 use serde::{Deserialize, Serialize};
 

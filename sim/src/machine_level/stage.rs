@@ -72,6 +72,7 @@ pub(super) struct Stage<'s> {
     starts: u64,
     pub(super) clock: Clock,
     machine_due: Option<u64>,
+    /// When its machine is checked, and whether that is after each event.
     checks: Dice,
     is_checked: bool,
     pub(super) clients: Vec<Client>,
