@@ -49,7 +49,10 @@ impl Stage<'_> {
 
     /// Whether clients may take the last bytes late.
     pub(super) fn may_hear_late(&self) -> bool {
-        let is_deaf = |fault: &Fault| matches!(fault.kind, FaultKind::Hold { way, .. } if way.is_to_clients());
+        let is_deaf = |fault: &Fault| match fault.kind {
+            FaultKind::Hold { way, .. } => way.is_to_clients(),
+            _ => false,
+        };
         self.scenario.weather.spikes > 0 || self.scenario.faults.iter().any(is_deaf)
     }
 
