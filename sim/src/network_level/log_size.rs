@@ -81,7 +81,7 @@ impl Stage<'_> {
         let segment = self.scenario.broker.log_bytes?;
         let disk = self.brokers().disk()?;
         if disk.bad_syncs().1 > 0 {
-            return None; // what comes meanwhile is written at once later, and looked at late
+            return None; // what waits is more than a segment holds: many are left that are not full
         }
         let bytes = log_bytes(&disk);
         let most = self.lived.bytes_max(segment) + SEGMENTS * segment;
