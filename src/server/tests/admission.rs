@@ -14,16 +14,40 @@ fn with_admission<F: Future<Output = ()>>(
     change: impl FnOnce(&mut Config),
     scenario: impl FnOnce(World) -> F,
 ) {
-    let authentication = vec![Authentication::Named("password".to_owned())];
+    with_judge(Password, change, scenario);
+}
+
+/// One whose clients must please that judge.
+fn with_judge<F: Future<Output = ()>>(
+    judge: impl Authenticate,
+    change: impl FnOnce(&mut Config),
+    scenario: impl FnOnce(World) -> F,
+) {
+    let authentication = vec![Authentication::Named("judge".to_owned())];
     let admission = Admission { exempt_addresses: Vec::new(), ..Admission::unlimited() };
     let mut config = Config { authentication, admission, ..Config::default() };
     change(&mut config);
     let mut plugins = Plugins::default();
-    plugins.register("password", Password);
+    plugins.register("judge", judge);
     with_plugins(&config, plugins, scenario);
 }
 
+/// The first listener believes the proxies of a network.
+fn trust_proxies(config: &mut Config) {
+    let Listener { is_proxied, trusted_proxies, .. } = &mut config.listeners[0];
+    *is_proxied = true;
+    *trusted_proxies = vec!["10.0.0.0/8".parse().expect("a subnet")];
+}
+
 impl World {
+    /// Opens a connection for a client of that address, through a proxy that is believed.
+    async fn open_proxied(&self, address: &str) -> Client {
+        let mut client = self.open_from("10.0.0.1", 1_000);
+        let header = format!("PROXY TCP4 {address} 10.0.0.1 80 1883\r\n");
+        client.stream.write_all(header.as_bytes()).await.expect("the broker reads");
+        client
+    }
+
     fn sheds(&self, reason: Shed) -> u64 {
         self.shared.readings(Usage::default()).sheds.get(reason)
     }
@@ -198,12 +222,8 @@ fn who_has_been_silent_longest_makes_room() {
 
 #[test]
 fn who_is_being_judged_or_came_a_moment_ago_makes_no_room() {
-    let mut plugins = Plugins::default();
-    plugins.register("slow", Slow);
-    let authentication = vec![Authentication::Named("slow".to_owned())];
-    let admission = Admission { unauthenticated: 2, ..Admission::unlimited() };
-    let config = Config { authentication, admission, ..Config::default() };
-    with_plugins(&config, plugins, async |world| {
+    let change = |config: &mut Config| config.admission.unauthenticated = 2;
+    with_judge(Slow, change, async |world| {
         let mut judged = world.open_from(HERE, 1_000);
         let asking = async { judged.log_in("ann", "good").await };
         let meanwhile = async {
@@ -315,13 +335,8 @@ impl Authenticate for Slow {
 
 #[test]
 fn guesses_at_once_are_no_more_guesses_and_a_fleet_with_one_name_is_let_in() {
-    let mut plugins = Plugins::default();
-    plugins.register("slow", SlowPassword);
-    let authentication = vec![Authentication::Named("slow".to_owned())];
-    let mut admission = Admission { exempt_addresses: Vec::new(), ..Admission::unlimited() };
-    admission.failed_logins = 5;
-    let config = Config { authentication, admission, ..Config::default() };
-    with_plugins(&config, plugins, async |world| {
+    let change = |config: &mut Config| config.admission.failed_logins = 5;
+    with_judge(SlowPassword, change, async |world| {
         let answers = world.log_in_at_once(HERE, "bad", 200).await;
         let of = |reason| answers.iter().filter(|answer| **answer == Some(reason)).count();
         assert_eq!(of(Reason::BadUserNameOrPassword), 5);
@@ -341,13 +356,8 @@ fn guesses_at_once_are_no_more_guesses_and_a_fleet_with_one_name_is_let_in() {
 
 #[test]
 fn who_goes_while_it_is_judged_leaves_its_turn_to_others() {
-    let mut plugins = Plugins::default();
-    plugins.register("slow", Slow);
-    let authentication = vec![Authentication::Named("slow".to_owned())];
-    let mut admission = Admission { exempt_addresses: Vec::new(), ..Admission::unlimited() };
-    admission.failed_logins = 1;
-    let config = Config { authentication, admission, ..Config::default() };
-    with_plugins(&config, plugins, async |world| {
+    let change = |config: &mut Config| config.admission.failed_logins = 1;
+    with_judge(Slow, change, async |world| {
         for _ in 0..3 {
             let mut client = world.open_from(HERE, 1_000);
             let asks = client.log_in("ann", "good");
@@ -381,26 +391,17 @@ fn a_login_that_is_answered_late_is_answered_in_time() {
 
 #[test]
 fn behind_a_proxy_its_clients_are_limited_and_it_is_not() {
-    const PROXY: &str = "10.0.0.1";
     with_admission(
         |config| {
             config.admission.connections_per_address = 2;
             config.admission.failed_logins = 1;
-            let Listener { is_proxied, trusted_proxies, .. } = &mut config.listeners[0];
-            *is_proxied = true;
-            *trusted_proxies = vec!["10.0.0.0/8".parse().expect("a subnet")];
+            trust_proxies(config);
         },
         async |world| {
-            let open = async |address: &str| {
-                let mut client = world.open_from(PROXY, 1_000);
-                let header = format!("PROXY TCP4 {address} 10.0.0.1 80 1883\r\n");
-                client.stream.write_all(header.as_bytes()).await.expect("the broker reads");
-                client
-            };
             let mut clients = Vec::new();
             for number in 0..20 {
                 for want in [Some(Reason::Success), Some(Reason::Success), None] {
-                    let mut client = open(&format!("192.0.2.{number}")).await;
+                    let mut client = world.open_proxied(&format!("192.0.2.{number}")).await;
                     let user = clients.len().to_string();
                     assert_eq!(client.log_in(&user, "good").await, want);
                     clients.push(client);
@@ -416,7 +417,8 @@ fn behind_a_proxy_its_clients_are_limited_and_it_is_not() {
                 ("192.0.2.1", Reason::ConnectionRateExceeded),
                 ("192.0.2.2", Reason::BadUserNameOrPassword),
             ] {
-                assert_eq!(open(address).await.log_in("ann", "bad").await, Some(want));
+                let mut client = world.open_proxied(address).await;
+                assert_eq!(client.log_in("ann", "bad").await, Some(want));
             }
         },
     );
@@ -428,9 +430,7 @@ fn an_exempt_client_of_a_proxy_is_not_limited() {
         |config| {
             config.admission.failed_logins = 1;
             config.admission.exempt_addresses = vec!["192.0.2.0/24".parse().expect("a subnet")];
-            let Listener { is_proxied, trusted_proxies, .. } = &mut config.listeners[0];
-            *is_proxied = true;
-            *trusted_proxies = vec!["10.0.0.0/8".parse().expect("a subnet")];
+            trust_proxies(config);
         },
         async |world| {
             for (address, reason) in [
@@ -439,9 +439,7 @@ fn an_exempt_client_of_a_proxy_is_not_limited() {
                 ("198.51.100.1", Reason::BadUserNameOrPassword),
                 ("198.51.100.1", Reason::ConnectionRateExceeded),
             ] {
-                let mut client = world.open_from("10.0.0.1", 1_000);
-                let header = format!("PROXY TCP4 {address} 10.0.0.1 80 1883\r\n");
-                client.stream.write_all(header.as_bytes()).await.expect("the broker reads");
+                let mut client = world.open_proxied(address).await;
                 assert_eq!(client.log_in("ann", "bad").await, Some(reason), "{address}");
             }
         },
@@ -479,15 +477,11 @@ fn a_client_in_the_network_of_its_proxy_is_limited() {
     with_admission(
         |config| {
             config.admission.failed_logins = 1;
-            let Listener { is_proxied, trusted_proxies, .. } = &mut config.listeners[0];
-            *is_proxied = true;
-            *trusted_proxies = vec!["10.0.0.0/8".parse().expect("a subnet")];
+            trust_proxies(config);
         },
         async |world| {
             for want in [Reason::BadUserNameOrPassword, Reason::ConnectionRateExceeded] {
-                let mut client = world.open_from("10.0.0.1", 1_000);
-                let header = b"PROXY TCP4 10.2.3.4 10.0.0.1 80 1883\r\n";
-                client.stream.write_all(header).await.expect("the broker reads");
+                let mut client = world.open_proxied("10.2.3.4").await;
                 assert_eq!(client.log_in("ann", "bad").await, Some(want));
             }
         },
@@ -508,13 +502,10 @@ impl Authenticate for Noting {
 #[test]
 fn those_who_do_costly_work_are_told_who_is_known_where() {
     let noting = Noting::default();
-    let mut plugins = Plugins::default();
-    plugins.register("noting", noting.clone());
-    let authentication = vec![Authentication::Named("noting".to_owned())];
-    let exempt_addresses = vec!["10.0.0.0/8".parse().expect("a subnet")];
-    let admission = Admission { exempt_addresses, ..Admission::unlimited() };
-    let config = Config { authentication, admission, ..Config::default() };
-    with_plugins(&config, plugins, async |world| {
+    let change = |config: &mut Config| {
+        config.admission.exempt_addresses = vec!["10.0.0.0/8".parse().expect("a subnet")];
+    };
+    with_judge(noting.clone(), change, async |world| {
         for (address, user, password, want) in [
             (HERE, "ann", "bad", (HERE, false)),
             (HERE, "ann", "good", (HERE, false)),
