@@ -249,6 +249,13 @@ impl SimDisk {
         platter.named(name).map(|bytes| bytes.len() as u64)
     }
 
+    /// How many of its bytes there are without the zeros at its end.
+    pub(crate) fn written_of(&self, name: &str) -> u64 {
+        let platter = self.lock_platter();
+        let last = platter.named(name).and_then(|bytes| bytes.iter().rposition(|byte| *byte != 0));
+        last.map_or(0, |last| last as u64 + 1)
+    }
+
     /// Puts a file there, durable, behind everybody's back: also to damage one.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut platter = self.lock_platter();
