@@ -280,28 +280,34 @@ pub(crate) fn add_bystanders(scenario: &mut Scenario) {
 
 /// One comes then, and goes again, who has to do with nobody: whatever the disk does, it is served.
 fn pass_by(scenario: &mut Scenario, at_ms: u64) {
-    let name = format!("passer-by-{}", scenario.clients.len());
-    let (client, connect) = add_newcomer(scenario, &name);
     let filter: Arc<str> = Arc::from("nobody's");
     let actions = [
-        Action::Connect(connect),
         Action::Subscribe(Subscribe::to(Arc::clone(&filter), Qos::AtLeastOnce)),
         Action::Unsubscribe { filters: [filter].into() },
     ];
-    let ops = actions.into_iter().zip([0, 300, 600]);
-    scenario.ops.extend(ops.map(|(action, ms)| Op { at_ms: at_ms + ms, client, action }));
+    come(scenario, "passer-by", at_ms, actions);
+}
+
+/// One comes then and does that, one thing after the other.
+fn come(
+    scenario: &mut Scenario,
+    name: &str,
+    at_ms: u64,
+    actions: impl IntoIterator<Item = Action>,
+) {
+    let name = format!("{name}-{}", scenario.clients.len());
+    let (client, connect) = add_newcomer(scenario, &name);
+    let actions = std::iter::once(Action::Connect(connect)).chain(actions);
+    let ops = actions.zip((at_ms..).step_by(300));
+    scenario.ops.extend(ops.map(|(action, at_ms)| Op { at_ms, client, action }));
 }
 
 /// One comes then and asks for what cannot be kept.
 fn ask_in_vain(scenario: &mut Scenario, at_ms: u64, message: MessageNumber) {
-    let name = format!("in-vain-{}", scenario.clients.len());
-    let (client, connect) = add_newcomer(scenario, &name);
     let topic = Arc::from("in-vain");
     let qos = Qos::AtLeastOnce;
     let publish = Publish { message, topic, qos, retain: true, ..Publish::default() };
-    let actions = [Action::Connect(connect), Action::Publish(publish)];
-    let ops = actions.into_iter().zip([0, 300]);
-    scenario.ops.extend(ops.map(|(action, ms)| Op { at_ms: at_ms + ms, client, action }));
+    come(scenario, "in-vain", at_ms, [Action::Publish(publish)]);
 }
 
 /// One who comes when all is over and asks for everything that is retained: in half of the plans

@@ -115,14 +115,13 @@ fn work(sweep: &Sweep, shared: &Shared, playing: &Playing) {
         if let Some(first) = wrong.first() {
             shared.is_over.store(!sweep.keeps_going, Ordering::Relaxed);
             let mut failures = shared.failures.lock().expect("held without a panic");
-            let (smallest, count) = failures.entry(first.class()).or_insert_with(|| {
-                // At once: a sweep may take hours, and be interrupted.
-                shared
-                    .bar
-                    .suspend(|| writeln!(io::stderr(), "seed {seed} fails: {}", first.class()))
-                    .expect("standard error is there");
-                (seed, 0)
-            });
+            let class = first.class();
+            if !failures.contains_key(&class) {
+                // At once: a sweep may take hours, and be interrupted. If nobody listens, it goes on.
+                let say = || writeln!(io::stderr(), "seed {seed} fails: {class}");
+                let _ = shared.bar.suspend(say);
+            }
+            let (smallest, count) = failures.entry(class).or_insert((seed, 0));
             *smallest = seed.min(*smallest);
             *count += 1;
         }

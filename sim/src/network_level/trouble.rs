@@ -134,8 +134,8 @@ impl Stage<'_> {
 
     /// A broker whose log has failed knows that it fails, until something may succeed.
     fn note_failing(&mut self, disk: &SimDisk) {
-        let is_running = self.sim.is_host_running(broker::HOST);
-        let failures = disk.failures_of(|name| name != RESERVE.0).filter(|_| is_running);
+        let failures = disk.failures_of(|name| name != RESERVE.0);
+        let failures = failures.filter(|_| self.sim.is_host_running(broker::HOST));
         self.troubles.failing = match (failures, self.troubles.failing) {
             (None, Failing::Known) => {
                 self.note(What::Health { health: Health::Working });

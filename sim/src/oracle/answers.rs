@@ -218,7 +218,8 @@ fn check_connections(case: &Case<'_>, wrong: &mut Wrong) {
     let scenario = case.facts.scenario;
     let pools = (0..scenario.clients.len())
         .filter(|client| !(0..*client).any(|earlier| scenario.shares_places(earlier, *client)));
-    for (first, max) in pools.filter_map(|first| Some((first, scenario.broker.connections?))) {
+    for first in pools {
+        let Some(max) = scenario.broker.connections else { break };
         let is_there = |client| scenario.shares_places(first, client);
         if let Some((count, at)) = too_many(case, max, is_there) {
             let words = format!("{count} connections at once, and {max} are allowed");

@@ -299,10 +299,8 @@ impl<'a> Facts<'a> {
 
     /// If a request took effect, when: as far as its own connection says.
     fn span(&self, asked: Ordinal, answered: Option<Ordinal>, life_to: Ordinal) -> Option<Span> {
-        let arrived = self.arrived[asked];
-        if self.has_arrivals && arrived != NEVER {
-            let done = self.done[asked].max(arrived);
-            return Some(Span { from: arrived, to: done, is_sure: answered.is_some() });
+        if let Some((from, to)) = self.handled(asked) {
+            return Some(Span { from, to, is_sure: answered.is_some() });
         }
         if self.has_arrivals && answered.is_none() {
             return None;

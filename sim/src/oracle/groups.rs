@@ -6,6 +6,7 @@
 
 use super::deliveries::Delivery;
 use super::facts::{NEVER, Ordinal, Span};
+use super::messages::Message;
 use super::subscriptions::{Change, is_sure, may_be};
 use super::{Case, Wrong};
 use crate::scenario::Qos;
@@ -28,10 +29,12 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         if !is_late || message.effects.len() != 1 {
             continue;
         }
-        if is_away(case, delivery.session, at) {
-            check_delivered(case, delivery, (at, at), entry.from, wrong);
-        } else if let Some(gone) = left_with(case, delivery, at) {
-            check_delivered(case, delivery, (at, gone), entry.from, wrong);
+        let away = match is_away(case, delivery.session, at) {
+            true => Some(at),
+            false => left_with(case, delivery, at),
+        };
+        if let Some(away) = away {
+            check_delivered(case, delivery, message, (at, away), entry.from, wrong);
         }
     }
 }
@@ -89,11 +92,11 @@ fn presence(case: &Case<'_>, session: usize, from: Ordinal, to: Ordinal) -> (boo
 fn check_delivered(
     case: &Case<'_>,
     delivery: &Delivery<'_>,
+    message: &Message<'_>,
     (published, at): (Span, Span),
     back: Ordinal,
     wrong: &mut Wrong,
 ) {
-    let Some(message) = delivery.message.map(|place| &case.messages.all[place]) else { return };
     let explanation = delivery.explanation;
     if !explanation.shared || explanation.own || explanation.retained {
         return;

@@ -6,6 +6,7 @@
 
 use super::deliveries::Delivery;
 use super::facts::{NEVER, Ordinal};
+use super::limits::window;
 use super::{Case, Wrong};
 use crate::history::{AckKind, Asked, Event, Saw, What};
 use crate::scenario::Qos;
@@ -13,7 +14,7 @@ use crate::verdict::Promise;
 
 /// What changes how many messages are in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Turn {
+enum Step {
     /// The client saw a message, or was asked to finish one, under that packet id.
     Came(u16),
     /// The broker heard that it is finished.
@@ -26,10 +27,8 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
     for (place, connection) in case.facts.connections.iter().enumerate() {
         let is_calm = case.calm.has(connection.client) && !connection.has_guessed();
-        let asked = connection.connect.and_then(|connect| connect.receive_maximum);
-        let asked = asked.filter(|_| case.facts.is_v5(place));
-        let max = [asked, case.facts.scenario.broker.inflight].into_iter().flatten().min();
-        if let (true, true, Some(max)) = (is_calm, connection.is_accepted(), max) {
+        let max = window(&case.facts, place).filter(|_| is_calm && connection.is_accepted());
+        if let Some(max) = max {
             check_connection(case, place, usize::from(max), wrong);
         }
     }
@@ -41,13 +40,13 @@ fn check_connection(case: &Case<'_>, place: usize, max: usize, wrong: &mut Wrong
     let (Some(let_in), Some(session)) = (connection.answer, case.sessions.of[place]) else {
         return;
     };
-    let mut turns: Vec<(Ordinal, Turn)> =
-        connection.events.iter().filter_map(|event| turn(case, event)).collect();
-    turns.sort_unstable();
+    let mut steps: Vec<(Ordinal, Step)> =
+        connection.events.iter().filter_map(|event| step(case, event)).collect();
+    steps.sort_unstable();
     let (mut open, mut last): (Vec<u16>, Ordinal) = (Vec::new(), let_in.at);
-    for (at, turn) in turns {
-        match turn {
-            Turn::Came(id) => {
+    for (at, step) in steps {
+        match step {
+            Step::Came(id) => {
                 let is_late = facts.ms(at) > facts.ms(last) + case.calm.at_once_ms();
                 if is_late && open.len() < max {
                     let mut came = case.deliveries.to(session).iter();
@@ -58,18 +57,18 @@ fn check_connection(case: &Case<'_>, place: usize, max: usize, wrong: &mut Wrong
                     open.push(id);
                 }
             }
-            Turn::Finished(id) => open.retain(|other| *other != id),
+            Step::Finished(id) => open.retain(|other| *other != id),
         }
         last = last.max(at);
     }
 }
 
-fn turn(case: &Case<'_>, event: &Event) -> Option<(Ordinal, Turn)> {
+fn step(case: &Case<'_>, event: &Event) -> Option<(Ordinal, Step)> {
     let at = event.ordinal;
     match &event.what {
-        What::Saw { packet: Saw::Publish(saw) } => Some((at, Turn::Came(saw.id?))),
+        What::Saw { packet: Saw::Publish(saw) } => Some((at, Step::Came(saw.id?))),
         What::Saw { packet: Saw::Ack(ack) } if ack.kind == AckKind::PubRel => {
-            Some((at, Turn::Came(ack.id)))
+            Some((at, Step::Came(ack.id)))
         }
         What::Asked { packet: Asked::Ack(ack) } => {
             let is_last = match ack.kind {
@@ -78,7 +77,7 @@ fn turn(case: &Case<'_>, event: &Event) -> Option<(Ordinal, Turn)> {
                 AckKind::PubRel => false,
             };
             let heard = case.facts.arrived[at];
-            (is_last && heard != NEVER).then_some((heard, Turn::Finished(ack.id)))
+            (is_last && heard != NEVER).then_some((heard, Step::Finished(ack.id)))
         }
         _ => None,
     }

@@ -46,6 +46,19 @@ pub(super) fn refusal(
     Refusal::Never
 }
 
+/// How many messages above QoS 0 may be in flight on a connection: as its client and the broker's
+/// settings say. None: nobody says.
+pub(super) fn window(facts: &Facts<'_>, place: usize) -> Option<u16> {
+    let connect = facts.connections[place].connect.filter(|_| facts.is_v5(place));
+    let asked = connect.and_then(|connect| connect.receive_maximum);
+    [asked, facts.scenario.broker.inflight].into_iter().flatten().min()
+}
+
+/// Whether the broker surely took this message: it said so, or it takes it whatever it holds.
+pub(super) fn is_surely_taken(facts: &Facts<'_>, message: &Message<'_>) -> bool {
+    message.is_acked() || (message.is_sure() && is_taken_for_sure(facts, message))
+}
+
 /// Whether the broker takes this message whatever it holds.
 pub(super) fn is_taken_for_sure(facts: &Facts<'_>, message: &Message<'_>) -> bool {
     let packet_bytes = message.will_of.is_none().then_some(message.packet_bytes);

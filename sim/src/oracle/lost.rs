@@ -8,7 +8,7 @@
 use super::deliveries::Delivery;
 use super::disk::asks_to_last;
 use super::facts::{Ordinal, Span};
-use super::limits::is_taken_for_sure;
+use super::limits::is_surely_taken;
 use super::messages::Message;
 use super::room::Room;
 use super::sizes::{fits, is_small, smallest};
@@ -127,8 +127,7 @@ impl Account<'_, '_> {
         let is_own = session.identity == message.publisher;
         let topic = message.topic_place;
         let during = message.span()?;
-        let is_certain = message.is_acked()
-            || (message.is_sure() && is_taken_for_sure(&self.case.facts, message));
+        let is_certain = is_surely_taken(&self.case.facts, message);
         // What replaced the session has none of what waited for it.
         let may_be_replaced = session.doubts.iter().any(|doubt| doubt.to >= during.from);
         let is_there = session.begun.to <= during.from

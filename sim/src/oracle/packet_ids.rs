@@ -2,6 +2,7 @@
 //! Packet Size hold, QoS 2 keeps to its steps, and every answer answers something, in order.
 
 use super::facts::{Ordinal, Wish};
+use super::limits::window;
 use super::{Case, Wrong};
 use crate::history::{Ack, AckKind, Asked, Event, PublishSaw, Saw, What};
 use crate::scenario::{ClientIndex, Qos};
@@ -142,10 +143,7 @@ impl Flights<'_, '_> {
     }
 
     fn check_window(&mut self, place: usize, client: ClientIndex, at: Ordinal, wrong: &mut Wrong) {
-        let connect = self.case.facts.connections[place].connect;
-        let asked = connect.and_then(|connect| connect.receive_maximum);
-        let asked = asked.filter(|_| self.case.facts.is_v5(place)).unwrap_or(u16::MAX);
-        let max = asked.min(self.case.facts.scenario.broker.inflight.unwrap_or(u16::MAX));
+        let max = window(&self.case.facts, place).unwrap_or(u16::MAX);
         let on_this = |open: &&Flight| open.connection == place;
         self.unheard.retain(|(connection, heard)| *connection == place && *heard > at);
         let count = self.unheard.len() + self.open.iter().filter(on_this).count();

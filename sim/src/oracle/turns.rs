@@ -4,7 +4,8 @@
 //! Only where it is known when everything arrived, and of members whom a message reaches by their
 //! group and by nothing else.
 
-use super::facts::{Facts, Ordinal};
+use super::facts::Ordinal;
+use super::limits::is_surely_taken;
 use super::lost::{stays, takes_at_once};
 use super::messages::Message;
 use super::sizes::is_small;
@@ -82,7 +83,6 @@ enum Turn {
 }
 
 fn turn(case: &Case<'_>, session: usize, group: &str, message: &Message<'_>) -> Turn {
-    let facts = &case.facts;
     let Some(during) = message.span() else { return Turn::NotItsGroups };
     let mut matching = case.subscriptions.matching(session, message.topic_place);
     let Some((_, changes)) = matching.find(|(filter, _)| filter.text == group) else {
@@ -100,13 +100,11 @@ fn turn(case: &Case<'_>, session: usize, group: &str, message: &Message<'_>) -> 
     if may_be_by_another || !is_plain || !is_its {
         return Turn::Unknown;
     }
-    let is_sent = message.will_of.is_none() && message.is_sure() && !message.may_be_forbidden;
-    if is_sent && is_taken(facts, message) { Turn::Somebodys } else { Turn::PerhapsNobodys }
-}
-
-/// Whether the broker said that it took a message, or is not asked to say so.
-fn is_taken(facts: &Facts<'_>, message: &Message<'_>) -> bool {
-    message.is_acked() || super::limits::is_taken_for_sure(facts, message)
+    let is_sent = message.will_of.is_none() && message.is_sure();
+    match is_sent && is_surely_taken(&case.facts, message) {
+        true => Turn::Somebodys,
+        false => Turn::PerhapsNobodys,
+    }
 }
 
 /// Whether a session has a connection when a message is published, and until it has taken that.

@@ -1,4 +1,5 @@
-//! Keep alive: how long each client was silent, and what it had promised. [MQTT-3.1.2-22]
+//! Keep alive: when the broker heard of each client, how long it was silent, and what it had
+//! promised. [MQTT-3.1.2-22]
 //!
 //! `facts.rs` asks when a connection may have ended of that.
 
@@ -26,16 +27,11 @@ impl Facts<'_> {
         let entry = connection.entry?;
         // What is handled in parts may be heard of until the last of them.
         let mut last_ms = self.ms(if more_ms > 0 { entry.to } else { entry.from });
-        for request in &connection.requests {
-            let came = self.arrived[request.asked];
-            if came == NEVER {
-                continue;
-            }
+        for (came, done) in connection.requests.iter().filter_map(|it| self.handled(it.asked)) {
             if self.ms(came) >= last_ms.saturating_add(silence_ms) {
                 break;
             }
-            let heard = if more_ms > 0 { self.done[request.asked].max(came) } else { came };
-            last_ms = self.ms(heard);
+            last_ms = self.ms(if more_ms > 0 { done } else { came });
         }
         Some(last_ms.saturating_add(silence_ms))
     }
@@ -51,6 +47,12 @@ impl Facts<'_> {
     /// be on their way is not read while the disk is in trouble.
     pub(in crate::oracle) fn may_go_unread(&self, from_ms: u64, to_ms: u64) -> bool {
         self.scenario.broker.inflight.is_some() && !self.is_disk_prompt(from_ms, to_ms)
+    }
+
+    /// If a request arrived at the broker, when; and when it had all of its effect.
+    pub(super) fn handled(&self, asked: Ordinal) -> Option<(Ordinal, Ordinal)> {
+        let arrived = self.arrived[asked];
+        (arrived != NEVER).then(|| (arrived, self.done[asked].max(arrived)))
     }
 
     /// Milliseconds that a client may be silent: 1.5 times its keep alive, or as much less as the

@@ -65,6 +65,9 @@ fn connections_are_limited() {
     };
     planted("I9 too-many-connections", |tale| both(tale, 1));
     fine(|tale| both(tale, 2));
+    // Each has a listener of its own, with as many places; or they have one together.
+    fine(|tale| both(tale.with_listeners(&[B]), 1));
+    planted("I9 too-many-connections", |tale| both(tale.with_listeners(&[A, B]), 1));
     fine(|tale| {
         let tale = tale.given(|it| it.broker.connections = Some(1)).connects(A);
         ping(ping(tale, A).loses_connection(A).connects(B), B)

@@ -138,6 +138,10 @@ fn who_is_refused_for_room_finds_none() {
     };
     fine(|tale| full(tale, 2));
     planted_with_arrivals("I9 refused-though-room", |tale| full(tale, 3));
+    // Those of another listener have no place of this one.
+    fine(|tale| full(tale.with_listeners(&[A, B, C]), 2));
+    fine(|tale| full(tale.with_listeners(&[A]), 1));
+    planted_with_arrivals("I9 refused-though-room", |tale| full(tale.with_listeners(&[A]), 2));
     // Those who say nothing, and who were refused, have no place.
     let beside = |tale: Tale, other: fn(Tale) -> Tale| {
         let tale = tale.exactly().given(|scenario| scenario.broker.connections = Some(2));

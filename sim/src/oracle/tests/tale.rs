@@ -83,6 +83,22 @@ impl Tale {
         self
     }
 
+    /// Each listener has places of its own, and these clients come in by another than the rest.
+    pub(super) fn with_listeners(self, others: &[ClientIndex]) -> Tale {
+        self.given(|scenario| {
+            scenario.seed = 1;
+            for &client in others {
+                scenario.clients[client].transport = crate::Transport::Ws;
+            }
+        })
+    }
+
+    /// A publishes, and B and C are the members of a group for what it publishes below `a`.
+    pub(super) fn with_group(self) -> Tale {
+        let tale = self.exactly().connects(A).connects(B).connects(C);
+        tale.subscribes(B, "$share/g/a/+", Q1).subscribes(C, "$share/g/a/+", Q1)
+    }
+
     /// Of a broker that keeps what it acknowledges, told exactly.
     pub(super) fn with_store(self) -> Tale {
         let store = Store { durability: Durability::Sync, sync_ms_max: 40 };
