@@ -512,7 +512,8 @@ impl<S: Duplex> Connection<Transport<S>> {
     fn may_read(&self) -> bool {
         let is_owed_little = self.output.is_empty() || self.unanswered < UNANSWERED_MAX;
         let may_answer = is_owed_little && !self.is_owed_much;
-        self.closed.is_none() && !self.is_deaf && self.judging.is_none() && may_answer
+        let is_judged = self.judging.as_ref().is_none_or(|judging| judging.is_silent());
+        self.closed.is_none() && !self.is_deaf && is_judged && may_answer
     }
 
     fn poll_read(&mut self, buffer: &mut [u8], context: &mut Context<'_>) -> Poll<Event> {
@@ -523,7 +524,12 @@ impl<S: Duplex> Connection<Transport<S>> {
             Ok(()) if buffer.filled().is_empty() => Event::Ended(Closed::Ended),
             Ok(()) => {
                 self.load.add_received(buffer.filled().len());
-                Event::Received(self.input.take(buffer.filled()))
+                let bytes = self.input.take(buffer.filled());
+                let Some(judging) = &mut self.judging else {
+                    return Poll::Ready(Event::Received(bytes));
+                };
+                judging.hold(bytes);
+                return Poll::Pending; // for the verdict
             }
         })
     }
@@ -559,6 +565,7 @@ impl<S: Duplex> Connection<Transport<S>> {
         if let (None, Some(ticket)) = (self.closed, &self.ticket) {
             ticket.fall_silent(self.peer);
         }
+        self.judging = None; // nobody needs a verdict on who is gone
         self.closed.get_or_insert(closed);
     }
 

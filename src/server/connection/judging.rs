@@ -1,7 +1,8 @@
 //! A client at the door: its CONNECT, and what came behind it, wait for the plugins' verdict.
 //!
-//! Nothing of it has reached the machine yet, and the deadline for its CONNECT goes on. What is
-//! decided, and how, is in `access/`.
+//! Nothing of it has reached the machine yet, and the deadline for its CONNECT goes on. Who goes
+//! meanwhile, and has said nothing else, is not judged to the end: its turn is for those who stay.
+//! What is decided, and how, is in `access/`.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -50,6 +51,17 @@ impl fmt::Debug for Judging {
 }
 
 impl Judging {
+    /// Whether nothing came behind its CONNECT. Only then more is read, so that a client that goes
+    /// is missed, and one that speaks takes no more memory than one read.
+    pub(super) fn is_silent(&self) -> bool {
+        self.rest.bytes.is_empty()
+    }
+
+    /// Something came behind it.
+    pub(super) fn hold(&mut self, bytes: Bytes) {
+        self.rest.bytes = bytes;
+    }
+
     fn held(self) -> Held {
         let mut decoder = Decoder::new(Sender::Client, u32::MAX);
         match decoder.decode(&mut self.connect.clone()) {
@@ -202,11 +214,8 @@ impl<S: Duplex> Connection<Transport<S>> {
         }
     }
 
-    /// The verdict, once it is there. Nobody needs one on a client that is gone already.
+    /// The verdict, once it is there.
     pub(super) fn poll_judging(&mut self, context: &mut Context<'_>) -> Poll<(Held, Judgement)> {
-        if self.closed.is_some() {
-            self.judging = None;
-        }
         let Some(judging) = &mut self.judging else { return Poll::Pending };
         let Poll::Ready(judgement) = judging.judgement.as_mut().poll(context) else {
             return Poll::Pending;

@@ -82,18 +82,23 @@ impl World {
 
 impl Client {
     async fn log_in(&mut self, user: &str, password: &str) -> Option<Reason> {
-        let mut connect = connect(&format!("{user}-{password}"));
-        connect.will = None;
-        connect.username = Some(text(user));
-        connect.password = Some(Bytes::copy_from_slice(password.as_bytes()));
         // It may be closed already.
-        let _ = self.stream.write_all(&bytes_of(&Packet::Connect(Box::new(connect)))).await;
+        let _ = self.stream.write_all(&bytes_of(&login(user, password))).await;
         match self.recv().await {
             Some(Packet::ConnAck(answer)) => Some(answer.reason),
             None => None,
             other => panic!("a CONNACK was to come, not {other:?}"),
         }
     }
+}
+
+/// The CONNECT of a client that has a user.
+fn login(user: &str, password: &str) -> Packet {
+    let mut connect = connect(&format!("{user}-{password}"));
+    connect.will = None;
+    connect.username = Some(text(user));
+    connect.password = Some(Bytes::copy_from_slice(password.as_bytes()));
+    Packet::Connect(Box::new(connect))
 }
 
 #[test]
@@ -359,15 +364,46 @@ fn who_goes_while_it_is_judged_leaves_its_turn_to_others() {
     let change = |config: &mut Config| config.admission.failed_logins = 1;
     with_judge(Slow, change, async |world| {
         for _ in 0..3 {
-            let mut client = world.open_from(HERE, 1_000);
-            let asks = client.log_in("ann", "good");
-            let asked = tokio::time::timeout(Duration::from_millis(10), asks).await;
-            assert!(asked.is_err(), "it is being judged");
-            drop(client);
+            for _ in 0..3 {
+                let mut client = world.open_from(HERE, 1_000);
+                let asks = client.log_in("ann", "good");
+                let asked = timeout(Duration::from_millis(10), asks).await;
+                assert!(asked.is_err(), "it is being judged");
+            }
+            let started = Instant::now();
             let answer = world.log_in(HERE, "ann", "good").await.1;
             assert_eq!(answer, Some(Reason::Success), "one at a time");
+            assert_eq!(started.elapsed().as_millis(), 3_000, "nobody else is there");
         }
     });
+}
+
+#[test]
+fn what_is_said_before_the_verdict_counts_even_if_its_client_has_gone() {
+    with_judge(
+        Slow,
+        |_| (),
+        async |world| {
+            let mut hearer = world.open_from(HERE, 1_000);
+            hearer.log_in("ann", "good").await.expect("an answer");
+            hearer.subscribe("t").await;
+            for (user, payload) in [("bob", "one read behind it"), ("cy", "beside it")] {
+                let mut client = world.open_from(HERE, 1_000);
+                let connect = bytes_of(&login(user, "good"));
+                let said = bytes_of(&publish("t", payload));
+                if user == "bob" {
+                    client.stream.write_all(&connect).await.expect("the broker reads");
+                    tokio::task::yield_now().await;
+                    client.stream.write_all(&said).await.expect("the broker reads");
+                } else {
+                    let all = [connect, said].concat();
+                    client.stream.write_all(&all).await.expect("the broker reads");
+                }
+                drop(client);
+                assert_eq!(hearer.message().await.as_deref(), Some(payload.as_bytes()));
+            }
+        },
+    );
 }
 
 /// The delay leaves time to be judged.
