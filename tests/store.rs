@@ -119,6 +119,23 @@ fn what_was_handed_over_is_there_after_a_restart() {
 }
 
 #[test]
+fn what_waits_when_a_segment_is_begun_stays_with_what_was_before() {
+    let path = place("segment");
+    let (log, ..) = open(&path).expect("it opens");
+    let inbox = Arc::new(Inbox::new(Lsn(0)));
+    inbox.hand_over(&mut (1..=3).map(|lsn| (Lsn(lsn), lsn)).collect());
+    inbox.begin_segment();
+    inbox.hand_over(&mut vec![(Lsn(4), 4)]);
+    inbox.drop_before(Lsn(4));
+    inbox.close();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let encode = |lsn: &u64, out: &mut Vec<u8>| out.extend(content(*lsn));
+    let work = run(log, inbox, Durability::Sync, encode, |_| {});
+    runtime.expect("a runtime").block_on(work).expect("the disk is good");
+    assert_eq!(open(&path).expect("it opens").2, [4]);
+}
+
+#[test]
 fn a_directory_has_one_log_at_a_time_and_the_error_names_it() {
     let path = place("locked");
     let (log, _, _) = open(&path).expect("it opens");

@@ -30,8 +30,8 @@ pub(crate) struct Mail<R> {
     pub(crate) records: Vec<(Lsn, R)>,
     /// All before this one may be dropped.
     pub(crate) dead_before: Lsn,
-    /// What comes with this is to go into another segment than what came before.
-    pub(crate) begins_segment: bool,
+    /// What was handed over behind this one is to go into another segment than what was before.
+    pub(crate) segment_after: Option<Lsn>,
     /// Nothing comes any more.
     pub(crate) is_closed: bool,
     /// The last record that was ever handed over.
@@ -43,7 +43,7 @@ impl<R> Mail<R> {
         Mail {
             records: Vec::new(),
             dead_before: Lsn(0),
-            begins_segment: false,
+            segment_after: None,
             is_closed: false,
             last: Lsn(0),
         }
@@ -78,7 +78,7 @@ impl<R> Inbox<R> {
     /// What is handed over from now on goes into a segment of its own, so that all before it can
     /// be dropped one day.
     pub fn begin_segment(&self) {
-        self.post(|mail| mail.begins_segment = true);
+        self.post(|mail| mail.segment_after = Some(mail.last));
     }
 
     /// Lets the writer end when everything handed over is durable.
@@ -127,7 +127,7 @@ impl<R> Inbox<R> {
             false => read.records.append(&mut mail.records),
         }
         (read.dead_before, read.is_closed) = (mail.dead_before, mail.is_closed);
-        read.begins_segment = std::mem::take(&mut mail.begins_segment);
+        read.segment_after = mail.segment_after.take();
     }
 
     fn post(&self, write: impl FnOnce(&mut Mail<R>)) {

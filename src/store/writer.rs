@@ -133,9 +133,14 @@ impl<D: Disk, R, E: FnMut(&R, &mut Vec<u8>), P: FnMut(Event)> Writer<D, R, E, P>
         loop {
             self.wait(sync_at.unwrap_or(look_at).min(look_at)).await;
             self.inbox.collect(&mut mail);
-            if mail.begins_segment {
+            if let Some(last) = mail.segment_after {
+                // What waited before that is dead as well, one day: it is not to stay with the rest.
+                let later = mail.records.partition_point(|(lsn, _)| *lsn <= last);
+                let later = mail.records.split_off(later);
+                self.keep(&mut mail.records, &mut sync_at).await?;
                 let begun = self.log.begin_segment().await;
                 self.mend(begun).await?;
+                mail.records = later;
             }
             self.keep(&mut mail.records, &mut sync_at).await?;
             if sync_at.is_some_and(|at| at <= Instant::now()) {
