@@ -61,6 +61,8 @@ struct State {
     is_refused: bool,
     /// Since when the broker has had something to send and the client has taken nothing.
     stalled_since: Option<u64>,
+    /// When an end last took in part of more than a sign of life.
+    carried_at: Option<u64>,
     /// What is on its way to the client, and to the broker.
     lanes: [Lane; 2],
 }
@@ -146,6 +148,7 @@ impl Links {
             life: table.lives,
             is_refused: false,
             stalled_since: None,
+            carried_at: None,
             lanes: [End::Client, End::Broker].map(|end| Lane {
                 is_held: table.held.contains(&(client.ip(), end)),
                 ..Lane::default()
@@ -269,11 +272,13 @@ impl Links {
         self.find(|state| state.stalled_since.is_some_and(|at| at < before))
     }
 
-    /// Whether more is on its way on a connection than a sign of life.
-    pub(crate) fn is_carrying(&self, connection: u64) -> bool {
+    /// Whether more is on its way on a connection than a sign of life, or was since that time:
+    /// between two windows full of something large nothing is.
+    pub(crate) fn is_carrying(&self, connection: u64, since: u64) -> bool {
         let is_it = |state: &State| {
             state.number == Some(connection)
-                && state.lanes.iter().any(|lane| lane.bytes > SIGN_BYTES)
+                && (state.lanes.iter().any(|lane| lane.bytes > SIGN_BYTES)
+                    || state.carried_at.is_some_and(|at| at >= since))
         };
         self.find(is_it).is_some()
     }
@@ -437,6 +442,20 @@ mod tests {
         let mut buffer = vec![0; 100];
         client.read_exact(&mut buffer).await.expect("it is there");
         assert!(matches!(poll_write(&mut broker, 1_000), Poll::Ready(Ok(100))));
+    }
+
+    #[tokio::test]
+    async fn more_is_on_its_way_between_two_windows() {
+        let links = Links::new(1);
+        let (mut client, mut broker) = pair(&links);
+        links.of(CLIENT).number(3);
+        assert!(poll_write(&mut broker, SIGN_BYTES + 1).is_ready());
+        assert!(links.is_carrying(3, 9));
+        links.set_now(7);
+        let mut buffer = [0; SIGN_BYTES + 1];
+        client.read_exact(&mut buffer).await.expect("it is there");
+        assert!(links.is_carrying(3, 7) && !links.is_carrying(3, 8));
+        assert!(!links.is_carrying(4, 7), "another connection");
     }
 
     #[tokio::test]

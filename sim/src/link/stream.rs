@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::lane::{Lane, remember};
-use super::{End, Link, Links, Progress, SEGMENTS_MAX, State};
+use super::{End, Link, Links, Progress, SEGMENTS_MAX, SIGN_BYTES, State};
 use crate::chaos::Arriving;
 
 /// How late a reader is: writers may be told first that the client has gone.
@@ -115,6 +115,9 @@ impl<S: AsyncRead + Unpin> Linked<S> {
             state.stalled_since = None;
         }
         let lane = &mut state.lanes[self.end as usize];
+        if lane.bytes > SIGN_BYTES {
+            state.carried_at = Some(self.links.table().now);
+        }
         let mut bytes = out.filled().len() - before;
         lane.free(bytes);
         if let Some(most) = lane.torn_at.map(|at| at - lane.read).filter(|most| bytes >= *most) {

@@ -131,11 +131,16 @@ impl Stage<'_> {
         wires.any(|wire| self.on_the_way.on(wire.number).any(|asked| !is_sign(asked)))
     }
 
-    /// Whether part of something large has come to a client, or more than signs of life
-    /// is on its way.
+    /// Whether part of something large has come to a client, or more than signs of life is on its
+    /// way. Who is not in may knock for ever.
     fn is_coming(&self) -> bool {
-        let mut wires = self.wires.iter().flatten();
-        wires.any(|wire| wire.awaits_rest() || self.links.is_carrying(wire.number))
+        let mut wires = self.wires.iter().zip(&self.clients);
+        wires.any(|(wire, client)| {
+            let Some(wire) = wire else { return false };
+            let since =
+                if client.is_accepted() { self.now.saturating_sub(QUIET_MS) } else { self.now };
+            wire.awaits_rest() || self.links.is_carrying(wire.number, since)
+        })
     }
 
     /// Whether all is quiet. If some still wait, one that is done makes room.
