@@ -28,6 +28,9 @@ pub(crate) const SHARED_IDS: [u32; 5] = [1_000, 1_001, 1_002, 1_003, 1_004];
 const IDS: [u32; 5] = [1, 2, 128, 2_097_152, 268_435_455];
 /// Milliseconds between the last operation and the end of the safety phase.
 const AFTERMATH_MS: u64 = 1_000;
+/// Milliseconds that who says a part of CONNECT is left alone, beside those that it has for all of it:
+/// in which it surely hears that it was given up.
+const GIVEN_UP_MS: u64 = 2_500;
 /// The first length of a packet that takes two bytes to say (MQTT 5.0, section 1.5.5).
 const TWO_BYTE_LENGTH: u64 = 0x80;
 /// And three.
@@ -135,6 +138,8 @@ struct Generator<'p> {
     filters: Vec<Arc<str>>,
     /// Roughly who is connected.
     connected: Vec<bool>,
+    /// Until when each is left alone, in milliseconds.
+    alone_until: Vec<u64>,
     message: MessageNumber,
     will: MessageNumber,
 }
@@ -151,6 +156,7 @@ impl<'p> Generator<'p> {
             topics: Vec::with_capacity(plan.topics),
             filters: Vec::new(),
             connected: vec![false; plan.clients],
+            alone_until: vec![0; plan.clients],
             message: 0,
             will: WILL_NUMBERS_FROM,
         };
@@ -256,7 +262,14 @@ impl<'p> Generator<'p> {
                 at_ms += self.dice.between(0, self.plan.gap_ms_max);
             }
             let client = self.index(clients.len());
+            if at_ms < self.alone_until[client] {
+                continue;
+            }
             let action = self.action(client, &clients[client]);
+            if let (Action::Dribble, Some(timeout)) = (&action, self.plan.broker.connect_timeout_ms)
+            {
+                self.alone_until[client] = at_ms + timeout + GIVEN_UP_MS;
+            }
             // Some break the protocol before they are let in, or right behind a message.
             let garbles = match action {
                 Action::Connect(_) => 10 * self.plan.actions.garble,

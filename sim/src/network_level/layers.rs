@@ -32,6 +32,15 @@ const OFFERS: [(&str, &str); 5] = [
     ("mqttv3.1", "mqttv3.1"),
     ("mqttv3.1, mqtt", "mqtt"),
 ];
+/// Requests that must be refused: what they are to carry is not said, or not MQTT.
+const FOREIGN: [&str; 4] = [
+    "",
+    "Sec-WebSocket-Protocol: x\r\n",
+    "Sec-WebSocket-Protocol: mqtt5\r\n",
+    "Sec-WebSocket-Protocol: x, MQTT3\r\n",
+];
+/// How such an answer begins.
+const REFUSAL: &str = "HTTP/1.1 400 ";
 /// Bytes by which requests differ, at most: wherever the network cuts them, it cuts the end of some.
 const AGENT_BYTES_MAX: u64 = 40;
 /// Bytes of the cookies of those who have some, at most: browsers send them along, and more of them
@@ -75,6 +84,8 @@ impl fmt::Debug for Layers {
 #[derive(Debug, Default)]
 struct WebSocket {
     has_asked: bool,
+    /// It asks for what is not MQTT.
+    is_foreign: bool,
     /// The subprotocol that the broker has to choose.
     chosen: &'static str,
     is_upgraded: bool,
@@ -201,12 +212,14 @@ impl Layers {
             let agent = "x".repeat(self.dice.below(AGENT_BYTES_MAX) as usize);
             let (offer, chosen) = self.dice.one_of(&OFFERS);
             websocket.chosen = chosen;
+            let mut offer = format!("Sec-WebSocket-Protocol: {offer}\r\n");
+            if websocket.is_foreign {
+                offer = self.dice.one_of(&FOREIGN).to_owned();
+            }
             let cookie = self.cookie();
             let origin = self.origin.map(|origin| proxies::forwarded_for(origin, &mut self.dice));
             let origin = origin.unwrap_or_default();
-            let request = format!(
-                "{UPGRADE}Sec-WebSocket-Protocol: {offer}\r\n{cookie}{origin}User-Agent: {agent}\r\n\r\n"
-            );
+            let request = format!("{UPGRADE}{offer}{cookie}{origin}User-Agent: {agent}\r\n\r\n");
             // In two parts, so that a part of the second may not fit where the first one did.
             let first = self.dice.below(request.len() as u64) as usize;
             self.emit(&request.as_bytes()[..first], raw);
@@ -233,8 +246,12 @@ impl Layers {
     }
 
     /// Has a frame that no client may send follow what is to be sent, of which there are so many
-    /// bytes, if MQTT travels in frames. Whether it does so.
+    /// bytes, if MQTT travels in frames; or has it ask for what is not MQTT. Whether it does so.
     pub(super) fn break_after(&mut self, bytes: usize) -> bool {
+        if let Some(websocket) = self.websocket.as_mut().filter(|it| !it.has_asked && bytes == 0) {
+            websocket.is_foreign = self.dice.chance(300);
+            return websocket.is_foreign;
+        }
         let is_open = self.is_open();
         let Some(websocket) = self.websocket.as_mut().filter(|_| is_open) else { return false };
         if websocket.breaks_after.is_none() && self.dice.chance(800) {
@@ -427,6 +444,11 @@ impl WebSocket {
         let Some(end) = end else { return Ok(false) };
         let head = String::from_utf8_lossy(&self.unread.split_to(end + 4)).into_owned();
         let lower = head.to_lowercase();
+        if self.is_foreign {
+            self.has_ended = head.starts_with(REFUSAL);
+            let said = (!self.has_ended).then(|| format!("no refusal: {head:?}"));
+            return said.map_or(Ok(false), Err);
+        }
         let chosen = format!("sec-websocket-protocol: {}\r\n", self.chosen);
         let has = |part: &str| lower.contains(&part.to_lowercase());
         if !ANSWER.iter().all(|part| has(part)) || !has(&chosen) {

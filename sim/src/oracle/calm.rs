@@ -110,6 +110,12 @@ impl Calm {
         2 * self.slowest_ms + SLACK_MS
     }
 
+    /// Milliseconds within which a client hears, behind nothing else, that a connection it opens has
+    /// ended at once.
+    pub(super) fn ended_ms(&self) -> u64 {
+        4 * self.slowest_ms + HANDLING_MS + SLACK_MS
+    }
+
     /// When something that a client asked then has surely been answered, in milliseconds.
     pub(super) fn answered_by(&self, facts: &Facts<'_>, asked: Ordinal) -> u64 {
         let passes = facts.ms(asked).saturating_add(self.handshake_ms);

@@ -192,7 +192,8 @@ fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong)
             let soon_ms = case.calm.soon_ms() + case.calm.slowest_ms;
             facts.ms(connection.opened) + soon_ms + timeout_ms
         }
-        false => case.calm.answered_by(facts, connection.opened) + timeout_ms,
+        // Nothing that was said before has to be taken first.
+        false => facts.ms(connection.opened) + case.calm.ended_ms() + timeout_ms,
     };
     if open_until > due {
         let words = format!("was left open though it said nothing for {timeout_ms} ms");
