@@ -485,6 +485,11 @@ fn share(plan: &mut Plan, dice: &mut Dice) {
     if has_store {
         sync_slowly(plan, dice); // and stays so over a crash
     }
+    if Dice::new(plan.seed, "groups that are away", 0).chance(250) {
+        // For some of them nothing is kept.
+        (plan.qos, plan.clean_starts, plan.short_sessions) = ([2, 3, 3], 0, 0);
+        plan.actions = Actions { subscribe: 8, unsubscribe: 1, disconnect: 16, ..plan.actions };
+    }
 }
 
 /// One topic that all have to do with, and nothing that would keep them apart.

@@ -2,7 +2,7 @@
 //! member that is away holds nothing up. So it is with what a member leaves that was not sent to it.
 //!
 //! Only where it is known when everything arrived. How many copies a group gives is checked by
-//! `copies.rs`, that it gives one by `lost.rs`.
+//! `copies.rs`, that it gives one by `group_losses.rs`.
 
 use super::deliveries::Delivery;
 use super::facts::{NEVER, Ordinal, Span};
@@ -61,7 +61,7 @@ fn left_with(case: &Case<'_>, delivery: &Delivery<'_>, at: Span) -> Option<Span>
 }
 
 /// Whether a session had no connection then.
-fn is_away(case: &Case<'_>, session: usize, at: Span) -> bool {
+pub(super) fn is_away(case: &Case<'_>, session: usize, at: Span) -> bool {
     let facts = &case.sessions.all[session];
     facts.begun.to < at.from
         && !case.sessions.has_unseen(&case.facts, session, facts.begun.from, at.to)

@@ -7,13 +7,12 @@
 
 use super::deliveries::Delivery;
 use super::disk::asks_to_last;
-use super::facts::{Ordinal, Span};
+use super::facts::Ordinal;
 use super::limits::is_surely_taken;
 use super::messages::Message;
-use super::room::Room;
-use super::sizes::{fits, is_small, smallest};
+use super::sizes::{fits, smallest};
 use super::subscriptions::{is_sure, states};
-use super::{Case, Wrong, topic};
+use super::{Case, Wrong};
 use crate::access::Wish;
 use crate::scenario::Qos;
 use crate::verdict::Promise;
@@ -41,7 +40,6 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let account = Account { case, session, deliveries, seen, is_drained };
         account.check(wrong);
     }
-    case.messages.all.iter().for_each(|message| check_groups(case, message, wrong));
 }
 
 /// Whether a session was connected when all was quiet at the end.
@@ -272,84 +270,5 @@ impl Account<'_, '_> {
                 && delivery.explanation.own
                 && !delivery.explanation.shared
         })
-    }
-}
-
-/// Whether a member may surely have what its group gets, all that time, or surely never; none:
-/// nobody knows, or it may lose its subscription.
-fn may_receive(
-    case: &Case<'_>,
-    on: usize,
-    filter: &str,
-    topic: &str,
-    during: Span,
-) -> Option<bool> {
-    let behind = topic::shared(filter).map_or(filter, |(_, behind)| behind);
-    let subscribes = case.facts.may_whoever(on, Wish::Subscribe, behind, during);
-    case.facts.may_whoever(on, Wish::Receive, topic, during).filter(|_| subscribes == Some(true))
-}
-
-/// A group's message goes to one of its members: owed if all who may be members were there to the
-/// end and drained, and one of them surely was a member, and had room for it.
-fn check_groups(case: &Case<'_>, message: &Message<'_>, wrong: &mut Wrong) {
-    let Some(during) = message.span().filter(|_| message.is_acked()) else { return };
-    let topic = message.topic_place;
-    if message.number == 0 || message.expiry_s.is_some() || message.qos == Qos::AtMostOnce {
-        return;
-    }
-    if message.may_be_forbidden {
-        return; // in 3.1.1 it is acknowledged all the same
-    }
-    let since = Span { to: usize::MAX, ..during };
-    let (mut is_owed, mut has_doubts, mut goes_on) = (false, false, false);
-    for (place, session) in case.sessions.all.iter().enumerate() {
-        for (filter, changes) in case.subscriptions.matching(place, topic) {
-            if !filter.is_shared || !states(changes, since).any(|state| state.is_some()) {
-                continue;
-            }
-            match may_receive(case, session.connections[0], filter.text, message.topic, since) {
-                Some(true) => {}
-                Some(false) => continue, // it goes to another
-                None => return,
-            }
-            let takes_all = states(changes, since)
-                .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));
-            is_owed |= is_sure(changes, during)
-                && session.begun.to <= during.from
-                && case.rooms[place].has_for(during);
-            // What the sessions that have ended did not take goes to those that go on; but not at
-            // QoS 2, where it may have been on its way. [MQTT-4.8.2-5] And what one did not take
-            // that is not kept goes down with the broker. There may be no room for it, then.
-            let is_handed_on = case.facts.is_exact
-                && matches!(case.rooms[place], Room::Enough)
-                && (!case.facts.is_durable()
-                    || session.connections.iter().all(|on| asks_to_last(case, *on)))
-                && message.qos == Qos::AtLeastOnce
-                && states(changes, since).flatten().all(|granted| granted.qos > Qos::AtMostOnce)
-                && session.begun.to < during.from
-                && session.ended.to < case.facts.ended.map_or(0, |(at, _)| at);
-            goes_on |= is_drained(case, place)
-                && session.begun.to < during.from
-                && takes_all
-                && is_sure(changes, during);
-            has_doubts |= (!takes_all && !is_handed_on)
-                || (session.has_guessed && !case.facts.is_exact)
-                || !session.doubts.is_empty()
-                || session.may_be_over_during(during)
-                || is_small(case, place)
-                || !(is_drained(case, place) || is_handed_on);
-        }
-    }
-    if !is_owed || has_doubts || !goes_on {
-        return;
-    }
-    let number = case.messages.find(message.number);
-    if !case.deliveries.all.iter().any(|delivery| delivery.message == number) {
-        let words = format!(
-            "message {} on '{}' came to no member of its shared subscription",
-            message.number, message.topic
-        );
-        let promise = if message.qos == Qos::ExactlyOnce { Promise::C2 } else { Promise::C1 };
-        wrong.add(promise, "shared-lost", None, words, &[message.asked]);
     }
 }

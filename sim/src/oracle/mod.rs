@@ -17,6 +17,7 @@
 //! | `properties.rs` | I1 |
 //! | `subscribed.rs` | I2, I3, C5, C10 |
 //! | `copies.rs` | C2, I4 |
+//! | `group_losses.rs` | C1, C2 |
 //! | `lost.rs` | C1, C2, C4, C5 |
 //! | `order.rs` | C3, I5 |
 //! | `packet_ids.rs` | I6, C11 |
@@ -59,6 +60,7 @@ mod finished;
 mod gone;
 mod goodbyes;
 mod greeting;
+mod group_losses;
 mod groups;
 mod held;
 mod held_back;
@@ -121,12 +123,13 @@ pub fn check(scenario: &Scenario, history: &History) -> Vec<Violation> {
     wrong.0
 }
 
-const CHECKERS: [fn(&Case<'_>, &mut Wrong); 32] = [
+const CHECKERS: [fn(&Case<'_>, &mut Wrong); 33] = [
     invented::check,
     properties::check,
     subscribed::check,
     copies::check,
     lost::check,
+    group_losses::check,
     order::check,
     packet_ids::check,
     session_present::check,

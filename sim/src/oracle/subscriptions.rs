@@ -89,6 +89,20 @@ impl<'a> Subscriptions<'a> {
             .map(|&(filter, from, to)| (&self.filters[filter], &changes.all[from..to]))
     }
 
+    /// The shared filters that match the topic at that place.
+    pub(super) fn groups(&self, topic: usize) -> impl Iterator<Item = usize> {
+        let row = &self.matches[topic * self.filters.len()..][..self.filters.len()];
+        (0..self.filters.len()).filter(|&filter| row[filter] && self.filters[filter].is_shared)
+    }
+
+    /// The changes of the filter at that place, of all sessions that have any.
+    pub(super) fn members(&self, filter: usize) -> impl Iterator<Item = (usize, &[Change])> {
+        self.of.iter().enumerate().filter_map(move |(session, changes)| {
+            let (_, from, to) = *changes.filters.iter().find(|(known, ..)| *known == filter)?;
+            Some((session, &changes.all[from..to]))
+        })
+    }
+
     /// The filters of a session, each with its changes.
     pub(super) fn all_of(&self, session: usize) -> impl Iterator<Item = (&'a str, &[Change])> {
         let changes = &self.of[session];

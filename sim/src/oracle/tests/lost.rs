@@ -1,7 +1,7 @@
 //! Proof of `lost.rs`: what should have come and did not.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
 
-use super::tale::{A, B, C, Q0, Q1, Q2, Tale};
+use super::tale::{A, B, Q0, Q1, Q2, Tale};
 use super::{fine, planted, planted_with_arrivals};
 use crate::scenario::Qos;
 
@@ -108,35 +108,6 @@ fn nothing_is_owed_where_it_may_be_dropped_or_is_not_wanted() {
         let tale = tale.happens(None, BrokerCrashed).happens(None, BrokerStarted);
         tale.connects(B).ends()
     });
-}
-
-#[test]
-fn some_member_of_a_group_gets_a_message() {
-    let group = |tale: Tale| {
-        tale.connects(A)
-            .connects(B)
-            .connects(C)
-            .subscribes(B, "$share/g/a/+", Q1)
-            .subscribes(C, "$share/g/a/+", Q1)
-            .publishes(A, 1, "a/b", Q1)
-    };
-    fine(|tale| group(tale).calms_down(&[A, B, C]).gets(C, 1, Q1).ends());
-    planted("C1 shared-lost", |tale| group(tale).calms_down(&[A, B, C]).ends());
-    fine(|tale| group(tale).calms_down(&[A, B]).ends());
-}
-
-#[test]
-fn a_group_gives_a_message_to_a_member_that_has_room() {
-    let group = |tale: Tale, max| {
-        let tale = tale.given(|scenario| scenario.broker.queue_messages = Some(max));
-        let tale = tale.exactly().connects(A).connects(B).connects(C);
-        tale.subscribes(B, "$share/g/a/+", Q1).publishes(A, 1, "a/b", Q1)
-    };
-    let twice = |tale: Tale, max| group(tale, max).publishes(A, 2, "a/b", Q1);
-    let ends = |tale: Tale| tale.calms_down(&[A, B, C]).ends();
-    planted_with_arrivals("C1 shared-lost", |tale| ends(group(tale, 1)));
-    planted_with_arrivals("C1 shared-lost", |tale| ends(twice(tale, 2).gets(B, 1, Q1)));
-    fine(|tale| ends(twice(tale, 1).gets(B, 1, Q1)));
 }
 
 /// It has no number: one must have come after it.

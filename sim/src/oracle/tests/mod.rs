@@ -15,6 +15,7 @@ mod finished;
 mod gone;
 mod goodbyes;
 mod greeting;
+mod group_losses;
 mod groups;
 mod held;
 mod held_back;
