@@ -249,6 +249,7 @@ impl Plan {
 
     /// What depends on all else.
     fn draw_the_rest(&mut self) {
+        self.weather.step_ms = step_ms(self);
         self.broker.packet_bytes = self.broker.packet_bytes.or_else(|| packet_bytes(self));
         self.broker.is_behind_proxies = is_behind_proxies(self);
         self.broker.door = door(self);
@@ -314,6 +315,17 @@ fn policies(seed: u64) -> usize {
 fn opinions(seed: u64) -> u16 {
     let mut draw = Draw(Dice::new(seed, "opinions", 0));
     draw.one_of(&[0, 0, 0, 0, 0, 0, 300, 800])
+}
+
+/// Most plans have long steps, and take half the time; what shows only between these is left to
+/// the others. Drawn by itself, as [`policies`].
+fn step_ms(plan: &Plan) -> u64 {
+    let is_long = Dice::new(plan.seed, "steps", 0).chance(750);
+    match plan.weather.latency_min_ms {
+        20.. if is_long => 20,
+        _ if is_long => 10,
+        _ => Weather::default().step_ms,
+    }
 }
 
 /// Shaking hands by a byte at a time takes longer than anybody waits.
@@ -548,8 +560,8 @@ impl Draw {
             latency_max_ms: latency_min_ms + self.one_of(&[0, 5, 50, 200]),
             spikes: self.one_of(&[0, 0, 20, 200]),
             pull_bytes_max: self.one_of(&[None, None, Some(1), Some(40), Some(400)]),
-            sip_bytes: None,
             chaos: self.one_of(&[0, 100, 500]),
+            ..Weather::default()
         }
     }
 }

@@ -73,6 +73,19 @@ pub struct Weather {
     /// or late. Network level only.
     #[serde(default)]
     pub chaos: u16,
+    /// Milliseconds between two moments at which hosts hear of each other, and clients act; no
+    /// packet is faster. Network level only.
+    #[serde(default = "step_ms", skip_serializing_if = "is_usual_step")]
+    pub step_ms: u64,
+}
+
+/// MQTT's timers are in seconds: this is fine.
+fn step_ms() -> u64 {
+    5
+}
+
+fn is_usual_step(step: &u64) -> bool {
+    *step == step_ms()
 }
 
 /// One who takes part.
@@ -464,6 +477,13 @@ impl Way {
     }
 }
 
+impl Weather {
+    /// [`Weather::step_ms`], of which a file may say that it is none.
+    pub(crate) fn step(&self) -> u64 {
+        self.step_ms.max(1)
+    }
+}
+
 impl Default for Weather {
     fn default() -> Weather {
         let (pull_bytes_max, sip_bytes) = (None, None);
@@ -474,6 +494,7 @@ impl Default for Weather {
             pull_bytes_max,
             sip_bytes,
             chaos: 0,
+            step_ms: step_ms(),
         }
     }
 }

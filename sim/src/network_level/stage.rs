@@ -45,8 +45,6 @@ use crate::verdict::{Promise, Run, Violation};
 
 /// Simulated time at the beginning of every run, in seconds since the Unix epoch.
 const EPOCH_S: u64 = 1_700_000_000;
-/// Simulated milliseconds of one step. MQTT's timers are in seconds, so this is fine enough.
-const TICK_MS: u64 = 5;
 /// Segments on their way in one connection. Small numbers meet faults of turmoil's: a FIN that
 /// finds the buffer full is lost. `link.rs` bounds what is on its way.
 const TCP_CAPACITY: usize = 4_096;
@@ -297,7 +295,7 @@ impl<'s> Stage<'s> {
 
     fn step_network(&mut self) -> Result<(), Violation> {
         let stepped = self.sim.step();
-        self.now += TICK_MS;
+        self.now += self.scenario.weather.step();
         self.links.set_now(self.now);
         if let Some(panicked) = self.watch.violation() {
             return Err(panicked);
@@ -495,13 +493,13 @@ fn chaos(scenario: &Scenario) -> Chaos {
 
 fn builder(scenario: &Scenario) -> turmoil::Builder {
     let weather = &scenario.weather;
-    let latency_min = weather.latency_min_ms.max(TICK_MS);
+    let latency_min = weather.latency_min_ms.max(weather.step());
     let latency_max = weather.latency_max_ms.max(latency_min);
     let mut dice = Dice::new(scenario.seed, "latencies", 0);
     let mut builder = turmoil::Builder::new();
     builder
         .epoch(epoch())
-        .tick_duration(Duration::from_millis(TICK_MS))
+        .tick_duration(Duration::from_millis(weather.step()))
         .tcp_capacity(TCP_CAPACITY)
         .simulation_duration(Duration::MAX)
         .min_message_latency(Duration::from_millis(latency_min))
@@ -523,7 +521,7 @@ mod tests {
 
     use super::broker::HEADER_BYTES;
     use super::*;
-    use crate::{Broker, Durability, Store};
+    use crate::{Broker, Durability, Store, Weather};
 
     /// What a run with nobody in it came to.
     fn play(prepare: impl FnOnce(&mut Stage<'_>)) -> Result<(), Violation> {
@@ -537,6 +535,19 @@ mod tests {
     #[test]
     fn nobody_comes_and_all_is_well() {
         assert_eq!(play(|_| {}), Ok(()));
+    }
+
+    #[test]
+    fn a_step_has_a_length() {
+        for step_ms in [0, 20] {
+            let weather = Weather { step_ms, ..Weather::default() };
+            let scenario = Scenario { weather, safety_ms: 100, ..Scenario::default() };
+            let watch = Watch::start();
+            let mut stage = Stage::new(&scenario, None, &watch);
+            assert_eq!(stage.step(), Ok(()));
+            assert_eq!(stage.now, step_ms.max(1));
+            assert_eq!(stage.play(), Ok(()));
+        }
     }
 
     #[test]

@@ -74,7 +74,10 @@ impl Calm {
         }
         let spike = if weather.spikes > 0 { 10 } else { 1 };
         let in_parts_ms = if weather.pull_bytes_max.is_some() { in_parts_ms(facts) } else { 0 };
-        let slowest_ms = weather.latency_max_ms * spike;
+        let mut slowest_ms = weather.latency_max_ms * spike;
+        if !facts.is_exact {
+            slowest_ms = slowest_ms.max(1).next_multiple_of(weather.step()); // it is heard with a step
+        }
         let is_wrapped = |client: &Client| client.transport != Transport::Tcp;
         let shakes_hands = !facts.is_exact && scenario.clients.iter().any(is_wrapped);
         let shaking_ms = if shakes_hands { HANDSHAKE_TRIPS * slowest_ms } else { 0 };

@@ -61,6 +61,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.weather.spikes = 0,
     |s| s.weather.pull_bytes_max = None,
     |s| s.weather.sip_bytes = None,
+    |s| s.weather.step_ms = Weather::default().step_ms,
     |s| s.weather.latency_max_ms = s.weather.latency_min_ms,
     |s| s.broker = Broker::default(),
     |s| s.broker.connections = None,
