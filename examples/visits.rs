@@ -50,13 +50,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     say("50,000 clients who come", &visits)?;
     transmit(&mut machine);
     let publisher = connect(&mut machine, 100_001, "publisher")?;
-    let mut visits = Vec::new();
-    for _ in 0..20 {
-        visits.extend(hand_in(&mut machine, publisher, vec![publish("t", false)?]));
-        transmit(&mut machine);
+    let deliveries: [(&str, fn(PacketId) -> Delivery); 2] =
+        [("0", |_| Delivery::AtMostOnce), ("2", |id| Delivery::ExactlyOnce { id, dup: false })];
+    for (qos, delivery) in deliveries {
+        let mut visits = Vec::new();
+        for id in (1..=20).filter_map(PacketId::new) {
+            let packet = publish("t", false, delivery(id))?;
+            visits.extend(hand_in(&mut machine, publisher, vec![packet]));
+            transmit(&mut machine);
+        }
+        let what = format!("the first part of 20 messages at QoS {qos} to 50,000 subscribers");
+        say(&what, &visits[..1])?;
+        say("the others", &visits[1..])?;
     }
-    say("the first of 20 messages to 50,000 subscribers", &visits[..1])?;
-    say("the others", &visits[1..])?;
 
     let client = connect(&mut machine, 100_002, "client")?;
     for (what, count) in [("10,000 filters in one packet", 10_000), ("40,000 more", 50_000)] {
@@ -76,7 +82,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     say("the end of a session with 50,000 subscriptions", &visits)?;
 
-    let retained = (0..1_000_000).map(|number| publish(&format!("r/{number}/x"), true));
+    let retained =
+        (0..1_000_000).map(|number| publish(&format!("r/{number}/x"), true, Delivery::AtMostOnce));
     let retained = retained.collect::<Result<Vec<_>, _>>()?;
     say("a million retained messages", &hand_in(&mut machine, publisher, retained))?;
 
@@ -108,7 +115,7 @@ fn change_rules(messages: usize) -> Result<Vec<Duration>, Box<dyn Error>> {
     }
     let publisher = connect(&mut machine, 100_001, "publisher")?;
     for _ in 0..messages {
-        hand_in(&mut machine, publisher, vec![publish("all", false)?]);
+        hand_in(&mut machine, publisher, vec![publish("all", false, Delivery::AtMostOnce)?]);
     }
     let rules = "rules: [{deny: all, filters: ['site/+/3/#', secret/#]}, {allow: all}]\n";
     let config = Config::from_yaml(rules, "rules.yaml")?.config;
@@ -184,7 +191,9 @@ fn subscribe(filters: impl IntoIterator<Item = String>) -> Result<Packet, Box<dy
     let mut requests = Vec::new();
     for filter in filters {
         let filter = Ok(Filter::try_from(filter.as_str())?);
-        requests.push(SubscriptionRequest { filter, options: SubscriptionOptions::default() });
+        let options =
+            SubscriptionOptions { qos: QoS::ExactlyOnce, ..SubscriptionOptions::default() };
+        requests.push(SubscriptionRequest { filter, options });
     }
     Ok(Packet::Subscribe(Box::new(Subscribe {
         id: PacketId::FIRST,
@@ -194,9 +203,9 @@ fn subscribe(filters: impl IntoIterator<Item = String>) -> Result<Packet, Box<dy
     })))
 }
 
-fn publish(topic: &str, retain: bool) -> Result<Packet, Box<dyn Error>> {
+fn publish(topic: &str, retain: bool, delivery: Delivery) -> Result<Packet, Box<dyn Error>> {
     Ok(Packet::Publish(Publish {
-        delivery: Delivery::AtMostOnce,
+        delivery,
         retain,
         topic: Some(TopicName::try_from(topic)?),
         topic_alias: None,

@@ -43,8 +43,8 @@ pub(super) struct Origin {
     pub(super) from: Option<(SessionUid, PacketId)>,
     /// The session whose will it is, if the records know it.
     pub(super) will_of: Option<SessionUid>,
-    /// Its client is there to go on with it, if it is for too many to be given out at once. At
-    /// QoS 2 it is not divided: it is recorded together with its packet id.
+    /// Its client is there to go on with it, if it is for too many to be given out at once. What
+    /// is recorded together with its packet id is not divided.
     pub(super) may_spread: bool,
 }
 
@@ -97,14 +97,16 @@ impl Machine {
             Delivery::ExactlyOnce { id, .. } => kept.map(|session| (session, id)),
             _ => None,
         };
-        let may_spread = delivery.qos() != QoS::ExactlyOnce;
-        let origin = Origin { session: Some(key), from, will_of: None, may_spread };
+        let origin = Origin { session: Some(key), from, will_of: None, may_spread: from.is_none() };
         match self.publish(message.detached(), origin, now) {
-            Ok(_) if self.is_spreading(key) => return Some(rest_of(delivery)),
             Ok(matched) => {
+                // Before all of it is given out: if its client leaves meanwhile, it is taken.
                 if let Delivery::ExactlyOnce { id, .. } = delivery {
                     self.clients.get_mut(key).inbound.take(id);
                     self.ledger.hold_unreleased(1);
+                }
+                if self.is_spreading(key) {
+                    return Some(rest_of(delivery));
                 }
                 self.acknowledge_taken(slot, delivery, matched);
             }

@@ -176,13 +176,35 @@ fn it_comes_to_all_before_other_rules_and_its_publisher_is_answered() {
 }
 
 #[test]
-fn at_qos_2_it_is_not_divided() {
+fn at_qos_2_it_is_not_given_out_again_if_its_publisher_goes() {
     let (mut broker, members) = broker_with::<3>(settings());
-    let publisher = broker.connect(v5("p"));
+    let publisher = broker.connect(v5("p").expiry(60));
+    let packets = &mut vec![qos2(1, "t", "m")];
+    assert_eq!(go_on(&mut broker, publisher, packets), 1);
+    assert_eq!(broker.see(publisher), "", "not yet");
+    broker.close(publisher);
+    assert_eq!(members.map(|member| broker.see(member)), ["t=m q1#1"; 3]);
+    let publisher = broker.try_connect(v5("p").expiry(60));
     broker.send(publisher, qos2(1, "t", "m"));
-    assert_eq!(broker.see(publisher), "PUBREC 1");
-    for member in members {
-        assert_eq!(broker.see(member), "t=m q1#1");
+    assert_eq!(broker.see(publisher), "CONNACK session present; PUBREC 1");
+    assert_eq!(members.map(|member| broker.see(member)), [""; 3]);
+    broker.send(publisher, qos2(2, "t", "n"));
+    assert_eq!(broker.see(publisher), "PUBREC 2");
+    assert_eq!(members.map(|member| broker.see(member)), ["t=n q1#2"; 3]);
+}
+
+#[test]
+fn it_is_not_divided_where_it_is_recorded_together_with_its_packet_id() {
+    let mut settings = Settings { effort_max: 1, is_recording: true, ..settings() };
+    settings.listeners[0].durability = Durability::Sync;
+    let mut broker = Broker::new(settings);
+    let member = broker.try_connect(v5("a"));
+    for member in [member, broker.try_connect(v5("b"))] {
+        broker.send(member, subscribe("t", Q1));
+    }
+    for (expiry, left) in [(0, 1), (60, 0)] {
+        let publisher = broker.try_connect(v5("p").expiry(expiry));
+        assert_eq!(go_on(&mut broker, publisher, &mut vec![qos2(1, "t", "m")]), left);
     }
 }
 
