@@ -17,7 +17,7 @@ use stormpetrel::access::{
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::proxies::hidden;
-use crate::scenario::{Broker, ClientIndex, Fault, FaultKind, ProtocolVersion, Scenario};
+use crate::scenario::{self, Broker, ClientIndex, Fault, FaultKind, Op, ProtocolVersion, Scenario};
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -440,17 +440,35 @@ pub(crate) fn reloads(seed: u64, count: usize, safety_ms: u64) -> Vec<(u64, usiz
     }
     // The place behind all of them is no policy.
     let place = |dice: &mut Dice| usize::try_from(dice.below(count as u64 + 1)).expect("a few");
-    (0..dice.between(1, 3)).map(|_| (dice.below(safety_ms), place(&mut dice))).collect()
+    let mut reloads: Vec<(u64, usize)> =
+        (0..dice.between(1, 3)).map(|_| (dice.below(safety_ms), place(&mut dice))).collect();
+    // And others soon after: what was forbidden may be allowed again before anybody notices.
+    for (at_ms, _) in reloads.clone() {
+        if dice.chance(300) {
+            reloads.push(((at_ms + dice.below(2_000)).min(safety_ms - 1), place(&mut dice)));
+        }
+    }
+    reloads
 }
 
 /// When passwords change, in milliseconds, of so many: in some of the plans that ask for some, and
 /// only where each client has a session of its own, lest its owner never comes back to it.
-pub(crate) fn password_changes(plan: &Plan, safety_ms: u64) -> Vec<u64> {
+pub(crate) fn password_changes(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<u64> {
     let mut dice = Dice::new(plan.seed, "password changes", 0);
     if plan.opinions == 0 || plan.shared_client_ids > 0 || !dice.chance(600) {
         return Vec::new();
     }
-    (0..dice.between(1, 2)).map(|_| dice.below(safety_ms)).collect()
+    let is_connect = |op: &&Op| matches!(op.action, scenario::Action::Connect(_));
+    let connects: Vec<u64> = ops.iter().filter(is_connect).map(|op| op.at_ms).collect();
+    let many = dice.between(1, 2);
+    let change = |_| {
+        let some_ms = dice.below(safety_ms);
+        let place = dice.below(connects.len().max(1) as u64) as usize;
+        // Mostly while somebody is being judged.
+        let judged_ms = connects.get(place).filter(|_| dice.chance(600)).copied();
+        judged_ms.map_or(some_ms, |at_ms| (at_ms + dice.below(1_500)).min(safety_ms - 1))
+    };
+    (0..many).map(change).collect()
 }
 
 struct Draw<'t> {

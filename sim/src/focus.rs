@@ -92,6 +92,10 @@ fn die_twice(plan: &mut Plan, dice: &mut Dice) {
     plan.nameless_clients = 0;
     plan.gap_ms_max = 100;
     plan.actions.connect = 20;
+    if Dice::new(plan.seed, "a second end within a sync", 0).chance(500) {
+        plan.broker.store = Some(Store { durability: Durability::Sync, sync_ms_max: 400 });
+        (plan.gap_ms_max, plan.clean_starts) = (600, 400);
+    }
 }
 
 /// Everything that a log that is written anew must say again: what is retained, in flight and
@@ -107,6 +111,12 @@ fn rewrite(plan: &mut Plan, dice: &mut Dice) {
     plan.dollar_topics = Dice::new(plan.seed, "dollars", 0).one_of(&[0, 0, 300]);
     plan.actions.pause = 4;
     plan.actions.resume = 3;
+    if Dice::new(plan.seed, "groups in a log", 0).chance(300) {
+        // What waits for a member that ends is another's, however often it was written anew.
+        (plan.topics, plan.qos, plan.shared_filters) = (1, [0, 4, 1], 800);
+        (plan.expiring_messages, plan.short_sessions, plan.clean_starts) = (0, 500, 100);
+        plan.actions = Actions { unsubscribe: 1, disconnect: 8, cut: 8, ..plan.actions };
+    }
 }
 
 /// Messages as long as those few that are read from the disk in many parts.

@@ -56,7 +56,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
-    let changes = access::password_changes(plan, safety_ms).into_iter();
+    let changes = access::password_changes(plan, &ops, safety_ms).into_iter();
     faults.extend(changes.map(|at_ms| Fault { at_ms, kind: FaultKind::Passwords }));
     let mut sets = Vec::new();
     if plan.stalled_ms > 0 {
@@ -85,6 +85,9 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     };
     if plan.broker.store.is_some() {
         survival::let_reuse_ids(plan.seed, &mut scenario.clients, &scenario.ops);
+        if plan.killed > 0 {
+            survival::return_between(&mut scenario);
+        }
         survival::add_bystanders(&mut scenario);
         survival::add_collector(&mut scenario, &topics, plan.retained);
         wall::add_witness(&mut scenario);
@@ -133,6 +136,8 @@ struct Generator<'p> {
     cramped: Vec<bool>,
     /// Of what is given up as soon as it is asked for, for the same reason.
     haste: Dice,
+    /// Of what another one does as well, for the same reason.
+    echoes: Dice,
     topics: Vec<Arc<str>>,
     /// Every filter that was asked for.
     filters: Vec<Arc<str>>,
@@ -153,6 +158,7 @@ impl<'p> Generator<'p> {
             sizes: Dice::new(plan.seed, "tiny packets", 0),
             cramped: vec![false; plan.clients],
             haste: Dice::new(plan.seed, "haste", 0),
+            echoes: Dice::new(plan.seed, "echoes", 0),
             topics: Vec::with_capacity(plan.topics),
             filters: Vec::new(),
             connected: vec![false; plan.clients],
@@ -288,6 +294,7 @@ impl<'p> Generator<'p> {
                 ops.push(Op { at_ms, client, action });
             }
             self.take_back(&mut ops);
+            self.clear_again(&mut ops);
         }
         ops
     }
@@ -377,6 +384,16 @@ impl<'p> Generator<'p> {
             let filters = made.filters.iter().map(|each| each.filter.clone()).collect();
             let op = Op { at_ms: *at_ms, client: *client, action: Action::Unsubscribe { filters } };
             ops.push(op);
+        }
+    }
+
+    /// Another one clears what was just cleared: it must not hear that it is gone before it is.
+    fn clear_again(&mut self, ops: &mut Vec<Op>) {
+        let Some(Op { at_ms, action: Action::Publish(made), .. }) = ops.last() else { return };
+        let other = self.echoes.below(self.connected.len() as u64) as usize;
+        if made.clears() && self.connected[other] && self.echoes.chance(500) {
+            let made = Publish { qos: Qos::AtLeastOnce, ..made.clone() };
+            ops.push(Op { at_ms: *at_ms, client: other, action: Action::Publish(made) });
         }
     }
 

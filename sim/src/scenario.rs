@@ -324,6 +324,13 @@ pub struct Publish {
     pub properties: Option<Arc<Properties>>,
 }
 
+impl Publish {
+    /// Whether it clears what is retained on its topic.
+    pub(crate) fn clears(&self) -> bool {
+        self.retain && self.message == 0
+    }
+}
+
 /// SUBSCRIBE.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subscribe {

@@ -23,6 +23,9 @@ const BYSTANDERS_FROM: MessageNumber = 900_000;
 /// Milliseconds of a disk that fails which are enough to ask it for something in vain.
 const ASKED_IN_VAIN_MS: u64 = 4_000;
 
+/// Milliseconds between two ends of the broker that are close together, at most.
+const SOON_MS: u64 = 400;
+
 /// Milliseconds until a collector comes, and from its first word to its next.
 const COLLECTOR_MS: u64 = 400;
 
@@ -150,6 +153,19 @@ fn some_lasting_deed_ms(ops: &[Op], dice: &mut Dice) -> Option<u64> {
     some_ms(ops, dice, is_lasting)
 }
 
+/// When two clear the same topic at once, if any do.
+fn some_second_clear_ms(ops: &[Op], dice: &mut Dice) -> Option<u64> {
+    let topic = |op: &Op| match &op.action {
+        Action::Publish(publish) => Some(publish.topic.clone()).filter(|_| publish.clears()),
+        _ => None,
+    };
+    let pairs =
+        ops.windows(2).filter(|pair| topic(&pair[0]).is_some_and(|it| topic(&pair[1]) == Some(it)));
+    let pairs: Vec<u64> = pairs.map(|pair| pair[1].at_ms).collect();
+    let place = dice.below(pairs.len().max(1) as u64) as usize;
+    pairs.get(place).copied()
+}
+
 fn some_ms(ops: &[Op], dice: &mut Dice, is_it: impl Fn(&Action) -> bool) -> Option<u64> {
     let ops: Vec<u64> = ops.iter().filter(|op| is_it(&op.action)).map(|op| op.at_ms).collect();
     let place = dice.below(ops.len().max(1) as u64) as usize;
@@ -167,6 +183,12 @@ pub(crate) fn faults(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     let mut kills = Dice::new(plan.seed, "kills", 0);
     let many = dice.one_of(&[1, 2, 4, 6]);
     let mut faults: Vec<Fault> = Vec::new();
+    let mut clears = Dice::new(plan.seed, "crashes behind clears", 0);
+    if let Some(at_ms) = some_second_clear_ms(ops, &mut clears).filter(|_| clears.chance(400)) {
+        let travel_ms = clears.between(plan.weather.latency_min_ms, plan.weather.latency_max_ms);
+        let at_ms = at_ms + travel_ms + clears.between(1, 40);
+        faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms: 10, kept: 0 } });
+    }
     for _ in 0..many {
         let deed_ms = some_deed_ms(ops, &mut dice);
         let exact_ms = some_exact_publish_ms(ops, &mut dice).filter(|_| dice.chance(500));
@@ -189,7 +211,9 @@ pub(crate) fn faults(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
         let (down_ms, kept) = if is_killed { (10, 1_000) } else { (down_ms, kept) };
         faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
         if is_killed {
-            let at_ms = (at_ms + kills.between(300, 2_000)).min(safety_ms - 1);
+            // Before its first sync ends, or after.
+            let (least, most) = kills.one_of(&[(60, SOON_MS), (60, SOON_MS), (300, 2_000)]);
+            let at_ms = (at_ms + kills.between(least, most)).min(safety_ms - 1);
             let kept = kills.one_of(&[0, 0, 500]);
             faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms: 10, kept } });
         }
@@ -205,6 +229,37 @@ pub(crate) fn faults(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
         }
     }
     faults
+}
+
+/// Has most clients come back between two ends of the broker that are close together: what they are
+/// told then is of what the one between has found.
+pub(crate) fn return_between(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "returns", 0);
+    let crash = |fault: &Fault| match fault.kind {
+        FaultKind::Crash { down_ms, .. } => Some(fault.at_ms + down_ms),
+        _ => None,
+    };
+    let mut crashes: Vec<u64> = scenario.faults.iter().filter_map(crash).collect();
+    crashes.sort_unstable();
+    for pair in crashes.windows(2).filter(|pair| pair[1] - pair[0] < SOON_MS) {
+        for client in 0..scenario.clients.len() {
+            let before = scenario.ops.iter().filter(|op| op.client == client && op.at_ms < pair[0]);
+            let connect = before.rev().find_map(|op| match &op.action {
+                Action::Connect(connect) => Some(connect.clone()),
+                _ => None,
+            });
+            if let Some(mut connect) = connect.filter(|_| dice.chance(700)) {
+                (connect.clean_start, connect.will) = (dice.chance(500), None);
+                if connect.clean_start {
+                    connect.expiry_s = None; // nothing of it is recorded
+                }
+                let action = Action::Connect(connect);
+                let at_ms = pair[0] + dice.below(30);
+                scenario.ops.push(Op { at_ms, client, action });
+            }
+        }
+        scenario.ops.sort_by_key(|op| op.at_ms);
+    }
 }
 
 /// One sync that does not end for long, early in the run.

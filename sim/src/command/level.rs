@@ -1,5 +1,7 @@
 //! The two levels, and a run at either with all that is wrong with it.
 
+use std::ops::Range;
+
 use clap::{Args, ValueEnum};
 use stormpetrel_sim::{
     Plan, Run, Scenario, Violation, machine_level, network_level, oracle, report,
@@ -23,6 +25,14 @@ impl Level {
         match self {
             Level::Machine => "machine",
             Level::Network => "network",
+        }
+    }
+
+    /// The seeds that find what is to be found: as many as are played in a minute or less.
+    pub(crate) fn standard_sweep(self) -> Range<u64> {
+        match self {
+            Level::Machine => 0..20_000,
+            Level::Network => 0..2_000,
         }
     }
 

@@ -17,9 +17,10 @@ use super::{Chosen, Ending, Origin, seeds};
 pub(crate) struct Arguments {
     #[command(flatten)]
     ground: Ground,
-    /// Which seeds: from A to before B.
-    #[arg(long, value_name = "A..B", default_value = "0..1000", value_parser = seeds)]
-    seeds: Range<u64>,
+    /// Which seeds: from A to before B; the default is the standard sweep, 0..20000 at the machine
+    /// level and 0..2000 at the network level.
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    seeds: Option<Range<u64>>,
     /// For that long, from the first seed on, in place of up to the last one.
     #[arg(long)]
     minutes: Option<f64>,
@@ -39,10 +40,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
     let time_max = arguments.minutes.map(|minutes| Duration::from_secs_f64(60.0 * minutes));
-    let end = if time_max.is_some() { u64::MAX } else { arguments.seeds.end };
+    let seeds = arguments.seeds.clone().unwrap_or(arguments.ground.level.standard_sweep());
+    let end = if time_max.is_some() { u64::MAX } else { seeds.end };
     let swept = sweep(&Sweep {
         ground: arguments.ground,
-        seeds: arguments.seeds.start..end,
+        seeds: seeds.start..end,
         time_max,
         jobs: arguments.jobs.unwrap_or_else(cores),
         keeps_going: arguments.keep_going,

@@ -80,16 +80,21 @@ impl Log {
         }
     }
 
-    /// The broker is gone, and all that it had not yet synced but so many of a thousand.
+    /// The broker is gone, and all that it had not yet synced but so many of a thousand. Where all
+    /// of it is left only the process has died: it is not synced, and the next end may take it.
     pub(super) fn lose(&mut self, kept: u16) {
-        let kept = match self.store.durability {
-            Durability::Async => 1_000,
-            Durability::Sync => u64::from(kept),
+        let (last, durable) = match (self.store.durability, kept) {
+            (Durability::Sync, ..1_000) => {
+                let unsynced = self.last.0 - self.durable.0;
+                let last = Lsn(self.durable.0 + unsynced * u64::from(kept) / 1_000);
+                (last, last)
+            }
+            (Durability::Sync, _) => (self.last, self.durable),
+            (Durability::Async, _) => (self.last, self.last),
         };
-        let last = Lsn(self.durable.0 + (self.last.0 - self.durable.0) * kept / 1_000);
         self.records.retain(|(lsn, _)| *lsn <= last);
-        self.drop_old(last);
-        (self.last, self.durable, self.syncing, self.droppable) = (last, last, None, None);
+        self.drop_old(durable);
+        (self.last, self.durable, self.syncing, self.droppable) = (last, durable, None, None);
         (self.failed, self.health) = (None, StoreHealth::Working);
         self.life += 1;
     }
@@ -113,6 +118,7 @@ impl Log {
             restorer.apply(*lsn, record.expect("what was written is a record"));
         }
         restorer.skip_to(self.last);
+        restorer.set_durable(self.durable);
         let now = restorer.resume(wall).now;
         let (machine, restored) = restorer.finish(settings, seed, now);
         assert!(restored.sessions > 0 || restored.waiting == 0, "messages wait for no session");

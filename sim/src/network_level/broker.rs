@@ -245,6 +245,9 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
     };
     let durability = durability_of(scenario).filter(|_| scenario.has_durable_listeners());
     let (_, connections_max) = scenario.connections_max();
+    let has_proxies =
+        |transport| scenario.broker.is_behind_proxies || transport == Transport::Proxied;
+    let trusted = || proxies::TRUSTED.parse().expect("a subnet");
     let listener = |transport: Transport| Listener {
         durability,
         connections_max: connections_max.unwrap_or(usize::MAX),
@@ -253,7 +256,7 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
             .is_encrypted()
             .then(|| cryptography::certificates(Certificate::default())),
         is_proxied: transport == Transport::Proxied,
-        trusted_proxies: vec![proxies::TRUSTED.parse().expect("a subnet")],
+        trusted_proxies: has_proxies(transport).then(trusted).into_iter().collect(),
         ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })
     };
     Transport::ALL.into_iter().filter(is_used).map(listener).collect()

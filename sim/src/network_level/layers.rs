@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 use tokio_rustls::rustls::ClientConnection;
 
 use super::frames::{self, BINARY, CLOSE, CONTINUED, CONTROL_BYTES_MAX, FINAL, PING, PONG, frame};
+use crate::access::address_of;
 use crate::cryptography::TlsClients;
 use crate::dice::Dice;
 use crate::history::What;
@@ -62,7 +63,7 @@ pub(super) struct Layers {
     is_proxied: bool,
     /// A proxy speaks for a client that nobody else knows.
     is_hidden: bool,
-    /// Where that is, once it is connected.
+    /// Where that is, once it is connected; or where it is not, and says that it is.
     origin: Option<SocketAddr>,
     /// The header that is still to be sent.
     header: Option<Vec<u8>>,
@@ -143,6 +144,11 @@ impl Layers {
         let may_be_silent = !self.is_hidden;
         self.header =
             self.is_proxied.then(|| proxies::header(origin, may_be_silent, &mut self.dice));
+        if !self.is_hidden && self.websocket.is_some() && self.dice.chance(400) {
+            // There is no proxy, and nobody is to believe that.
+            let elsewhere = address_of(self.dice.below(3) as usize);
+            self.origin = Some(SocketAddr::new(elsewhere, client.port()));
+        }
     }
 
     /// Whether MQTT passes.
