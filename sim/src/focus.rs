@@ -25,7 +25,7 @@ pub(crate) fn narrow(plan: &mut Plan) {
         (true, 220..470 | 820..868) => survive(plan, &mut dice),
         (false, 0..80) => clog(plan),
         (false, 80..140) => say_nothing(plan),
-        (false, 140..230) => crowd(plan, &mut dice),
+        (false, 140..230 | 780..830) => crowd(plan, &mut dice),
         (false, 230..350) => share(plan, &mut dice),
         (_, 470..540) => return_often(plan, &mut dice),
         (_, 540..570) => fan_out(plan),
@@ -346,7 +346,7 @@ fn crowd(plan: &mut Plan, dice: &mut Dice) {
     plan.broker.connections = usize::try_from(places).ok();
     plan.broker.connect_timeout_ms = Some(dice.between(50, 1_000));
     // Who comes in place of another may come by another listener, where no place is left.
-    if Dice::new(plan.seed, "the same in a crowd", 0).chance(500) {
+    if Dice::new(plan.seed, "the same in a crowd", 0).chance(800) {
         plan.shared_client_ids = 600;
         plan.wrap(600);
     }

@@ -265,6 +265,7 @@ impl Plan {
             self.zones = 1; // where all are in each other's way
             if self.has_guessers() {
                 focus::come_often(self);
+                self.bursts = 700;
             }
         }
         self.wordy_messages = wordy_messages(self);
@@ -276,7 +277,7 @@ impl Plan {
     /// Whether all clients say that they are the same user, and most have a wrong password: many are
     /// looked at together, where only so many may fail. Drawn by itself, as [`policies`].
     pub(crate) fn has_guessers(&self) -> bool {
-        self.broker.failed_logins.is_some() && Dice::new(self.seed, "guessers", 0).chance(330)
+        self.broker.failed_logins.is_some() && Dice::new(self.seed, "guessers", 0).chance(500)
     }
 
     /// The shortest keep alive, in seconds, that clients can have in this weather: a shorter one

@@ -191,7 +191,7 @@ pub(crate) fn faults(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     }
     for _ in 0..many {
         let deed_ms = some_deed_ms(ops, &mut dice);
-        let exact_ms = some_exact_publish_ms(ops, &mut dice).filter(|_| dice.chance(500));
+        let exact_ms = some_exact_publish_ms(ops, &mut dice).filter(|_| dice.chance(650));
         let travel_ms = dice.between(plan.weather.latency_min_ms, plan.weather.latency_max_ms);
         let some_time_ms = dice.below(safety_ms);
         let at_ms = match exact_ms {
