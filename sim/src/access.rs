@@ -17,7 +17,8 @@ use stormpetrel::access::{
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::proxies::hidden;
-use crate::scenario::{self, Broker, ClientIndex, Fault, FaultKind, Op, ProtocolVersion, Scenario};
+use crate::scenario::{Broker, ClientIndex, Fault, FaultKind, Op, ProtocolVersion, Scenario};
+use crate::survival::some_connect_ms;
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -458,14 +459,11 @@ pub(crate) fn password_changes(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<u
     if plan.opinions == 0 || plan.shared_client_ids > 0 || !dice.chance(600) {
         return Vec::new();
     }
-    let is_connect = |op: &&Op| matches!(op.action, scenario::Action::Connect(_));
-    let connects: Vec<u64> = ops.iter().filter(is_connect).map(|op| op.at_ms).collect();
     let many = dice.between(1, 2);
     let change = |_| {
         let some_ms = dice.below(safety_ms);
-        let place = dice.below(connects.len().max(1) as u64) as usize;
         // Mostly while somebody is being judged.
-        let judged_ms = connects.get(place).filter(|_| dice.chance(600)).copied();
+        let judged_ms = some_connect_ms(ops, &mut dice).filter(|_| dice.chance(600));
         judged_ms.map_or(some_ms, |at_ms| (at_ms + dice.below(1_500)).min(safety_ms - 1))
     };
     (0..many).map(change).collect()

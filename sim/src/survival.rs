@@ -161,15 +161,22 @@ fn some_second_clear_ms(ops: &[Op], dice: &mut Dice) -> Option<u64> {
     };
     let pairs =
         ops.windows(2).filter(|pair| topic(&pair[0]).is_some_and(|it| topic(&pair[1]) == Some(it)));
-    let pairs: Vec<u64> = pairs.map(|pair| pair[1].at_ms).collect();
-    let place = dice.below(pairs.len().max(1) as u64) as usize;
-    pairs.get(place).copied()
+    one_of_some(pairs.map(|pair| pair[1].at_ms).collect(), dice)
+}
+
+/// When somebody connects, if anybody does.
+pub(crate) fn some_connect_ms(ops: &[Op], dice: &mut Dice) -> Option<u64> {
+    some_ms(ops, dice, |action| matches!(action, Action::Connect(_)))
 }
 
 fn some_ms(ops: &[Op], dice: &mut Dice, is_it: impl Fn(&Action) -> bool) -> Option<u64> {
-    let ops: Vec<u64> = ops.iter().filter(|op| is_it(&op.action)).map(|op| op.at_ms).collect();
-    let place = dice.below(ops.len().max(1) as u64) as usize;
-    ops.get(place).copied()
+    let ops = ops.iter().filter(|op| is_it(&op.action));
+    one_of_some(ops.map(|op| op.at_ms).collect(), dice)
+}
+
+fn one_of_some(times: Vec<u64>, dice: &mut Dice) -> Option<u64> {
+    let place = dice.below(times.len().max(1) as u64) as usize;
+    times.get(place).copied()
 }
 
 /// What goes wrong with a broker that has a store, beside all else: it dies, and its log is

@@ -238,3 +238,38 @@ impl Stage<'_> {
         log.lose(kept);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With four records, of which one is synced.
+    fn log(durability: Durability) -> Log {
+        let records = (1..=4).map(|lsn| (Lsn(lsn), Bytes::new())).collect();
+        let log = Log::new(Store { durability, sync_ms_max: 0 });
+        Log { records, last: Lsn(4), durable: Lsn(1), ..log }
+    }
+
+    #[test]
+    fn what_a_killed_process_had_not_synced_goes_with_the_power() {
+        let mut log = log(Durability::Sync);
+        log.lose(1_000);
+        assert_eq!((log.last, log.durable, log.records.len()), (Lsn(4), Lsn(1), 4));
+        log.lose(0);
+        assert_eq!((log.last, log.durable, log.records.len()), (Lsn(1), Lsn(1), 1));
+    }
+
+    #[test]
+    fn what_a_power_failure_leaves_is_on_the_disk() {
+        let mut log = log(Durability::Sync);
+        log.lose(700);
+        assert_eq!((log.last, log.durable, log.records.len()), (Lsn(3), Lsn(3), 3));
+    }
+
+    #[test]
+    fn where_nobody_waits_for_the_disk_all_that_was_recorded_is_left() {
+        let mut log = log(Durability::Async);
+        log.lose(0);
+        assert_eq!((log.last, log.durable, log.records.len()), (Lsn(4), Lsn(4), 4));
+    }
+}

@@ -107,7 +107,8 @@ impl Members {
         let takes_all = states(changes, since)
             .all(|state| state.is_some_and(|granted| granted.qos > Qos::AtMostOnce));
         let (is_sure, is_drained) = (is_sure(changes, during), is_drained(case, place));
-        let is_handed_on = is_handed_on(case, place, changes, message);
+        let is_handed_on =
+            message.qos == Qos::AtLeastOnce && is_handed_on(case, place, changes, since);
         self.has_ended |= is_handed_on;
         self.has_taken |=
             is_sure && session.begun.to <= during.from && case.rooms[place].has_for(during);
@@ -135,18 +136,15 @@ fn may_receive(
     case.facts.may_whoever(on, Wish::Receive, topic, during).filter(|_| subscribes == Some(true))
 }
 
-/// Whether what a member did not take before its session ended goes to those that go on; but not at
+/// Whether what a member did not take before its session ended goes to those that go on; not at
 /// QoS 2, where it may have been on its way. [MQTT-4.8.2-5] And what one did not take that is not
 /// kept goes down with the broker. There may be no room for it, then.
-fn is_handed_on(case: &Case<'_>, place: usize, changes: &[Change], message: &Message<'_>) -> bool {
+fn is_handed_on(case: &Case<'_>, place: usize, changes: &[Change], since: Span) -> bool {
     let (facts, session) = (&case.facts, &case.sessions.all[place]);
-    let Some(during) = message.span() else { return false };
-    let since = Span { to: usize::MAX, ..during };
     facts.is_exact
         && matches!(case.rooms[place], Room::Enough)
         && (!facts.is_durable() || session.connections.iter().all(|on| asks_to_last(case, *on)))
-        && message.qos == Qos::AtLeastOnce
         && states(changes, since).flatten().all(|granted| granted.qos > Qos::AtMostOnce)
-        && session.begun.to < during.from
+        && session.begun.to < since.from
         && session.ended.to < facts.ended.map_or(0, |(at, _)| at)
 }

@@ -81,14 +81,7 @@ fn what_was_acknowledged_does_not_come_again() {
 
 #[test]
 fn one_member_of_a_group_gets_a_message() {
-    let group = |tale: Tale| {
-        tale.connects(A)
-            .connects(B)
-            .connects(C)
-            .subscribes(B, "$share/g/a/+", Q1)
-            .subscribes(C, "$share/g/a/+", Q1)
-            .publishes(A, 1, "a/b", Q1)
-    };
+    let group = |tale: Tale| tale.with_group().publishes(A, 1, "a/b", Q1);
     fine(|tale| group(tale).gets(C, 1, Q1));
     planted("I4 shared-delivered-twice", |tale| group(tale).gets(B, 1, Q1).gets(C, 1, Q1));
     // A member whose session ended may not have acknowledged it.

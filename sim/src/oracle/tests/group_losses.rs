@@ -6,14 +6,7 @@ use super::{fine, planted, planted_with_arrivals};
 
 #[test]
 fn some_member_of_a_group_gets_a_message() {
-    let group = |tale: Tale| {
-        tale.connects(A)
-            .connects(B)
-            .connects(C)
-            .subscribes(B, "$share/g/a/+", Q1)
-            .subscribes(C, "$share/g/a/+", Q1)
-            .publishes(A, 1, "a/b", Q1)
-    };
+    let group = |tale: Tale| tale.with_group().publishes(A, 1, "a/b", Q1);
     fine(|tale| group(tale).calms_down(&[A, B, C]).gets(C, 1, Q1).ends());
     planted("C1 shared-lost", |tale| group(tale).calms_down(&[A, B, C]).ends());
     fine(|tale| group(tale).calms_down(&[A, B]).ends());
@@ -36,7 +29,7 @@ fn a_group_gives_a_message_to_a_member_that_has_room() {
 #[test]
 fn a_group_does_not_give_a_message_to_who_is_away_and_keeps_nothing() {
     let group = |tale: Tale, qos| {
-        let tale = tale.with_group().subscribes(C, "$share/g/a/+", qos);
+        let tale = tale.exactly().with_group().subscribes(C, "$share/g/a/+", qos);
         tale.loses_connection(B).loses_connection(C).waits(2_000).publishes(A, 1, "a/b", Q1)
     };
     let back = |tale: Tale| tale.calms_down(&[A, B, C]);

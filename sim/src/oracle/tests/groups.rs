@@ -6,7 +6,7 @@ use super::{fine, planted_with_arrivals};
 #[test]
 fn a_group_does_not_wait_for_a_member_that_is_away() {
     let group = |tale: Tale| {
-        let tale = tale.with_group();
+        let tale = tale.exactly().with_group();
         tale.loses_connection(B).publishes(A, 1, "a/b", Q1)
     };
     fine(|tale| group(tale).gets(C, 1, Q1).resumes(B));
@@ -16,7 +16,7 @@ fn a_group_does_not_wait_for_a_member_that_is_away() {
 #[test]
 fn what_a_member_leaves_unsent_goes_to_one_that_is_there() {
     let leaves = |tale: Tale| {
-        let tale = tale.with_group();
+        let tale = tale.exactly().with_group();
         tale.publishes(A, 1, "a/b", Q1).loses_connection(B).waits(2_000)
     };
     fine(|tale| leaves(tale).gets(C, 1, Q1).resumes(B));

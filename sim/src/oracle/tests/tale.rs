@@ -95,7 +95,7 @@ impl Tale {
 
     /// A publishes, and B and C are the members of a group for what it publishes below `a`.
     pub(super) fn with_group(self) -> Tale {
-        let tale = self.exactly().connects(A).connects(B).connects(C);
+        let tale = self.connects(A).connects(B).connects(C);
         tale.subscribes(B, "$share/g/a/+", Q1).subscribes(C, "$share/g/a/+", Q1)
     }
 

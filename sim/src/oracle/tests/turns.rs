@@ -5,7 +5,7 @@ use super::{fine, planted_with_arrivals};
 
 /// So many messages of A's, of which that member gets every so many.
 fn given(tale: Tale, every: u64) -> Tale {
-    let tale = (1..=12).fold(tale.with_group(), |tale, message| {
+    let tale = (1..=12).fold(tale.exactly().with_group(), |tale, message| {
         let to = if message % every == 0 { B } else { C };
         tale.publishes(A, message, "a/b", Q1).gets(to, message, Q1)
     });
@@ -22,7 +22,7 @@ fn each_member_that_is_there_gets_its_turn() {
 #[test]
 fn who_has_been_away_has_no_turn_to_ask_for() {
     fine(|tale| {
-        let tale = tale.with_group();
+        let tale = tale.exactly().with_group();
         let tale = (1..=12).fold(tale.loses_connection(B), |tale, message| {
             tale.publishes(A, message, "a/b", Q1).gets(C, message, Q1)
         });
