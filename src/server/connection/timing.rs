@@ -49,7 +49,6 @@ impl<S: Duplex> Connection<Transport<S>> {
                 Until::Connected => {
                     self.is_new = false;
                     self.timer = None;
-                    self.judging = None;
                     return Poll::Ready(Event::ConnectTimedOut);
                 }
                 Until::Written if self.progressed.elapsed() < WRITE_TIMEOUT => {

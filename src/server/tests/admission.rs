@@ -228,7 +228,7 @@ fn who_has_been_silent_longest_makes_room() {
 #[test]
 fn who_is_being_judged_or_came_a_moment_ago_makes_no_room() {
     let change = |config: &mut Config| config.admission.unauthenticated = 2;
-    with_judge(Slow, change, async |world| {
+    with_judge(After(3_000, 3_000), change, async |world| {
         let mut judged = world.open_from(HERE, 1_000);
         let asking = async { judged.log_in("ann", "good").await };
         let meanwhile = async {
@@ -318,30 +318,22 @@ fn who_guesses_waits_and_nobody_else_does() {
     );
 }
 
-/// As [`Password`], a tenth of a second later.
-struct SlowPassword;
+/// As [`Password`], so many milliseconds later: one that is right, and one that is wrong.
+struct After(u64, u64);
 
-impl Authenticate for SlowPassword {
+impl Authenticate for After {
     async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        Password.authenticate(request).await
-    }
-}
-
-/// As [`Password`], three seconds later.
-struct Slow;
-
-impl Authenticate for Slow {
-    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
-        tokio::time::sleep(Duration::from_secs(3)).await;
-        Password.authenticate(request).await
+        let verdict = Password.authenticate(request).await;
+        let wrong = matches!(verdict, Verdict::Refused(_));
+        tokio::time::sleep(Duration::from_millis(if wrong { self.1 } else { self.0 })).await;
+        verdict
     }
 }
 
 #[test]
 fn guesses_at_once_are_no_more_guesses_and_a_fleet_with_one_name_is_let_in() {
     let change = |config: &mut Config| config.admission.failed_logins = 5;
-    with_judge(SlowPassword, change, async |world| {
+    with_judge(After(100, 100), change, async |world| {
         let answers = world.log_in_at_once(HERE, "bad", 200).await;
         let of = |reason| answers.iter().filter(|answer| **answer == Some(reason)).count();
         assert_eq!(of(Reason::BadUserNameOrPassword), 5);
@@ -362,7 +354,7 @@ fn guesses_at_once_are_no_more_guesses_and_a_fleet_with_one_name_is_let_in() {
 #[test]
 fn who_goes_while_it_is_judged_leaves_its_turn_to_others() {
     let change = |config: &mut Config| config.admission.failed_logins = 1;
-    with_judge(Slow, change, async |world| {
+    with_judge(After(3_000, 3_000), change, async |world| {
         for _ in 0..3 {
             for _ in 0..3 {
                 let mut client = world.open_from(HERE, 1_000);
@@ -379,9 +371,23 @@ fn who_goes_while_it_is_judged_leaves_its_turn_to_others() {
 }
 
 #[test]
+fn who_is_not_judged_in_time_leaves_its_turn_to_others_though_it_stays() {
+    let change = |config: &mut Config| config.admission.failed_logins = 1;
+    with_judge(After(0, 60_000), change, async |world| {
+        let mut client = world.open_from(HERE, 1_000);
+        let asks = client.log_in("ann", "bad");
+        assert!(timeout(Duration::from_millis(9_500), asks).await.is_err(), "it has ten seconds");
+        let started = Instant::now();
+        let answer = world.log_in(HERE, "ann", "good").await.1;
+        assert_eq!(answer, Some(Reason::Success));
+        assert_eq!(started.elapsed().as_millis(), 500, "not when its connection is forgotten");
+    });
+}
+
+#[test]
 fn what_is_said_before_the_verdict_counts_even_if_its_client_has_gone() {
     with_judge(
-        Slow,
+        After(3_000, 3_000),
         |_| (),
         async |world| {
             let mut hearer = world.open_from(HERE, 1_000);
@@ -400,7 +406,8 @@ fn what_is_said_before_the_verdict_counts_even_if_its_client_has_gone() {
                     client.stream.write_all(&all).await.expect("the broker reads");
                 }
                 drop(client);
-                assert_eq!(hearer.message().await.as_deref(), Some(payload.as_bytes()));
+                let heard = timeout(Duration::from_secs(60), hearer.message()).await;
+                assert_eq!(heard.expect("it comes").as_deref(), Some(payload.as_bytes()));
             }
         },
     );
