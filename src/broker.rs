@@ -23,7 +23,8 @@ use crate::mqtt::wire::{
 };
 use crate::server::door::Plugins;
 use crate::server::threads::{self, TcpShared, Threads};
-use crate::server::{self, Clock};
+use crate::server::{self, Clock, Keeper};
+use crate::store::Files;
 
 type Local = server::Local<<server::Sockets as server::Network>::Accepted>;
 
@@ -262,22 +263,26 @@ impl Builder {
     /// An address cannot be bound, a thread does not start, the system has no entropy, or what
     /// the configuration names to keep clients out is not there.
     pub async fn start(self) -> Result<Broker, server::Error> {
-        let clock = Clock::starting_at(wall_clock());
-        let (seed, workers) = (entropy()?, self.workers.get());
-        let (config, plugins) = (&self.config, &self.plugins);
-        let (shared, keeper) = match server::open_directory(config)? {
-            None => (server::shared_with(config, plugins, seed, clock, workers)?, None),
-            Some(files) => {
-                let (shared, keeper) =
-                    server::shared_on_with(files, config, plugins, seed, clock, workers)?;
-                (shared, Some(keeper))
-            }
-        };
+        let (shared, keeper) = self.open()?;
         let (threads, addresses) =
             threads::start(shared.clone(), self.config.listeners, keeper).await?;
         let publisher = Publisher { local: None, id: PacketId::FIRST };
         let (publisher, plugins) = (Mutex::new(publisher), self.plugins);
         Ok(Broker { shared, threads, addresses, publisher, plugins })
+    }
+
+    /// What the workers share, with what the last broker has left, and who writes the log. Compiled
+    /// once, as the threads (`server/threads.rs`).
+    fn open(&self) -> Result<(Arc<TcpShared>, Option<Keeper<Files>>), server::Error> {
+        let clock = Clock::starting_at(wall_clock());
+        let (seed, workers) = (entropy()?, self.workers.get());
+        let (config, plugins) = (&self.config, &self.plugins);
+        let Some(files) = server::open_directory(config)? else {
+            return Ok((server::shared_with(config, plugins, seed, clock, workers)?, None));
+        };
+        let (shared, keeper) =
+            server::shared_on_with(files, config, plugins, seed, clock, workers)?;
+        Ok((shared, Some(keeper)))
     }
 }
 

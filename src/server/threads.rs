@@ -2,6 +2,9 @@
 //!
 //! The only place where threads start. Under simulation there are none: `server::run` is one
 //! worker as a future.
+//!
+//! What starts a thread is a plain function, neither generic nor async: so the shell on real sockets
+//! is compiled here, once, and not anew in each program that embeds a broker.
 
 use std::io;
 use std::net::SocketAddr;
@@ -44,18 +47,13 @@ pub(crate) async fn start(
 ) -> Result<(Threads, Vec<SocketAddr>), Error> {
     let (ending, ended) = watch::channel(());
     let (bound, is_bound) = oneshot::channel();
-    let first = {
-        let (of_thread, ending) = (shared.clone(), ending.clone());
-        spawn("worker-0", &shared, bound, move |runtime, bound| {
-            let _ending = ending;
-            runtime.block_on(serve_first(of_thread, listeners, bound));
-        })?
-    };
+    let first = spawn_first(&shared, listeners, bound, ending.clone())?;
     let mut threads = Threads { handles: vec![first], keeper: None, ended };
     let addresses = is_bound.await.map_err(|_| died())??;
     for number in 1..shared.workers() {
-        let started = start_another(&shared, number, ending.clone()).await;
-        match started {
+        let (running, is_running) = oneshot::channel();
+        let started = spawn_another(&shared, number, running, ending.clone());
+        match once_running(started, is_running).await {
             Ok(handle) => threads.handles.push(handle),
             Err(error) => {
                 shared.stop();
@@ -64,7 +62,9 @@ pub(crate) async fn start(
         }
     }
     if let Some(keeper) = keeper {
-        match start_keeper(&shared, keeper, threads.ended.clone()).await {
+        let (running, is_running) = oneshot::channel();
+        let started = spawn_keeper(&shared, keeper, running, threads.ended.clone());
+        match once_running(started, is_running).await {
             Ok(handle) => threads.keeper = Some(handle),
             Err(error) => {
                 shared.stop();
@@ -75,40 +75,12 @@ pub(crate) async fn start(
     Ok((threads, addresses))
 }
 
-/// Starts the thread that writes the log, until the last worker has ended, whoever waits for that.
-/// Returns when it runs: without it nothing that must survive would ever be acknowledged.
-async fn start_keeper(
-    shared: &Arc<TcpShared>,
-    keeper: Keeper<Files>,
-    mut ended: watch::Receiver<()>,
+/// A thread that was started, when it runs.
+async fn once_running(
+    started: Result<JoinHandle<()>, Error>,
+    is_running: oneshot::Receiver<Result<(), Error>>,
 ) -> Result<JoinHandle<()>, Error> {
-    let of_thread = shared.clone();
-    let (running, is_running) = oneshot::channel();
-    let handle = spawn("log", shared, running, move |runtime, running| {
-        let _ = running.send(Ok(())); // nobody waits: the broker stops
-        let close = async {
-            while ended.changed().await.is_ok() {}
-            of_thread.close_log();
-        };
-        runtime.block_on(async { tokio::join!(keeper.run(of_thread.clone()), close) });
-    })?;
-    is_running.await.map_err(|_| died())??;
-    Ok(handle)
-}
-
-/// Starts a worker beside the first. Returns when it runs.
-async fn start_another(
-    shared: &Arc<TcpShared>,
-    number: u16,
-    ending: watch::Sender<()>,
-) -> Result<JoinHandle<()>, Error> {
-    let of_thread = shared.clone();
-    let (running, is_running) = oneshot::channel();
-    let handle = spawn(&format!("worker-{number}"), shared, running, move |runtime, running| {
-        let _ending = ending;
-        let _ = running.send(Ok(())); // nobody waits: the broker stops
-        runtime.block_on(run(Worker::new(number, Sockets, of_thread), Vec::new()));
-    })?;
+    let handle = started?;
     is_running.await.map_err(|_| died())??;
     Ok(handle)
 }
@@ -116,6 +88,54 @@ async fn start_another(
 /// A thread has ended without a word.
 fn died() -> Error {
     Error::Thread(io::Error::other("it panicked"))
+}
+
+/// Starts the first worker, which says over `bound` where it listens.
+fn spawn_first(
+    shared: &Arc<TcpShared>,
+    listeners: Vec<config::Listener>,
+    bound: oneshot::Sender<Result<Vec<SocketAddr>, Error>>,
+    ending: watch::Sender<()>,
+) -> Result<JoinHandle<()>, Error> {
+    let of_thread = shared.clone();
+    spawn("worker-0", shared, bound, move |runtime, bound| {
+        let _ending = ending;
+        runtime.block_on(serve_first(of_thread, listeners, bound));
+    })
+}
+
+/// Starts a worker beside the first.
+fn spawn_another(
+    shared: &Arc<TcpShared>,
+    number: u16,
+    running: oneshot::Sender<Result<(), Error>>,
+    ending: watch::Sender<()>,
+) -> Result<JoinHandle<()>, Error> {
+    let of_thread = shared.clone();
+    spawn(&format!("worker-{number}"), shared, running, move |runtime, running| {
+        let _ending = ending;
+        let _ = running.send(Ok(())); // nobody waits: the broker stops
+        runtime.block_on(run(Worker::new(number, Sockets, of_thread), Vec::new()));
+    })
+}
+
+/// Starts the thread that writes the log, until the last worker has ended, whoever waits for that.
+/// Without it nothing that must survive would ever be acknowledged.
+fn spawn_keeper(
+    shared: &Arc<TcpShared>,
+    keeper: Keeper<Files>,
+    running: oneshot::Sender<Result<(), Error>>,
+    mut ended: watch::Receiver<()>,
+) -> Result<JoinHandle<()>, Error> {
+    let of_thread = shared.clone();
+    spawn("log", shared, running, move |runtime, running| {
+        let _ = running.send(Ok(())); // nobody waits: the broker stops
+        let close = async {
+            while ended.changed().await.is_ok() {}
+            of_thread.close_log();
+        };
+        runtime.block_on(async { tokio::join!(keeper.run(of_thread.clone()), close) });
+    })
 }
 
 /// The first worker binds, because its runtime is the one that accepts.
