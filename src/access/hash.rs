@@ -230,8 +230,10 @@ mod tests {
         for (text, password) in MADE_ELSEWHERE {
             let hash = Hash::parse(text).expect(text);
             assert!(hash.verify(password.as_bytes()), "{text}");
-            for wrong in ["", "wrong", &format!("{password}x"), &password.to_uppercase()] {
-                assert!(!hash.verify(wrong.as_bytes()), "{text} {wrong}");
+            let longer = ["x", "\0", "\0x"].map(|more| format!("{password}{more}"));
+            let others = ["", "wrong", &password.to_uppercase()].map(str::to_owned);
+            for wrong in longer.iter().chain(&others) {
+                assert!(!hash.verify(wrong.as_bytes()), "{text} {wrong:?}");
             }
         }
     }

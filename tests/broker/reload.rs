@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use stormpetrel::Broker;
+use stormpetrel::access::{Authorise, Decision, Origin, Question};
 use stormpetrel::config::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -113,5 +114,26 @@ async fn a_rule_of_addresses_holds_for_whoever_is_let_in_unasked() {
     let (mut ann, _) = connect(address, "ann", "any").await;
     assert_eq!(subscribe(&mut ann).await, 0);
     broker.reload(&config(&rules.replace("127.0.0.0/8", "10.0.0.0/8"))).unwrap();
+    assert_eq!(subscribe(&mut ann).await, 0x80);
+}
+
+/// What a program that embeds the broker may bring along.
+#[derive(Debug)]
+struct NobodyMay(Origin);
+
+impl Authorise for NobodyMay {
+    fn decide(&self, _: &Question<'_>) -> Decision<'_> {
+        Decision::denied(&self.0)
+    }
+}
+
+#[tokio::test]
+async fn the_rules_of_the_program_stay_in_force() {
+    const OPEN: &str = "auth: {plugins: [auth_anonymous]}";
+    let plugin = NobodyMay(Origin::built_in("the program's"));
+    let broker = Broker::new(config(OPEN)).authorise(plugin).start().await.unwrap();
+    let (mut ann, _) = connect(broker.addresses()[0], "ann", "any").await;
+    assert_eq!(subscribe(&mut ann).await, 0x80);
+    broker.reload(&config(OPEN)).unwrap();
     assert_eq!(subscribe(&mut ann).await, 0x80);
 }
