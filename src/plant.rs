@@ -145,6 +145,8 @@ plants! {
     InflightNotRestored Machine "what was in flight is gone after a restart",
     ExpiryRestarts Machine "a restart begins the expiry of every session anew",
     RewriteForgetsQueue Machine "what waits is left out when the log is written anew",
+    RewriteForgetsGroup Machine "a group is left out when what waits is written anew",
+    WithdrawnForGood Machine "what rules withdrew in flight is not sent again when others allow it",
     ClockNotRecorded Machine "that the wall clock was set is not recorded",
     RewriteForgetsClock Machine "that the wall clock was set is left out when the log is written anew",
     ResponseTopicLost Wire "the response topic is not forwarded",

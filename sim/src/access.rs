@@ -1,8 +1,10 @@
 //! What clients may do in a run: rules and tokens, as data; and as the broker is given them.
 //!
 //! The first rule that is meant decides, and what none means is denied; and where clients are
-//! held to their tokens, what those do not grant. Drawn by `generate.rs`;
+//! held to their tokens, what those do not grant. Drawn by `access/drawing.rs`;
 //! what follows from them is judged by `oracle/policy.rs`, which has its own reading of them.
+
+mod drawing;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -14,11 +16,11 @@ use stormpetrel::access::{
     Pattern, Proof, Refusal, TokenTopics, Verdict, Who,
 };
 
-use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::proxies::hidden;
-use crate::scenario::{Broker, ClientIndex, Fault, FaultKind, Op, ProtocolVersion, Scenario};
-use crate::survival::some_connect_ms;
+use crate::scenario::{Broker, ClientIndex, Fault, FaultKind, ProtocolVersion, Scenario};
+
+pub(crate) use drawing::{draw, password_changes, reloads, reloads_while_down};
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -56,6 +58,9 @@ pub struct Rule {
     /// Who does it; nobody named: everybody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<Arc<str>>,
+    /// Under which client id; none named: any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub client_ids: Vec<Arc<str>>,
     /// From one of these parts of the network; none named: from anywhere.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<usize>,
@@ -331,7 +336,8 @@ pub(crate) fn rules(broker: &Broker, policy: &[Rule]) -> access::Rules {
             true => Who::Everybody,
             false => Who::Users(rule.users.iter().map(|user| (&**user).into()).collect()),
         },
-        client_ids: None,
+        client_ids: (!rule.client_ids.is_empty())
+            .then(|| rule.client_ids.iter().map(|id| (&**id).into()).collect()),
         addresses: (!rule.zones.is_empty()).then(|| {
             let networks = rule.zones.iter().map(|&zone| meant_address(broker, zone));
             networks.filter_map(|address| format!("{address}/32").parse().ok()).collect()
@@ -356,194 +362,4 @@ pub(crate) fn authoriser(broker: &Broker, policy: Option<&Policy>) -> Option<Arc
     policy.into_iter().for_each(|policy| whole.add(rules(broker, policy)));
     tokens(broker).into_iter().for_each(|tokens| whole.add(tokens));
     whole.into_authoriser()
-}
-
-/// Gives names to the clients of a scenario, and rules to its broker: as many policies, and
-/// opinions of so many of a thousand users, as its plan wants.
-pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
-    let mut draw = Draw::new(plan.seed, "access", topics);
-    if plan.broker.is_behind_proxies {
-        draw.zoned = 800;
-    }
-    for index in 0..scenario.clients.len() {
-        let (known, others) = scenario.clients.split_at_mut(index);
-        let client = &mut others[0];
-        // Some who come with another's client id are the same user, elsewhere.
-        let same = known.iter().find(|it| it.client_id == client.client_id);
-        client.user = match same.filter(|_| draw.dice.chance(500)) {
-            Some(same) => same.user.clone(),
-            None => draw.user(),
-        };
-    }
-    if plan.has_guessers() {
-        scenario.clients.iter_mut().for_each(|client| client.user = Some(USERS[0].into()));
-    }
-    scenario.broker.policies = (0..plan.policies).map(|_| draw.policy()).collect();
-    let mut draw = Draw::new(plan.seed, "opinions", topics);
-    for user in USERS {
-        if draw.dice.chance(plan.opinions) {
-            let mut opinion = draw.opinion(user, verdict_ms_max(plan));
-            if plan.broker.failed_logins.is_some() {
-                // Nobody waits in vain: who is behind others has his answer in time.
-                opinion.after_ms = opinion.after_ms.filter(|after| *after <= IN_TURN_MS);
-                opinion.after_ms = opinion.after_ms.or(Some(IN_TURN_MS));
-                if plan.has_guessers() {
-                    opinion.after_ms = Some(IN_TURN_MS); // so that the next come meanwhile
-                    opinion.is_proven = true;
-                }
-            }
-            scenario.broker.opinions.push(opinion);
-        }
-    }
-    draw_mistakes(scenario, plan);
-    if plan.policies > 0 {
-        draw_tokens(&mut scenario.broker, topics, plan.seed);
-    }
-}
-
-/// Of those whose password would be looked at, some give a wrong one: more where they have to wait
-/// for it. Drawn by itself, as [`draw_tokens`].
-fn draw_mistakes(scenario: &mut Scenario, plan: &Plan) {
-    let mut dice = Dice::new(plan.seed, "mistakes", 0);
-    let often = match scenario.broker.failed_logins {
-        Some(_) if plan.has_guessers() => 800,
-        Some(_) => 500,
-        None => 250,
-    };
-    for index in 0..scenario.clients.len() {
-        let is_looked_at = opinion_of(scenario, index).is_some_and(|opinion| opinion.is_proven);
-        scenario.clients[index].is_mistaken = is_looked_at && dice.chance(often);
-    }
-}
-
-/// Two of three brokers that have both rules and opinions hold clients to their tokens. Drawn by
-/// itself, so that the rest does not depend on it.
-fn draw_tokens(broker: &mut Broker, topics: &[Arc<str>], seed: u64) {
-    let mut draw = Draw::new(seed, "tokens", topics);
-    if broker.opinions.is_empty() || draw.dice.chance(330) {
-        return;
-    }
-    let only = draw.pick(&[Wish::Publish, Wish::Subscribe, Wish::Receive, Wish::Receive]);
-    broker.held_to_tokens = if draw.dice.chance(250) { Wish::ALL.to_vec() } else { vec![only] };
-    for opinion in &mut broker.opinions {
-        if draw.dice.chance(850) {
-            let count = draw.dice.between(1, 5);
-            opinion.grants = Some((0..count).map(|_| draw.grant(only)).collect());
-        }
-    }
-}
-
-/// How many reloads a plan with that many policies has, and when: of so many milliseconds.
-pub(crate) fn reloads(seed: u64, count: usize, safety_ms: u64) -> Vec<(u64, usize)> {
-    let mut dice = Dice::new(seed, "reloads", 0);
-    if count == 0 {
-        return Vec::new();
-    }
-    // The place behind all of them is no policy.
-    let place = |dice: &mut Dice| usize::try_from(dice.below(count as u64 + 1)).expect("a few");
-    let mut reloads: Vec<(u64, usize)> =
-        (0..dice.between(1, 3)).map(|_| (dice.below(safety_ms), place(&mut dice))).collect();
-    // And others soon after: what was forbidden may be allowed again before anybody notices.
-    for (at_ms, _) in reloads.clone() {
-        if dice.chance(300) {
-            reloads.push(((at_ms + dice.below(2_000)).min(safety_ms - 1), place(&mut dice)));
-        }
-    }
-    reloads
-}
-
-/// When passwords change, in milliseconds, of so many: in some of the plans that ask for some, and
-/// only where each client has a session of its own, lest its owner never comes back to it.
-pub(crate) fn password_changes(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<u64> {
-    let mut dice = Dice::new(plan.seed, "password changes", 0);
-    if plan.opinions == 0 || plan.shared_client_ids > 0 || !dice.chance(600) {
-        return Vec::new();
-    }
-    let many = dice.between(1, 2);
-    let change = |_| {
-        let some_ms = dice.below(safety_ms);
-        // Mostly while somebody is being judged.
-        let judged_ms = some_connect_ms(ops, &mut dice).filter(|_| dice.chance(600));
-        judged_ms.map_or(some_ms, |at_ms| (at_ms + dice.below(1_500)).min(safety_ms - 1))
-    };
-    (0..many).map(change).collect()
-}
-
-struct Draw<'t> {
-    dice: Dice,
-    topics: &'t [Arc<str>],
-    /// Of a thousand rules so many are about a part of the network.
-    zoned: u16,
-}
-
-impl<'t> Draw<'t> {
-    fn new(seed: u64, purpose: &'static str, topics: &'t [Arc<str>]) -> Draw<'t> {
-        Draw { dice: Dice::new(seed, purpose, 0), topics, zoned: 300 }
-    }
-
-    fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
-        self.dice.one_of(choices)
-    }
-
-    fn user(&mut self) -> Option<Arc<str>> {
-        let [u, v, a, plus] = USERS;
-        let user = self.pick(&["", u, v, a, plus]);
-        (!user.is_empty()).then(|| Arc::from(user))
-    }
-
-    fn opinion(&mut self, user: &str, slow_max: u64) -> Opinion {
-        let slow = if slow_max == 0 { 0 } else { self.dice.between(1, slow_max) };
-        let after_ms = self.pick(&[Some(0), Some(0), Some(slow), Some(slow), Some(LATE_MS), None]);
-        let is_proven = self.dice.chance(800);
-        Opinion { user: Arc::from(user), after_ms, is_proven, grants: None }
-    }
-
-    fn grant(&mut self, often: Wish) -> Grant {
-        let other = self.pick(&Wish::ALL);
-        let wish = if self.dice.chance(600) { often } else { other };
-        Grant { wish, filter: self.filter() }
-    }
-
-    fn policy(&mut self) -> Policy {
-        let mut policy: Policy = (0..self.dice.between(1, 3)).map(|_| self.rule()).collect();
-        if self.dice.chance(850) {
-            policy.push(Rule {
-                is_allowed: true,
-                wishes: Wish::ALL.to_vec(),
-                users: Vec::new(),
-                zones: Vec::new(),
-                filters: Vec::new(),
-            });
-        }
-        policy
-    }
-
-    fn rule(&mut self) -> Rule {
-        let only = self.pick(&Wish::ALL);
-        let wishes = if self.dice.chance(300) { Wish::ALL.to_vec() } else { vec![only] };
-        let users = match self.dice.chance(500) {
-            true => vec![Arc::from(self.pick(&USERS))],
-            false => Vec::new(),
-        };
-        let zones = if self.dice.chance(self.zoned) { vec![self.pick(&ZONES)] } else { Vec::new() };
-        let filters = (0..self.dice.between(1, 2)).map(|_| self.filter()).collect();
-        Rule { is_allowed: self.dice.chance(400), wishes, users, zones, filters }
-    }
-
-    fn filter(&mut self) -> Arc<str> {
-        let topic = self.pick(self.topics);
-        let mut levels: Vec<&str> = topic.split('/').collect();
-        match self.dice.below(7) {
-            0 | 6 => levels[0] = "%u",
-            1 => levels[0] = "+",
-            2 => {
-                levels.truncate(1);
-                levels.push("#");
-            }
-            3 if levels.len() > 1 => levels[1] = "+",
-            4 => return Arc::from("#"),
-            _ => {}
-        }
-        Arc::from(levels.join("/"))
-    }
 }

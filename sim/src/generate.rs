@@ -15,6 +15,7 @@ use crate::scenario::{
     AckPolicy, Action, Breach, Client, ClientIndex, Connect, Fault, FaultKind, Manners,
     MessageNumber, Op, ProtocolVersion, Publish, Qos, Scenario, Subscribe, Subscription, Way, Will,
 };
+use crate::scenes;
 use crate::survival;
 use crate::transport;
 use crate::wall;
@@ -53,7 +54,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     }
     let safety_ms = ops.last().map_or(0, |op| op.at_ms) + AFTERMATH_MS;
     let mut faults = generator.faults(safety_ms);
-    let reloads = access::reloads(plan.seed, plan.policies, safety_ms).into_iter();
+    let reloads = access::reloads(plan.seed, &ops, plan.policies, safety_ms).into_iter();
     faults
         .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
     let changes = access::password_changes(plan, &ops, safety_ms).into_iter();
@@ -68,6 +69,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         faults.extend(survival::troubles(plan.seed, store, &plan.weather, &ops, safety_ms));
         sets = wall::drawn(plan.seed, &faults, safety_ms);
         faults.extend(&sets);
+        faults.extend(access::reloads_while_down(plan, &faults));
     }
     let last_ms = faults.iter().map(|fault| fault.at_ms).max().unwrap_or(0);
     let safety_ms = safety_ms.max(last_ms + 1 + wall::aftermath_ms(&sets));
@@ -89,9 +91,13 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
             survival::return_between(&mut scenario);
         }
         survival::add_bystanders(&mut scenario);
+        if plan.stalled_ms == 0 && plan.full_ms == 0 && sets.is_empty() {
+            scenes::add_heirs(&mut scenario);
+        }
         survival::add_collector(&mut scenario, &topics, plan.retained);
         wall::add_witness(&mut scenario);
     }
+    scenes::add_pardoned(&mut scenario, plan);
     watcher::add(&mut scenario, plan);
     if plan.policies > 0 || plan.opinions > 0 {
         access::draw(&mut scenario, &topics, plan);

@@ -50,6 +50,7 @@ mod proxies;
 pub mod report;
 mod scenario;
 pub mod scenarios;
+mod scenes;
 pub mod shrink;
 mod survival;
 pub mod sweep;

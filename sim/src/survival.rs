@@ -3,6 +3,7 @@
 //! Drawn by itself, so that other knobs do not depend on it. The machine level plays it in
 //! `machine_level/log.rs`; what must have survived is judged by the oracle (`facts/lives.rs`).
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -169,14 +170,27 @@ pub(crate) fn some_connect_ms(ops: &[Op], dice: &mut Dice) -> Option<u64> {
     some_ms(ops, dice, |action| matches!(action, Action::Connect(_)))
 }
 
+/// From when somebody goes without a word until the same comes back, if anybody does, in
+/// milliseconds.
+pub(crate) fn some_absence(ops: &[Op], dice: &mut Dice) -> Option<Range<u64>> {
+    let cuts = ops.iter().enumerate().filter(|(_, op)| op.action == Action::Cut);
+    let absences = cuts.filter_map(|(place, cut)| {
+        let mut later = ops[place..].iter().filter(|op| op.client == cut.client);
+        let is_return = |op: &&Op| matches!(op.action, Action::Connect(_));
+        later.find(is_return).map(|back| cut.at_ms..back.at_ms)
+    });
+    one_of_some(absences.filter(|away| !away.is_empty()).collect(), dice)
+}
+
 fn some_ms(ops: &[Op], dice: &mut Dice, is_it: impl Fn(&Action) -> bool) -> Option<u64> {
     let ops = ops.iter().filter(|op| is_it(&op.action));
     one_of_some(ops.map(|op| op.at_ms).collect(), dice)
 }
 
-fn one_of_some(times: Vec<u64>, dice: &mut Dice) -> Option<u64> {
-    let place = dice.below(times.len().max(1) as u64) as usize;
-    times.get(place).copied()
+/// One of those, if there are any.
+fn one_of_some<T: Clone>(those: Vec<T>, dice: &mut Dice) -> Option<T> {
+    let place = dice.below(those.len().max(1) as u64) as usize;
+    those.get(place).cloned()
 }
 
 /// What goes wrong with a broker that has a store, beside all else: it dies, and its log is

@@ -229,7 +229,8 @@ impl Machine {
 
     fn rewrite_waiting(&mut self, key: SessionKey, queued: &Queued, sent: Option<PacketId>) {
         let Some(uid) = self.whole(key) else { return };
-        let share = queued.share.and_then(|group| self.subscriptions.name_of(group));
+        let group = queued.share.filter(|_| !plant::is_on(Plant::RewriteForgetsGroup));
+        let share = group.and_then(|group| self.subscriptions.name_of(group));
         self.journal.add_delivery(waiting(uid, queued, share, sent));
         self.journal.record_message(&queued.message, Taken::of(queued.expires_at));
     }

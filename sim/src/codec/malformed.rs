@@ -9,7 +9,7 @@ use crate::scenario::ProtocolVersion;
 /// In every version.
 const ALWAYS: &[&[u8]] = &[
     b"\x00\x00",                         // reserved type
-    b"\x30\xFF\xFF\xFF\xFF\x7F",         // a length of five bytes
+    b"\x30\xFF\xFF\xFF\xFF",             // a length that does not end
     b"\x36\x07\x00\x01a\x00\x05\x00x",   // QoS 3
     b"\xC1\x00",                         // flags of PINGREQ
     b"\xC0\x01\x00",                     // PINGREQ with contents
@@ -118,6 +118,7 @@ const PROTOCOL_ERRORS_IN_5: &[&[u8]] = &[
 /// In place of CONNECT, in 3.1 and 3.1.1.
 const FIRST_BEFORE_5: &[&[u8]] = &[
     b"\xC0\x00",                                                      // PINGREQ
+    b"\x10\xFF\xFF\xFF\xFF",                                          // a length that does not end
     b"\x10\x0C\x00\x04MQTT\x04\x03\x00\x00\x00\x00",                  // the reserved flag
     b"\x11\x0C\x00\x04MQTT\x04\x02\x00\x00\x00\x00",                  // flags of CONNECT
     b"\x10\x0C\x00\x04MQTX\x04\x02\x00\x00\x00\x00",                  // another protocol

@@ -158,8 +158,9 @@ fn may(policy: &[Read<'_>], names: Names<'_>, wish: Wish, asked: &[&str]) -> boo
 fn means(read: &Read<'_>, names: Names<'_>, wish: Wish, asked: &[&str]) -> bool {
     let rule = read.rule;
     let is_who = rule.users.is_empty() || rule.users.iter().any(|user| Some(&**user) == names.0);
+    let is_called = rule.client_ids.is_empty() || rule.client_ids.iter().any(|id| **id == *names.1);
     let is_there = rule.zones.is_empty() || names.2.is_some_and(|zone| rule.zones.contains(&zone));
-    if !is_who || !is_there || !rule.wishes.contains(&wish) {
+    if !is_who || !is_called || !is_there || !rule.wishes.contains(&wish) {
         return false;
     }
     let is_meant = |filter: &[&str]| {

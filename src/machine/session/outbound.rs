@@ -425,7 +425,8 @@ impl Outbound {
     ) -> Vec<Queued> {
         for entry in &mut self.inflight {
             if let Inflight::AwaitPubAck(queued) | Inflight::AwaitPubRec(queued) = entry {
-                queued.is_withdrawn = is_forbidden(queued);
+                let stays = queued.is_withdrawn && plant::is_on(Plant::WithdrawnForGood);
+                queued.is_withdrawn = is_forbidden(queued) || stays;
             }
         }
         self.take_waiting(is_forbidden, ledger)

@@ -15,7 +15,14 @@ pub(super) fn rule(is_allowed: bool, wish: Wish, user: &str, filter: &str) -> Ru
         text => vec![Arc::from(text)],
     };
     let (users, filters) = (list(user), list(filter));
-    Rule { is_allowed, wishes: vec![wish], users, zones: Vec::new(), filters }
+    Rule {
+        is_allowed,
+        wishes: vec![wish],
+        users,
+        client_ids: Vec::new(),
+        zones: Vec::new(),
+        filters,
+    }
 }
 
 pub(super) fn allow_all() -> Rule {

@@ -1,0 +1,169 @@
+//! Short scenes that a few newcomers play beside everybody else, on a topic of their own: what
+//! takes several steps, each at its time, that clients who do as they like hardly ever make.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::dice::Dice;
+use crate::plan::Plan;
+use crate::scenario::{
+    AckPolicy, Action, ClientIndex, Connect, Fault, FaultKind, Manners, MessageNumber, Op, Publish,
+    Qos, Scenario, Subscribe,
+};
+use crate::survival::add_newcomer;
+
+/// The numbers of messages for heirs begin here, so that they are known by sight.
+const LEFT_FROM: MessageNumber = 920_000;
+/// And those of messages for who is pardoned.
+const PARDONED_FROM: MessageNumber = 930_000;
+/// Milliseconds from what somebody does to what comes next.
+const STEP_MS: u64 = 400;
+/// Seconds that the session of who never comes back outlives its connection.
+const SHORT_S: u32 = 3;
+/// Seconds that other sessions do.
+const LONG_S: u32 = 1_000;
+
+/// Two of a group are away when messages come for it, and one of them never comes back: what
+/// waited for that one is the other's then, whatever has happened to the broker meanwhile.
+pub(crate) fn add_heirs(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "heirs", 0);
+    if !dice.chance(150) {
+        return;
+    }
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let testator = scene.enter("testator", SHORT_S);
+    let heir = scene.enter("heir", LONG_S);
+    let giver = scene.enter("giver", 0);
+    // Whose turn it is depends on who came first.
+    let mut members = [&testator, &heir];
+    if dice.chance(500) {
+        members.reverse();
+    }
+    members.into_iter().for_each(|member| scene.connect(member));
+    scene.connect(&giver);
+    scene.step();
+    let subscribe = Subscribe::to("$share/heirs/legacy", Qos::ExactlyOnce);
+    for member in members {
+        scene.act(member, Action::Subscribe(subscribe.clone()));
+    }
+    scene.step();
+    members.into_iter().for_each(|member| scene.act(member, Action::Cut));
+    scene.step();
+    let count = dice.between(2, 4);
+    scene.publish(&giver, "legacy", LEFT_FROM..LEFT_FROM + count, Qos::AtLeastOnce);
+    scene.step();
+    if dice.chance(700) {
+        scene.fault(FaultKind::Rewrite);
+    }
+    scene.step();
+    scene.fault(match dice.below(4) {
+        0 => FaultKind::Stop { down_ms: 10 },
+        _ => FaultKind::Crash { down_ms: 10, kept: dice.one_of(&[0, 1_000]) },
+    });
+    // Before the session of the other ends, or after.
+    scene.now_ms += dice.one_of(&[STEP_MS, u64::from(SHORT_S) * 1_000]);
+    scene.come_back(&heir);
+    scene.now_ms += u64::from(SHORT_S) * 1_000;
+    scene.end();
+}
+
+/// One has not answered messages when it goes, may not have them while it is away, and may again
+/// before it comes back: they are sent again, as if nothing had been.
+pub(crate) fn add_pardoned(scenario: &mut Scenario, plan: &Plan) {
+    let mut dice = Dice::new(scenario.seed, "pardoned", 0);
+    if plan.policies == 0 || !dice.chance(300) {
+        return;
+    }
+    let allowed = FaultKind::Reload { policy: plan.policies }; // there are no rules
+    let forbidden = FaultKind::Reload { policy: 0 }; // what no rule means is denied
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let pardoned = scene.enter("pardoned", LONG_S);
+    let giver = scene.enter("giver", 0);
+    scene.fault(allowed);
+    scene.step();
+    scene.act(&pardoned, Action::Behave(Manners { acks: AckPolicy::Never, ..Manners::default() }));
+    scene.connect(&pardoned);
+    scene.connect(&giver);
+    scene.step();
+    let subscribe = Subscribe::to("clemency", Qos::ExactlyOnce);
+    scene.act(&pardoned, Action::Subscribe(subscribe));
+    scene.step();
+    let count = dice.between(1, 3);
+    let qos = dice.one_of(&[Qos::AtLeastOnce, Qos::ExactlyOnce]);
+    scene.publish(&giver, "clemency", PARDONED_FROM..PARDONED_FROM + count, qos);
+    scene.step();
+    scene.act(&pardoned, Action::Cut);
+    scene.step();
+    scene.fault(forbidden);
+    scene.step();
+    if dice.chance(800) {
+        scene.fault(allowed);
+    }
+    scene.step();
+    scene.act(&pardoned, Action::Behave(Manners::default()));
+    scene.come_back(&pardoned);
+    scene.step();
+    scene.end();
+}
+
+/// A scene, as far as it is written.
+struct Scene<'s> {
+    scenario: &'s mut Scenario,
+    now_ms: u64,
+}
+
+/// Who plays, and how it comes in for the first time.
+struct Player {
+    client: ClientIndex,
+    connect: Connect,
+}
+
+impl<'s> Scene<'s> {
+    fn begin(scenario: &'s mut Scenario, dice: &mut Dice) -> Scene<'s> {
+        let now_ms = dice.below(scenario.safety_ms);
+        Scene { scenario, now_ms }
+    }
+
+    /// A newcomer whose session outlives its connection by so many seconds.
+    fn enter(&mut self, name: &str, expiry_s: u32) -> Player {
+        let name = format!("{name}-{}", self.scenario.clients.len());
+        let (client, mut connect) = add_newcomer(self.scenario, &name);
+        connect.expiry_s = (expiry_s > 0).then_some(expiry_s);
+        Player { client, connect }
+    }
+
+    fn step(&mut self) {
+        self.now_ms += STEP_MS;
+    }
+
+    fn act(&mut self, player: &Player, action: Action) {
+        self.scenario.ops.push(Op { at_ms: self.now_ms, client: player.client, action });
+    }
+
+    fn connect(&mut self, player: &Player) {
+        self.act(player, Action::Connect(player.connect.clone()));
+    }
+
+    fn come_back(&mut self, player: &Player) {
+        let connect = Connect { clean_start: false, ..player.connect.clone() };
+        self.act(player, Action::Connect(connect));
+    }
+
+    fn publish(&mut self, player: &Player, topic: &str, messages: Range<u64>, qos: Qos) {
+        for message in messages {
+            let publish = Publish { message, topic: Arc::from(topic), qos, ..Publish::default() };
+            self.act(player, Action::Publish(publish));
+        }
+    }
+
+    fn fault(&mut self, kind: FaultKind) {
+        self.scenario.faults.push(Fault { at_ms: self.now_ms, kind });
+    }
+
+    fn end(self) {
+        let scenario = self.scenario;
+        scenario.safety_ms = scenario.safety_ms.max(self.now_ms + STEP_MS);
+        scenario.faults.sort_by_key(|fault| fault.at_ms);
+        scenario.ops.sort_by_key(|op| op.at_ms);
+    }
+}
