@@ -210,6 +210,7 @@ plants! {
     RateUnheld Server "one address may come as often as it likes",
     SourceTurnsKept Server "who is judged is still counted where it comes from once it is judged",
     SourceFailuresUncounted Server "logins that fail are counted for their names only",
+    NameFailuresUncounted Server "failures with a name count only where they come from",
     KnownForgotten Server "who has logged in before waits for what others do where he is",
     TurnsUncounted Server "passwords are looked at, however many others are being looked at",
     OldPasswords Server "other passwords that are loaded are not in force",

@@ -20,7 +20,10 @@ use crate::plan::Plan;
 use crate::proxies::hidden;
 use crate::scenario::{Broker, ClientIndex, Fault, FaultKind, ProtocolVersion, Scenario};
 
-pub(crate) use drawing::{draw, password_changes, reloads, reloads_while_down};
+pub(crate) use drawing::{
+    draw, failed_logins, failed_logins_per_address, failed_logins_per_user, password_changes,
+    reloads, reloads_while_down,
+};
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -31,6 +34,9 @@ const SLOW_MS: u64 = 2_000;
 const IN_TURN_MS: u64 = 100;
 /// How many of them wait at once.
 const WAITING_MAX: u64 = 40;
+
+/// Milliseconds that a stranger is judged late with whose name others have failed, at most.
+pub(crate) const DELAY_MAX_MS: u64 = 5_000;
 
 /// Few, so that rules meet them; one that looks like a wildcard, and one like a topic.
 const USERS: [&str; 4] = ["u", "v", "a", "+"];
@@ -124,8 +130,8 @@ pub(crate) fn connect_timeout_ms(broker: &Broker) -> u64 {
     broker.connect_timeout_ms.unwrap_or(CONNECT_TIMEOUT_MS)
 }
 
-/// Milliseconds that a client waits for a verdict, at most: some of them behind others, and anew
-/// when what verdicts follow from is loaded anew.
+/// Milliseconds that a client waits for a verdict, at most: some of them behind others, or because
+/// others have failed with their name, and anew when what verdicts follow from is loaded anew.
 pub(crate) fn judged_ms(scenario: &Scenario) -> u64 {
     let broker = &scenario.broker;
     let timeout_ms = connect_timeout_ms(broker);
@@ -136,7 +142,8 @@ pub(crate) fn judged_ms(scenario: &Scenario) -> u64 {
         matches!(fault.kind, Reload { .. } | Passwords | Certificate)
     };
     let loaded = 1 + scenario.faults.iter().filter(is_load).count() as u64;
-    (loaded * waiting * verdicts.max().unwrap_or(0)).min(timeout_ms)
+    let delay_ms = broker.failed_logins_per_user.map_or(0, |_| DELAY_MAX_MS);
+    (loaded * (delay_ms + waiting * verdicts.max().unwrap_or(0))).min(timeout_ms)
 }
 
 /// Milliseconds that a verdict takes at most, of those that come in time: where the timeout is short

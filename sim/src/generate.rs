@@ -98,6 +98,8 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         wall::add_witness(&mut scenario);
     }
     scenes::add_pardoned(&mut scenario, plan);
+    scenes::add_silent(&mut scenario, plan);
+    scenes::add_mover(&mut scenario, &topics, plan);
     watcher::add(&mut scenario, plan);
     if plan.policies > 0 || plan.opinions > 0 {
         access::draw(&mut scenario, &topics, plan);

@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::access;
 use crate::dice::Dice;
 use crate::focus;
 use crate::scenario::{Broker, Door, Qos, Scenario, Weather};
@@ -259,15 +260,16 @@ impl Plan {
         if self.broker.is_behind_proxies {
             self.policies = self.policies.max(1); // that mean it
         }
-        self.broker.failed_logins = failed_logins(self);
+        self.broker.failed_logins = access::failed_logins(self);
         if self.broker.failed_logins.is_some() {
-            self.broker.failed_logins_per_address = failed_logins_per_address(self.seed);
+            self.broker.failed_logins_per_address = access::failed_logins_per_address(self.seed);
             self.zones = 1; // where all are in each other's way
             if self.has_guessers() {
                 focus::come_often(self);
                 self.bursts = 700;
             }
         }
+        self.broker.failed_logins_per_user = access::failed_logins_per_user(self);
         self.wordy_messages = wordy_messages(self);
         self.long_words = long_words(self);
         let least = self.keep_alive_min_s();
@@ -365,22 +367,6 @@ fn door(plan: &Plan) -> Option<Door> {
 /// as [`policies`].
 fn is_behind_proxies(plan: &Plan) -> bool {
     plan.wrapped_clients >= 1_000 && Dice::new(plan.seed, "proxies", 0).chance(250)
-}
-
-/// Half of the plans in which somebody is asked who may connect have such a limit, where that takes
-/// its time. Drawn by itself, as [`policies`].
-fn failed_logins(plan: &Plan) -> Option<u32> {
-    let mut draw = Draw(Dice::new(plan.seed, "failed logins", 0));
-    let limit = draw.one_of(&[None, None, Some(1), Some(2)]);
-    limit.filter(|_| plan.opinions > 0 && plan.broker.connect_timeout_ms.is_none())
-}
-
-/// Half of the plans with a limit for names have one for all names together: who is known may fail
-/// as often as he likes without the other, and hold up all strangers for minutes. Drawn by itself,
-/// as [`policies`].
-fn failed_logins_per_address(seed: u64) -> Option<u32> {
-    let mut draw = Draw(Dice::new(seed, "failed logins of an address", 0));
-    draw.one_of(&[None, None, None, Some(1), Some(2), Some(3)])
 }
 
 /// Where bytes are limited, two of three plans have some: whatever a message says takes room. Not
@@ -546,6 +532,7 @@ impl Draw {
             is_behind_proxies: false,
             failed_logins: None,
             failed_logins_per_address: None,
+            failed_logins_per_user: None,
             held_to_tokens: Vec::new(),
             store: None,
             log_bytes: None,

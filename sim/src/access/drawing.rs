@@ -61,7 +61,8 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
 /// for it. Drawn by itself, as [`draw_tokens`].
 fn draw_mistakes(scenario: &mut Scenario, plan: &Plan) {
     let mut dice = Dice::new(plan.seed, "mistakes", 0);
-    let often = match scenario.broker.failed_logins {
+    let broker = &scenario.broker;
+    let often = match broker.failed_logins.or(broker.failed_logins_per_user) {
         Some(_) if plan.has_guessers() => 800,
         Some(_) => 500,
         None => 250,
@@ -153,10 +154,35 @@ pub(crate) fn password_changes(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<u
     (0..many).map(change).collect()
 }
 
+/// Half of the plans in which somebody is asked who may connect have such a limit, where that takes
+/// its time. Drawn by itself.
+pub(crate) fn failed_logins(plan: &Plan) -> Option<u32> {
+    let mut dice = Dice::new(plan.seed, "failed logins", 0);
+    let limit = dice.one_of(&[None, None, Some(1), Some(2)]);
+    limit.filter(|_| plan.opinions > 0 && plan.broker.connect_timeout_ms.is_none())
+}
+
+/// Half of the plans with a limit for names have one for all names together: who is known may fail
+/// as often as he likes without the other, and hold up all strangers for minutes. Drawn by
+/// itself.
+pub(crate) fn failed_logins_per_address(seed: u64) -> Option<u32> {
+    let mut dice = Dice::new(seed, "failed logins of an address", 0);
+    dice.one_of(&[None, None, None, Some(1), Some(2), Some(3)])
+}
+
+/// Half of the plans in which somebody is asked who may connect, and nobody waits in turn for that,
+/// have one. Drawn by itself.
+pub(crate) fn failed_logins_per_user(plan: &Plan) -> Option<u32> {
+    let mut dice = Dice::new(plan.seed, "failed logins of a user", 0);
+    let limit = dice.one_of(&[None, None, Some(1), Some(2)]);
+    let has_time = plan.broker.failed_logins.is_none() && plan.broker.connect_timeout_ms.is_none();
+    limit.filter(|_| plan.opinions > 0 && has_time)
+}
+
 struct Draw<'t> {
     dice: Dice,
-    /// Of client ids in rules, so that all else is as it is without.
-    ids: Dice,
+    /// Of what few rules have, so that all else is as it is without.
+    rare: Dice,
     topics: &'t [Arc<str>],
     /// Of a thousand rules so many are about a part of the network.
     zoned: u16,
@@ -164,8 +190,8 @@ struct Draw<'t> {
 
 impl<'t> Draw<'t> {
     fn new(seed: u64, purpose: &'static str, topics: &'t [Arc<str>]) -> Draw<'t> {
-        let ids = Dice::new(seed, "client ids in rules", 0);
-        Draw { dice: Dice::new(seed, purpose, 0), ids, topics, zoned: 300 }
+        let rare = Dice::new(seed, "rare in rules", 0);
+        Draw { dice: Dice::new(seed, purpose, 0), rare, topics, zoned: 300 }
     }
 
     fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
@@ -204,7 +230,7 @@ impl<'t> Draw<'t> {
         if self.dice.chance(850) {
             policy.push(all_allowed.clone());
         }
-        if self.ids.chance(150) {
+        if self.rare.chance(150) {
             // One may do everything, and nothing follows from that for others.
             policy.insert(0, Rule { client_ids: vec![self.client_id()], ..all_allowed });
         }
@@ -212,7 +238,7 @@ impl<'t> Draw<'t> {
     }
 
     fn client_id(&mut self) -> Arc<str> {
-        Arc::from(format!("c{}", self.ids.below(CLIENT_IDS)))
+        Arc::from(format!("c{}", self.rare.below(CLIENT_IDS)))
     }
 
     fn rule(&mut self) -> Rule {
@@ -224,7 +250,7 @@ impl<'t> Draw<'t> {
         };
         let zones = if self.dice.chance(self.zoned) { vec![self.pick(&ZONES)] } else { Vec::new() };
         let filters = (0..self.dice.between(1, 2)).map(|_| self.filter()).collect();
-        let client_ids = if self.ids.chance(100) { vec![self.client_id()] } else { Vec::new() };
+        let client_ids = if self.rare.chance(100) { vec![self.client_id()] } else { Vec::new() };
         Rule { is_allowed: self.dice.chance(400), wishes, users, client_ids, zones, filters }
     }
 
@@ -233,6 +259,7 @@ impl<'t> Draw<'t> {
         let mut levels: Vec<&str> = topic.split('/').collect();
         match self.dice.below(7) {
             0 | 6 => levels[0] = "%u",
+            1 if self.rare.chance(300) => return Arc::from("+/#"),
             1 => levels[0] = "+",
             2 => {
                 levels.truncate(1);

@@ -43,7 +43,9 @@ impl Generator<'_> {
     pub(super) fn topic(&mut self) -> Arc<str> {
         if self.dice.chance(self.plan.deep_topics) {
             let levels = self.dice.between(4, 12);
-            let deep: String = (0..levels).map(|level| format!("/{level}")).collect();
+            let is_hollow = self.words.chance(300);
+            let level = |level| if is_hollow { "/".to_owned() } else { format!("/{level}") };
+            let deep: String = (0..levels).map(level).collect();
             return Arc::from(format!("d{deep}"));
         }
         if self.dice.chance(self.plan.sys_topics) {

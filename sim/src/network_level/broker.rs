@@ -301,6 +301,7 @@ fn admission(broker: &Broker) -> Admission {
     let limits = Admission {
         failed_logins: broker.failed_logins.unwrap_or(u32::MAX),
         failed_logins_per_address: broker.failed_logins_per_address.unwrap_or(u32::MAX),
+        failed_logins_per_user: broker.failed_logins_per_user.unwrap_or(u32::MAX),
         ..none
     };
     let Some(door) = broker.door else { return limits };

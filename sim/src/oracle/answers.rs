@@ -5,7 +5,7 @@
 use super::disk::may_be_kept;
 use super::facts::{Connection, Ordinal, Request, Span, Wish};
 use super::greeting::must_refuse;
-use super::limits::{QUOTA_EXCEEDED, Refusal, SERVER_UNAVAILABLE, is_too_long, refusal};
+use super::limits::{QUOTA_EXCEEDED, Refusal, SERVER_UNAVAILABLE, is_filter_too_long, refusal};
 use super::logins::may_have_to_wait;
 use super::retained::retained_at;
 use super::{Case, Wrong, topic};
@@ -70,7 +70,7 @@ fn check_grants(
     for (subscription, &reason) in filters.iter().zip(request.reasons) {
         let text = &*subscription.filter;
         let behind = topic::shared(text).map_or(text, |(_, behind)| behind);
-        let is_filter = topic::is_filter(text) && !is_too_long(broker, behind);
+        let is_filter = topic::is_filter(text) && !is_filter_too_long(broker, text);
         let granted = subscription.qos.min(max).number();
         let verdict = request.span.and_then(|span| {
             let verdict = case.facts.may(place, access::Wish::Subscribe, behind, span);

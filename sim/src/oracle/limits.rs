@@ -81,6 +81,12 @@ pub(super) fn is_too_long(broker: &Broker, name: &str) -> bool {
         || broker.topic_levels.is_some_and(|max| name.split('/').count() > max)
 }
 
+/// Whether a filter is, or the name of its group is longer than a topic may be.
+pub(super) fn is_filter_too_long(broker: &Broker, filter: &str) -> bool {
+    let (group, behind) = topic::shared(filter).unwrap_or(("", filter));
+    is_too_long(broker, behind) || broker.topic_bytes.is_some_and(|max| group.len() > max)
+}
+
 /// On how many topics anything may be retained: the broker's version is one of them.
 pub(super) fn retained_topics(scenario: &Scenario) -> usize {
     if scenario.broker.retained_messages.is_none() {

@@ -3,12 +3,14 @@
 //!
 //! From the last free failure on one second, and with each one more twice as long, up to five
 //! minutes, as README says of `failed-logins`. So it is for all who come from there, but for users
-//! that have logged in from there (`failed-logins-per-address`).
+//! that have logged in from there (`failed-logins-per-address`). Who comes from where its user has not
+//! logged in waits up to five seconds for the verdict, if many have failed with that name, wherever
+//! they came from (`failed-logins-per-user`).
 
 use super::answers::{BAD_CREDENTIALS, CONNECTION_RATE_EXCEEDED, NOT_AUTHORIZED};
 use super::facts::{Answer, Connection, Facts, Ordinal, SLACK_MS};
 use super::{Case, Wrong};
-use crate::access::{self, Passwords, counted_zone, may_be_a_strangers, opinion_of};
+use crate::access::{self, DELAY_MAX_MS, Passwords, counted_zone, may_be_a_strangers, opinion_of};
 use crate::history::{Event, What};
 use crate::scenario::{ClientIndex, FaultKind};
 use crate::verdict::Promise;
@@ -67,7 +69,8 @@ struct Look {
 /// No more passwords are looked at than may be wrong. The shell sees to that, and not the machine.
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     let broker = &case.facts.scenario.broker;
-    if case.facts.is_exact || !broker.has_turns() {
+    let is_limited = broker.has_turns() || broker.failed_logins_per_user.is_some();
+    if case.facts.is_exact || !is_limited {
         return;
     }
     let connections = case.facts.connections.iter();
@@ -85,6 +88,33 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         for place in 0..looks.len() {
             check_last(case, whose, free, &looks[..], place, wrong);
         }
+    }
+    if let Some(free) = broker.failed_logins_per_user {
+        looks.iter().for_each(|look| check_delay(case, free, &looks, look, wrong));
+    }
+}
+
+/// Who guesses a password that others have guessed in vain has its answer late.
+fn check_delay(case: &Case<'_>, free: u32, looks: &[Look], last: &Look, wrong: &mut Wrong) {
+    if !last.has_failed || last.is_known != Some(false) {
+        return;
+    }
+    let is_before = |it: &&Look| {
+        it.has_failed
+            && it.life == last.life
+            && it.to < last.from
+            && is_same_user(case, it.client, last.client)
+    };
+    let before = looks.iter().filter(is_before).count() as u64;
+    let Some(above) = before.checked_sub(u64::from(free)) else { return };
+    let least_ms = (WAIT_MIN << above.min(30)).min(DELAY_MAX_MS);
+    let took_ms = case.facts.ms(last.to) - case.facts.ms(last.from);
+    if took_ms < least_ms {
+        let words = format!(
+            "{before} had failed with its name, {free} are free, and it was judged in {took_ms} ms"
+        );
+        let events = [last.from, last.to];
+        wrong.add(Promise::I9, "judged-too-soon", last.client, words, &events);
     }
 }
 

@@ -451,6 +451,13 @@ const GUIDES: &[Guide] = &[
         files: &["src/server/admission/logins.rs", "src/server/admission/turns.rs"],
     },
     Guide {
+        rules: &["judged-too-soon"],
+        expected: "after some wrong passwords with a name, from wherever, who comes with it from elsewhere is \
+                   judged late: a second, twice as long with each one more, up to five seconds",
+        standard: "the limit `failed-logins-per-user`",
+        files: &["src/server/admission/logins.rs"],
+    },
+    Guide {
         rules: &["place-kept"],
         expected: "who is let in or gone has no place among those who are not let in yet",
         standard: "the limits `unauthenticated` and `unauthenticated-per-address`",

@@ -84,6 +84,10 @@ pub struct Broker {
     /// The same with any names, but for those that have logged in from there. Network level only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_logins_per_address: Option<u32>,
+    /// Logins with one name, from wherever, that may fail before strangers with it are judged late;
+    /// none: all. Network level only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_logins_per_user: Option<u32>,
     /// For what clients need a token that grants it. Nothing: for nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub held_to_tokens: Vec<Wish>,

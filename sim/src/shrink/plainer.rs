@@ -83,6 +83,7 @@ const ALL: &[fn(&mut Scenario)] = &[
     |s| s.broker.held_to_tokens.clear(),
     |s| s.broker.failed_logins = None,
     |s| s.broker.failed_logins_per_address = None,
+    |s| s.broker.failed_logins_per_user = None,
     |s| s.broker.opinions.clear(),
     |s| drop(s.broker.opinions.pop()),
     |s| s.broker.max_qos = None,

@@ -213,7 +213,9 @@ impl Logins {
         if !plant::is_on(Plant::SourceFailuresUncounted) {
             add(&mut self.sources, source, self.limits.failed_logins_per_address, now);
         }
-        add(&mut self.names, name, self.limits.failed_logins_per_user, now);
+        if !plant::is_on(Plant::NameFailuresUncounted) {
+            add(&mut self.names, name, self.limits.failed_logins_per_user, now);
+        }
     }
 
     /// They do.

@@ -28,6 +28,15 @@ fn a_grant_is_what_was_asked_for() {
     }
     fine(|tale| answered(tale.given(|it| it.broker.max_qos = Some(Q0)), &[0]));
     fine(|tale| answered(tale.given(|it| it.broker.subscriptions = Some(1)), &[0x97]));
+    // A group's name may be as long as a topic.
+    let shared = |tale: Tale, bytes: usize, reason: u8| {
+        let tale = tale.given(|it| it.broker.topic_bytes = Some(bytes));
+        let tale = tale.connects(A).wants(A, "$share/group/a", Q1, None, |_| {});
+        tale.saw(A, Saw::SubAck { id: 1, reasons: vec![reason] })
+    };
+    fine(|tale| shared(tale, 4, 0x8F));
+    planted("C11 wrong-grant", |tale| shared(tale, 4, 1));
+    planted("C11 wrong-grant", |tale| shared(tale, 5, 0x8F));
 }
 
 #[test]

@@ -73,6 +73,29 @@ fn no_more_passwords_are_looked_at_than_may_be_wrong() {
 }
 
 #[test]
+fn who_guesses_a_name_that_others_have_guessed_is_judged_late() {
+    let limited = |tale: Tale, free: u32| {
+        limited(tale, 1).given(|it| {
+            it.broker.failed_logins = None;
+            it.broker.failed_logins_per_user = Some(free);
+        })
+    };
+    let late = |tale: Tale, ms: u64| {
+        let tale = tale.knocks(B, |_| {}).waits(ms).refused(B, 0x86);
+        tale.loses_connection(B)
+    };
+    const TOO_SOON: &str = "I9 judged-too-soon";
+    fine(|tale| fails(limited(tale, 1)));
+    planted(TOO_SOON, |tale| fails(fails(limited(tale, 1))));
+    planted(TOO_SOON, |tale| late(fails(limited(tale, 1)), 900));
+    fine(|tale| late(fails(limited(tale, 1)), 1_000));
+    planted(TOO_SOON, |tale| late(late(fails(limited(tale, 1)), 1_000), 1_900));
+    fine(|tale| fails(fails(limited(tale, 2))));
+    // Its user has logged in from there.
+    fine(|tale| fails(fails(limited(tale, 1).connects(A).disconnects(A))));
+}
+
+#[test]
 fn what_another_broker_or_user_has_seen_does_not_count() {
     planted(FOR_NO_REASON, |tale| {
         let tale = fails(limited(tale, 1)).happens(None, What::BrokerCrashed);
