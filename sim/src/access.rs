@@ -55,7 +55,7 @@ const ZONES: [usize; 3] = [0, 1, 2];
 pub type Policy = Vec<Rule>;
 
 /// A rule.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Rule {
     /// Whether it allows; else it denies.
     pub is_allowed: bool,

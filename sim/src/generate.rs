@@ -54,9 +54,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     }
     let safety_ms = ops.last().map_or(0, |op| op.at_ms) + AFTERMATH_MS;
     let mut faults = generator.faults(safety_ms);
-    let reloads = access::reloads(plan.seed, &ops, plan.policies, safety_ms).into_iter();
-    faults
-        .extend(reloads.map(|(at_ms, policy)| Fault { at_ms, kind: FaultKind::Reload { policy } }));
+    faults.extend(access::reloads(plan, &ops, safety_ms));
     let changes = access::password_changes(plan, &ops, safety_ms).into_iter();
     faults.extend(changes.map(|at_ms| Fault { at_ms, kind: FaultKind::Passwords }));
     let mut sets = Vec::new();
@@ -91,6 +89,8 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
             survival::return_between(&mut scenario);
         }
         survival::add_bystanders(&mut scenario);
+        // Not where a broker that dies is one thing too many: the disk's one trouble is to be seen,
+        // or a clock that is set.
         if plan.stalled_ms == 0 && plan.full_ms == 0 && sets.is_empty() {
             scenes::add_heirs(&mut scenario);
         }

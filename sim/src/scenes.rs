@@ -24,6 +24,7 @@ const MOVED_FROM: MessageNumber = 950_000;
 const STEP_MS: u64 = 400;
 /// Seconds that the session of who never comes back outlives its connection.
 const SHORT_S: u32 = 3;
+const SHORT_MS: u64 = SHORT_S as u64 * 1_000;
 /// Seconds that other sessions do.
 const LONG_S: u32 = 1_000;
 
@@ -59,7 +60,7 @@ pub(crate) fn add_heirs(scenario: &mut Scenario) {
     scene.step();
     // What is left is handed over before the broker dies, or after.
     if dice.chance(300) {
-        scene.now_ms += u64::from(SHORT_S) * 1_000;
+        scene.now_ms += SHORT_MS;
     }
     if dice.chance(700) {
         scene.fault(FaultKind::Rewrite);
@@ -70,9 +71,9 @@ pub(crate) fn add_heirs(scenario: &mut Scenario) {
         _ => FaultKind::Crash { down_ms: 10, kept: dice.one_of(&[0, 1_000]) },
     });
     // Before the session of the other ends, or after.
-    scene.now_ms += dice.one_of(&[STEP_MS, u64::from(SHORT_S) * 1_000]);
+    scene.now_ms += dice.one_of(&[STEP_MS, SHORT_MS]);
     scene.come_back(&heir);
-    scene.now_ms += u64::from(SHORT_S) * 1_000;
+    scene.now_ms += SHORT_MS;
     scene.end();
 }
 

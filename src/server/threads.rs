@@ -28,6 +28,9 @@ use crate::store::Files;
 /// What production's workers share.
 pub(crate) type TcpShared = Shared<<Sockets as Network>::Accepted>;
 
+/// A thread, and whether it runs.
+type Started = (JoinHandle<()>, oneshot::Receiver<Result<(), Error>>);
+
 /// The threads of a running broker.
 #[derive(Debug)]
 pub(crate) struct Threads {
@@ -51,38 +54,27 @@ pub(crate) async fn start(
     let mut threads = Threads { handles: vec![first], keeper: None, ended };
     let addresses = is_bound.await.map_err(|_| died())??;
     for number in 1..shared.workers() {
-        let (running, is_running) = oneshot::channel();
-        let started = spawn_another(&shared, number, running, ending.clone());
-        match once_running(started, is_running).await {
-            Ok(handle) => threads.handles.push(handle),
-            Err(error) => {
-                shared.stop();
-                return Err(error);
-            }
-        }
+        let started = spawn_another(&shared, number, ending.clone());
+        threads.handles.push(once_running(&shared, started).await?);
     }
     if let Some(keeper) = keeper {
-        let (running, is_running) = oneshot::channel();
-        let started = spawn_keeper(&shared, keeper, running, threads.ended.clone());
-        match once_running(started, is_running).await {
-            Ok(handle) => threads.keeper = Some(handle),
-            Err(error) => {
-                shared.stop();
-                return Err(error);
-            }
-        }
+        let started = spawn_keeper(&shared, keeper, threads.ended.clone());
+        threads.keeper = Some(once_running(&shared, started).await?);
     }
     Ok((threads, addresses))
 }
 
-/// A thread that was started, when it runs.
+/// A thread that was started, when it runs. If it does not, the others stop.
 async fn once_running(
-    started: Result<JoinHandle<()>, Error>,
-    is_running: oneshot::Receiver<Result<(), Error>>,
+    shared: &TcpShared,
+    started: Result<Started, Error>,
 ) -> Result<JoinHandle<()>, Error> {
-    let handle = started?;
-    is_running.await.map_err(|_| died())??;
-    Ok(handle)
+    let running = async {
+        let (handle, is_running) = started?;
+        is_running.await.map_err(|_| died())??;
+        Ok(handle)
+    };
+    running.await.inspect_err(|_| shared.stop())
 }
 
 /// A thread has ended without a word.
@@ -108,15 +100,16 @@ fn spawn_first(
 fn spawn_another(
     shared: &Arc<TcpShared>,
     number: u16,
-    running: oneshot::Sender<Result<(), Error>>,
     ending: watch::Sender<()>,
-) -> Result<JoinHandle<()>, Error> {
+) -> Result<Started, Error> {
     let of_thread = shared.clone();
-    spawn(&format!("worker-{number}"), shared, running, move |runtime, running| {
+    let (running, is_running) = oneshot::channel();
+    let handle = spawn(&format!("worker-{number}"), shared, running, move |runtime, running| {
         let _ending = ending;
         let _ = running.send(Ok(())); // nobody waits: the broker stops
         runtime.block_on(run(Worker::new(number, Sockets, of_thread), Vec::new()));
-    })
+    })?;
+    Ok((handle, is_running))
 }
 
 /// Starts the thread that writes the log, until the last worker has ended, whoever waits for that.
@@ -124,18 +117,19 @@ fn spawn_another(
 fn spawn_keeper(
     shared: &Arc<TcpShared>,
     keeper: Keeper<Files>,
-    running: oneshot::Sender<Result<(), Error>>,
     mut ended: watch::Receiver<()>,
-) -> Result<JoinHandle<()>, Error> {
+) -> Result<Started, Error> {
     let of_thread = shared.clone();
-    spawn("log", shared, running, move |runtime, running| {
+    let (running, is_running) = oneshot::channel();
+    let handle = spawn("log", shared, running, move |runtime, running| {
         let _ = running.send(Ok(())); // nobody waits: the broker stops
         let close = async {
             while ended.changed().await.is_ok() {}
             of_thread.close_log();
         };
         runtime.block_on(async { tokio::join!(keeper.run(of_thread.clone()), close) });
-    })
+    })?;
+    Ok((handle, is_running))
 }
 
 /// The first worker binds, because its runtime is the one that accepts.

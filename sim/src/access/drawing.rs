@@ -90,28 +90,30 @@ fn draw_tokens(broker: &mut Broker, topics: &[Arc<str>], seed: u64) {
     }
 }
 
-/// How many reloads a plan with that many policies has, and when: of so many milliseconds.
-pub(crate) fn reloads(seed: u64, ops: &[Op], count: usize, safety_ms: u64) -> Vec<(u64, usize)> {
-    let mut dice = Dice::new(seed, "reloads", 0);
-    if count == 0 {
+/// Rules that are loaded instead of others, in a run of so many milliseconds.
+pub(crate) fn reloads(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
+    let mut dice = Dice::new(plan.seed, "reloads", 0);
+    if plan.policies == 0 {
         return Vec::new();
     }
-    // The place behind all of them is no policy.
-    let place = |dice: &mut Dice| usize::try_from(dice.below(count as u64 + 1)).expect("a few");
-    let mut reloads: Vec<(u64, usize)> =
-        (0..dice.between(1, 3)).map(|_| (dice.below(safety_ms), place(&mut dice))).collect();
+    let mut reloads: Vec<Fault> = (0..dice.between(1, 3))
+        .map(|_| Fault { at_ms: dice.below(safety_ms), kind: some_policy(plan, &mut dice) })
+        .collect();
     // And others soon after: what was forbidden may be allowed again before anybody notices.
-    for (at_ms, _) in reloads.clone() {
+    for Fault { at_ms, .. } in reloads.clone() {
         if dice.chance(300) {
-            reloads.push(((at_ms + dice.below(2_000)).min(safety_ms - 1), place(&mut dice)));
+            let at_ms = (at_ms + dice.below(2_000)).min(safety_ms - 1);
+            reloads.push(Fault { at_ms, kind: some_policy(plan, &mut dice) });
         }
     }
     // And two while somebody is away: who comes back never hears of what was forbidden meanwhile.
-    let mut dice = Dice::new(seed, "reloads meanwhile", 0);
+    let mut dice = Dice::new(plan.seed, "reloads meanwhile", 0);
     if let Some(away) = some_absence(ops, &mut dice).filter(|_| dice.chance(600)) {
         let middle_ms = dice.between(away.start, away.end - 1);
-        reloads.push((dice.between(away.start, middle_ms), place(&mut dice)));
-        reloads.push((dice.between(middle_ms, away.end - 1), count));
+        let at_ms = dice.between(away.start, middle_ms);
+        reloads.push(Fault { at_ms, kind: some_policy(plan, &mut dice) });
+        let at_ms = dice.between(middle_ms, away.end - 1);
+        reloads.push(Fault { at_ms, kind: FaultKind::Reload { policy: plan.policies } });
     }
     reloads
 }
@@ -129,12 +131,17 @@ pub(crate) fn reloads_while_down(plan: &Plan, faults: &[Fault]) -> Vec<Fault> {
     let mut reloads = Vec::new();
     for down in downs.filter(|_| plan.policies > 0) {
         if dice.chance(400) {
-            let policy = usize::try_from(dice.below(plan.policies as u64 + 1)).expect("a few");
-            let at_ms = dice.between(down.start, down.end - 1);
-            reloads.push(Fault { at_ms, kind: FaultKind::Reload { policy } });
+            let kind = some_policy(plan, &mut dice);
+            reloads.push(Fault { at_ms: dice.between(down.start, down.end - 1), kind });
         }
     }
     reloads
+}
+
+/// The place behind all policies is none: everything is allowed.
+fn some_policy(plan: &Plan, dice: &mut Dice) -> FaultKind {
+    let policy = usize::try_from(dice.below(plan.policies as u64 + 1)).expect("a few");
+    FaultKind::Reload { policy }
 }
 
 /// When passwords change, in milliseconds, of so many: in some of the plans that ask for some, and
@@ -219,14 +226,7 @@ impl<'t> Draw<'t> {
 
     fn policy(&mut self) -> Policy {
         let mut policy: Policy = (0..self.dice.between(1, 3)).map(|_| self.rule()).collect();
-        let all_allowed = Rule {
-            is_allowed: true,
-            wishes: Wish::ALL.to_vec(),
-            users: Vec::new(),
-            client_ids: Vec::new(),
-            zones: Vec::new(),
-            filters: Vec::new(),
-        };
+        let all_allowed = Rule { is_allowed: true, wishes: Wish::ALL.to_vec(), ..Rule::default() };
         if self.dice.chance(850) {
             policy.push(all_allowed.clone());
         }

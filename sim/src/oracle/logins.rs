@@ -94,30 +94,6 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// Who guesses a password that others have guessed in vain has its answer late.
-fn check_delay(case: &Case<'_>, free: u32, looks: &[Look], last: &Look, wrong: &mut Wrong) {
-    if !last.has_failed || last.is_known != Some(false) {
-        return;
-    }
-    let is_before = |it: &&Look| {
-        it.has_failed
-            && it.life == last.life
-            && it.to < last.from
-            && is_same_user(case, it.client, last.client)
-    };
-    let before = looks.iter().filter(is_before).count() as u64;
-    let Some(above) = before.checked_sub(u64::from(free)) else { return };
-    let least_ms = (WAIT_MIN << above.min(30)).min(DELAY_MAX_MS);
-    let took_ms = case.facts.ms(last.to) - case.facts.ms(last.from);
-    if took_ms < least_ms {
-        let words = format!(
-            "{before} had failed with its name, {free} are free, and it was judged in {took_ms} ms"
-        );
-        let events = [last.from, last.to];
-        wrong.add(Promise::I9, "judged-too-soon", last.client, words, &events);
-    }
-}
-
 /// The same, of those looks up to one that was in vain.
 fn check_last(
     case: &Case<'_>,
@@ -160,6 +136,30 @@ fn check_last(
         );
         let events = [from, last.to];
         wrong.add(Promise::I9, "too-many-passwords", last.client, words, &events);
+    }
+}
+
+/// Who guesses a password that others have guessed in vain has its answer late.
+fn check_delay(case: &Case<'_>, free: u32, looks: &[Look], last: &Look, wrong: &mut Wrong) {
+    if !last.has_failed || last.is_known != Some(false) {
+        return;
+    }
+    let is_before = |it: &&Look| {
+        it.has_failed
+            && it.life == last.life
+            && it.to < last.from
+            && is_same_user(case, it.client, last.client)
+    };
+    let before = looks.iter().filter(is_before).count() as u64;
+    let Some(above) = before.checked_sub(u64::from(free)) else { return };
+    let least_ms = (WAIT_MIN << above.min(30)).min(DELAY_MAX_MS);
+    let took_ms = case.facts.ms(last.to) - case.facts.ms(last.from);
+    if took_ms < least_ms {
+        let words = format!(
+            "{before} had failed with its name, {free} are free, and it was judged in {took_ms} ms"
+        );
+        let events = [last.from, last.to];
+        wrong.add(Promise::I9, "judged-too-soon", last.client, words, &events);
     }
 }
 

@@ -130,14 +130,7 @@ pub(super) fn wrong_user(seed: u64) -> Scenario {
 fn rule(is_allowed: bool, wishes: &[Wish], user: &str, filters: &[&str]) -> Rule {
     let users = if user.is_empty() { Vec::new() } else { vec![Arc::from(user)] };
     let filters = filters.iter().map(|filter| Arc::from(*filter)).collect();
-    Rule {
-        is_allowed,
-        wishes: wishes.to_vec(),
-        users,
-        client_ids: Vec::new(),
-        zones: Vec::new(),
-        filters,
-    }
+    Rule { is_allowed, wishes: wishes.to_vec(), users, filters, ..Rule::default() }
 }
 
 pub(super) fn reloaded(seed: u64) -> Scenario {

@@ -15,14 +15,7 @@ pub(super) fn rule(is_allowed: bool, wish: Wish, user: &str, filter: &str) -> Ru
         text => vec![Arc::from(text)],
     };
     let (users, filters) = (list(user), list(filter));
-    Rule {
-        is_allowed,
-        wishes: vec![wish],
-        users,
-        client_ids: Vec::new(),
-        zones: Vec::new(),
-        filters,
-    }
+    Rule { is_allowed, wishes: vec![wish], users, filters, ..Rule::default() }
 }
 
 pub(super) fn allow_all() -> Rule {
@@ -94,6 +87,21 @@ fn a_filter_is_granted_to_whom_it_may_be() {
             tale.saw(A, Saw::SubAck { id: 1, reasons: vec![reason] })
         });
     }
+}
+
+#[test]
+fn a_rule_that_names_a_client_id_means_no_other_client() {
+    let tell = |tale: Tale, client: usize, reason: u8| {
+        let tale = given(tale, rule(false, Wish::Subscribe, "", "a/+")).given(|it| {
+            let id = Arc::clone(&it.clients[client].client_id);
+            it.broker.policies[0][0].client_ids = vec![id];
+        });
+        subscribed(tale, reason)
+    };
+    planted("C10 forbidden-filter-granted", |tale| tell(tale, A, 1));
+    fine(|tale| tell(tale, A, 0x87));
+    planted("C11 wrong-grant", |tale| tell(tale, B, 0x87));
+    fine(|tale| tell(tale, B, 1));
 }
 
 #[test]
