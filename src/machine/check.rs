@@ -31,6 +31,7 @@ impl Machine {
     }
 
     fn check_sessions(&self) {
+        self.clients.check();
         let (mut subscriptions, mut connected) = (0, 0);
         let (mut waiting, mut inflight_out, mut inflight_in) = (0, 0, 0);
         for session in self.clients.iter() {

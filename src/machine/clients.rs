@@ -119,6 +119,15 @@ impl Clients {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
         self.sessions.iter().map(|(_, session)| &**session)
     }
+
+    /// Asserts that each client has one session, which its id leads to.
+    pub(super) fn check(&self) {
+        assert_eq!(self.by_id.len(), self.len(), "a client has more than one session");
+        let leads_to = |(id, key): (&Arc<str>, &SessionKey)| {
+            self.find_at(*key).is_some_and(|session| session.client_id == *id)
+        };
+        assert!(self.by_id.iter().all(leads_to), "an id leads to another client's session");
+    }
 }
 
 impl Machine {

@@ -65,7 +65,10 @@ fn say_session(machine: &Machine, key: SessionKey, now: Timestamp, out: &mut Str
 }
 
 fn say(machine: &Machine, queued: &Queued) -> String {
-    let share = queued.share.and_then(|group| machine.subscriptions.name_of(group));
+    // Of a group without a member that survives nothing does but what its name comes to.
+    let survives = |key| machine.clients.get(key).kept.whole().is_some();
+    let share = queued.share.filter(|group| machine.subscriptions.has_member(*group, survives));
+    let share = share.and_then(|group| machine.subscriptions.name_of(group));
     format!(
         "{} {:?} {} {:?} {:?} {} {:?} {:?} {:?}",
         queued.number,

@@ -262,6 +262,13 @@ impl World {
         writeln!(self.trace, "{what:?}").expect("a String takes everything");
     }
 
+    /// Another machine is in this one's place, and nobody is connected.
+    pub(super) fn restart(&mut self, machine: Machine) {
+        self.broker.machine = machine;
+        self.open.clear();
+        self.latest = [None; CLIENTS];
+    }
+
     /// Everybody leaves for good.
     fn end(&mut self) {
         for connection in std::mem::take(&mut self.open) {

@@ -411,6 +411,54 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever damage has taken: a machine comes of the rest, it serves, and what it records
+    /// from then on counts as if nothing had been amiss.
+    #[test]
+    fn records_that_are_missing_end_nothing(
+        before in vec(step(), 1..120),
+        rewrite in 0..120usize,
+        damaged in vec(0..1_000usize, 1..60),
+        after in vec(step(), 0..60),
+    ) {
+        let settings = durable(scarce());
+        let mut world = World::with(settings.clone());
+        let (mut log, mut from) = (Log::default(), Lsn(0));
+        for (number, step) in before.into_iter().enumerate() {
+            if number == rewrite {
+                world.broker.handle(Input::Rewrite);
+            }
+            world.take(step);
+            from = sync_all(&mut world.broker, &mut log).unwrap_or(from);
+        }
+        log.records.retain(|(lsn, _)| *lsn >= from);
+        let last = log.records.last().map_or(from, |(last, _)| *last);
+        for at in damaged {
+            if !log.records.is_empty() {
+                log.records.remove(at % log.records.len());
+            }
+        }
+        let now = world.broker.now;
+        let mut restorer = log.restorer(from..=last);
+        restorer.skip_to(last);
+        world.restart(restorer.finish(settings.clone(), [9; 32], now).0);
+        world.broker.machine.check();
+        for step in after {
+            world.take(step);
+            sync_all(&mut world.broker, &mut log);
+        }
+        while world.broker.machine.remains.next().is_some() {
+            world.broker.handle(Input::Deadline);
+        }
+        log.take(&mut world.broker.machine);
+        let now = world.broker.now;
+        let restored = log.restore(from, settings, now);
+        prop_assert_eq!(picture(&restored, now), picture(&world.broker.machine, now));
+    }
+}
+
 /// Whichever of the two joined first, however much was written anew before the end, and wherever
 /// the log is cut behind it.
 #[test]
