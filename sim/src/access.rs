@@ -19,6 +19,7 @@ use stormpetrel::access::{
 use crate::plan::Plan;
 use crate::proxies::hidden;
 use crate::scenario::{Broker, ClientIndex, Fault, FaultKind, ProtocolVersion, Scenario};
+use crate::survival;
 
 pub(crate) use drawing::{
     draw, failed_logins, failed_logins_per_address, failed_logins_per_user, password_changes,
@@ -78,7 +79,7 @@ pub struct Rule {
 
 /// What the plugin that is asked who may connect thinks of a user. Others are let in at once, and
 /// have proved nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Opinion {
     /// Of whom.
     pub user: Arc<str>,
@@ -87,6 +88,9 @@ pub struct Opinion {
     pub after_ms: Option<u64>,
     /// Whether it is who it says it is; else it is not let in.
     pub is_proven: bool,
+    /// Whether what would know cannot be reached: nobody is let in then, and nobody has failed.
+    #[serde(default, skip_serializing_if = "survival::is_not")]
+    pub is_unavailable: bool,
     /// What the token grants that proves it; none: it is no token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<Vec<Grant>>,
@@ -104,7 +108,9 @@ pub struct Grant {
 impl Opinion {
     /// Whether it lets its user in, within so many milliseconds.
     pub(crate) fn lets_in(&self, timeout_ms: u64) -> bool {
-        self.is_proven && self.after_ms.is_some_and(|after| after < timeout_ms)
+        !self.is_unavailable
+            && self.is_proven
+            && self.after_ms.is_some_and(|after| after < timeout_ms)
     }
 
     /// What is known of its user's token. A filter that is none grants nothing.
@@ -123,6 +129,11 @@ impl Opinion {
 pub(crate) fn opinion_of(scenario: &Scenario, client: ClientIndex) -> Option<&Opinion> {
     let user = &scenario.clients[client].user;
     scenario.broker.opinions.iter().find(|opinion| Some(&opinion.user) == user.as_ref())
+}
+
+/// Whether nobody can be asked who a client is.
+pub(crate) fn is_unavailable(scenario: &Scenario, client: ClientIndex) -> bool {
+    opinion_of(scenario, client).is_some_and(|opinion| opinion.is_unavailable)
 }
 
 /// Milliseconds that a broker waits for CONNECT, and for the verdict on it.
@@ -270,6 +281,7 @@ pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex, right: Passwor
     let known = &scenario.clients[client];
     let user = known.user.clone();
     match opinion_of(scenario, client) {
+        Some(opinion) if opinion.is_unavailable => Judgement::Refused(Refusal::Unavailable),
         Some(opinion) if !opinion.is_proven || right.are_mistaken(known.is_mistaken) => {
             Judgement::Refused(Refusal::BadCredentials)
         }
@@ -299,6 +311,9 @@ impl Authenticate for Judge {
         match opinion.after_ms {
             Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
             None => std::future::pending().await,
+        }
+        if opinion.is_unavailable {
+            return Verdict::Refused(Refusal::Unavailable);
         }
         let is_wrong = self.right.are_mistaken(request.password.as_deref() == Some(WRONG));
         let is_proven = opinion.is_proven && !is_wrong;

@@ -10,6 +10,9 @@ use crate::dice::Dice;
 
 /// All hosts of the simulated network: the broker believes them what they say of others.
 pub(crate) const TRUSTED: &str = "192.168.0.0/24";
+/// And what is behind the proxies, which it believes where they speak the PROXY protocol: nobody
+/// there says of anybody else where he comes from.
+pub(crate) const TRUSTED_BEHIND: &str = "10.0.0.0/24";
 /// The type of what fills a header of the PROXY protocol up, and its bytes at most.
 const NOTHING: u8 = 4;
 const EXTRA_BYTES_MAX: u64 = 1_500;

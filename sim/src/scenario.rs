@@ -355,6 +355,9 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
+/// Milliseconds within which [`FaultKind::CrashAmid`] comes.
+pub(crate) const AMID_MS: u64 = 1_000;
+
 /// Something that happens to the network or to the broker. It ends by itself, at the latest with
 /// the safety phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -368,6 +371,14 @@ pub enum FaultKind {
         /// Of a thousand records that were on their way to the disk, how many got there. Of a
         /// broker that does not wait for the disk all of them do.
         #[serde(default, skip_serializing_if = "survival::is_nothing")]
+        kept: u16,
+    },
+    /// The broker's process is killed as soon as something more is on its way to the disk: within
+    /// a second, or not at all.
+    CrashAmid {
+        /// Milliseconds until it is started again.
+        down_ms: u64,
+        /// Of a thousand records that were on their way to the disk, how many got there.
         kept: u16,
     },
     /// The broker is told to stop: it tells its clients, and what it knew is gone.
@@ -516,7 +527,7 @@ impl Scenario {
     }
 
     fn has_places_by_listener(&self) -> bool {
-        self.seed % 4 == 1
+        matches!(self.seed % 8, 1 | 3 | 5)
     }
 
     /// Whether somebody subscribes to what the broker says of itself again and again.
@@ -615,6 +626,7 @@ mod tests {
         let faults = [
             FaultKind::Crash { down_ms: 5, kept: 0 },
             FaultKind::Crash { down_ms: 5, kept: 300 },
+            FaultKind::CrashAmid { down_ms: 5, kept: 700 },
             FaultKind::Rewrite,
             FaultKind::SetClock { by_ms: -3_000 },
             FaultKind::Disk { trouble: Trouble::Failing, for_ms: 7 },

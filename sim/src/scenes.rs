@@ -20,6 +20,8 @@ const PARDONED_FROM: MessageNumber = 930_000;
 const UNANSWERED_FROM: MessageNumber = 940_000;
 /// And those that wait for who moves.
 const MOVED_FROM: MessageNumber = 950_000;
+/// And those that are on the shelf.
+const READ_FROM: MessageNumber = 960_000;
 /// Milliseconds from what somebody does to what comes next.
 const STEP_MS: u64 = 400;
 /// Seconds that the session of who never comes back outlives its connection.
@@ -140,6 +142,56 @@ pub(crate) fn add_mover(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Pla
     scene.end();
 }
 
+/// One subscribes to more that is retained than it takes at a time. Before it has all of it, it
+/// subscribes anew, goes and comes back, or the broker dies; and more is retained meanwhile.
+pub(crate) fn add_reader(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "reader", 0);
+    if !dice.chance(150) {
+        return;
+    }
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let reader = scene.enter("reader", LONG_S);
+    let reader =
+        Player { connect: Connect { receive_maximum: Some(1), ..reader.connect }, ..reader };
+    let giver = scene.enter("giver", 0);
+    let never = Manners { acks: AckPolicy::Never, ..Manners::default() };
+    scene.act(&reader, Action::Behave(never));
+    scene.connect(&giver);
+    scene.connect(&reader);
+    scene.step();
+    let count = dice.between(2, 4);
+    (0..count).for_each(|number| scene.retain(&giver, number));
+    scene.step();
+    let mut subscribe = Subscribe::to("shelf/+", Qos::AtLeastOnce);
+    subscribe.subscription_id = Some(1);
+    scene.act(&reader, Action::Subscribe(subscribe.clone()));
+    scene.step();
+    if dice.chance(400) {
+        subscribe.subscription_id = Some(2);
+        subscribe.filters[0].qos = dice.one_of(&[Qos::AtLeastOnce, Qos::ExactlyOnce]);
+        scene.act(&reader, Action::Subscribe(subscribe));
+        scene.step();
+    }
+    scene.act(&reader, Action::Cut);
+    scene.step();
+    scene.retain(&giver, count);
+    scene.step();
+    if scene.scenario.broker.store.is_some() {
+        if dice.chance(700) {
+            scene.fault(FaultKind::Rewrite);
+            scene.now_ms += dice.between(1, 4) * STEP_MS; // it takes some syncs
+        }
+        if dice.chance(800) {
+            scene.fault(FaultKind::Crash { down_ms: 10, kept: dice.one_of(&[0, 1_000]) });
+            scene.step();
+        }
+    }
+    scene.act(&reader, Action::Behave(Manners::default()));
+    scene.come_back(&reader);
+    scene.step();
+    scene.end();
+}
+
 /// One has not answered messages when it goes, may not have them while it is away, and may again
 /// before it comes back: they are sent again, as if nothing had been.
 pub(crate) fn add_pardoned(scenario: &mut Scenario, plan: &Plan) {
@@ -227,6 +279,18 @@ impl<'s> Scene<'s> {
             let publish = Publish { message, topic: Arc::from(topic), qos, ..Publish::default() };
             self.act(player, Action::Publish(publish));
         }
+    }
+
+    /// Has one more message retained below `shelf`.
+    fn retain(&mut self, player: &Player, number: u64) {
+        let publish = Publish {
+            message: READ_FROM + number,
+            topic: format!("shelf/{number}").into(),
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            ..Publish::default()
+        };
+        self.act(player, Action::Publish(publish));
     }
 
     fn fault(&mut self, kind: FaultKind) {

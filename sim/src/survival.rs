@@ -202,6 +202,7 @@ fn one_of_some<T: Clone>(those: Vec<T>, dice: &mut Dice) -> Option<T> {
 pub(crate) fn faults(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
     let mut dice = Dice::new(plan.seed, "store faults", 0);
     let mut kills = Dice::new(plan.seed, "kills", 0);
+    let mut amid = Dice::new(plan.seed, "amid", 0);
     let many = dice.one_of(&[1, 2, 4, 6]);
     let mut faults: Vec<Fault> = Vec::new();
     let mut clears = Dice::new(plan.seed, "crashes behind clears", 0);
@@ -230,7 +231,13 @@ pub(crate) fn faults(plan: &Plan, ops: &[Op], safety_ms: u64) -> Vec<Fault> {
         };
         let is_killed = kills.chance(plan.killed);
         let (down_ms, kept) = if is_killed { (10, 1_000) } else { (down_ms, kept) };
-        faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
+        if !is_killed && amid.chance(400) {
+            let kept = amid.one_of(&[ALL_BUT_ONE, 500, some]);
+            let at_ms = exact_ms.unwrap_or(deed_ms) + plan.weather.latency_min_ms;
+            faults.push(Fault { at_ms, kind: FaultKind::CrashAmid { down_ms, kept } });
+        } else {
+            faults.push(Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } });
+        }
         if is_killed {
             // Before its first sync ends, or after.
             let (least, most) = kills.one_of(&[(60, SOON_MS), (60, SOON_MS), (300, 2_000)]);

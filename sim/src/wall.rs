@@ -6,7 +6,7 @@
 //! set at such times; and the oracle can go by the time that passed.
 
 use crate::dice::Dice;
-use crate::scenario::{Action, Connect, Fault, FaultKind, Op, Scenario};
+use crate::scenario::{AMID_MS, Action, Connect, Fault, FaultKind, Op, Scenario};
 use crate::survival::RETRY_MAX_MS;
 use crate::survival::add_newcomer;
 
@@ -109,6 +109,7 @@ fn is_seen(at_ms: u64, faults: &[Fault]) -> bool {
     faults.iter().all(|fault| {
         let back_ms = match fault.kind {
             FaultKind::Crash { down_ms, .. } => fault.at_ms + down_ms + BACK_MS,
+            FaultKind::CrashAmid { down_ms, .. } => fault.at_ms + AMID_MS + down_ms + BACK_MS,
             FaultKind::Stop { down_ms } => fault.at_ms + down_ms.max(STOPPING_MS) + BACK_MS,
             _ => return true,
         };

@@ -51,9 +51,18 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
             scenario.broker.opinions.push(opinion);
         }
     }
+    draw_unavailable(scenario);
     draw_mistakes(scenario, plan);
     if plan.policies > 0 {
         draw_tokens(&mut scenario.broker, topics, plan.seed);
+    }
+}
+
+/// Of some users nobody can be asked. Drawn by itself, as [`draw_tokens`].
+fn draw_unavailable(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "unavailable", 0);
+    for opinion in &mut scenario.broker.opinions {
+        opinion.is_unavailable = dice.chance(60);
     }
 }
 
@@ -215,7 +224,7 @@ impl<'t> Draw<'t> {
         let slow = if slow_max == 0 { 0 } else { self.dice.between(1, slow_max) };
         let after_ms = self.pick(&[Some(0), Some(0), Some(slow), Some(slow), Some(LATE_MS), None]);
         let is_proven = self.dice.chance(800);
-        Opinion { user: Arc::from(user), after_ms, is_proven, grants: None }
+        Opinion { user: Arc::from(user), after_ms, is_proven, ..Opinion::default() }
     }
 
     fn grant(&mut self, often: Wish) -> Grant {

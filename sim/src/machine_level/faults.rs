@@ -7,13 +7,25 @@ use super::stage::{Due, Stage};
 use crate::access;
 use crate::history::{ClosedBy, What};
 use crate::marks::Mark;
-use crate::scenario::{Fault, FaultKind};
+use crate::scenario::{AMID_MS, Fault, FaultKind};
+
+/// A crash that waits for the broker to record something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CrashAmid {
+    until: u64,
+    down_ms: u64,
+    kept: u16,
+}
 
 impl Stage<'_> {
     pub(super) fn apply(&mut self, fault: Fault) {
         self.note(What::Fault { kind: fault.kind });
         match fault.kind {
             FaultKind::Crash { down_ms, kept } => self.crash(down_ms, kept),
+            FaultKind::CrashAmid { down_ms, kept } => {
+                let until = (self.now + AMID_MS).min(self.scenario.safety_ms);
+                self.crash_amid = Some(CrashAmid { until, down_ms, kept });
+            }
             FaultKind::Disk { trouble, for_ms } => self.trouble(trouble, for_ms),
             FaultKind::Rewrite => self.tell(Input::Rewrite),
             FaultKind::SetClock { by_ms } => self.set_clock(by_ms),
@@ -76,6 +88,15 @@ impl Stage<'_> {
         let Some(machine) = &self.machine else { return };
         if let Some(offset) = offset_if_set(machine.clock_offset(), wall, now) {
             self.tell(Input::ClockSet { offset });
+        }
+    }
+
+    /// The broker has recorded something, and nothing of it is on the disk yet.
+    pub(super) fn crash_if_amid(&mut self) {
+        if let Some(crash) = self.crash_amid.take()
+            && self.now < crash.until
+        {
+            self.crash(crash.down_ms, crash.kept);
         }
     }
 

@@ -130,12 +130,17 @@ impl Stage<'_> {
     /// Takes what the machine recorded, and begins to sync it.
     pub(super) fn keep(&mut self) {
         let (Some(log), Some(machine)) = (&mut self.log, &mut self.machine) else { return };
+        let before = log.last;
         log.take(machine);
+        let has_more = log.last > before;
         if log.syncing.is_none() && log.failed.is_none() && log.last > log.durable {
             log.syncing = Some(log.last);
             let (life, sync_ms_max) = (log.life, log.store.sync_ms_max);
             let at = self.now + self.dice.below(sync_ms_max + 1);
             self.queue_at(at, Due::Synced(life));
+        }
+        if has_more {
+            self.crash_if_amid();
         }
     }
 

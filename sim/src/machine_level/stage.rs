@@ -6,6 +6,7 @@ use stormpetrel::mqtt::wire::Packet;
 
 use super::broker;
 use super::clock::Clock;
+use super::faults::CrashAmid;
 use super::links::{Link, ToBroker, ToClient};
 use super::log::Log;
 use super::queue::Queue;
@@ -83,6 +84,7 @@ pub(super) struct Stage<'s> {
     /// The connection that each client is on.
     pub(super) on: Vec<Option<usize>>,
     pub(super) zones: Vec<Zone>,
+    pub(super) crash_amid: Option<CrashAmid>,
     pub(super) liveness: super::liveness::Liveness,
     pub(super) dice: Dice,
     effects: Vec<Effect>,
@@ -138,6 +140,7 @@ impl<'s> Stage<'s> {
             next_connection: 0,
             on: vec![None; scenario.clients.len()],
             zones: vec![Zone::default(); zones],
+            crash_amid: None,
             liveness: super::liveness::Liveness::of(scenario),
             dice: Dice::new(scenario.seed, "network", 0),
             effects: Vec::new(),

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 
 use stormpetrel::config::{
-    Admission, Authentication, Authorisation, Bind, Config, Listener, LogSizes,
+    Admission, Authentication, Authorisation, Bind, Certificates, Config, Listener, LogSizes,
 };
 use stormpetrel::machine::{Durability, EFFORT_MAX, Limits, Seed, Timestamp};
 use stormpetrel::mqtt::types::QoS;
@@ -31,6 +31,8 @@ use crate::verdict::{Promise, Violation};
 pub(super) const HOST: &str = "broker";
 /// Bytes of a file of the log before its first record.
 pub(super) const HEADER_BYTES: u64 = 8_192;
+/// The name of what there is not.
+const MISSING: &str = "missing";
 /// The name of the plugin that is asked who may connect.
 const JUDGE: &str = "judge";
 
@@ -42,6 +44,31 @@ struct Loaded {
     /// How often passwords have changed, and the certificate.
     passwords: usize,
     certificates: usize,
+    /// How often anything has.
+    times: usize,
+}
+
+impl Loaded {
+    /// The same with all of it changed, and with something that is missing: nothing of it may be
+    /// put in force.
+    fn spoiled(&self, broker: &Broker) -> Loaded {
+        let mut spoiled = self.clone();
+        spoiled.plugins.register(JUDGE, judge(broker, Passwords::after(self.passwords + 1)));
+        let config = &mut spoiled.config;
+        config.authorisation = vec![Authorisation::Rules(rules(broker, &[]))];
+        let shown = Certificate::after(self.certificates + 1);
+        for certificates in config.listeners.iter_mut().filter_map(|it| it.certificates.as_mut()) {
+            *certificates = cryptography::certificates(shown);
+        }
+        match self.times % 2 {
+            0 => config.authentication.push(Authentication::Named(MISSING.to_owned())),
+            _ => config.listeners.extend(config.listeners.first().cloned().map(|listener| {
+                let certificates = Some(Certificates::default());
+                Listener { name: MISSING.to_owned(), certificates, ..listener }
+            })),
+        }
+        spoiled
+    }
 }
 
 type SimShared = Shared<<SimNetwork as Network>::Accepted>;
@@ -85,7 +112,7 @@ impl Brokers {
 
     /// Gives the last one other rules, and those that come after it.
     pub(super) fn load_policy(&self, broker: &Broker, policy: Option<Policy>) {
-        self.reload(|loaded| {
+        self.reload(broker, |loaded| {
             let rules = policy.map(|policy| Authorisation::Rules(rules(broker, &policy)));
             loaded.config.authorisation = rules.into_iter().collect();
         });
@@ -93,7 +120,7 @@ impl Brokers {
 
     /// Gives the last one other passwords, and those that come after it.
     pub(super) fn change_passwords(&self, broker: &Broker) {
-        self.reload(|loaded| {
+        self.reload(broker, |loaded| {
             loaded.passwords += 1;
             let right = Passwords::after(loaded.passwords);
             loaded.plugins.register(JUDGE, judge(broker, right));
@@ -101,8 +128,8 @@ impl Brokers {
     }
 
     /// Gives the last one its other certificate, and those that come after it.
-    pub(super) fn change_certificate(&self) {
-        self.reload(|loaded| {
+    pub(super) fn change_certificate(&self, broker: &Broker) {
+        self.reload(broker, |loaded| {
             loaded.certificates += 1;
             let shown = Certificate::after(loaded.certificates);
             let listeners = loaded.config.listeners.iter_mut();
@@ -112,13 +139,18 @@ impl Brokers {
         });
     }
 
-    fn reload(&self, change: impl FnOnce(&mut Loaded)) {
+    /// Has the last one take something up. Then something fails that must leave it as it is.
+    fn reload(&self, broker: &Broker, change: impl FnOnce(&mut Loaded)) {
         let mut loaded = self.loaded.borrow_mut();
         let loaded = loaded.as_mut().expect("its host was added");
         change(loaded);
+        loaded.times += 1;
         if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
             let reloaded = server::reload(&shared, &loaded.config, &loaded.plugins);
             reloaded.expect("the files that it names are good");
+            let spoiled = loaded.spoiled(broker);
+            let reloaded = server::reload(&shared, &spoiled.config, &spoiled.plugins);
+            assert!(reloaded.is_err(), "what is missing is not missed");
         }
     }
 
@@ -186,7 +218,8 @@ pub(super) fn add(
     let mut plugins = Plugins::default().with_cryptography(cryptography::simulated());
     plugins.register(JUDGE, judge(&scenario.broker, Passwords::default()));
     tokens(&scenario.broker).into_iter().for_each(|tokens| plugins.limit(tokens));
-    *brokers.loaded.borrow_mut() = Some(Loaded { config, plugins, passwords: 0, certificates: 0 });
+    *brokers.loaded.borrow_mut() =
+        Some(Loaded { config, plugins, passwords: 0, certificates: 0, times: 0 });
     *brokers.disk.borrow_mut() = scenario.broker.store.map(|store| {
         let weather = DiskWeather { sync_ms: store.sync_ms_max, ..DiskWeather::default() };
         SimDisk::new(seed, weather)
@@ -247,7 +280,14 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
     let (_, connections_max) = scenario.connections_max();
     let has_proxies =
         |transport| scenario.broker.is_behind_proxies || transport == Transport::Proxied;
-    let trusted = || proxies::TRUSTED.parse().expect("a subnet");
+    let trusted = |transport| {
+        let all = [
+            (proxies::TRUSTED, has_proxies(transport)),
+            (proxies::TRUSTED_BEHIND, transport == Transport::Proxied),
+        ];
+        let meant = all.into_iter().filter(|(_, is_meant)| *is_meant);
+        meant.map(|(subnet, _)| subnet.parse().expect("a subnet")).collect()
+    };
     let listener = |transport: Transport| Listener {
         durability,
         connections_max: connections_max.unwrap_or(usize::MAX),
@@ -256,7 +296,7 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
             .is_encrypted()
             .then(|| cryptography::certificates(Certificate::default())),
         is_proxied: transport == Transport::Proxied,
-        trusted_proxies: has_proxies(transport).then(trusted).into_iter().collect(),
+        trusted_proxies: trusted(transport),
         ..Listener::tcp(transport.name(), Bind { host: None, port: transport.port() })
     };
     Transport::ALL.into_iter().filter(is_used).map(listener).collect()

@@ -7,7 +7,7 @@ use super::wire::{Leave, Wire};
 use crate::history::{ClosedBy, What};
 use crate::link::End;
 use crate::marks::Mark;
-use crate::scenario::{Fault, FaultKind, Way};
+use crate::scenario::{AMID_MS, Fault, FaultKind, Way};
 
 /// How the broker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,12 +19,27 @@ pub(super) enum Broker {
     },
 }
 
+/// A crash that waits for the broker to write something.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CrashAmid {
+    until: u64,
+    /// It has written so often.
+    after: u64,
+    down_ms: u64,
+    kept: u16,
+}
+
 impl Stage<'_> {
     pub(super) fn apply(&mut self, fault: Fault) {
         self.note(What::Fault { kind: fault.kind });
         match fault.kind {
             FaultKind::Crash { down_ms, .. } if self.is_async() => self.kill_soon(down_ms),
             FaultKind::Crash { down_ms, kept } => self.crash(down_ms, kept),
+            FaultKind::CrashAmid { down_ms, .. } if self.is_async() => self.kill_soon(down_ms),
+            FaultKind::CrashAmid { down_ms, kept } => {
+                let (until, after) = (self.now + AMID_MS, self.writes());
+                self.crash_amid = Some(CrashAmid { until, after, down_ms, kept });
+            }
             FaultKind::Stop { down_ms } => self.tell_to_stop(down_ms),
             FaultKind::Hold { zone, for_ms, way } if zone < self.zones.len() => {
                 self.hold(zone, way, self.now + for_ms);
@@ -36,7 +51,7 @@ impl Stage<'_> {
             }
             FaultKind::Reload { policy } => self.load_policy(policy),
             FaultKind::Passwords => self.brokers().change_passwords(&self.scenario.broker),
-            FaultKind::Certificate => self.brokers().change_certificate(),
+            FaultKind::Certificate => self.brokers().change_certificate(&self.scenario.broker),
             FaultKind::Disk { trouble, for_ms } => self.trouble(trouble, for_ms),
             FaultKind::SetClock { by_ms } => self.set_clock(by_ms),
             FaultKind::Cut { zone } if zone < self.zones.len() => self.cut_zone(zone),
@@ -137,6 +152,23 @@ impl Stage<'_> {
         self.wall.set(by_ms);
         if self.broker == Broker::Up {
             self.marks.hit(Mark::ClockSet);
+        }
+    }
+
+    fn writes(&self) -> u64 {
+        self.brokers().disk().map_or(0, |disk| disk.writes())
+    }
+
+    /// Kills the broker, if it is to be and has written something that is not durable yet.
+    pub(super) fn crash_if_amid(&mut self) {
+        let Some(crash) = self.crash_amid else { return };
+        let is_unsynced = || self.brokers().disk().is_some_and(|disk| disk.unsynced() > 0);
+        let is_amid = self.writes() > crash.after && is_unsynced();
+        if is_amid || self.now >= crash.until {
+            self.crash_amid = None;
+        }
+        if is_amid {
+            self.crash(crash.down_ms, crash.kept);
         }
     }
 

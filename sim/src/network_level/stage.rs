@@ -95,6 +95,7 @@ pub(super) struct Stage<'s> {
     pub(super) wall: WallClock,
     brokers: Brokers,
     pub(super) broker: faults::Broker,
+    pub(super) crash_amid: Option<faults::CrashAmid>,
     pub(super) troubles: super::trouble::Troubles,
     pub(super) lived: Lived,
     pub(super) keeping_up: KeepingUp,
@@ -154,6 +155,7 @@ impl<'s> Stage<'s> {
             wall: network.wall().clone(),
             brokers,
             broker: faults::Broker::Up,
+            crash_amid: None,
             troubles: super::trouble::Troubles::default(),
             lived: Lived::default(),
             keeping_up: KeepingUp::default(),
@@ -168,6 +170,7 @@ impl<'s> Stage<'s> {
         while self.now < self.scenario.safety_ms {
             self.heal(false);
             self.kill_if_written();
+            self.crash_if_amid();
             let now = self.now;
             while let Some(fault) = self.faults.next_if(|fault| fault.at_ms <= now) {
                 self.apply(*fault);

@@ -160,7 +160,8 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
     let Some(answer) = connection.answer.filter(|answer| answer.reason != 0) else { return };
     let (scenario, client) = (case.facts.scenario, connection.client);
     let broker = &scenario.broker;
-    let is_kept_out = case.facts.is_kept_out(connection) != Some(false);
+    let is_unavailable = access::is_unavailable(scenario, client);
+    let is_kept_out = case.facts.is_kept_out(connection) != Some(false) && !is_unavailable;
     let must_wait = may_have_to_wait(case, connection, answer.at);
     let is_v5 = case.facts.is_v5(place);
     let connect = connection.connect;
@@ -176,7 +177,7 @@ fn check_refusal(case: &Case<'_>, place: usize, connection: &Connection<'_>, wro
         CLIENT_ID_NOT_VALID => !is_v5 && is_against_rules,
         TOPIC_NAME_INVALID => is_v5 && is_against_rules,
         SERVER_UNAVAILABLE if is_in_trouble && may_be_kept(case, place) => true,
-        SERVER_UNAVAILABLE => is_stopping || (!is_v5 && (is_full || must_wait)),
+        SERVER_UNAVAILABLE => is_stopping || is_unavailable || (!is_v5 && (is_full || must_wait)),
         CONNECTION_RATE_EXCEEDED => is_v5 && must_wait,
         QUOTA_EXCEEDED => is_v5 && is_full,
         PACKET_TOO_LARGE => is_v5 && (is_small || broker.packet_bytes.is_some()),

@@ -5,7 +5,7 @@ use super::disk::keeps_nothing;
 use super::facts::{Connection, Ending, NEVER, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE, is_too_long};
 use super::{Case, Wrong};
-use crate::access::connect_timeout_ms;
+use crate::access::{connect_timeout_ms, is_unavailable};
 use crate::history::{ClosedBy, Granted};
 use crate::scenario::{Connect, ProtocolVersion};
 use crate::verdict::Promise;
@@ -145,9 +145,11 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     let is_for_room = matches!(answer.reason, QUOTA_EXCEEDED | SERVER_UNAVAILABLE)
         && broker.total_bytes.is_none();
     let is_stopping = connection.life.is_some_and(|life| case.facts.lives[life].is_stopped);
-    // What it says then if it cannot keep anything is `answers.rs`'s.
-    let may_be_disk = answer.reason == SERVER_UNAVAILABLE && case.facts.is_in_trouble(entry);
-    if !case.facts.is_exact || !is_for_room || is_stopping || may_be_disk {
+    // What it says then if it cannot keep anything, or cannot ask, is `answers.rs`'s.
+    let may_be_other = answer.reason == SERVER_UNAVAILABLE
+        && (case.facts.is_in_trouble(entry)
+            || is_unavailable(case.facts.scenario, connection.client));
+    if !case.facts.is_exact || !is_for_room || is_stopping || may_be_other {
         return;
     }
     let is_counted =

@@ -274,7 +274,9 @@ fn may_hold_up<'c, 'a: 'c>(
 /// Whether its password may have been looked at in vain: of one that nobody saw answered nobody
 /// knows.
 fn may_have_failed(case: &Case<'_>, connection: &Connection<'_>) -> bool {
-    let is_looked_at = opinion_of(case.facts.scenario, connection.client).is_some();
+    let (scenario, client) = (case.facts.scenario, connection.client);
+    let is_looked_at =
+        opinion_of(scenario, client).is_some() && !access::is_unavailable(scenario, client);
     let reason = connection.answer.map(|answer| answer.reason);
     is_looked_at && matches!(reason, None | Some(BAD_CREDENTIALS | NOT_AUTHORIZED))
 }

@@ -5,7 +5,7 @@ use super::deliveries::{Delivery, retained_ways};
 use super::facts::{NEVER, Ordinal, Request, SLACK_MS, Span, Wish};
 use super::limits::is_taken_for_sure;
 use super::messages::{Effect, Message};
-use super::subscriptions::{Change, states};
+use super::subscriptions::{Change, Granted, states};
 use super::{Case, Wrong, lost, sizes, topic};
 use crate::access;
 use crate::history::PublishAsked;
@@ -145,6 +145,7 @@ impl Made<'_, '_> {
         if !wants || changes[place + 1..].iter().any(is_gone) {
             return;
         }
+        let is_last = changes[place + 1..].iter().all(|later| later.span.from > until);
         for (topic, name) in self.case.messages.topics.iter().enumerate() {
             if !topic::matches(filter, name) {
                 continue;
@@ -161,7 +162,9 @@ impl Made<'_, '_> {
             let number = self.case.messages.find(message.number);
             let identity = self.case.sessions.identities[self.on];
             let is_it = |d: &Delivery<'_>| {
-                d.connection == self.on && d.message == number && d.at > self.span.from
+                let is_later = d.connection == self.on && d.at > self.span.from;
+                let is_as_granted = !is_last || is_as_granted(d, message, granted);
+                is_later && d.message == number && is_as_granted
             };
             let came = self.case.deliveries.all.iter().any(is_it);
             if !came && sizes::fits(self.case, identity, message, smallest) {
@@ -324,7 +327,8 @@ fn check_owed(
     }
     let number = case.messages.find(message.number);
     let came = case.deliveries.all.iter().any(|delivery| {
-        delivery.session == session && delivery.message == number && delivery.at > change.span.from
+        let is_later = delivery.session == session && delivery.at > change.span.from;
+        is_later && delivery.message == number && is_as_granted(delivery, message, granted)
     });
     if !came {
         let words =
@@ -332,6 +336,14 @@ fn check_owed(
         let client = case.sessions.all[session].connections.last().map(|&on| case.client(on));
         wrong.add(Promise::C6, "retained-lost", client, words, &[message.asked, change.asked]);
     }
+}
+
+/// Whether a delivery is one of a retained message as this subscription wants it, and not as one
+/// does in whose place it came. [MQTT-3.8.4-3]
+fn is_as_granted(delivery: &Delivery<'_>, message: &Message<'_>, granted: Granted) -> bool {
+    let saw = delivery.saw;
+    let has_id = granted.id.is_none_or(|id| saw.subscription_ids.contains(&id));
+    saw.retain && saw.qos == message.qos.min(granted.qos) && has_id && delivery.repeats.is_none()
 }
 
 /// The retained message of a topic at that time and ever after, if that is certain.

@@ -92,6 +92,9 @@ pub(super) fn what(what: &What) -> String {
 pub(super) fn fault(kind: &FaultKind) -> String {
     match kind {
         FaultKind::Crash { down_ms, .. } => format!("the broker is killed, for {down_ms} ms"),
+        FaultKind::CrashAmid { down_ms, .. } => {
+            format!("the broker is killed when it next writes, for {down_ms} ms")
+        }
         FaultKind::Stop { down_ms } => format!("the broker is stopped, for {down_ms} ms"),
         FaultKind::Hold { zone, for_ms, way: Way::Both } => {
             format!("zone {zone} is held for {for_ms} ms")

@@ -34,7 +34,7 @@ pub(super) fn forbidden(seed: u64) -> Scenario {
 }
 
 fn opinion(user: &str, after_ms: Option<u64>, is_proven: bool) -> Opinion {
-    Opinion { user: Arc::from(user), after_ms, is_proven, grants: None }
+    Opinion { user: Arc::from(user), after_ms, is_proven, ..Opinion::default() }
 }
 
 /// Verdicts that come late, or never, keep nobody else waiting.

@@ -129,7 +129,9 @@ const CLIENT: &[fn(&mut Client)] = &[
 ];
 
 const FAULT: &[fn(&mut Fault)] = &[|fault| match &mut fault.kind {
-    FaultKind::Crash { down_ms, .. } | FaultKind::Stop { down_ms } => *down_ms /= 2,
+    FaultKind::Crash { down_ms, .. }
+    | FaultKind::CrashAmid { down_ms, .. }
+    | FaultKind::Stop { down_ms } => *down_ms /= 2,
     FaultKind::Hold { for_ms, .. }
     | FaultKind::Partition { for_ms, .. }
     | FaultKind::Disk { for_ms, .. } => *for_ms /= 2,

@@ -107,7 +107,7 @@ fn so_many_come_a_second() {
             user: Arc::from(user),
             after_ms: Some(0),
             is_proven: true,
-            grants: None,
+            ..Opinion::default()
         };
         it.broker.opinions = vec![opinion("u"), opinion("v")];
         it.clients[A].user = Some(Arc::from("u"));

@@ -103,13 +103,14 @@ fn users_come_in_whom_the_plugin_knows() {
                 user: Arc::from(user),
                 after_ms,
                 is_proven,
-                grants: None,
+                ..Opinion::default()
             };
             scenario.broker.opinions = vec![
                 opinion("good", Some(3), true),
                 opinion("bad", Some(3), false),
                 opinion("late", Some(10_000), true),
                 opinion("never", None, true),
+                Opinion { is_unavailable: true, ..opinion("unknown", Some(3), true) },
             ];
             scenario.clients[A].user = Some(Arc::from(user));
             scenario.clients[B].client_id = scenario.clients[A].client_id.clone();
@@ -117,7 +118,13 @@ fn users_come_in_whom_the_plugin_knows() {
     };
     fine(|tale| user(tale, "good").connects(A));
     fine(|tale| user(tale, "bad").knocks(A, |_| {}).refused(A, 0x86));
-    for name in ["bad", "late", "never"] {
+    fine(|tale| user(tale, "unknown").knocks(A, |_| {}).refused(A, 0x88));
+    for (name, reason) in [("unknown", 0x86), ("bad", 0x88)] {
+        planted("I9 refused-for-no-reason", |tale| {
+            user(tale, name).knocks(A, |_| {}).refused(A, reason)
+        });
+    }
+    for name in ["bad", "late", "never", "unknown"] {
         planted("C11 let-in-against-the-rules", |tale| user(tale, name).connects(A));
     }
     planted("I9 refused-for-no-reason", |tale| {

@@ -16,7 +16,7 @@ fn limited(tale: Tale, free: u32) -> Tale {
         it.clients[A].user = Some(Arc::clone(&user));
         it.clients[B].user = Some(Arc::clone(&user));
         it.clients[B].is_mistaken = true;
-        let opinion = Opinion { user, after_ms: Some(0), is_proven: true, grants: None };
+        let opinion = Opinion { user, after_ms: Some(0), is_proven: true, ..Opinion::default() };
         it.broker.opinions = vec![opinion];
     })
 }
@@ -104,7 +104,7 @@ fn what_another_broker_or_user_has_seen_does_not_count() {
     let other = |tale: Tale| limited(tale, 1).given(|it| it.clients[B].user = Some("v".into()));
     planted(FOR_NO_REASON, |tale| {
         let user = Arc::from("v");
-        let opinion = Opinion { user, after_ms: Some(0), is_proven: true, grants: None };
+        let opinion = Opinion { user, after_ms: Some(0), is_proven: true, ..Opinion::default() };
         waits(fails(other(tale).given(|it| it.broker.opinions.push(opinion.clone()))))
     });
 }
@@ -116,7 +116,8 @@ fn limited_together(tale: Tale, free: u32) -> Tale {
         for (client, user) in ["u", "v", "w"].into_iter().enumerate() {
             let user: Arc<str> = Arc::from(user);
             it.clients[client].user = Some(Arc::clone(&user));
-            let opinion = Opinion { user, after_ms: Some(0), is_proven: true, grants: None };
+            let opinion =
+                Opinion { user, after_ms: Some(0), is_proven: true, ..Opinion::default() };
             it.broker.opinions.push(opinion);
         }
         it.clients[B].is_mistaken = true;

@@ -49,7 +49,13 @@ fn a_token_grants_what_it_lists_and_nothing_else() {
             let user: Arc<str> = Arc::from("u");
             it.clients[0].user = Some(Arc::clone(&user));
             it.broker.held_to_tokens = vec![Wish::Subscribe];
-            it.broker.opinions = vec![Opinion { user, after_ms: Some(0), is_proven: true, grants }];
+            it.broker.opinions = vec![Opinion {
+                user,
+                after_ms: Some(0),
+                is_proven: true,
+                grants,
+                ..Opinion::default()
+            }];
         });
         subscribed(tale, reason)
     };

@@ -73,3 +73,17 @@ fn a_retained_message_is_owed_to_a_new_subscription() {
     }
     fine(|tale| asked(tale, 2).ends());
 }
+
+#[test]
+fn a_retained_message_comes_as_the_last_subscription_says() {
+    let asked = |tale: Tale| {
+        let tale = retains(tale.connects(A).connects(B), 1, None).calms_down(&[A, B]);
+        let tale = tale.subscribes_with(B, "a/+", Q1, Some(1), |_| {});
+        tale.subscribes_with(B, "a/+", Q1, Some(2), |_| {})
+    };
+    let with =
+        |id| move |saw: &mut PublishSaw| (saw.retain, saw.subscription_ids) = (true, vec![id]);
+    fine(|tale| asked(tale).gets_with(B, 1, Q1, with(1)).gets_with(B, 1, Q1, with(2)).ends());
+    fine(|tale| asked(tale).gets_with(B, 1, Q1, with(2)).ends());
+    planted("C6 retained-lost", |tale| asked(tale).gets_with(B, 1, Q1, with(1)).ends());
+}

@@ -69,7 +69,7 @@ fn a_proven_users_session_is_nobody_elses() {
                 user: Arc::from("owner"),
                 after_ms: Some(3),
                 is_proven: true,
-                grants: None,
+                ..Opinion::default()
             }];
             scenario.clients[B].user = Some(Arc::from("owner"));
             scenario.clients[A].client_id = scenario.clients[B].client_id.clone();
