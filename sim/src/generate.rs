@@ -102,6 +102,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     scenes::add_pardoned(&mut scenario, plan);
     scenes::add_silent(&mut scenario, plan);
     scenes::add_mover(&mut scenario, &topics, plan);
+    scenes::add_nameless(&mut scenario);
     if may_die {
         scenes::add_reader(&mut scenario);
     }

@@ -142,6 +142,21 @@ pub(crate) fn add_mover(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Pla
     scene.end();
 }
 
+/// One gives no name, and may be silent for longer than the broker allows: it is told both what it
+/// is called and how long it may be.
+pub(crate) fn add_nameless(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "nameless", 0);
+    let Some(max) = scenario.broker.keep_alive_max_s.filter(|_| dice.chance(300)) else { return };
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let mut nameless = scene.enter("nameless", 0);
+    scene.scenario.clients[nameless.client].client_id = Arc::from("");
+    nameless.connect.keep_alive_s = dice.one_of(&[0, max, max + 1, u16::MAX]);
+    scene.connect(&nameless);
+    scene.step();
+    scene.act(&nameless, Action::Disconnect { reason: 0, expiry_s: None });
+    scene.end();
+}
+
 /// One subscribes to more that is retained than it takes at a time. Before it has all of it, it
 /// subscribes anew, goes and comes back, or the broker dies; and more is retained meanwhile.
 pub(crate) fn add_reader(scenario: &mut Scenario) {
