@@ -46,6 +46,7 @@ use crate::access::{JwtKeyError, PasswordsError};
 use crate::config::{Config, Endpoint};
 use crate::machine::{Access, ListenerSettings, Restorer, Seed, Settings};
 use crate::mqtt::types::PacketId;
+use crate::plant::{self, Plant};
 use crate::store::{self, Disk, Files};
 
 pub use clock::Clock;
@@ -248,6 +249,9 @@ pub(crate) fn open_directory(config: &Config) -> Result<Option<Files>, Error> {
 /// # Errors
 /// A file that it names cannot be used.
 pub fn reload<A>(shared: &Shared<A>, config: &Config, plugins: &Plugins) -> Result<(), Error> {
+    if plant::is_on(Plant::ReloadByHalves) {
+        shared.change_door(door::open(&config.authentication, plugins)?);
+    }
     let transports = transports(config, &plugins.cryptography)?;
     let door = door::open(&config.authentication, plugins)?;
     let mut policy = config.policy();

@@ -37,6 +37,7 @@ use crate::access::{ConnectRequest, Judgement, Line, Refusal, Told, said};
 use crate::config;
 use crate::machine::{ConnectionId, Seed, Shed, Sheds, Timestamp};
 use crate::mqtt::types::Reason;
+use crate::plant::{self, Plant};
 
 /// What all workers know of who stands at the door.
 #[derive(Debug)]
@@ -406,6 +407,11 @@ impl Login {
                 }
                 self.ticket.is_told.set(true);
                 book.fail((source, peer), request, why.reason(), now);
+            }
+            (Judgement::Refused(Refusal::Unavailable), Some(attempt))
+                if plant::is_on(Plant::UnavailableCounts) =>
+            {
+                book.logins.fail(attempt, now);
             }
             // Nobody has looked at the password.
             (Judgement::Refused(Refusal::Busy | Refusal::Unavailable | Refusal::Throttled), _) => {}
