@@ -37,6 +37,8 @@ pub struct Chaos {
     pub short_writes: u16,
     /// Reads and writes that are not ready, though they could be.
     pub pending: u16,
+    /// Attempts to accept a connection that fail, and leave it for the next one.
+    pub failed_accepts: u16,
     /// Arrivals that are delayed by up to `spike_ms`.
     pub spikes: u16,
     /// Milliseconds.

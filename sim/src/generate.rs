@@ -83,29 +83,22 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
         safety_ms,
         liveness_ms: 60_000,
     };
-    let mut may_die = true;
+    // Not where a broker that dies is one thing too many: the disk's one trouble is to be seen, or a
+    // clock that is set.
+    let may_die = plan.stalled_ms == 0 && plan.full_ms == 0 && sets.is_empty();
     if plan.broker.store.is_some() {
         survival::let_reuse_ids(plan.seed, &mut scenario.clients, &scenario.ops);
         if plan.killed > 0 {
             survival::return_between(&mut scenario);
         }
         survival::add_bystanders(&mut scenario);
-        // Not where a broker that dies is one thing too many: the disk's one trouble is to be seen,
-        // or a clock that is set.
-        may_die = plan.stalled_ms == 0 && plan.full_ms == 0 && sets.is_empty();
         if may_die {
             scenes::add_heirs(&mut scenario);
         }
         survival::add_collector(&mut scenario, &topics, plan.retained);
         wall::add_witness(&mut scenario);
     }
-    scenes::add_pardoned(&mut scenario, plan);
-    scenes::add_silent(&mut scenario, plan);
-    scenes::add_mover(&mut scenario, &topics, plan);
-    scenes::add_nameless(&mut scenario);
-    if may_die {
-        scenes::add_reader(&mut scenario);
-    }
+    scenes::add(&mut scenario, &topics, plan, may_die);
     watcher::add(&mut scenario, plan);
     if plan.policies > 0 || plan.opinions > 0 {
         access::draw(&mut scenario, &topics, plan);

@@ -30,6 +30,8 @@ pub struct SimNetwork {
     end: End,
     chaos: Chaos,
     connections: Arc<AtomicU64>,
+    /// Attempts to accept one.
+    attempts: Arc<AtomicU64>,
     links: Links,
     wall: WallClock,
 }
@@ -59,6 +61,7 @@ impl SimNetwork {
             end: End::Broker,
             chaos,
             connections: Arc::new(AtomicU64::new(0)),
+            attempts: Arc::new(AtomicU64::new(0)),
             links: Links::new(seed),
             wall: WallClock::default(),
         }
@@ -70,6 +73,7 @@ impl SimNetwork {
         SimNetwork {
             end: End::Client,
             connections: Arc::new(AtomicU64::new(0)),
+            attempts: Arc::new(AtomicU64::new(0)),
             links: self.links.clone(),
             wall: self.wall.clone(),
             ..*self
@@ -94,6 +98,15 @@ impl SimNetwork {
         let stream = TcpStream::connect((host, port)).await?;
         let address = stream.local_addr()?;
         Ok(self.in_chaos(stream, address))
+    }
+
+    /// Why the next attempt to accept a connection fails, if it does: that one was given up, or there
+    /// is no descriptor for any.
+    fn failed_accept(&self) -> Option<io::Error> {
+        let ordinal = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let mut dice = Dice::new(self.seed, "attempts to accept", ordinal);
+        let kind = dice.one_of(&[io::ErrorKind::ConnectionAborted, io::ErrorKind::Other]);
+        dice.chance(self.chaos.failed_accepts).then(|| kind.into())
     }
 
     fn in_chaos(&self, stream: TcpStream, client: SocketAddr) -> SimStream {
@@ -129,6 +142,9 @@ impl Network for SimNetwork {
     }
 
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Peer)> {
+        if let Some(error) = self.failed_accept() {
+            return Err(error);
+        }
         let (stream, peer) = listener.accept().await?;
         Ok((stream, peer.into()))
     }

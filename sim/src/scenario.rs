@@ -215,17 +215,20 @@ pub enum Breach {
     UnknownAlias,
     /// A PUBLISH with an alias above Topic Alias Maximum; where there are none: nothing.
     AliasTooHigh,
+    /// A SUBSCRIBE above Maximum Packet Size; where that is large, or not told: nothing.
+    SubscribeTooLarge,
 }
 
 impl Breach {
     /// All of them.
-    pub const ALL: [Breach; 6] = [
+    pub const ALL: [Breach; 7] = [
         Breach::SecondConnect,
         Breach::SubAck,
         Breach::UnknownAcks,
         Breach::UnknownRelease,
         Breach::UnknownAlias,
         Breach::AliasTooHigh,
+        Breach::SubscribeTooLarge,
     ];
 }
 

@@ -22,6 +22,8 @@ const UNANSWERED_FROM: MessageNumber = 940_000;
 const MOVED_FROM: MessageNumber = 950_000;
 /// And those that are on the shelf.
 const READ_FROM: MessageNumber = 960_000;
+/// And those for who does nothing with them.
+const IDLE_FROM: MessageNumber = 970_000;
 /// Milliseconds from what somebody does to what comes next.
 const STEP_MS: u64 = 400;
 /// Seconds that the session of who never comes back outlives its connection.
@@ -29,6 +31,19 @@ const SHORT_S: u32 = 3;
 const SHORT_MS: u64 = SHORT_S as u64 * 1_000;
 /// Seconds that other sessions do.
 const LONG_S: u32 = 1_000;
+
+/// Adds the scenes that this seed has, but for that of the heirs: some of them only if the broker may
+/// die beside all else.
+pub(crate) fn add(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan, may_die: bool) {
+    add_pardoned(scenario, plan);
+    add_silent(scenario, plan);
+    add_mover(scenario, topics, plan);
+    add_idler(scenario);
+    add_nameless(scenario);
+    if may_die {
+        add_reader(scenario);
+    }
+}
 
 /// Two of a group are away when messages come for it, and one of them never comes back: what
 /// waited for that one is the other's then, whatever has happened to the broker meanwhile.
@@ -81,7 +96,7 @@ pub(crate) fn add_heirs(scenario: &mut Scenario) {
 
 /// One of a group does not answer what it is sent, and its session ends: at QoS 2 nobody else gets
 /// that, as it may have been taken.
-pub(crate) fn add_silent(scenario: &mut Scenario, plan: &Plan) {
+fn add_silent(scenario: &mut Scenario, plan: &Plan) {
     let mut dice = Dice::new(scenario.seed, "silent", 0);
     if plan.shared_filters == 0 || !dice.chance(200) {
         return;
@@ -113,7 +128,7 @@ pub(crate) fn add_silent(scenario: &mut Scenario, plan: &Plan) {
 
 /// One comes from elsewhere to a session for which a message waits: rules may not let it have that
 /// there.
-pub(crate) fn add_mover(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
+fn add_mover(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     let mut dice = Dice::new(scenario.seed, "mover", 0);
     let has_owners = plan.opinions > 0; // who may not let it in
     if plan.policies == 0 || plan.zones < 2 || has_owners || !dice.chance(300) {
@@ -142,9 +157,43 @@ pub(crate) fn add_mover(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Pla
     scene.end();
 }
 
+/// One has received something that it never completes, and not answered what came before that, when
+/// it goes. When it is back it takes one message at a time and answers nothing, and is told all the
+/// same that what it received is released.
+fn add_idler(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "idler", 0);
+    if !dice.chance(150) {
+        return;
+    }
+    let latency_ms = scenario.weather.latency_max_ms;
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let mut idler = scene.enter("idler", LONG_S);
+    let giver = scene.enter("giver", 0);
+    let manners = |acks| Action::Behave(Manners { acks, ..Manners::default() });
+    scene.act(&idler, manners(AckPolicy::Never));
+    [&idler, &giver].into_iter().for_each(|player| scene.connect(player));
+    scene.step();
+    scene.act(&idler, Action::Subscribe(Subscribe::to("idle", Qos::ExactlyOnce)));
+    scene.step();
+    scene.publish(&giver, "idle", IDLE_FROM..IDLE_FROM + 2, Qos::AtLeastOnce);
+    scene.now_ms += STEP_MS + 4 * latency_ms;
+    scene.act(&idler, manners(AckPolicy::NeverComplete));
+    scene.publish(&giver, "idle", IDLE_FROM + 2..IDLE_FROM + 3, Qos::ExactlyOnce);
+    scene.now_ms += STEP_MS + 6 * latency_ms;
+    scene.act(&idler, Action::Cut);
+    scene.act(&idler, manners(AckPolicy::Never));
+    scene.step();
+    idler.connect.receive_maximum = Some(1);
+    scene.come_back(&idler);
+    scene.now_ms += 4 * STEP_MS + 24 * latency_ms;
+    scene.act(&idler, Action::Subscribe(Subscribe::to("idle/not", Qos::AtMostOnce)));
+    scene.now_ms += STEP_MS + 2 * latency_ms;
+    scene.end();
+}
+
 /// One gives no name, and may be silent for longer than the broker allows: it is told both what it
 /// is called and how long it may be.
-pub(crate) fn add_nameless(scenario: &mut Scenario) {
+fn add_nameless(scenario: &mut Scenario) {
     let mut dice = Dice::new(scenario.seed, "nameless", 0);
     let Some(max) = scenario.broker.keep_alive_max_s.filter(|_| dice.chance(300)) else { return };
     let mut scene = Scene::begin(scenario, &mut dice);
@@ -159,7 +208,7 @@ pub(crate) fn add_nameless(scenario: &mut Scenario) {
 
 /// One subscribes to more that is retained than it takes at a time. Before it has all of it, it
 /// subscribes anew, goes and comes back, or the broker dies; and more is retained meanwhile.
-pub(crate) fn add_reader(scenario: &mut Scenario) {
+fn add_reader(scenario: &mut Scenario) {
     let mut dice = Dice::new(scenario.seed, "reader", 0);
     if !dice.chance(150) {
         return;
@@ -175,9 +224,14 @@ pub(crate) fn add_reader(scenario: &mut Scenario) {
     scene.connect(&reader);
     scene.step();
     let count = dice.between(2, 4);
-    (0..count).for_each(|number| scene.retain(&giver, number));
+    // On some shelves is more than it subscribes to.
+    let (filter, ends): (_, &[&str]) = match dice.chance(500) {
+        true => ("shelf/+", &[""]),
+        false => ("shelf/+/read", &["/unread", "/read"]),
+    };
+    (0..count).for_each(|number| scene.retain(&giver, number, ends));
     scene.step();
-    let mut subscribe = Subscribe::to("shelf/+", Qos::AtLeastOnce);
+    let mut subscribe = Subscribe::to(filter, Qos::AtLeastOnce);
     subscribe.subscription_id = Some(1);
     scene.act(&reader, Action::Subscribe(subscribe.clone()));
     scene.step();
@@ -189,7 +243,7 @@ pub(crate) fn add_reader(scenario: &mut Scenario) {
     }
     scene.act(&reader, Action::Cut);
     scene.step();
-    scene.retain(&giver, count);
+    scene.retain(&giver, count, ends);
     scene.step();
     if scene.scenario.broker.store.is_some() {
         if dice.chance(700) {
@@ -209,7 +263,7 @@ pub(crate) fn add_reader(scenario: &mut Scenario) {
 
 /// One has not answered messages when it goes, may not have them while it is away, and may again
 /// before it comes back: they are sent again, as if nothing had been.
-pub(crate) fn add_pardoned(scenario: &mut Scenario, plan: &Plan) {
+fn add_pardoned(scenario: &mut Scenario, plan: &Plan) {
     let mut dice = Dice::new(scenario.seed, "pardoned", 0);
     if plan.policies == 0 || !dice.chance(300) {
         return;
@@ -296,11 +350,12 @@ impl<'s> Scene<'s> {
         }
     }
 
-    /// Has one more message retained below `shelf`.
-    fn retain(&mut self, player: &Player, number: u64) {
+    /// Has one more message retained below `shelf`, whose topics have these ends in turn.
+    fn retain(&mut self, player: &Player, number: u64, ends: &[&str]) {
+        let end = ends[number as usize % ends.len()];
         let publish = Publish {
             message: READ_FROM + number,
-            topic: format!("shelf/{number}").into(),
+            topic: format!("shelf/{number}{end}").into(),
             qos: Qos::ExactlyOnce,
             retain: true,
             ..Publish::default()

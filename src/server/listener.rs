@@ -16,6 +16,7 @@ use super::network::Network;
 use super::worker::Worker;
 use crate::config;
 use crate::machine::ListenerId;
+use crate::plant::{self, Plant};
 
 /// Time to wait after the process ran out of something, before it accepts again.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -74,6 +75,7 @@ pub(crate) async fn accept<N: Network>(worker: Rc<Worker<N>>, listener: Listener
                 worker.shared().place(accepted, listener.id, peer, room);
             }
             Err(error) if is_of_one_connection(&error) => {}
+            Err(_) if plant::is_on(Plant::AcceptGivenUp) => return,
             Err(error) => {
                 // Said seldom: what comes free is taken at once, and then there is none again.
                 if complained.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {

@@ -23,7 +23,9 @@ use stormpetrel::mqtt::wire::Packet;
 use crate::access::WRONG;
 use crate::history::{AckKind, Asked, ClosedBy, History, What};
 use crate::marks::{Mark, Marks};
-use crate::scenario::{self, Action, Breach, ClientIndex, Connect, Manners, ProtocolVersion};
+use crate::scenario::{
+    self, Action, Breach, ClientIndex, Connect, Manners, ProtocolVersion, Subscribe,
+};
 pub use packets::Topics;
 pub(crate) use packets::packet_bytes;
 use sending::Flight;
@@ -149,6 +151,8 @@ const PASSWORD: Bytes = Bytes::from_static(b"secret");
 
 /// No run is so long that the broker sends this many messages to one client.
 const UNUSED_ID: u16 = 65_000;
+/// Bytes of a packet above which nobody tries what the broker does with a larger one.
+const SMALL_BYTES: usize = 1_000;
 
 impl Client {
     /// The client at that place of a scenario. Its client id is text of MQTT's, or it has none.
@@ -454,7 +458,13 @@ impl Client {
             Breach::AliasTooHigh if aliases_max > 0 => {
                 garbage(packets::aliased(aliases_max + 1), Reason::TopicAliasInvalid)
             }
-            Breach::UnknownAlias | Breach::AliasTooHigh => Vec::new(),
+            Breach::SubscribeTooLarge if self.packet_bytes_max() <= SMALL_BYTES => {
+                let filter = "x".repeat(self.packet_bytes_max());
+                let subscribe = Subscribe::to(filter, scenario::Qos::AtMostOnce);
+                let packet = packets::subscribe(id, &subscribe, self.version);
+                packet.map_or_else(Vec::new, |(packet, _)| garbage(packet, Reason::PacketTooLarge))
+            }
+            Breach::UnknownAlias | Breach::AliasTooHigh | Breach::SubscribeTooLarge => Vec::new(),
             Breach::UnknownAcks => {
                 let kinds = [AckKind::PubAck, AckKind::PubRec, AckKind::PubComp];
                 let id = PacketId::new(UNUSED_ID).expect("not 0");

@@ -96,7 +96,7 @@ impl Client {
     }
 
     /// Bytes of the largest packet that the broker takes, as far as it has said so.
-    fn packet_bytes_max(&self) -> usize {
+    pub(super) fn packet_bytes_max(&self) -> usize {
         self.link.as_ref().map_or(usize::MAX, |link| link.packet_bytes_max)
     }
 

@@ -489,6 +489,11 @@ fn chaos(scenario: &Scenario) -> Chaos {
         joined_reads: rate,
         short_writes: rate,
         pending: rate.min(300),
+        failed_accepts: if rate > 0 {
+            Dice::new(scenario.seed, "accepts", 0).one_of(&[0, 0, 100])
+        } else {
+            0
+        },
         spikes: weather.spikes,
         spike_ms: LATE_TIMES * weather.latency_max_ms,
     }

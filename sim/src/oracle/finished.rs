@@ -10,7 +10,7 @@ use super::lost::is_drained;
 use super::sizes::is_small;
 use super::{Case, Wrong};
 use crate::access;
-use crate::history::{AckKind, Asked, Saw, What};
+use crate::history::{AckKind, Asked, Event, Saw, What};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
 
@@ -20,6 +20,9 @@ const ANSWER_BYTES: usize = 5;
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for place in 0..case.facts.connections.len() {
         check_answered(case, place, wrong);
+    }
+    for session in 0..case.sessions.all.len() {
+        check_released(case, session, wrong);
     }
     if !case.facts.is_exact {
         return;
@@ -102,6 +105,70 @@ fn check_answered(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
             }
             _ => {}
         }
+    }
+}
+
+/// What was received on one connection is released on the next before what is asked there much later
+/// is answered, whatever else the client leaves unanswered. [MQTT-3.3.4-10]
+fn check_released(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
+    let known = &case.sessions.all[session];
+    if !known.doubts.is_empty() || known.has_guessed {
+        return;
+    }
+    for pair in known.connections.windows(2) {
+        let [before, after] = [pair[0], pair[1]].map(|on| &case.facts.connections[on]);
+        let answers = after.requests.iter().filter(|it| is_answered_much_later(case, after, it));
+        let Some(answered) = answers.filter_map(|it| it.answer).map(|(at, _)| at).min() else {
+            continue;
+        };
+        let is_same_life = before.life == after.life && before.life.is_some();
+        for (id, received) in received_last(before).into_iter().filter(|_| is_same_life) {
+            let is_heard = |event: &&&Event| event.ordinal < answered && says(event, id);
+            if after.events.iter().find(is_heard).is_none() {
+                let words = format!(
+                    "what was received as {id} was not released, though what was asked later was \
+                     answered"
+                );
+                let events = [received, answered];
+                wrong.add(Promise::C13, "release-held-back", after.client, words, &events);
+            }
+        }
+    }
+}
+
+/// Whether this was asked so long after its client was let in that all that was to be sent at once
+/// had been, and was answered.
+fn is_answered_much_later(case: &Case<'_>, on: &Connection<'_>, request: &Request<'_>) -> bool {
+    let Some(let_in) = on.answer.filter(|answer| answer.reason == 0) else { return false };
+    let (facts, calm) = (&case.facts, &case.calm);
+    let (from_ms, asked_ms) = (facts.ms(let_in.at), facts.ms(request.asked));
+    !calm.may_miss_words(on.client)
+        && asked_ms >= from_ms + calm.at_once_ms()
+        && facts.is_disk_prompt(from_ms, asked_ms)
+        && request.answer.is_some()
+        && matches!(request.wish, Wish::Ping | Wish::Subscribe { .. })
+}
+
+/// The packet ids that were received on a connection and not completed there, and when.
+fn received_last(on: &Connection<'_>) -> Vec<(u16, Ordinal)> {
+    let mut received: Vec<(u16, Ordinal)> = Vec::new();
+    for request in &on.requests {
+        let (Wish::Ack(ack), Some(_)) = (request.wish, request.span) else { continue };
+        received.retain(|(id, _)| *id != ack.id);
+        let is_sure = request.span.is_some_and(|span| span.is_sure);
+        if ack.kind == AckKind::PubRec && ack.reason < 0x80 && is_sure {
+            received.push((ack.id, request.asked));
+        }
+    }
+    received
+}
+
+/// Whether PUBREL came for this packet id, or it stands for something else.
+fn says(event: &Event, of: u16) -> bool {
+    match &event.what {
+        What::Saw { packet: Saw::Ack(ack) } => ack.kind == AckKind::PubRel && ack.id == of,
+        What::Saw { packet: Saw::Publish(saw) } => saw.id == Some(of),
+        _ => false,
     }
 }
 

@@ -267,6 +267,7 @@ const GUIDES: &[Guide] = &[
             "acknowledged-out-of-order",
             "release-without-receipt",
             "never-released",
+            "release-held-back",
             "answer-left-out",
             "wrong-pubcomp",
         ],

@@ -118,7 +118,8 @@ impl Outbound {
             && !self.has_window(pull.attachment)
             && !plant::is_on(Plant::WindowAfterResume)
         {
-            return self.release_ahead(pull);
+            let waits = plant::is_on(Plant::ReleaseWaits);
+            return if waits { Step::Rest } else { self.release_ahead(pull) };
         }
         let id = self.id_at(self.resent);
         if let Inflight::AwaitPubAck(Queued { recorded, .. })

@@ -51,6 +51,23 @@ fn what_was_not_acknowledged_is_sent_again() {
     });
 }
 
+#[test]
+fn what_was_received_is_released_when_its_client_is_back() {
+    let back = |tale: Tale| {
+        let tale = tale.connects(A).connects(B).subscribes(B, "a/+", Q2);
+        let tale = tale.publishes(A, 1, "a/b", Q2).sees(B, 1, Q2, |_| {});
+        let tale = tale.answers(B, AckKind::PubRec, 1).saw(B, ack(AckKind::PubRel, 1));
+        let tale = tale.loses_connection(B).knocks(B, |connect| connect.clean_start = false);
+        tale.let_in(B, true)
+    };
+    let released = |tale: Tale| tale.saw(B, ack(AckKind::PubRel, 1));
+    let asks = |tale: Tale| tale.waits(60_000).subscribes(B, "else/where", Q1);
+    planted("C13 release-held-back", |tale| asks(back(tale)));
+    fine(|tale| asks(released(back(tale))));
+    // What is asked at once may be answered before.
+    fine(|tale| back(tale).subscribes(B, "else/where", Q1));
+}
+
 /// What may be seen again when its client is back, whatever was forbidden meanwhile.
 #[test]
 fn what_may_be_seen_is_sent_again() {
