@@ -10,6 +10,7 @@ use super::sessions::{Was, expiry_s, was};
 use super::subscriptions::Granted;
 use super::topic::shared;
 use super::{Case, Wrong};
+use crate::access::is_unavailable;
 use crate::history::{Event, PublishAsked, Saw, What};
 use crate::scenario::Qos;
 use crate::survival::Health;
@@ -99,6 +100,7 @@ fn check_turned_away(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
     };
     let is_full = facts.known_health(Span { to: answer.at, ..entry }) == Some(Health::Full);
     let is_other_reason = connection.life.is_some_and(|life| facts.lives[life].is_stopped)
+        || is_unavailable(facts.scenario, connection.client)
         || !facts.is_v5(place)
         || connect.clean_start
         || !facts.is_exact;

@@ -1,8 +1,11 @@
 //! Proof of `disk.rs` and `facts/troubles.rs`: what a disk in trouble excuses, and what not.
+use std::sync::Arc;
+
 use super::judge;
 use super::tale::{A, B, FOR_EVER, Q0, Q1, Q2, Tale};
+use crate::access::Opinion;
 use crate::history::{Ack, AckKind, Asked, ClosedBy, Saw, What};
-use crate::scenario::FaultKind;
+use crate::scenario::{Client, FaultKind};
 use crate::survival::{Durability, Health, Store, Trouble};
 
 fn fine(tell: impl Fn(Tale) -> Tale) {
@@ -61,6 +64,18 @@ fn who_comes_back_to_what_is_kept_is_let_in_on_a_full_disk() {
     fine(|tale| back(tale, false).let_in(A, true));
     fine(|tale| back(tale, true).refused(A, 0x88));
     planted("C5 refused-its-own-session", |tale| back(tale, false).refused(A, 0x88));
+    // Another came to it, and of this one nobody can be asked.
+    let unknown = |tale: Tale| {
+        let tale = tale.given(|it| {
+            let user = Some(Arc::from("unknown"));
+            let opinion = Opinion { is_unavailable: true, ..Opinion::default() };
+            it.broker.opinions = vec![Opinion { user: Arc::from("unknown"), ..opinion }];
+            it.clients[B] = Client { user, ..it.clients[A].clone() };
+        });
+        let tale = lasts(tale.exactly()).let_in(A, false).waits(500).loses_connection(A);
+        full(tale, 5_000).knocks(B, |connect| connect.clean_start = false)
+    };
+    fine(|tale| unknown(tale).refused(B, 0x88));
 }
 
 #[test]
