@@ -149,14 +149,21 @@ fn is_answered_much_later(case: &Case<'_>, on: &Connection<'_>, request: &Reques
         && matches!(request.wish, Wish::Ping | Wish::Subscribe { .. })
 }
 
-/// The packet ids that were received on a connection and not completed there, and when.
+/// The packet ids that came and were received on a connection, and not completed there, and when.
+/// Who answers what came on an earlier one may speak of what the broker has forgotten.
 fn received_last(on: &Connection<'_>) -> Vec<(u16, Ordinal)> {
     let mut received: Vec<(u16, Ordinal)> = Vec::new();
     for request in &on.requests {
         let (Wish::Ack(ack), Some(_)) = (request.wish, request.span) else { continue };
         received.retain(|(id, _)| *id != ack.id);
         let is_sure = request.span.is_some_and(|span| span.is_sure);
-        if ack.kind == AckKind::PubRec && ack.reason < 0x80 && is_sure {
+        let came = on.events.iter().any(|event| match &event.what {
+            What::Saw { packet: Saw::Publish(saw) } => {
+                event.ordinal < request.asked && saw.id == Some(ack.id)
+            }
+            _ => false,
+        });
+        if ack.kind == AckKind::PubRec && ack.reason < 0x80 && is_sure && came {
             received.push((ack.id, request.asked));
         }
     }

@@ -163,7 +163,7 @@ impl Made<'_, '_> {
             let identity = self.case.sessions.identities[self.on];
             let is_it = |d: &Delivery<'_>| {
                 let is_later = d.connection == self.on && d.at > self.span.from;
-                let is_as_granted = !is_last || is_as_granted(d, message, granted);
+                let is_as_granted = !is_last || is_as_granted(self.case, d, message, granted);
                 is_later && d.message == number && is_as_granted
             };
             let came = self.case.deliveries.all.iter().any(is_it);
@@ -328,7 +328,7 @@ fn check_owed(
     let number = case.messages.find(message.number);
     let came = case.deliveries.all.iter().any(|delivery| {
         let is_later = delivery.session == session && delivery.at > change.span.from;
-        is_later && delivery.message == number && is_as_granted(delivery, message, granted)
+        is_later && delivery.message == number && is_as_granted(case, delivery, message, granted)
     });
     if !came {
         let words =
@@ -340,9 +340,15 @@ fn check_owed(
 
 /// Whether a delivery is one of a retained message as this subscription wants it, and not as one
 /// does in whose place it came. [MQTT-3.8.4-3]
-fn is_as_granted(delivery: &Delivery<'_>, message: &Message<'_>, granted: Granted) -> bool {
+fn is_as_granted(
+    case: &Case<'_>,
+    delivery: &Delivery<'_>,
+    message: &Message<'_>,
+    granted: Granted,
+) -> bool {
     let saw = delivery.saw;
-    let has_id = granted.id.is_none_or(|id| saw.subscription_ids.contains(&id));
+    let is_told = case.facts.is_v5(delivery.connection);
+    let has_id = granted.id.is_none_or(|id| !is_told || saw.subscription_ids.contains(&id));
     saw.retain && saw.qos == message.qos.min(granted.qos) && has_id && delivery.repeats.is_none()
 }
 

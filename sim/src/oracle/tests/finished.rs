@@ -64,6 +64,12 @@ fn what_was_received_is_released_when_its_client_is_back() {
     let asks = |tale: Tale| tale.waits(60_000).subscribes(B, "else/where", Q1);
     planted("C13 release-held-back", |tale| asks(back(tale)));
     fine(|tale| asks(released(back(tale))));
+    // Who comes back once more speaks of what the broker may have forgotten.
+    let again = |tale: Tale| {
+        let tale = released(back(tale)).answers(B, AckKind::PubRec, 1).loses_connection(B);
+        tale.knocks(B, |connect| connect.clean_start = false).let_in(B, true)
+    };
+    fine(|tale| asks(again(tale)));
     // What is asked at once may be answered before.
     fine(|tale| back(tale).subscribes(B, "else/where", Q1));
 }
