@@ -105,7 +105,7 @@ fn add_silent(scenario: &mut Scenario, plan: &Plan) {
     let silent = scene.enter("silent", dice.one_of(&[0, LONG_S]));
     let other = scene.enter("other", LONG_S);
     let giver = scene.enter("giver", 0);
-    scene.act(&silent, Action::Behave(Manners { acks: AckPolicy::Never, ..Manners::default() }));
+    scene.act(&silent, answering(AckPolicy::Never));
     [&silent, &other, &giver].into_iter().for_each(|player| scene.connect(player));
     scene.step();
     let subscribe = Subscribe::to("$share/quiet/hush", Qos::ExactlyOnce);
@@ -169,19 +169,18 @@ fn add_idler(scenario: &mut Scenario) {
     let mut scene = Scene::begin(scenario, &mut dice);
     let mut idler = scene.enter("idler", LONG_S);
     let giver = scene.enter("giver", 0);
-    let manners = |acks| Action::Behave(Manners { acks, ..Manners::default() });
-    scene.act(&idler, manners(AckPolicy::Never));
+    scene.act(&idler, answering(AckPolicy::Never));
     [&idler, &giver].into_iter().for_each(|player| scene.connect(player));
     scene.step();
     scene.act(&idler, Action::Subscribe(Subscribe::to("idle", Qos::ExactlyOnce)));
     scene.step();
     scene.publish(&giver, "idle", IDLE_FROM..IDLE_FROM + 2, Qos::AtLeastOnce);
     scene.now_ms += STEP_MS + 4 * latency_ms;
-    scene.act(&idler, manners(AckPolicy::NeverComplete));
+    scene.act(&idler, answering(AckPolicy::NeverComplete));
     scene.publish(&giver, "idle", IDLE_FROM + 2..IDLE_FROM + 3, Qos::ExactlyOnce);
     scene.now_ms += STEP_MS + 6 * latency_ms;
     scene.act(&idler, Action::Cut);
-    scene.act(&idler, manners(AckPolicy::Never));
+    scene.act(&idler, answering(AckPolicy::Never));
     scene.step();
     idler.connect.receive_maximum = Some(1);
     scene.come_back(&idler);
@@ -199,7 +198,7 @@ fn add_nameless(scenario: &mut Scenario) {
     let mut scene = Scene::begin(scenario, &mut dice);
     let mut nameless = scene.enter("nameless", 0);
     scene.scenario.clients[nameless.client].client_id = Arc::from("");
-    nameless.connect.keep_alive_s = dice.one_of(&[0, max, max + 1, u16::MAX]);
+    nameless.connect.keep_alive_s = dice.one_of(&[0, max, max.saturating_add(1), u16::MAX]);
     scene.connect(&nameless);
     scene.step();
     scene.act(&nameless, Action::Disconnect { reason: 0, expiry_s: None });
@@ -214,12 +213,10 @@ fn add_reader(scenario: &mut Scenario) {
         return;
     }
     let mut scene = Scene::begin(scenario, &mut dice);
-    let reader = scene.enter("reader", LONG_S);
-    let reader =
-        Player { connect: Connect { receive_maximum: Some(1), ..reader.connect }, ..reader };
+    let mut reader = scene.enter("reader", LONG_S);
+    reader.connect.receive_maximum = Some(1);
     let giver = scene.enter("giver", 0);
-    let never = Manners { acks: AckPolicy::Never, ..Manners::default() };
-    scene.act(&reader, Action::Behave(never));
+    scene.act(&reader, answering(AckPolicy::Never));
     scene.connect(&giver);
     scene.connect(&reader);
     scene.step();
@@ -255,7 +252,7 @@ fn add_reader(scenario: &mut Scenario) {
             scene.step();
         }
     }
-    scene.act(&reader, Action::Behave(Manners::default()));
+    scene.act(&reader, answering(AckPolicy::Prompt));
     scene.come_back(&reader);
     scene.step();
     scene.end();
@@ -275,7 +272,7 @@ fn add_pardoned(scenario: &mut Scenario, plan: &Plan) {
     let giver = scene.enter("giver", 0);
     scene.fault(allowed);
     scene.step();
-    scene.act(&pardoned, Action::Behave(Manners { acks: AckPolicy::Never, ..Manners::default() }));
+    scene.act(&pardoned, answering(AckPolicy::Never));
     scene.connect(&pardoned);
     scene.connect(&giver);
     scene.step();
@@ -294,10 +291,15 @@ fn add_pardoned(scenario: &mut Scenario, plan: &Plan) {
         scene.fault(allowed);
     }
     scene.step();
-    scene.act(&pardoned, Action::Behave(Manners::default()));
+    scene.act(&pardoned, answering(AckPolicy::Prompt));
     scene.come_back(&pardoned);
     scene.step();
     scene.end();
+}
+
+/// To answer so from now on, and to be honest in all else.
+fn answering(acks: AckPolicy) -> Action {
+    Action::Behave(Manners { acks, ..Manners::default() })
 }
 
 /// A scene, as far as it is written.

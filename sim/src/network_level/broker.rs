@@ -49,17 +49,22 @@ struct Loaded {
 }
 
 impl Loaded {
+    /// Has every listener that shows a certificate show this one.
+    fn show(&mut self, certificate: Certificate) {
+        let listeners = self.config.listeners.iter_mut();
+        for certificates in listeners.filter_map(|it| it.certificates.as_mut()) {
+            *certificates = cryptography::certificates(certificate);
+        }
+    }
+
     /// The same with all of it changed, and with something that is missing: nothing of it may be
     /// put in force.
     fn spoiled(&self, broker: &Broker) -> Loaded {
         let mut spoiled = self.clone();
         spoiled.plugins.register(JUDGE, judge(broker, Passwords::after(self.passwords + 1)));
+        spoiled.show(Certificate::after(self.certificates + 1));
         let config = &mut spoiled.config;
         config.authorisation = vec![Authorisation::Rules(rules(broker, &[]))];
-        let shown = Certificate::after(self.certificates + 1);
-        for certificates in config.listeners.iter_mut().filter_map(|it| it.certificates.as_mut()) {
-            *certificates = cryptography::certificates(shown);
-        }
         match self.times % 2 {
             0 => config.authentication.push(Authentication::Named(MISSING.to_owned())),
             _ => config.listeners.extend(config.listeners.first().cloned().map(|listener| {
@@ -131,11 +136,7 @@ impl Brokers {
     pub(super) fn change_certificate(&self, broker: &Broker) {
         self.reload(broker, |loaded| {
             loaded.certificates += 1;
-            let shown = Certificate::after(loaded.certificates);
-            let listeners = loaded.config.listeners.iter_mut();
-            for certificates in listeners.filter_map(|it| it.certificates.as_mut()) {
-                *certificates = cryptography::certificates(shown);
-            }
+            loaded.show(Certificate::after(loaded.certificates));
         });
     }
 

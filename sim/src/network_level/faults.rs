@@ -33,9 +33,12 @@ impl Stage<'_> {
     pub(super) fn apply(&mut self, fault: Fault) {
         self.note(What::Fault { kind: fault.kind });
         match fault.kind {
-            FaultKind::Crash { down_ms, .. } if self.is_async() => self.kill_soon(down_ms),
+            FaultKind::Crash { down_ms, .. } | FaultKind::CrashAmid { down_ms, .. }
+                if self.is_async() =>
+            {
+                self.kill_soon(down_ms);
+            }
             FaultKind::Crash { down_ms, kept } => self.crash(down_ms, kept),
-            FaultKind::CrashAmid { down_ms, .. } if self.is_async() => self.kill_soon(down_ms),
             FaultKind::CrashAmid { down_ms, kept } => {
                 let (until, after) = (self.now + AMID_MS, self.writes());
                 self.crash_amid = Some(CrashAmid { until, after, down_ms, kept });

@@ -3,9 +3,10 @@
 
 use super::answers::{MALFORMED_PACKET, PROTOCOL_ERROR};
 use super::facts::{Connection, Ending, Ordinal, Request, Span, Wish};
+use super::finished::speaks_of;
 use super::limits::{Refusal, refusal};
 use super::{Case, Wrong};
-use crate::history::{AckKind, ClosedBy, Saw, What};
+use crate::history::{ClosedBy, What};
 use crate::scenario::{Fault, FaultKind, ProtocolVersion, Qos};
 use crate::verdict::Promise;
 
@@ -214,11 +215,7 @@ fn is_for_another_session(case: &Case<'_>, place: usize, asked: Ordinal, id: u16
     let name = facts.names[connection.client];
     let is_anothers = |client: usize| client != connection.client && facts.names[client] == name;
     let mut before = connection.events.iter().take_while(|event| event.ordinal < asked);
-    let came_here = before.any(|event| match &event.what {
-        What::Saw { packet: Saw::Publish(publish) } => publish.id == Some(id),
-        What::Saw { packet: Saw::Ack(ack) } => ack.kind == AckKind::PubRel && ack.id == id,
-        _ => false,
-    });
+    let came_here = before.any(|event| speaks_of(event, id));
     let is_untold = facts.scenario.clients[connection.client].version == ProtocolVersion::V31;
     !came_here && (is_untold || (0..facts.names.len()).any(is_anothers))
 }

@@ -121,10 +121,12 @@ fn check_released(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
         let Some(answered) = answers.filter_map(|it| it.answer).map(|(at, _)| at).min() else {
             continue;
         };
-        let is_same_life = before.life == after.life && before.life.is_some();
-        for (id, received) in received_last(before).into_iter().filter(|_| is_same_life) {
-            let is_heard = |event: &&&Event| event.ordinal < answered && says(event, id);
-            if after.events.iter().find(is_heard).is_none() {
+        if before.life.is_none() || before.life != after.life {
+            continue;
+        }
+        for (id, received) in received_last(before) {
+            let mut earlier = after.events.iter().take_while(|event| event.ordinal < answered);
+            if !earlier.any(|event| speaks_of(event, id)) {
                 let words = format!(
                     "what was received as {id} was not released, though what was asked later was \
                      answered"
@@ -170,11 +172,11 @@ fn received_last(on: &Connection<'_>) -> Vec<(u16, Ordinal)> {
     received
 }
 
-/// Whether PUBREL came for this packet id, or it stands for something else.
-fn says(event: &Event, of: u16) -> bool {
+/// Whether the broker speaks of a packet id of its own then: it sends the message, or releases it.
+pub(super) fn speaks_of(event: &Event, id: u16) -> bool {
     match &event.what {
-        What::Saw { packet: Saw::Ack(ack) } => ack.kind == AckKind::PubRel && ack.id == of,
-        What::Saw { packet: Saw::Publish(saw) } => saw.id == Some(of),
+        What::Saw { packet: Saw::Publish(saw) } => saw.id == Some(id),
+        What::Saw { packet: Saw::Ack(ack) } => ack.kind == AckKind::PubRel && ack.id == id,
         _ => false,
     }
 }

@@ -321,6 +321,14 @@ pub(super) fn sync_all(broker: &mut Broker, log: &mut Log) -> Option<Lsn> {
     droppable
 }
 
+/// What is left of sessions that have ended goes to others, by and by, and all of that is recorded.
+fn take_remains(broker: &mut Broker, log: &mut Log) {
+    while broker.machine.remains.next().is_some() {
+        broker.handle(Input::Deadline);
+    }
+    log.take(&mut broker.machine);
+}
+
 #[test]
 fn a_will_that_was_due_during_the_downtime_goes_out_once() {
     let mut broker = Broker::new(durable(settings()));
@@ -395,11 +403,7 @@ proptest! {
             // A part of it with each sync: what happens meanwhile is between the parts.
             from = sync_all(&mut world.broker, &mut log).unwrap_or(from);
         }
-        // What is left of sessions that have ended goes to others, by and by.
-        while world.broker.machine.remains.next().is_some() {
-            world.broker.handle(Input::Deadline);
-        }
-        log.take(&mut world.broker.machine);
+        take_remains(&mut world.broker, &mut log);
         from = world.broker.machine.poll_droppable().unwrap_or(from);
         let now = world.broker.now;
         let want = picture(&world.broker.machine, now);
@@ -409,10 +413,6 @@ proptest! {
             prop_assert_eq!(restored.clock_offset(), world.broker.machine.clock_offset());
         }
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever damage has taken: a machine comes of the rest, it serves, and what it records
     /// from then on counts as if nothing had been amiss.
@@ -449,10 +449,7 @@ proptest! {
             world.take(step);
             sync_all(&mut world.broker, &mut log);
         }
-        while world.broker.machine.remains.next().is_some() {
-            world.broker.handle(Input::Deadline);
-        }
-        log.take(&mut world.broker.machine);
+        take_remains(&mut world.broker, &mut log);
         let now = world.broker.now;
         let restored = log.restore(from, settings, now);
         prop_assert_eq!(picture(&restored, now), picture(&world.broker.machine, now));

@@ -67,10 +67,9 @@ fn who_comes_back_to_what_is_kept_is_let_in_on_a_full_disk() {
     // Another came to it, and of this one nobody can be asked.
     let unknown = |tale: Tale| {
         let tale = tale.given(|it| {
-            let user = Some(Arc::from("unknown"));
-            let opinion = Opinion { is_unavailable: true, ..Opinion::default() };
-            it.broker.opinions = vec![Opinion { user: Arc::from("unknown"), ..opinion }];
-            it.clients[B] = Client { user, ..it.clients[A].clone() };
+            let user: Arc<str> = Arc::from("unknown");
+            it.clients[B] = Client { user: Some(Arc::clone(&user)), ..it.clients[A].clone() };
+            it.broker.opinions = vec![Opinion { user, is_unavailable: true, ..Opinion::default() }];
         });
         let tale = lasts(tale.exactly()).let_in(A, false).waits(500).loses_connection(A);
         full(tale, 5_000).knocks(B, |connect| connect.clean_start = false)
