@@ -51,6 +51,7 @@ marks! {
     SeveralIds "a message came with several subscription ids",
     Crashed "the broker crashed with clients connected",
     CrashedUnsynced "the broker crashed with records on their way to the disk",
+    CrashedAmid "the broker crashed at the moment when it had written something",
     SyncFailed "a sync failed",
     SyncStalled "a sync did not end for a while",
     Stopped "the broker stopped with clients connected",

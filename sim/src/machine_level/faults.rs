@@ -96,6 +96,7 @@ impl Stage<'_> {
         if let Some(crash) = self.crash_amid.take()
             && self.now < crash.until
         {
+            self.marks.hit(Mark::CrashedAmid);
             self.crash(crash.down_ms, crash.kept);
         }
     }

@@ -171,6 +171,7 @@ impl Stage<'_> {
             self.crash_amid = None;
         }
         if is_amid {
+            self.marks.hit(Mark::CrashedAmid);
             self.crash(crash.down_ms, crash.kept);
         }
     }
