@@ -20,6 +20,7 @@ use super::{
     Answer, Authenticate, ConnectRequest, FetchError, Line, Method, Refusal, Request, Server, Told,
     Verdict,
 };
+use crate::plant::{self, Plant};
 
 /// How a server is asked, and what its answers mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -189,7 +190,7 @@ impl Http {
         let fields = [
             Some(client.client_id.as_bytes()),
             client.username.as_ref().map(|name| name.as_bytes()),
-            client.password.as_deref(),
+            client.password.as_deref().filter(|_| !plant::is_on(Plant::RememberedByName)),
         ];
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner).key(&fields)
     }

@@ -2,8 +2,7 @@
 //!
 //! Changes nothing, and nothing that serves clients asks it.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::ptr;
 
 use super::Machine;
 use super::connections::Phase;
@@ -64,7 +63,7 @@ impl Machine {
     /// twice a limit that is none.
     fn check_bytes(&self) {
         let mut held = self.ledger.unreleased_bytes();
-        let mut messages: BTreeMap<*const Message, &Message> = BTreeMap::new();
+        let mut messages: Vec<&Message> = Vec::new();
         for session in self.clients.iter() {
             held += session.own_bytes();
             held += session.will.as_deref().map_or(0, Will::bytes);
@@ -72,7 +71,7 @@ impl Machine {
             held += session.outbound.place_bytes();
             for queued in session.outbound.waiting() {
                 held += queued.own_bytes();
-                messages.insert(Arc::as_ptr(&queued.message), &queued.message);
+                messages.push(&queued.message);
             }
         }
         for slot in self.connections.slots() {
@@ -81,10 +80,11 @@ impl Machine {
                 held += attachment.aliases_in.bytes();
             }
         }
-        for (_, entry) in self.retained.iter() {
-            messages.insert(Arc::as_ptr(&entry.message), &entry.message);
-        }
-        held += messages.values().map(|message| message.bytes()).sum::<usize>();
+        messages.extend(self.retained.iter().map(|(_, entry)| &*entry.message));
+        // However many queues a message is in, it is held once.
+        messages.sort_unstable_by_key(|message| ptr::from_ref(*message));
+        messages.dedup_by(|one, other| ptr::eq(*one, *other));
+        held += messages.iter().map(|message| message.bytes()).sum::<usize>();
         assert_eq!(held, self.ledger.held_bytes(), "the bytes that are held are miscounted");
     }
 }

@@ -413,7 +413,7 @@ impl Machine {
     /// [3.1.1 MQTT-3.3.5-2], [3.1.1 MQTT-4.8.0-2]
     fn refuse_publish(&mut self, slot: Slot, delivery: Delivery, reason: Reason, now: Timestamp) {
         let is_v5 = self.is_v5(slot);
-        self.ledger.refused += 1;
+        self.ledger.refused += u64::from(!plant::is_on(Plant::RefusedMessagesUncounted));
         match delivery {
             Delivery::AtMostOnce => {}
             _ if is_v5 => self.acknowledge(slot, delivery, reason),

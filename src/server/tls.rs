@@ -21,6 +21,7 @@ use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 use crate::config::Certificates;
+use crate::plant::{self, Plant};
 
 /// What TLS is given: a simulator brings its own, so that a run can be repeated.
 #[derive(Clone, Debug)]
@@ -115,7 +116,8 @@ pub(super) fn acceptor(
         builder.with_no_client_auth()
     } else {
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        let verifier = if files.is_required { verifier } else { verifier.allow_unauthenticated() };
+        let is_required = files.is_required && !plant::is_on(Plant::CertificateOptional);
+        let verifier = if is_required { verifier } else { verifier.allow_unauthenticated() };
         let verifier = verifier.build().map_err(|e| TlsError::Authorities(e.to_string()))?;
         builder.with_client_cert_verifier(verifier)
     };

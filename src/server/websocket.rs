@@ -24,6 +24,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Control
 
 use self::frames::{End, Frames};
 use super::transport::Rewound;
+use crate::plant::{self, Plant};
 
 /// The names of MQTT as a subprotocol, the preferred one first; the second is that of 3.1.
 /// [MQTT-6.0.0-3]
@@ -221,7 +222,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     fn end(&mut self, end: End, context: &mut Context<'_>) -> io::Result<()> {
         match end {
             End::Closed(code) => {
-                self.push_goodbye(code);
+                let none = plant::is_on(Plant::NoCodeEchoed).then_some(CloseCode::Status);
+                self.push_goodbye(code.or(none));
                 let _ = self.drain(context);
                 Ok(())
             }

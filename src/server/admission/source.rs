@@ -5,6 +5,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::plant::{self, Plant};
+
 /// Where a connection comes from, as far as limits are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Source {
@@ -19,7 +21,8 @@ impl From<IpAddr> for Source {
         match address.to_canonical() {
             IpAddr::V4(v4) => Source::V4(v4),
             IpAddr::V6(v6) => {
-                Source::V6(u64::try_from(v6.to_bits() >> 64).expect("64 bits are left"))
+                let skipped = if plant::is_on(Plant::NetworksByHost) { 0 } else { 64 };
+                Source::V6((v6.to_bits() >> skipped) as u64)
             }
         }
     }
