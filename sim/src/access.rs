@@ -5,15 +5,15 @@
 //! what follows from them is judged by `oracle/policy.rs`, which has its own reading of them.
 
 mod drawing;
+mod judge;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stormpetrel::access::{
-    self, Action, Authenticate, Authorise, ConnectRequest, Grants, Identity, Judgement, Origin,
-    Pattern, Proof, Refusal, TokenTopics, Verdict, Who,
+    self, Action, Authorise, Grants, Identity, Judgement, Origin, Pattern, Refusal, TokenTopics,
+    Who,
 };
 
 use crate::plan::Plan;
@@ -25,6 +25,7 @@ pub(crate) use drawing::{
     draw, failed_logins, failed_logins_per_address, failed_logins_per_user, password_changes,
     reloads, reloads_while_down,
 };
+pub(crate) use judge::{Asked, Judge};
 
 /// Milliseconds that a broker waits for CONNECT if it is not told otherwise.
 const CONNECT_TIMEOUT_MS: u64 = 10_000;
@@ -44,7 +45,9 @@ const USERS: [&str; 4] = ["u", "v", "a", "+"];
 /// Milliseconds after which no broker of a drawn plan waits for a CONNECT.
 const LATE_MS: u64 = 20_000;
 
-/// What a client says that is mistaken about its password, until that changes.
+/// What a client says that gives a password.
+pub(crate) const PASSWORD: &[u8] = b"secret";
+/// What one says that is mistaken about it, until that changes.
 pub(crate) const WRONG: &[u8] = b"wrong";
 
 /// The last number of the first zone's address: turmoil counts hosts, and the broker is the first.
@@ -260,6 +263,14 @@ fn meant_address(broker: &Broker, zone: usize) -> IpAddr {
     if broker.is_behind_proxies { hidden(host) } else { host }
 }
 
+/// All that comes from where that address is.
+fn network_of(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(_) => format!("{address}/32"),
+        IpAddr::V6(_) => format!("{address}/64"),
+    }
+}
+
 /// The part of the network that rules mean when they mean where this client is; none: they mean
 /// what is behind proxies, and it is not.
 pub(crate) fn known_zone(scenario: &Scenario, client: ClientIndex) -> Option<usize> {
@@ -291,36 +302,6 @@ pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex, right: Passwor
                 known_zone(scenario, client).map(|zone| meant_address(&scenario.broker, zone));
             let grants = opinion.and_then(Opinion::token);
             Judgement::Accepted(Identity { user, address, is_proven, grants })
-        }
-    }
-}
-
-/// The plugin that has opinions, and knows which passwords are right.
-#[derive(Clone, Debug)]
-pub(crate) struct Judge {
-    pub(crate) opinions: Vec<Opinion>,
-    pub(crate) right: Passwords,
-}
-
-impl Authenticate for Judge {
-    async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
-        let user = request.username.as_deref();
-        let Some(opinion) = self.opinions.iter().find(|it| Some(&*it.user) == user) else {
-            return Verdict::Admitted;
-        };
-        match opinion.after_ms {
-            Some(millis) => tokio::time::sleep(Duration::from_millis(millis)).await,
-            None => std::future::pending().await,
-        }
-        if opinion.is_unavailable {
-            return Verdict::Refused(Refusal::Unavailable);
-        }
-        let is_wrong = self.right.are_mistaken(request.password.as_deref() == Some(WRONG));
-        let is_proven = opinion.is_proven && !is_wrong;
-        match (is_proven, opinion.token()) {
-            (false, _) => Verdict::Refused(Refusal::BadCredentials),
-            (true, None) => Verdict::Proven,
-            (true, grants) => Verdict::Identified(Proof { user: opinion.user.clone(), grants }),
         }
     }
 }
@@ -362,7 +343,7 @@ pub(crate) fn rules(broker: &Broker, policy: &[Rule]) -> access::Rules {
             .then(|| rule.client_ids.iter().map(|id| (&**id).into()).collect()),
         addresses: (!rule.zones.is_empty()).then(|| {
             let networks = rule.zones.iter().map(|&zone| meant_address(broker, zone));
-            networks.filter_map(|address| format!("{address}/32").parse().ok()).collect()
+            networks.filter_map(|address| network_of(address).parse().ok()).collect()
         }),
         filters: (!rule.filters.is_empty()).then(|| {
             rule.filters.iter().filter_map(|filter| Pattern::with_names(filter).ok()).collect()

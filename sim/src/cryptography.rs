@@ -74,11 +74,30 @@ fn certificate(file: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(folder().join(file)).expect("it is beside the source")
 }
 
+/// A certificate with its key.
+fn own(name: &str) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let key = PrivateKeyDer::from_pem_file(folder().join(name).with_extension("key"));
+    (certificate(&format!("{name}.pem")), key.expect("it is beside the source"))
+}
+
+/// What a client shows for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shows {
+    /// A certificate of the authority that the broker believes.
+    Certificate,
+    /// One of another authority, which has the same name.
+    Forgery,
+    /// Nothing.
+    Nothing,
+}
+
 /// The clients of a run, which come back to their TLS sessions.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsClients {
     /// Of 1.2 and of 1.3.
     versions: [Arc<ClientConfig>; 2],
+    /// The same of those whom the broker must not believe: with a forgery and with nothing.
+    strangers: [[Arc<ClientConfig>; 2]; 2],
     /// What a broker shows that has taken up its other certificate.
     renewed: Arc<CertificateDer<'static>>,
 }
@@ -89,20 +108,25 @@ impl TlsClients {
         let mut roots = RootCertStore::empty();
         roots.add(certificate("ca.pem")).expect("it is an authority");
         let roots = Arc::new(roots);
-        let shown = certificate("client.pem");
-        let key = PrivateKeyDer::from_pem_file(folder().join("client.key"));
-        let key = key.expect("it is beside the source");
-        let config = |version| {
+        let config = |version, name: Option<&str>| {
             let Cryptography { provider, time } = simulated();
             let builder = ClientConfig::builder_with_details(provider, time)
                 .with_protocol_versions(&[version])
                 .expect("the provider has ciphers for it");
             let builder = builder.with_root_certificates(Arc::clone(&roots));
-            let config = builder.with_client_auth_cert(vec![shown.clone()], key.clone_key());
-            Arc::new(config.expect("the key is that of the certificate"))
+            Arc::new(match name.map(own) {
+                None => builder.with_no_client_auth(),
+                Some((shown, key)) => builder
+                    .with_client_auth_cert(vec![shown], key)
+                    .expect("the key is that of the certificate"),
+            })
         };
-        let versions = [config(&version::TLS12), config(&version::TLS13)];
-        TlsClients { versions, renewed: Arc::new(certificate("renewed.pem")) }
+        let configs = |name| [config(&version::TLS12, name), config(&version::TLS13, name)];
+        TlsClients {
+            versions: configs(Some("client")),
+            strangers: [configs(Some("stranger")), configs(None)],
+            renewed: Arc::new(certificate("renewed.pem")),
+        }
     }
 
     /// Which one the broker has shown on a connection; none: it has not shaken hands.
@@ -113,8 +137,14 @@ impl TlsClients {
     }
 
     /// A connection that is about to shake hands.
-    pub(crate) fn connect(&self, is_new_version: bool) -> ClientConnection {
-        let config = Arc::clone(&self.versions[usize::from(is_new_version)]);
+    pub(crate) fn connect(&self, is_new_version: bool, shows: Shows) -> ClientConnection {
+        let [forgers, anonymous] = &self.strangers;
+        let versions = match shows {
+            Shows::Certificate => &self.versions,
+            Shows::Forgery => forgers,
+            Shows::Nothing => anonymous,
+        };
+        let config = Arc::clone(&versions[usize::from(is_new_version)]);
         let broker = ServerName::try_from("broker").expect("a name");
         let mut tls = ClientConnection::new(config, broker).expect("the configuration is sound");
         tls.set_buffer_limit(None);

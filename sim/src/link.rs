@@ -97,6 +97,8 @@ struct Table {
     rude: Option<u64>,
     /// A connection on which the broker went on behind its goodbye.
     unending: Option<u64>,
+    /// A connection whose client's goodbye was answered with one that nobody may say, and that.
+    misspoken: Option<(u64, String)>,
 }
 
 /// What the broker's end of a connection came to.
@@ -127,6 +129,7 @@ impl Links {
             lives: 0,
             rude: None,
             unending: None,
+            misspoken: None,
         })))
     }
 
@@ -246,7 +249,20 @@ impl Links {
         table.unending = table.unending.or(link.state().number);
     }
 
-    /// A connection on which that happened.
+    /// The goodbye of its client was answered with one that nobody may say.
+    pub(crate) fn note_misspoken(&self, link: &Link, words: String) {
+        let table = &mut *self.table();
+        if let (None, Some(number)) = (&table.misspoken, link.state().number) {
+            table.misspoken = Some((number, words));
+        }
+    }
+
+    /// A connection on which that happened, and what was said.
+    pub(crate) fn misspoken(&self) -> Option<(u64, String)> {
+        self.table().misspoken.clone()
+    }
+
+    /// A connection on which the broker went on behind its goodbye.
     pub(crate) fn unending(&self) -> Option<u64> {
         self.table().unending
     }

@@ -3,7 +3,7 @@
 //! Each host has an address at which only the proxy knows it, and which rules name instead of its
 //! own. What the proxy says is written by another hand than what the broker reads it with.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::access::address_of;
 use crate::dice::Dice;
@@ -12,29 +12,47 @@ use crate::dice::Dice;
 pub(crate) const TRUSTED: &str = "192.168.0.0/24";
 /// And what is behind the proxies, which it believes where they speak the PROXY protocol: nobody
 /// there says of anybody else where he comes from.
-pub(crate) const TRUSTED_BEHIND: &str = "10.0.0.0/24";
+pub(crate) const TRUSTED_BEHIND: [&str; 2] = ["10.0.0.0/24", "2001:db8::/48"];
+/// The number of all IPv6 networks behind proxies, but for that of the host.
+const BEHIND: [u16; 3] = [0x2001, 0xdb8, 0];
 /// The type of what fills a header of the PROXY protocol up, and its bytes at most.
 const NOTHING: u8 = 4;
 const EXTRA_BYTES_MAX: u64 = 1_500;
 
-/// The address behind the proxy of the host with that one.
+/// The address behind the proxy of the host with that one: of every other host an IPv6 address in a
+/// network of its own, all of which is one source (RFC 6177).
 pub(crate) fn hidden(host: IpAddr) -> IpAddr {
-    match host {
-        IpAddr::V4(host) => IpAddr::from([10, 0, 0, host.octets()[3]]),
-        IpAddr::V6(_) => host,
-    }
+    hidden_at(SocketAddr::new(host, 1)).ip()
+}
+
+/// The same for a connection of that host: in such a network each has another address.
+pub(crate) fn hidden_at(client: SocketAddr) -> SocketAddr {
+    let IpAddr::V4(host) = client.ip() else { return client };
+    let number = host.octets()[3];
+    let address = if number.is_multiple_of(2) {
+        let [a, b, c] = BEHIND;
+        IpAddr::from([a, b, c, number.into(), 0, 0, 0, client.port()])
+    } else {
+        IpAddr::from([10, 0, 0, number])
+    };
+    SocketAddr::new(address, client.port())
 }
 
 /// Which connection that is of those that the network knows, if a proxy has said where it comes
 /// from.
 pub(crate) fn on_the_network(client: SocketAddr) -> SocketAddr {
-    match client.ip() {
-        IpAddr::V4(address) if address.octets()[0] == 10 => {
-            let host = Ipv4Addr::new(192, 168, 0, address.octets()[3]);
-            SocketAddr::new(host.into(), client.port())
+    let number = match client.ip() {
+        IpAddr::V4(address) => {
+            let [first, _, _, number] = address.octets();
+            (first == 10).then_some(number)
         }
-        _ => client,
-    }
+        IpAddr::V6(address) => {
+            let [a, b, c, number, ..] = address.segments();
+            u8::try_from(number).ok().filter(|_| [a, b, c] == BEHIND)
+        }
+    };
+    let host = number.map(|number| Ipv4Addr::new(192, 168, 0, number));
+    host.map_or(client, |host| SocketAddr::new(host.into(), client.port()))
 }
 
 /// The lines of a request that say where it comes from: as many as there are proxies, or one.
@@ -57,23 +75,37 @@ pub(crate) fn forwarded_for(client: SocketAddr, dice: &mut Dice) -> String {
 /// that it speaks for itself, if it may be silent about others (haproxy's specification).
 pub(crate) fn header(client: SocketAddr, may_be_silent: bool, dice: &mut Dice) -> Vec<u8> {
     let said = if may_be_silent { dice.below(4) } else { dice.below(2) };
-    let (SocketAddr::V4(client), 0..2) = (client, said) else {
+    if said > 1 {
         let for_itself: [&[u8]; 2] = [b"PROXY UNKNOWN\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"];
         return dice.one_of(&for_itself).to_vec();
-    };
+    }
     let (ip, port) = (client.ip(), client.port());
+    let (family, broker) = match ip {
+        IpAddr::V4(_) => (1, IpAddr::from([192, 0, 2, 1])),
+        IpAddr::V6(_) => (2, IpAddr::from(Ipv6Addr::LOCALHOST)),
+    };
     if said == 0 {
-        return format!("PROXY TCP4 {ip} 192.0.2.1 {port} 1883\r\n").into_bytes();
+        let version = if family == 1 { 4 } else { 6 };
+        return format!("PROXY TCP{version} {ip} {broker} {port} 1883\r\n").into_bytes();
     }
     let extra = extra(dice);
-    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
-    header.extend_from_slice(&(12 + extra.len() as u16).to_be_bytes());
-    header.extend_from_slice(&ip.octets());
-    header.extend_from_slice(&[192, 0, 2, 1]);
+    let addresses = [octets(ip), octets(broker)].concat();
+    let bytes = (addresses.len() + 4 + extra.len()) as u16;
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
+    header.push(family << 4 | 1);
+    header.extend_from_slice(&bytes.to_be_bytes());
+    header.extend_from_slice(&addresses);
     header.extend_from_slice(&port.to_be_bytes());
     header.extend_from_slice(&1_883_u16.to_be_bytes());
     header.extend_from_slice(&extra);
     header
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
 /// What some proxies add, as the certificate that a client showed: here, what is to be skipped.

@@ -3,11 +3,26 @@
 //! What it means is in `network_level/layers.rs`; the machine level knows only that each has a
 //! listener of its own.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::scenario::{Action, Fault, FaultKind, Op, Scenario};
+
+/// Codes of Close frames that blame nobody: all is done, or the broker goes (RFC 6455, section
+/// 7.4.1).
+pub(crate) const NORMAL_CLOSES: [u16; 2] = [1_000, 1_001];
+/// Those that say that something is wrong, but not with a frame: with what its client wants, or in
+/// the broker; from 3,000 on, what no standard knows.
+const OTHER_CLOSES: [u16; 4] = [1_008, 1_011, 1_012, 1_013];
+const UNKNOWN_CLOSES: Range<u16> = 3_000..5_000;
+
+/// Whether a client that has broken no frame may be told so.
+pub(crate) fn is_blameless_close(code: u16) -> bool {
+    NORMAL_CLOSES.contains(&code) || OTHER_CLOSES.contains(&code) || UNKNOWN_CLOSES.contains(&code)
+}
 
 /// What MQTT travels in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

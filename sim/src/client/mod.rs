@@ -20,7 +20,7 @@ use bytes::Bytes;
 use stormpetrel::mqtt::types::{PacketId, Reason, Text};
 use stormpetrel::mqtt::wire::Packet;
 
-use crate::access::WRONG;
+use crate::access::{PASSWORD, WRONG};
 use crate::history::{AckKind, Asked, ClosedBy, History, What};
 use crate::marks::{Mark, Marks};
 use crate::scenario::{
@@ -146,9 +146,6 @@ fn first_id(index: ClientIndex) -> u16 {
     place * IDS_EACH + part * (IDS_EACH / 4) + 1
 }
 
-/// Of those who have one.
-const PASSWORD: Bytes = Bytes::from_static(b"secret");
-
 /// No run is so long that the broker sends this many messages to one client.
 const UNUSED_ID: u16 = 65_000;
 /// Bytes of a packet above which nobody tries what the broker does with a larger one.
@@ -166,7 +163,7 @@ impl Client {
             user: client.user.as_deref().and_then(|user| Text::try_from(user).ok()),
             password: match client.is_mistaken {
                 true => Some(Bytes::from_static(WRONG)),
-                false => gives_password.then_some(PASSWORD),
+                false => gives_password.then(|| Bytes::from_static(PASSWORD)),
             },
             version: client.version,
             manners: client.manners,

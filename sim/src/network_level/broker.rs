@@ -16,7 +16,7 @@ use stormpetrel::server::{self, Clock, Network, Plugins, Shared};
 use turmoil::Sim;
 
 use super::violation;
-use crate::access::{Judge, Passwords, Policy, rules, tokens};
+use crate::access::{Asked, Judge, Passwords, Policy, rules, tokens};
 use crate::cryptography;
 use crate::dice::Dice;
 use crate::disk::{DiskWeather, SimDisk, Survivors};
@@ -41,6 +41,7 @@ const JUDGE: &str = "judge";
 struct Loaded {
     config: Config,
     plugins: Plugins,
+    asked: Asked,
     /// How often passwords have changed, and the certificate.
     passwords: usize,
     certificates: usize,
@@ -49,6 +50,11 @@ struct Loaded {
 }
 
 impl Loaded {
+    /// Has the plugin that is asked who may connect know these passwords.
+    fn know(&mut self, broker: &Broker, right: Passwords) {
+        self.plugins.register(JUDGE, Judge::new(&broker.opinions, right, self.asked));
+    }
+
     /// Has every listener that shows a certificate show this one.
     fn show(&mut self, certificate: Certificate) {
         let listeners = self.config.listeners.iter_mut();
@@ -61,7 +67,7 @@ impl Loaded {
     /// put in force.
     fn spoiled(&self, broker: &Broker) -> Loaded {
         let mut spoiled = self.clone();
-        spoiled.plugins.register(JUDGE, judge(broker, Passwords::after(self.passwords + 1)));
+        spoiled.know(broker, Passwords::after(self.passwords + 1));
         spoiled.show(Certificate::after(self.certificates + 1));
         let config = &mut spoiled.config;
         config.authorisation = vec![Authorisation::Rules(rules(broker, &[]))];
@@ -127,8 +133,7 @@ impl Brokers {
     pub(super) fn change_passwords(&self, broker: &Broker) {
         self.reload(broker, |loaded| {
             loaded.passwords += 1;
-            let right = Passwords::after(loaded.passwords);
-            loaded.plugins.register(JUDGE, judge(broker, right));
+            loaded.know(broker, Passwords::after(loaded.passwords));
         });
     }
 
@@ -217,10 +222,11 @@ pub(super) fn add(
     let (network, brokers) = (network.clone(), brokers.clone());
     let config = config(scenario);
     let mut plugins = Plugins::default().with_cryptography(cryptography::simulated());
-    plugins.register(JUDGE, judge(&scenario.broker, Passwords::default()));
     tokens(&scenario.broker).into_iter().for_each(|tokens| plugins.limit(tokens));
-    *brokers.loaded.borrow_mut() =
-        Some(Loaded { config, plugins, passwords: 0, certificates: 0, times: 0 });
+    let asked = Asked::of(seed);
+    let mut loaded = Loaded { config, plugins, asked, passwords: 0, certificates: 0, times: 0 };
+    loaded.know(&scenario.broker, Passwords::default());
+    *brokers.loaded.borrow_mut() = Some(loaded);
     *brokers.disk.borrow_mut() = scenario.broker.store.map(|store| {
         let weather = DiskWeather { sync_ms: store.sync_ms_max, ..DiskWeather::default() };
         SimDisk::new(seed, weather)
@@ -267,10 +273,6 @@ fn durability_of(scenario: &Scenario) -> Option<Durability> {
     })
 }
 
-fn judge(broker: &Broker, right: Passwords) -> Judge {
-    Judge { opinions: broker.opinions.clone(), right }
-}
-
 /// One for each transport that a client uses, and the plain one.
 fn listeners(scenario: &Scenario) -> Vec<Listener> {
     let is_used = |transport: &Transport| {
@@ -282,12 +284,10 @@ fn listeners(scenario: &Scenario) -> Vec<Listener> {
     let has_proxies =
         |transport| scenario.broker.is_behind_proxies || transport == Transport::Proxied;
     let trusted = |transport| {
-        let all = [
-            (proxies::TRUSTED, has_proxies(transport)),
-            (proxies::TRUSTED_BEHIND, transport == Transport::Proxied),
-        ];
-        let meant = all.into_iter().filter(|(_, is_meant)| *is_meant);
-        meant.map(|(subnet, _)| subnet.parse().expect("a subnet")).collect()
+        let front = has_proxies(transport).then_some(proxies::TRUSTED);
+        let is_behind = transport == Transport::Proxied;
+        let behind = proxies::TRUSTED_BEHIND.into_iter().filter(|_| is_behind);
+        front.into_iter().chain(behind).map(|subnet| subnet.parse().expect("a subnet")).collect()
     };
     let listener = |transport: Transport| Listener {
         durability,

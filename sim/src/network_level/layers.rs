@@ -10,20 +10,22 @@ use std::io::{BufRead, Write};
 use std::net::SocketAddr;
 
 use bytes::{Buf, BytesMut};
-use tokio_rustls::rustls::ClientConnection;
+use tokio_rustls::rustls::{ClientConnection, Error as RustlsError};
 
 use super::frames::{self, BINARY, CLOSE, CONTINUED, CONTROL_BYTES_MAX, FINAL, PING, PONG, frame};
 use crate::access::address_of;
-use crate::cryptography::TlsClients;
+use crate::cryptography::{Shows, TlsClients};
 use crate::dice::Dice;
 use crate::history::What;
-use crate::proxies::{self, hidden};
-use crate::transport::{Certificate, Transport};
+use crate::proxies::{self, hidden_at};
+use crate::transport::{Certificate, Transport, is_blameless_close};
 
 /// The request to upgrade, but for its end, with the key of RFC 6455's example.
 const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+/// What a stranger asks for whose MQTT travels in nothing else: to be let in without a name.
+const CONNECT: &[u8] = b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0";
 /// What it is to carry, as a list of one or several, and which of them the broker has to choose.
 /// [MQTT-6.0.0-3], [MQTT-6.0.0-4]
 const OFFERS: [(&str, &str); 5] = [
@@ -58,6 +60,7 @@ pub(super) struct Layers {
     begins: Option<(TlsClients, bool)>,
     /// Who knows the broker's certificates, until it was asked which one was shown.
     looks: Option<TlsClients>,
+    shows: Shows,
     tls: Option<Box<ClientConnection>>,
     websocket: Option<WebSocket>,
     is_proxied: bool,
@@ -71,6 +74,8 @@ pub(super) struct Layers {
     /// What pings said that nobody has answered.
     pings: VecDeque<Vec<u8>>,
     pinged: u8,
+    /// A stranger has asked to be let in.
+    has_tried: bool,
     /// The broker has closed TLS.
     has_alert: bool,
 }
@@ -124,6 +129,7 @@ impl Layers {
         Some(Layers {
             begins: clients.map(|clients| (clients.clone(), is_new_version)),
             looks: clients.cloned(),
+            shows: Shows::Certificate,
             tls: None,
             websocket: transport.is_websocket().then(WebSocket::default),
             is_proxied: transport == Transport::Proxied,
@@ -133,13 +139,14 @@ impl Layers {
             dice,
             pings: VecDeque::new(),
             pinged: 0,
+            has_tried: false,
             has_alert: false,
         })
     }
 
     /// The connection is there, from that address.
     pub(super) fn connected(&mut self, client: SocketAddr) {
-        self.origin = self.is_hidden.then(|| SocketAddr::new(hidden(client.ip()), client.port()));
+        self.origin = self.is_hidden.then(|| hidden_at(client));
         let origin = self.origin.unwrap_or(client);
         let may_be_silent = !self.is_hidden;
         self.header =
@@ -182,6 +189,18 @@ impl Layers {
         Ok(Some(What::SaidGoodbye { code, due: websocket.due.into() }))
     }
 
+    /// What is wrong with the broker's answer to its client's goodbye, in words.
+    pub(super) fn misspoken(&mut self) -> Option<String> {
+        match self.take_goodbye() {
+            Ok(Some(What::SaidGoodbye { code: Some(code), due })) => {
+                let is_wrong = due.is_empty() && !is_blameless_close(code);
+                is_wrong.then(|| format!("code {code}"))
+            }
+            Ok(_) => None,
+            Err(words) => Some(words),
+        }
+    }
+
     /// Whether a ping has not been answered.
     pub(super) fn awaits_pong(&self) -> bool {
         !self.pings.is_empty()
@@ -206,11 +225,17 @@ impl Layers {
     /// Wraps what is to be sent, if it may pass already, and whatever else is due.
     pub(super) fn wrap(&mut self, plain: &mut BytesMut, raw: &mut BytesMut) {
         if let Some((clients, is_new_version)) = self.begins.take() {
-            self.tls = Some(Box::new(clients.connect(is_new_version)));
+            self.tls = Some(Box::new(clients.connect(is_new_version, self.shows)));
         }
         self.flush(raw);
         if self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
             return;
+        }
+        if self.is_stranger()
+            && self.websocket.is_none()
+            && !std::mem::replace(&mut self.has_tried, true)
+        {
+            self.emit(CONNECT, raw);
         }
         if let Some(websocket) = &mut self.websocket
             && !std::mem::replace(&mut websocket.has_asked, true)
@@ -251,9 +276,19 @@ impl Layers {
         self.emit_pieces(plain, raw);
     }
 
+    /// Whether the broker must not let it in, whatever it asks for.
+    fn is_stranger(&self) -> bool {
+        self.shows != Shows::Certificate
+    }
+
     /// Has a frame that no client may send follow what is to be sent, of which there are so many
-    /// bytes, if MQTT travels in frames; or has it ask for what is not MQTT. Whether it does so.
+    /// bytes, if MQTT travels in frames; or has it ask for what is not MQTT, or shake hands as one
+    /// whom the broker does not believe. Whether it does so.
     pub(super) fn break_after(&mut self, bytes: usize) -> bool {
+        if self.begins.is_some() && bytes == 0 && self.dice.chance(300) {
+            self.shows = self.dice.one_of(&[Shows::Forgery, Shows::Nothing]);
+            return true;
+        }
         if let Some(websocket) = self.websocket.as_mut().filter(|it| !it.has_asked && bytes == 0) {
             websocket.is_foreign = self.dice.chance(300);
             return websocket.is_foreign;
@@ -320,6 +355,7 @@ impl Layers {
     /// # Errors
     /// No broker may send that: in words.
     pub(super) fn unwrap(&mut self, mut came: &[u8], plain: &mut BytesMut) -> Result<(), String> {
+        let is_stranger = self.is_stranger();
         let Some(tls) = &mut self.tls else {
             let bytes = came.to_vec();
             return self.unframe(&bytes, plain);
@@ -327,8 +363,13 @@ impl Layers {
         let mut decrypted = Vec::new();
         while !came.is_empty() {
             let read = tls.read_tls(&mut came).map_err(|error| error.to_string())?;
-            let state = tls.process_new_packets();
-            let state = state.map_err(|error| format!("what is no TLS: {error}"))?;
+            let state = match tls.process_new_packets() {
+                Err(RustlsError::AlertReceived(_)) if is_stranger => {
+                    self.has_alert = true;
+                    return Ok(());
+                }
+                state => state.map_err(|error| format!("what is no TLS: {error}"))?,
+            };
             self.has_alert |= state.peer_has_closed();
             while let Ok(some) = tls.reader().fill_buf().map(<[u8]>::to_vec)
                 && !some.is_empty()
@@ -339,6 +380,9 @@ impl Layers {
             if read == 0 {
                 break;
             }
+        }
+        if is_stranger && !decrypted.is_empty() {
+            return Err("what nobody may hear who has no certificate".to_owned());
         }
         self.unframe(&decrypted, plain)
     }

@@ -274,6 +274,11 @@ impl<'s> Stage<'s> {
                 format!("on connection {number} the broker said goodbye, and went on to speak");
             return Err(violation(Promise::I16, "frame-behind-close", words));
         }
+        if let Some((number, said)) = self.links.misspoken() {
+            let words =
+                format!("the client of connection {number} said goodbye, and was told {said}");
+            return Err(violation(Promise::I16, "goodbye-answered-badly", words));
+        }
         if !self.now.is_multiple_of(LOOK_MS) {
             return Ok(());
         }

@@ -424,8 +424,12 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
         if left == Ok(Parting::Ended) && shared.borrow().awaits_goodbye() {
             network.links().note_rude(stream.link());
         }
-        if shared.borrow().layers.as_ref().is_some_and(|layers| layers.has_gone_on()) {
+        let Some(layers) = &mut shared.borrow_mut().layers else { return };
+        if layers.has_gone_on() {
             network.links().note_unending(stream.link());
+        }
+        if let (false, Some(words)) = (is_told, layers.misspoken()) {
+            network.links().note_misspoken(stream.link(), words);
         }
     }
 }

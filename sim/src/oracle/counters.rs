@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::{Connection, Facts, Ordinal, SLACK_MS, Wish};
+use super::facts::{Connection, Facts, Ordinal, Request, SLACK_MS, Wish};
 use super::{Case, Wrong, topic};
+use crate::access;
 use crate::history::{PublishSaw, Saw, What};
 use crate::scenario::Qos;
 use crate::verdict::Promise;
@@ -24,15 +25,18 @@ const COUNTERS: [&str; 13] = [
     BYTES_SENT,
     RECEIVED,
     SENT,
-    "messages/publish/received",
-    "messages/publish/sent",
+    PUBLISHES_RECEIVED,
+    PUBLISHES_SENT,
     "messages/dropped",
-    "messages/refused",
+    MESSAGES_REFUSED,
 ];
 const REFUSED: &str = "clients/refused";
 const BYTES_SENT: &str = "load/bytes/sent";
 const RECEIVED: &str = "messages/received";
 const SENT: &str = "messages/sent";
+const PUBLISHES_RECEIVED: &str = "messages/publish/received";
+const PUBLISHES_SENT: &str = "messages/publish/sent";
+const MESSAGES_REFUSED: &str = "messages/refused";
 
 /// Milliseconds for which a broker may go by what it has measured.
 const MEASURED_MS: u64 = 500;
@@ -100,6 +104,9 @@ impl Listener<'_, '_> {
             BYTES_SENT => of_shell(&self.counts.bytes),
             SENT => Some(self.counts.packets.by(by_ms)),
             RECEIVED => Some(self.counts.answered.by(by_ms)),
+            PUBLISHES_SENT => Some(self.counts.sent.by(by_ms)),
+            PUBLISHES_RECEIVED => Some(self.counts.taken.by(by_ms)),
+            MESSAGES_REFUSED => Some(self.counts.denied.by(by_ms)),
             _ => None,
         }
     }
@@ -113,16 +120,27 @@ struct Counts {
     packets: Seen,
     /// What they asked and saw answered.
     answered: Seen,
+    /// Messages that they got.
+    sent: Seen,
+    /// Those that they published and saw acknowledged.
+    taken: Seen,
+    /// Those that they published and had no right to.
+    denied: Seen,
 }
 
 impl Counts {
     fn of(facts: &Facts<'_>, life: usize) -> Counts {
         let [mut refused, mut bytes, mut packets, mut answered] = [const { Vec::new() }; 4];
-        for connection in facts.connections.iter().filter(|it| it.life == Some(life)) {
+        let [mut sent, mut taken, mut denied] = [const { Vec::new() }; 3];
+        for (place, connection) in facts.connections.iter().enumerate() {
+            if connection.life != Some(life) {
+                continue;
+            }
             for event in &connection.events {
                 let What::Saw { packet } = &event.what else { continue };
                 bytes.push((event.at_ms, least_bytes(packet)));
                 packets.push((event.at_ms, u64::from(!is_no_packet(packet))));
+                sent.push((event.at_ms, u64::from(matches!(packet, Saw::Publish(_)))));
             }
             let Some(answer) = connection.answer else { continue };
             let answer_ms = facts.ms(answer.at);
@@ -130,13 +148,35 @@ impl Counts {
                 refused.push((answer_ms, 1));
                 continue;
             }
-            let requests = connection.requests.iter().filter_map(|request| request.answer);
             answered.push((answer_ms, 1));
-            answered.extend(requests.map(|(at, _)| (facts.ms(at), 1)));
+            for request in &connection.requests {
+                let is_publish = matches!(request.wish, Wish::Publish(_));
+                if let Some((at, _)) = request.answer {
+                    answered.push((facts.ms(at), 1));
+                    taken.push((facts.ms(at), u64::from(is_publish)));
+                }
+                denied.extend(denied_ms(facts, place, request).map(|ms| (ms, 1)));
+            }
         }
-        let [refused, bytes, packets, answered] = [refused, bytes, packets, answered].map(Seen::of);
-        Counts { refused, bytes, packets, answered }
+        Counts {
+            refused: Seen::of(refused),
+            bytes: Seen::of(bytes),
+            packets: Seen::of(packets),
+            answered: Seen::of(answered),
+            sent: Seen::of(sent),
+            taken: Seen::of(taken),
+            denied: Seen::of(denied),
+        }
     }
+}
+
+/// By when a message was refused that its client surely had no right to publish.
+fn denied_ms(facts: &Facts<'_>, place: usize, request: &Request<'_>) -> Option<u64> {
+    let Wish::Publish(publish) = request.wish else { return None };
+    // What comes again may have been taken when that was not denied yet.
+    let span = request.span.filter(|span| span.is_sure && !publish.dup)?;
+    let is_denied = facts.may(place, access::Wish::Publish, &publish.topic, span) == Some(false);
+    is_denied.then(|| facts.ms(span.to))
 }
 
 /// How much was seen, and by when: in order, all together.

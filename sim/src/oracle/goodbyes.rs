@@ -5,23 +5,16 @@
 
 use super::endings::may_be_for_mqtt;
 use super::{Case, Wrong};
+use crate::transport::{NORMAL_CLOSES, is_blameless_close};
 use crate::verdict::Promise;
-
-/// Those that blame nobody: all is done, or the broker goes.
-const NORMAL: [u16; 2] = [1_000, 1_001];
-/// Those that say that something is wrong, but not with a frame: with what its client wants, or in
-/// the broker; from 3,000 on, what no standard knows.
-const OTHERS: [u16; 4] = [1_008, 1_011, 1_012, 1_013];
-const UNKNOWN: std::ops::Range<u16> = 3_000..5_000;
 
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     for (place, connection) in case.facts.connections.iter().enumerate() {
         let Some((at, code, due)) = connection.goodbye else { continue };
         let is_due = code.is_some_and(|code| due.contains(&code));
-        let is_normal = code.is_none_or(|code| NORMAL.contains(&code));
-        let is_other = code.is_some_and(|code| OTHERS.contains(&code) || UNKNOWN.contains(&code));
+        let is_normal = code.is_none_or(|code| NORMAL_CLOSES.contains(&code));
         let is_right = if due.is_empty() {
-            is_normal || is_other
+            code.is_none_or(is_blameless_close)
         } else {
             is_due || is_normal && may_be_for_mqtt(case, place, at)
         };

@@ -406,7 +406,7 @@ const GUIDES: &[Guide] = &[
         files: &["src/server/shared.rs", "src/server/tls.rs"],
     },
     Guide {
-        rules: &["goodbye-unanswered", "frame-behind-close"],
+        rules: &["goodbye-unanswered", "frame-behind-close", "goodbye-answered-badly"],
         expected: "who closes a WebSocket is answered by a Close frame before the connection ends, \
                    and nothing comes behind that",
         standard: "RFC 6455, section 5.5.1",

@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use super::tale::{A, B, Q0, Tale};
+use super::policy::{allow_all, rule};
+use super::tale::{A, B, Q0, Q1, Tale};
 use super::{fine, planted};
-use crate::history::What;
+use crate::access::Wish;
+use crate::history::{Ack, AckKind, Outcome, Saw, What};
 use crate::scenario::ProtocolVersion;
 
 const DOWN: &str = "I14 count-went-down";
 const LOW: &str = "I14 count-too-low";
+const BYTES_SENT: &str = "load/bytes/sent";
 
 fn listens(tale: Tale) -> Tale {
     let tale = tale.given(|scenario| scenario.broker.sys_interval_s = Some(5));
@@ -64,10 +67,35 @@ fn what_clients_saw_is_counted() {
     planted(LOW, |tale| says(says(refused(tale), counter, 0), counter, 0));
     // What was seen less than an interval before may be missing.
     fine(|tale| says(refuses(says(listens(tale), counter, 0).waits(1_000)), counter, 0));
-    for counter in ["messages/sent", "messages/received", "load/bytes/sent"] {
+    for counter in ["messages/sent", "messages/received", "messages/publish/sent", BYTES_SENT] {
         fine(|tale| says(says(listens(tale), counter, 1), counter, 1_000));
         planted(LOW, |tale| says(says(listens(tale), counter, 1), counter, 1));
     }
+}
+
+#[test]
+fn what_is_acknowledged_was_received() {
+    let published = |tale: Tale| listens(tale).connects(B).publishes(B, 1, "a", Q1);
+    let counter = "messages/publish/received";
+    fine(|tale| says(says(published(tale), counter, 1), counter, 1));
+    planted(LOW, |tale| says(says(published(tale), counter, 0), counter, 0));
+}
+
+#[test]
+fn what_nobody_may_publish_is_refused() {
+    let tell = |tale: Tale, is_allowed, count| {
+        let rule = rule(is_allowed, Wish::Publish, "", "a");
+        let tale = tale.given(|scenario| scenario.broker.policies = vec![vec![rule, allow_all()]]);
+        let tale = listens(tale).connects(B).sends(B, 1, "a", Q1, |_| {});
+        let reason = if is_allowed { 0 } else { 0x87 };
+        let answer = Saw::Ack(Ack { kind: AckKind::PubAck, id: 1, reason });
+        let outcome = Outcome::Acked { reason };
+        let tale = tale.saw(B, answer).happens(Some(B), What::Published { message: 1, outcome });
+        says(says(tale, "messages/refused", count), "messages/refused", count)
+    };
+    fine(|tale| tell(tale, false, 1));
+    fine(|tale| tell(tale, true, 0));
+    planted(LOW, |tale| tell(tale, false, 0));
 }
 
 #[test]
