@@ -111,7 +111,9 @@ mod tests {
             let decision = policy.decide(&Question { identity, client_id: "c", action, topic });
             assert_eq!(decision.is_allowed, want, "{action} {topic}: {}", decision.rule);
         }
+        let other = Identity { grants: Some(Arc::default()), ..Identity::default() };
         assert!(policy.tells_apart(&with, &without));
+        assert!(policy.tells_apart(&with, &other));
         let renamed = Identity { user: Some("u".into()), ..with.clone() };
         assert!(!policy.tells_apart(&with, &renamed), "a token says all");
     }

@@ -4,9 +4,10 @@
 
 use std::ptr;
 
-use super::Machine;
 use super::connections::Phase;
+use super::deadlines::Due;
 use super::subscribe::subscription_bytes;
+use super::{Machine, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::wire::Will;
 
@@ -16,6 +17,7 @@ impl Machine {
         self.check_sessions();
         self.check_bytes();
         self.check_spreads();
+        self.check_deadlines();
         self.connections.check();
         let ledger = &self.ledger;
         let accounted = ledger.delivered + ledger.waiting + ledger.drops.total();
@@ -56,6 +58,32 @@ impl Machine {
             for subscriber in spread.left() {
                 let _ = self.clients.get(subscriber.session); // which panics if it is gone
             }
+        }
+    }
+
+    /// What is not armed never comes, and what is armed twice is done twice.
+    fn check_deadlines(&self) {
+        let mut armed = Vec::new();
+        for (key, session) in self.clients.entries() {
+            assert_eq!(session.armed, session.next_due(), "a session is not armed as it should be");
+            armed.extend(session.armed.map(|at| (at, Due::Session(key))));
+        }
+        for slot in self.connections.slots() {
+            let phase = self.connections.get(slot).map(|connection| &connection.phase);
+            let Some(Phase::Attached(_, attachment)) = phase else { continue };
+            let (has_limit, at) = (attachment.silence_max.is_some(), attachment.keep_alive_armed);
+            assert_eq!(has_limit, at.is_some(), "a keep alive is not armed as it should be");
+            armed.extend(at.map(|at| (at, Due::KeepAlive(slot))));
+        }
+        armed.sort_unstable();
+        let comes_again = |(_, due): &(Timestamp, Due)| matches!(due, Due::Sys | Due::Clock);
+        let (again, once): (Vec<_>, Vec<_>) = self.deadlines.iter().partition(comes_again);
+        assert_eq!(once, armed, "what is armed is not what is remembered");
+        let has_sys = self.settings.sys_interval.is_some_and(|interval| interval > 0);
+        let wanted = [(Due::Clock, self.journal.is_on), (Due::Sys, has_sys)];
+        for (wanted, is_wanted) in wanted {
+            let count = again.iter().filter(|(_, due)| *due == wanted).count();
+            assert_eq!(count, usize::from(is_wanted), "{wanted:?} is not armed once");
         }
     }
 

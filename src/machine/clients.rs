@@ -120,6 +120,13 @@ impl Clients {
         self.sessions.iter().map(|(_, session)| &**session)
     }
 
+    /// The same, each with its key.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.sessions.iter().map(|(place, session)| {
+            (SessionKey(u32::try_from(place).expect("it was one")), &**session)
+        })
+    }
+
     /// Asserts that each client has one session, which its id leads to.
     pub(super) fn check(&self) {
         assert_eq!(self.by_id.len(), self.len(), "a client has more than one session");

@@ -39,6 +39,11 @@ impl Deadlines {
         self.set.remove(&(at, due));
     }
 
+    /// All of them, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Timestamp, Due)> {
+        self.set.iter().copied()
+    }
+
     /// The time of the earliest.
     pub(super) fn next(&self) -> Option<Timestamp> {
         self.set.first().map(|(at, _)| *at)

@@ -75,12 +75,13 @@ impl Machine {
 
     /// The interval is over: publishes everything and arms the next.
     pub(super) fn handle_sys_due(&mut self, now: Timestamp) {
-        let of_store = self.journal.readings();
+        // Of one moment: what is published may be dropped itself.
+        let (of_store, drops) = (self.journal.readings(), self.ledger.drops.clone());
         for (topic, value) in self.sys_values(now).into_iter().chain(of_store) {
             self.publish_sys(topic, value, false, now);
         }
         for reason in DropReason::ALL {
-            let value = self.ledger.drops.get(reason).to_string();
+            let value = drops.get(reason).to_string();
             self.publish_sys(&format!("messages/dropped/{}", reason.name()), value, false, now);
         }
         let sheds = self.sys.readings.sheds;

@@ -438,6 +438,30 @@ mod tests {
         assert!(dropped > store::Lsn(0));
     }
 
+    /// Whoever can write again has no more room than before.
+    #[test]
+    fn a_full_disk_that_failed_meanwhile_is_full_when_it_works_again() {
+        let (config, plugins) = (Config::default(), Plugins::default());
+        let clock = Clock::starting_at(Timestamp(1));
+        let shared = shared_from::<()>(None, &config, &plugins, Seed::default(), clock, 1)
+            .expect("the configuration is good");
+        let size = Size::of(0, DEAD_BYTES_MAX);
+        let mut reporter = Reporter::new(&shared, &size);
+        let failing =
+            || Event::Failing { error: std::io::Error::other("a test"), retry: Duration::ZERO };
+        for (event, want) in [
+            (Event::Room(Room::Low), StoreHealth::Low),
+            (failing(), StoreHealth::Failing),
+            (Event::Working, StoreHealth::Low),
+            (failing(), StoreHealth::Failing),
+            (Event::Room(Room::Plenty), StoreHealth::Failing),
+            (Event::Working, StoreHealth::Working),
+        ] {
+            reporter.take(event);
+            assert_eq!(reporter.health.now(), want);
+        }
+    }
+
     /// So many bytes live, and writing them anew takes a quarter more.
     fn kept(live: u64) -> Kept {
         Kept { live, rewrite: live + live / 4 }

@@ -565,17 +565,24 @@ async fn whoever_is_no_trusted_proxy_is_not_believed() {
     assert!(witness.saw().is_empty());
 
     let trusted = vec!["127.0.0.1".parse().unwrap()];
-    for (trusted_proxies, want) in [(stranger, "127.0.0.1 "), (trusted, "9.8.7.6 ")] {
+    for (trusted_proxies, header, want) in [
+        (stranger, "", "127.0.0.1 "),
+        (trusted.clone(), "", "9.8.7.6 "),
+        // Who a proxy says it is may be another one, or not.
+        (trusted.clone(), "PROXY TCP4 127.0.0.1 127.0.0.1 80 1883\r\n", "9.8.7.6 "),
+        (trusted, "PROXY TCP4 5.5.5.5 127.0.0.1 80 1883\r\n", "5.5.5.5 "),
+    ] {
         let (_broker, address) = witness
             .start(|listener| {
                 listener.is_websocket = true;
+                listener.is_proxied = !header.is_empty();
                 listener.trusted_proxies = trusted_proxies;
             })
             .await;
         let mut stream = TcpStream::connect(address).await.unwrap();
         // The client's own words come first, and may be anything.
         let forwarded = "X-Forwarded-For: \u{e9}, 6.6.6.6, 9.8.7.6:51000";
-        let request = format!("{UPGRADE}{forwarded}\r\n\r\n");
+        let request = format!("{header}{UPGRADE}{forwarded}\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\n") {

@@ -23,6 +23,8 @@ impl Outbound {
     pub(in super::super) fn check(&self) -> u64 {
         let bytes = self.unsent().map(Queued::bytes).sum::<usize>();
         assert_eq!(bytes, self.queue_bytes, "the account of queued bytes is wrong");
+        let earliest = self.unsent().filter_map(|queued| queued.expires_at).min();
+        assert!(earliest.is_none_or(|at| self.next_expiry <= at), "nobody looks for what expires");
         let open = |entry: &&Inflight| !matches!(entry, Inflight::Done);
         let sent = self.inflight.iter().take(self.resent).filter(open).count();
         assert_eq!(sent, usize::from(self.in_window), "the window is miscounted");

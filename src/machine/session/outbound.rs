@@ -129,7 +129,7 @@ pub(in super::super) struct Outbound {
     stale_cursors: usize,
     stale_bytes: usize,
     /// No queued message expires before this.
-    next_expiry: Timestamp,
+    pub(super) next_expiry: Timestamp,
     /// Nor is one looked for before this.
     next_sweep: Timestamp,
     pub(in super::super) inflight: VecDeque<Inflight>,

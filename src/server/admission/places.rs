@@ -206,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn who_finds_no_place_pays_nothing() {
+        let mut places = places(|limits| {
+            (limits.connection_rate_per_address, limits.connections_per_address) = (2, 5);
+        });
+        assert_eq!(opened(&mut places, A, 100, 1_000_000), 5);
+        places.close(Some(A), false);
+        assert_eq!(opened(&mut places, A, 100, 1_000_000), 1, "of the burst 15 are left");
+    }
+
+    #[test]
     fn rates_are_remembered_in_bounded_memory() {
         let mut places = places(|limits| limits.connection_rate_per_address = 1);
         for number in 0..3 * RATES_MAX as u64 {
