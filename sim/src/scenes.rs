@@ -26,6 +26,8 @@ const READ_FROM: MessageNumber = 960_000;
 const IDLE_FROM: MessageNumber = 970_000;
 /// Milliseconds from what somebody does to what comes next.
 const STEP_MS: u64 = 400;
+/// Seconds of a keep alive that a scene waits for, at most.
+const SILENCE_S_MAX: u16 = 4;
 /// Seconds that the session of who never comes back outlives its connection.
 const SHORT_S: u32 = 3;
 const SHORT_MS: u64 = SHORT_S as u64 * 1_000;
@@ -201,6 +203,11 @@ fn add_nameless(scenario: &mut Scenario) {
     nameless.connect.keep_alive_s = dice.one_of(&[0, max, max.saturating_add(1), u16::MAX]);
     scene.connect(&nameless);
     scene.step();
+    if max <= SILENCE_S_MAX && dice.chance(500) {
+        // And is silent for longer than that.
+        scene.act(&nameless, Action::HalfOpen);
+        scene.now_ms += u64::from(max) * 1_500 + 4 * STEP_MS;
+    }
     scene.act(&nameless, Action::Disconnect { reason: 0, expiry_s: None });
     scene.end();
 }
@@ -209,6 +216,7 @@ fn add_nameless(scenario: &mut Scenario) {
 /// subscribes anew, goes and comes back, or the broker dies; and more is retained meanwhile.
 fn add_reader(scenario: &mut Scenario) {
     let mut dice = Dice::new(scenario.seed, "reader", 0);
+    let mut rare = Dice::new(scenario.seed, "reader's second thoughts", 0);
     if !dice.chance(150) {
         return;
     }
@@ -234,7 +242,10 @@ fn add_reader(scenario: &mut Scenario) {
     scene.step();
     if dice.chance(400) {
         subscribe.subscription_id = Some(2);
-        subscribe.filters[0].qos = dice.one_of(&[Qos::AtLeastOnce, Qos::ExactlyOnce]);
+        let filter = &mut subscribe.filters[0];
+        filter.qos = dice.one_of(&[Qos::AtLeastOnce, Qos::ExactlyOnce]);
+        // What it was to get by the first one it still is.
+        filter.retain_handling = rare.one_of(&[0, 0, 1, 2]);
         scene.act(&reader, Action::Subscribe(subscribe));
         scene.step();
     }

@@ -11,7 +11,12 @@ pub(crate) fn add(scenario: &mut Scenario, plan: &Plan) {
     let mut dice = Dice::new(plan.seed, "watcher", 0);
     let broker = &mut scenario.broker;
     let refuses = plan.opinions > 0 || broker.connections.is_some() || broker.door.is_some();
-    if !dice.chance(if refuses { 200 } else { 30 }) {
+    let often = match broker.door {
+        Some(_) => 450, // of several kinds
+        None if refuses => 200,
+        None => 30,
+    };
+    if !dice.chance(often) {
         return;
     }
     broker.sys_interval_s = Some(dice.between(1, 3));

@@ -151,6 +151,8 @@ impl Brokers {
         let loaded = loaded.as_mut().expect("its host was added");
         change(loaded);
         loaded.times += 1;
+        // They are told apart by their names, and not by where they stand.
+        loaded.config.listeners.rotate_left(1);
         if let Some(shared) = self.started.borrow().last().and_then(Weak::upgrade) {
             let reloaded = server::reload(&shared, &loaded.config, &loaded.plugins);
             reloaded.expect("the files that it names are good");

@@ -28,8 +28,9 @@ const UPGRADE: &str = "GET /mqtt HTTP/1.1\r\nHost: broker\r\nUpgrade: websocket\
 const CONNECT: &[u8] = b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0";
 /// What it is to carry, as a list of one or several, and which of them the broker has to choose.
 /// [MQTT-6.0.0-3], [MQTT-6.0.0-4]
-const OFFERS: [(&str, &str); 5] = [
+const OFFERS: [(&str, &str); 6] = [
     ("mqtt", "mqtt"),
+    ("x\r\nSec-WebSocket-Protocol: mqtt", "mqtt"),
     ("x, mqtt", "mqtt"),
     ("mqtt,x", "mqtt"),
     ("mqttv3.1", "mqttv3.1"),
@@ -429,8 +430,13 @@ impl Layers {
         let kind = if websocket.is_in_message { CONTINUED } else { BINARY };
         websocket.is_in_message = !is_last;
         let first = if is_last { FINAL | kind } else { kind };
-        let frame = frame(first, piece, &mut self.dice);
-        self.emit(&frame, raw);
+        let data = frame(first, piece, &mut self.dice);
+        self.emit(&data, raw);
+        if !is_last && self.dice.chance(200) {
+            let end = frame(FINAL | CONTINUED, b"", &mut self.dice);
+            self.emit(&end, raw);
+            self.websocket.iter_mut().for_each(|websocket| websocket.is_in_message = false);
+        }
         if self.dice.chance(100) {
             if self.dice.chance(300) {
                 self.emit_control(PONG, b"nobody asked", raw); // RFC 6455, section 5.5.3

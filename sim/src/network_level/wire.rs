@@ -428,7 +428,8 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
         if layers.has_gone_on() {
             network.links().note_unending(stream.link());
         }
-        if let (false, Some(words)) = (is_told, layers.misspoken()) {
+        // What comes before its client has said goodbye is in the history.
+        if !is_told && let Some(words) = layers.misspoken() {
             network.links().note_misspoken(stream.link(), words);
         }
     }

@@ -30,6 +30,8 @@ const COUNTERS: [&str; 13] = [
     "messages/dropped",
     MESSAGES_REFUSED,
 ];
+/// Those that are the sums of the ones below them.
+const SUMS: [&str; 2] = ["clients/shed", "messages/dropped"];
 const REFUSED: &str = "clients/refused";
 const BYTES_SENT: &str = "load/bytes/sent";
 const RECEIVED: &str = "messages/received";
@@ -37,6 +39,9 @@ const SENT: &str = "messages/sent";
 const PUBLISHES_RECEIVED: &str = "messages/publish/received";
 const PUBLISHES_SENT: &str = "messages/publish/sent";
 const MESSAGES_REFUSED: &str = "messages/refused";
+
+/// Not Authorized, Quota Exceeded.
+const REFUSALS: [u8; 2] = [0x87, 0x97];
 
 /// Milliseconds for which a broker may go by what it has measured.
 const MEASURED_MS: u64 = 500;
@@ -56,6 +61,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let counts = lives.entry(life).or_insert_with(|| Counts::of(facts, life));
         let listener = Listener { facts, connection, from, interval_s, counts };
         heard.iter().for_each(|(topic, said)| listener.judge(topic, said, wrong));
+        SUMS.into_iter().for_each(|sum| listener.add_up(sum, &heard, wrong));
     }
 }
 
@@ -88,6 +94,25 @@ impl Listener<'_, '_> {
             if count < least {
                 let words = format!("{topic} is {count}, and it was {least} by {by_ms} ms");
                 return wrong.add(Promise::I14, "count-too-low", client, words, &[self.from, at]);
+            }
+        }
+    }
+
+    /// Whether the parts of a sum that came with it are more than it: of those that were said as
+    /// often, for another one may have been lost.
+    fn add_up(&self, sum: &str, heard: &Heard<'_>, wrong: &mut Wrong) {
+        let Some(whole) = heard.get(sum) else { return };
+        let is_part =
+            |topic: &str| topic.strip_prefix(sum).is_some_and(|rest| rest.starts_with('/'));
+        let parts =
+            heard.iter().filter(|(topic, said)| is_part(topic) && said.len() == whole.len());
+        let parts: Vec<_> = parts.map(|(_, said)| said).collect();
+        for (place, (at, count)) in whole.iter().enumerate() {
+            let all: u64 = parts.iter().map(|said| said[place].1).sum();
+            if all > *count {
+                let words = format!("{sum} is {count}, and those below it are {all}");
+                let client = self.connection.client;
+                return wrong.add(Promise::I14, "sum-too-low", client, words, &[*at]);
             }
         }
     }
@@ -170,9 +195,12 @@ impl Counts {
     }
 }
 
-/// By when a message was refused that its client surely had no right to publish.
+/// By when a message was refused: its client was told so, or surely had no right to publish it.
 fn denied_ms(facts: &Facts<'_>, place: usize, request: &Request<'_>) -> Option<u64> {
     let Wish::Publish(publish) = request.wish else { return None };
+    if let Some((at, _)) = request.answer.filter(|(_, reason)| REFUSALS.contains(reason)) {
+        return Some(facts.ms(at));
+    }
     // What comes again may have been taken when that was not denied yet.
     let span = request.span.filter(|span| span.is_sure && !publish.dup)?;
     let is_denied = facts.may(place, access::Wish::Publish, &publish.topic, span) == Some(false);
@@ -200,6 +228,9 @@ impl Seen {
     }
 }
 
+/// What was said of each counter, in order.
+type Heard<'a> = BTreeMap<&'a str, Vec<(Ordinal, u64)>>;
+
 /// From when a connection listens whose client found no session.
 fn listens_from(connection: &Connection<'_>) -> Option<Ordinal> {
     if !connection.is_accepted() || connection.may_have_found_session() {
@@ -212,8 +243,8 @@ fn listens_from(connection: &Connection<'_>) -> Option<Ordinal> {
 
 /// All counters that a connection heard, each in order: those of one QoS, for what comes with
 /// another one has an order of its own.
-fn heard<'a>(connection: &Connection<'a>) -> BTreeMap<&'a str, Vec<(Ordinal, u64)>> {
-    let mut heard: BTreeMap<&str, Vec<(Ordinal, u64)>> = BTreeMap::new();
+fn heard<'a>(connection: &Connection<'a>) -> Heard<'a> {
+    let mut heard = Heard::new();
     let mut qos: Option<Qos> = None;
     for event in &connection.events {
         let What::Saw { packet: Saw::Publish(saw) } = &event.what else { continue };

@@ -24,9 +24,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     if case.messages.all.iter().any(|message| message.retain) {
         for session in 0..case.sessions.all.len() {
             check_session(case, session, wrong);
-            if case.facts.is_exact {
-                check_made(case, session, wrong);
-            }
+            check_made(case, session, wrong);
         }
     }
 }
@@ -79,16 +77,15 @@ fn check_delivered(
     }
 }
 
-/// What a new subscription of a client that stays must be sent, where it is known when everything
-/// arrived: the retained message of each matching topic, once.
+/// What a new subscription must be sent: the retained message of each matching topic, once. At once
+/// to a client that stays, where it is known when everything arrived; and in the end to one whose
+/// session does.
 fn check_made(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
     let facts = &case.sessions.all[session];
     let smallest = sizes::smallest(case, session);
+    let is_drained = lost::is_drained(case, session) && !facts.has_guessed;
     for &on in &facts.connections {
         let connection = &case.facts.connections[on];
-        if !lost::takes_at_once(case, on) {
-            continue;
-        }
         for request in &connection.requests {
             let (Wish::Subscribe { filters, .. }, Some((answered, _))) =
                 (request.wish, request.answer)
@@ -96,19 +93,46 @@ fn check_made(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
                 continue;
             };
             let Some(span) = request.span.filter(|span| span.is_sure) else { continue };
-            if !lost::stays(case, on, span.to) || filters.len() != request.reasons.len() {
+            let is_prompt = || lost::takes_at_once(case, on) && lost::stays(case, on, span.to);
+            let due = if case.facts.is_exact && is_prompt() {
+                Due::AtOnce
+            } else if is_drained && lasts(case, session, span) {
+                Due::InTheEnd
+            } else {
+                continue;
+            };
+            if filters.len() != request.reasons.len() {
                 continue;
             }
-            for (asked, _) in filters.iter().zip(request.reasons).filter(|(_, said)| **said < 0x80)
-            {
-                let same = |other: &&Subscription| other.filter == asked.filter;
+            let granted = filters.iter().zip(request.reasons).filter(|(_, said)| **said < 0x80);
+            for (wanted, _) in granted {
+                let same = |other: &&Subscription| other.filter == wanted.filter;
                 if filters.iter().filter(same).count() == 1 {
-                    let made = Made { case, session, on, asked: request.asked, answered, span };
-                    made.check(&asked.filter, smallest, wrong);
+                    let asked = request.asked;
+                    let made = Made { case, session, on, asked, answered, span, due };
+                    made.check(&wanted.filter, smallest, wrong);
                 }
             }
         }
     }
+}
+
+/// Whether a session surely goes on from then to the end of the run.
+fn lasts(case: &Case<'_>, session: usize, from: Span) -> bool {
+    let facts = &case.sessions.all[session];
+    let whole = Span { to: case.facts.events.len(), ..from };
+    facts.begun.to <= from.from
+        && !facts.doubts.iter().any(|doubt| doubt.to >= from.from)
+        && !facts.may_be_over_during(whole)
+}
+
+/// When what is retained must have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    /// On the connection that subscribed.
+    AtOnce,
+    /// To the session. Only above QoS 0: else what is sent may be lost with a connection.
+    InTheEnd,
 }
 
 /// A subscription that was made.
@@ -119,6 +143,7 @@ struct Made<'c, 'a> {
     asked: Ordinal,
     answered: Ordinal,
     span: Span,
+    due: Due,
 }
 
 impl Made<'_, '_> {
@@ -127,10 +152,11 @@ impl Made<'_, '_> {
         let Some(place) = changes.iter().position(|change| change.asked == self.asked) else {
             return;
         };
-        let until = self
-            .case
-            .facts
-            .first_at(self.case.facts.ms(self.span.to) + self.case.calm.at_once_ms());
+        let facts = &self.case.facts;
+        let until = match self.due {
+            Due::AtOnce => facts.first_at(facts.ms(self.span.to) + self.case.calm.at_once_ms()),
+            Due::InTheEnd => facts.events.len() - 1,
+        };
         // Nothing is lost by a subscription that takes its place. [MQTT-3.8.4-4]
         let is_gone = |later: &Change| later.span.from <= until && later.to.is_none();
         let Some(granted) = changes[place].to.filter(|_| topic::shared(filter).is_none()) else {
@@ -142,7 +168,9 @@ impl Made<'_, '_> {
             1 => before.all(|state| state.is_none()),
             _ => false,
         };
-        if !wants || changes[place + 1..].iter().any(is_gone) {
+        let is_kept = self.due == Due::AtOnce
+            || (granted.qos > Qos::AtMostOnce && changes[place].span.is_sure);
+        if !wants || !is_kept || changes[place + 1..].iter().any(is_gone) {
             return;
         }
         let is_last = changes[place + 1..].iter().all(|later| later.span.from > until);
@@ -153,6 +181,9 @@ impl Made<'_, '_> {
             let Some(Some(message)) = retained_at(self.case, topic, self.span, until) else {
                 continue;
             };
+            if self.due == Due::InTheEnd && message.qos == Qos::AtMostOnce {
+                continue;
+            }
             let from = self.span.from;
             let may =
                 |wish, topic| self.case.facts.goes_on_to_be_allowed(self.on, wish, topic, from);
@@ -162,11 +193,12 @@ impl Made<'_, '_> {
             let number = self.case.messages.find(message.number);
             let identity = self.case.sessions.identities[self.on];
             let is_it = |d: &Delivery<'_>| {
-                let is_later = d.connection == self.on && d.at > self.span.from;
+                let is_its = self.due == Due::InTheEnd || d.connection == self.on;
+                let is_later = is_its && d.at > self.span.from;
                 let is_as_granted = !is_last || is_as_granted(self.case, d, message, granted);
                 is_later && d.message == number && is_as_granted
             };
-            let came = self.case.deliveries.all.iter().any(is_it);
+            let came = self.case.deliveries.to(self.session).iter().any(is_it);
             if !came && sizes::fits(self.case, identity, message, smallest) {
                 let words = format!(
                     "the retained message {} on '{name}' never came to the subscription '{filter}'",

@@ -393,7 +393,7 @@ const GUIDES: &[Guide] = &[
         files: &["src/machine/sys.rs", DEADLINES],
     },
     Guide {
-        rules: &["count-went-down", "count-too-low"],
+        rules: &["count-went-down", "count-too-low", "sum-too-low"],
         expected: "what the broker counts below `$SYS` is what its clients saw at least, and only \
                    goes up while it lives",
         standard: "nothing: it is the broker's own promise",

@@ -99,6 +99,20 @@ fn what_nobody_may_publish_is_refused() {
 }
 
 #[test]
+fn sums_are_what_their_parts_come_to_at_least() {
+    for sum in ["clients/shed", "messages/dropped"] {
+        let tell = |tale: Tale, one, other, all| {
+            let tale = says(listens(tale), &format!("{sum}/one"), one);
+            says(says(tale, &format!("{sum}/other"), other), sum, all)
+        };
+        fine(|tale| tell(tale, 1, 2, 3));
+        planted("I14 sum-too-low", |tale| tell(tale, 1, 2, 2));
+        // Of one that was lost nobody knows to which of the others it belongs.
+        fine(|tale| says(tell(tale, 3, 0, 1), &format!("{sum}/one"), 3));
+    }
+}
+
+#[test]
 fn who_found_a_session_may_hear_what_is_older() {
     let resumed = |tale: Tale| {
         let tale = listens(tale).loses_connection(A).resumes(A);

@@ -1,6 +1,6 @@
 //! Proof of `retained.rs`.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
-use super::tale::{A, B, Q1, Tale};
+use super::tale::{A, B, Q0, Q1, Tale};
 use super::{fine, planted};
 use crate::history::PublishSaw;
 
@@ -72,6 +72,21 @@ fn a_retained_message_is_owed_to_a_new_subscription() {
         planted("C6 retained-lost", |tale| asked(tale, handling).ends());
     }
     fine(|tale| asked(tale, 2).ends());
+}
+
+#[test]
+fn a_retained_message_is_owed_to_the_session_in_the_end() {
+    let left = |tale: Tale, qos| {
+        let tale = tale.connects(A).connects(B).subscribes(A, "a/b", Q0);
+        let tale = retains(tale, 1, None).gets(A, 1, Q0);
+        let tale = tale.subscribes(B, "a/+", qos).loses_connection(B);
+        tale.resumes(B).subscribes_with(B, "a/+", qos, None, |it| it.retain_handling = 2)
+    };
+    fine(|tale| left(tale, Q1).calms_down(&[A, B]).gets_with(B, 1, Q1, retained).ends());
+    planted("C6 retained-lost", |tale| left(tale, Q1).calms_down(&[A, B]).ends());
+    // At QoS 0 it may have been lost with the connection.
+    fine(|tale| left(tale, Q0).calms_down(&[A, B]).ends());
+    fine(|tale| left(tale, Q1).unsubscribes(B, "a/+").calms_down(&[A, B]).ends());
 }
 
 #[test]
