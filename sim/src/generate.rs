@@ -102,6 +102,7 @@ pub(crate) fn scenario(plan: &Plan) -> Scenario {
     watcher::add(&mut scenario, plan);
     if plan.policies > 0 || plan.opinions > 0 {
         access::draw(&mut scenario, &topics, plan);
+        scenes::add_rush(&mut scenario, plan);
     }
     if plan.wrapped_clients > 0 {
         transport::draw(&mut scenario, plan);

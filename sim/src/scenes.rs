@@ -34,8 +34,8 @@ const SHORT_MS: u64 = SHORT_S as u64 * 1_000;
 /// Seconds that other sessions do.
 const LONG_S: u32 = 1_000;
 
-/// Adds the scenes that this seed has, but for that of the heirs: some of them only if the broker may
-/// die beside all else.
+/// Adds the scenes that this seed has, but for that of the heirs and the rush: some of them only if
+/// the broker may die beside all else.
 pub(crate) fn add(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan, may_die: bool) {
     add_pardoned(scenario, plan);
     add_silent(scenario, plan);
@@ -209,6 +209,26 @@ fn add_nameless(scenario: &mut Scenario) {
         scene.now_ms += u64::from(max) * 1_500 + 4 * STEP_MS;
     }
     scene.act(&nameless, Action::Disconnect { reason: 0, expiry_s: None });
+    scene.end();
+}
+
+/// Some guess a password at once: no more of them are looked at together than may fail. Where it is
+/// known by now who is judged.
+pub(crate) fn add_rush(scenario: &mut Scenario, plan: &Plan) {
+    let mut dice = Dice::new(scenario.seed, "rush", 0);
+    // One with whose name nobody has failed yet, so that there is anything to gain.
+    let user = scenario.broker.opinions.last().map(|opinion| opinion.user.clone());
+    if !plan.has_guessers() || user.is_none() || !dice.chance(700) {
+        return;
+    }
+    let mut scene = Scene::begin(scenario, &mut dice);
+    for name in ["first", "second", "third"] {
+        let guesser = scene.enter(name, 0);
+        let known = &mut scene.scenario.clients[guesser.client];
+        (known.user, known.is_mistaken) = (user.clone(), true);
+        scene.connect(&guesser);
+    }
+    scene.step();
     scene.end();
 }
 
