@@ -205,7 +205,7 @@ fn add_nameless(scenario: &mut Scenario) {
     scene.step();
     if max <= SILENCE_S_MAX && dice.chance(500) {
         // And is silent for longer than that.
-        scene.act(&nameless, Action::HalfOpen);
+        scene.act(&nameless, Action::Behave(Manners { pings: false, ..Manners::default() }));
         scene.now_ms += u64::from(max) * 1_500 + 4 * STEP_MS;
     }
     scene.act(&nameless, Action::Disconnect { reason: 0, expiry_s: None });
