@@ -13,7 +13,7 @@ pub(crate) const TRUSTED: &str = "192.168.0.0/24";
 /// And what is behind the proxies, which it believes where they speak the PROXY protocol: nobody
 /// there says of anybody else where he comes from.
 pub(crate) const TRUSTED_BEHIND: [&str; 2] = ["10.0.0.0/24", "2001:db8::/48"];
-/// The number of all IPv6 networks behind proxies, but for that of the host.
+/// What all IPv6 addresses behind proxies begin with; then comes the number of the host.
 const BEHIND: [u16; 3] = [0x2001, 0xdb8, 0];
 /// The type of what fills a header of the PROXY protocol up, and its bytes at most.
 const NOTHING: u8 = 4;

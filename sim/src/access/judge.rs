@@ -96,7 +96,7 @@ impl Judge {
         Judge { known: Arc::new(Known { opinions: opinions.to_vec(), right, response }), plugin }
     }
 
-    /// What comes of asking, in a run of a plugin that refuses whom it does not know.
+    /// What the plugin says of a user of whom there is an opinion.
     async fn ask(&self, opinion: &Opinion, request: &ConnectRequest) -> Verdict {
         match &self.plugin {
             Plugin::Http(http) => http.authenticate(&with_server(request, &self.known)).await,
