@@ -168,8 +168,11 @@ impl Made<'_, '_> {
             1 => before.all(|state| state.is_none()),
             _ => false,
         };
+        // Nor by a lower QoS, but that what is sent at QoS 0 may be lost with a connection.
+        let is_kept_by =
+            |change: &Change| change.to.is_none_or(|granted| granted.qos > Qos::AtMostOnce);
         let is_kept = self.due == Due::AtOnce
-            || (granted.qos > Qos::AtMostOnce && changes[place].span.is_sure);
+            || (changes[place].span.is_sure && changes[place..].iter().all(is_kept_by));
         if !wants || !is_kept || changes[place + 1..].iter().any(is_gone) {
             return;
         }

@@ -67,6 +67,9 @@ impl Room {
     /// All that may have been meant for a session, less what its client has seen.
     fn of(case: &Case<'_>, session: usize, deliveries: &[Delivery<'_>]) -> Room {
         let mut changes: Vec<Change> = Vec::new();
+        // Copies of each message that have not come: a crash may undo one that has, which is
+        // another one then and took no room of a third.
+        let mut left: Vec<i64> = vec![0; case.messages.all.len()];
         let is_first =
             |delivery: &&Delivery<'_>| delivery.repeats.is_none() && !delivery.saw.retain;
         for (place, message) in case.messages.all.iter().enumerate() {
@@ -81,6 +84,7 @@ impl Room {
                     }
                 }
                 let copies = own + shared;
+                left[place] += copies;
                 changes.push(change(effect.span.from, copies, message));
                 let was_seen =
                     |delivery: &Delivery<'_>| delivery.saw.message == Some(message.number);
@@ -92,13 +96,14 @@ impl Room {
                     // What comes all the same takes its room until then.
                     let come = deliveries.iter().filter(is_first);
                     let come = come.filter(|delivery| delivery.message == Some(place)).count();
-                    let left = copies.saturating_sub_unsigned(come as u64).max(0);
-                    changes.push(change(expired, -left, message));
+                    let not_come = copies.saturating_sub_unsigned(come as u64).max(0);
+                    changes.push(change(expired, -not_come, message));
                 }
             }
         }
         for delivery in deliveries.iter().filter(is_first) {
-            if let Some(message) = delivery.message {
+            if let Some(message) = delivery.message.filter(|message| left[*message] > 0) {
+                left[message] -= 1;
                 changes.push(change(delivery.at, -1, &case.messages.all[message]));
             }
         }

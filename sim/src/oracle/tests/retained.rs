@@ -86,6 +86,7 @@ fn a_retained_message_is_owed_to_the_session_in_the_end() {
     planted("C6 retained-lost", |tale| left(tale, Q1).calms_down(&[A, B]).ends());
     // At QoS 0 it may have been lost with the connection.
     fine(|tale| left(tale, Q0).calms_down(&[A, B]).ends());
+    fine(|tale| left(tale, Q1).subscribes(B, "a/+", Q0).calms_down(&[A, B]).ends());
     fine(|tale| left(tale, Q1).unsubscribes(B, "a/+").calms_down(&[A, B]).ends());
 }
 
