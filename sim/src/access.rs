@@ -116,6 +116,11 @@ impl Opinion {
             && self.after_ms.is_some_and(|after| after < timeout_ms)
     }
 
+    /// Whether it lets in who is mistaken about his password, or who is not; none: nobody can say.
+    fn of_one(&self, is_mistaken: bool) -> Option<bool> {
+        (!self.is_unavailable).then_some(self.is_proven && !is_mistaken)
+    }
+
     /// What is known of its user's token. A filter that is none grants nothing.
     fn token(&self) -> Option<Arc<Grants>> {
         let mut grants = Grants::default();
@@ -291,12 +296,11 @@ pub(crate) fn counted_zone(scenario: &Scenario, client: ClientIndex) -> Option<u
 pub(crate) fn judgement(scenario: &Scenario, client: ClientIndex, right: Passwords) -> Judgement {
     let known = &scenario.clients[client];
     let user = known.user.clone();
-    match opinion_of(scenario, client) {
-        Some(opinion) if opinion.is_unavailable => Judgement::Refused(Refusal::Unavailable),
-        Some(opinion) if !opinion.is_proven || right.are_mistaken(known.is_mistaken) => {
-            Judgement::Refused(Refusal::BadCredentials)
-        }
-        opinion => {
+    let opinion = opinion_of(scenario, client);
+    match opinion.map(|it| it.of_one(right.are_mistaken(known.is_mistaken))) {
+        Some(None) => Judgement::Refused(Refusal::Unavailable),
+        Some(Some(false)) => Judgement::Refused(Refusal::BadCredentials),
+        Some(Some(true)) | None => {
             let is_proven = opinion.is_some();
             let address =
                 known_zone(scenario, client).map(|zone| meant_address(&scenario.broker, zone));

@@ -108,20 +108,24 @@ impl TlsClients {
         let mut roots = RootCertStore::empty();
         roots.add(certificate("ca.pem")).expect("it is an authority");
         let roots = Arc::new(roots);
-        let config = |version, name: Option<&str>| {
+        let config = |version, shown: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>| {
             let Cryptography { provider, time } = simulated();
             let builder = ClientConfig::builder_with_details(provider, time)
                 .with_protocol_versions(&[version])
                 .expect("the provider has ciphers for it");
             let builder = builder.with_root_certificates(Arc::clone(&roots));
-            Arc::new(match name.map(own) {
+            Arc::new(match shown {
                 None => builder.with_no_client_auth(),
                 Some((shown, key)) => builder
                     .with_client_auth_cert(vec![shown], key)
                     .expect("the key is that of the certificate"),
             })
         };
-        let configs = |name| [config(&version::TLS12, name), config(&version::TLS13, name)];
+        let configs = |name: Option<&str>| {
+            let own = name.map(own);
+            let same = own.as_ref().map(|(shown, key)| (shown.clone(), key.clone_key()));
+            [config(&version::TLS12, same), config(&version::TLS13, own)]
+        };
         TlsClients {
             versions: configs(Some("client")),
             strangers: [configs(Some("stranger")), configs(None)],

@@ -95,10 +95,8 @@ struct Table {
     lives: u64,
     /// A connection that ended without the goodbye that its client's was to be answered with.
     rude: Option<u64>,
-    /// A connection on which the broker went on behind its goodbye.
-    unending: Option<u64>,
-    /// A connection whose client's goodbye was answered with one that nobody may say, and that.
-    misspoken: Option<(u64, String)>,
+    /// A connection with a goodbye of the broker's that nobody may say so: the rule, and what was said.
+    misspoken: Option<(u64, &'static str, String)>,
 }
 
 /// What the broker's end of a connection came to.
@@ -128,7 +126,6 @@ impl Links {
             now: 0,
             lives: 0,
             rude: None,
-            unending: None,
             misspoken: None,
         })))
     }
@@ -243,28 +240,17 @@ impl Links {
         }
     }
 
-    /// More came on a connection behind the broker's goodbye.
-    pub(crate) fn note_unending(&self, link: &Link) {
-        let table = &mut *self.table();
-        table.unending = table.unending.or(link.state().number);
-    }
-
-    /// The goodbye of its client was answered with one that nobody may say.
-    pub(crate) fn note_misspoken(&self, link: &Link, words: String) {
+    /// On a connection the broker said goodbye as nobody may.
+    pub(crate) fn note_misspoken(&self, link: &Link, rule: &'static str, words: String) {
         let table = &mut *self.table();
         if let (None, Some(number)) = (&table.misspoken, link.state().number) {
-            table.misspoken = Some((number, words));
+            table.misspoken = Some((number, rule, words));
         }
     }
 
-    /// A connection on which that happened, and what was said.
-    pub(crate) fn misspoken(&self) -> Option<(u64, String)> {
+    /// A connection on which that happened, which rule it breaks, and what was said.
+    pub(crate) fn misspoken(&self) -> Option<(u64, &'static str, String)> {
         self.table().misspoken.clone()
-    }
-
-    /// A connection on which the broker went on behind its goodbye.
-    pub(crate) fn unending(&self) -> Option<u64> {
-        self.table().unending
     }
 
     /// A connection that ended without a goodbye.

@@ -15,22 +15,15 @@ use stormpetrel::access::{
     HttpSettings, Method, PasswordFile, Proof, Refusal, Request, Verdict,
 };
 
-use super::{Opinion, PASSWORD, Passwords, WRONG};
+use super::{Opinion, Passwords, WRONG};
 use crate::dice::Dice;
 
-/// Hashes of [`PASSWORD`] and of [`WRONG`], as cheap as they may be.
-const HASHES: [(&[u8], &str); 2] = [
-    (
-        PASSWORD,
-        "$7$1$c3Rvcm1wZXRyZWwh$BSUDWYtnwDFrSY0nWjh+rfYMDC/3pC7jxeSUdXtnNAI5eqpN0C1v9QLZ99e3i4sUNP8m8\
-         TwKFvsvv31EuTvQMA==",
-    ),
-    (
-        WRONG,
-        "$7$1$c3Rvcm1wZXRyZWwh$dg9/EjDNsGEXr+JLAdAZs5khoipsLvgfadUFc/UPBwQ834bmU9oALDQ2HqLz/UDGfZTWf\
-         Gwc8Xyg9PkzKtDE9A==",
-    ),
-];
+/// The hash of [`super::PASSWORD`], as cheap as it may be.
+const PASSWORD_HASH: &str = "$7$1$c3Rvcm1wZXRyZWwh$BSUDWYtnwDFrSY0nWjh+rfYMDC/3pC7jxeSUdXtnNAI5eqpN0\
+    C1v9QLZ99e3i4sUNP8m8TwKFvsvv31EuTvQMA==";
+/// That of [`WRONG`].
+const WRONG_HASH: &str = "$7$1$c3Rvcm1wZXRyZWwh$dg9/EjDNsGEXr+JLAdAZs5khoipsLvgfadUFc/UPBwQ834bmU9oA\
+    LDQ2HqLz/UDGfZTWfGwc8Xyg9PkzKtDE9A==";
 
 /// Whom the plugin asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +59,7 @@ pub(crate) struct Judge {
 #[derive(Debug)]
 enum Plugin {
     File(PasswordFile),
-    Http(Box<Http>),
+    Http(Box<Http>, Arc<Server>),
 }
 
 /// What is known of users.
@@ -74,15 +67,21 @@ enum Plugin {
 struct Known {
     opinions: Vec<Opinion>,
     right: Passwords,
-    /// How the server puts it.
+}
+
+/// Who is asked by `auth_http`, and how he answers.
+#[derive(Debug)]
+struct Server {
+    known: Arc<Known>,
     response: HttpResponse,
 }
 
 impl Judge {
     /// One that has these opinions, and knows which passwords are right.
     pub(crate) fn new(opinions: &[Opinion], right: Passwords, asked: Asked) -> Judge {
-        let (plugin, response) = match asked {
-            Asked::File => (Plugin::File(file(opinions, right)), HttpResponse::Json),
+        let known = Arc::new(Known { opinions: opinions.to_vec(), right });
+        let plugin = match asked {
+            Asked::File => Plugin::File(known.file()),
             Asked::Server { remember_s, response } => {
                 let settings = HttpSettings {
                     method: Method::Post,
@@ -90,19 +89,21 @@ impl Judge {
                     remember: remember_s,
                     ..HttpSettings::new("server", 80)
                 };
-                (Plugin::Http(Box::new(Http::new(&settings, None, [0; 32]))), response)
+                let server = Server { known: Arc::clone(&known), response };
+                let http = Http::new(&settings, None, [0; 32]);
+                Plugin::Http(Box::new(http), Arc::new(server))
             }
         };
-        Judge { known: Arc::new(Known { opinions: opinions.to_vec(), right, response }), plugin }
+        Judge { known, plugin }
     }
 
     /// What the plugin says of a user of whom there is an opinion.
     async fn ask(&self, opinion: &Opinion, request: &ConnectRequest) -> Verdict {
         match &self.plugin {
-            Plugin::Http(http) => http.authenticate(&with_server(request, &self.known)).await,
+            Plugin::Http(http, server) => http.authenticate(&asking(request, server)).await,
             Plugin::File(_) if opinion.is_unavailable => Verdict::Refused(Refusal::Unavailable),
             Plugin::File(file) if request.password.is_some() => file.authenticate(request).await,
-            Plugin::File(_) => match self.known.find_out(opinion, None) {
+            Plugin::File(_) => match self.known.lets_in(opinion, None) {
                 Some(true) => Verdict::Proven,
                 _ => Verdict::Refused(Refusal::BadCredentials),
             },
@@ -134,26 +135,24 @@ impl Known {
     }
 
     /// Whether who gives this password is let in; none: nobody can say.
-    fn find_out(&self, opinion: &Opinion, password: Option<&[u8]>) -> Option<bool> {
-        let is_wrong = self.right.are_mistaken(password == Some(WRONG));
-        (!opinion.is_unavailable).then_some(opinion.is_proven && !is_wrong)
+    fn lets_in(&self, opinion: &Opinion, password: Option<&[u8]>) -> Option<bool> {
+        opinion.of_one(self.right.are_mistaken(password == Some(WRONG)))
+    }
+
+    /// Of the users who may be let in, with the password that is right.
+    fn file(&self) -> PasswordFile {
+        let hash = match self.right {
+            Passwords::First => PASSWORD_HASH,
+            Passwords::Others => WRONG_HASH,
+        };
+        let proven = self.opinions.iter().filter(|opinion| opinion.is_proven);
+        let lines: String = proven.map(|opinion| format!("{}:{hash}\n", opinion.user)).collect();
+        PasswordFile::new(access::Passwords::parse(&lines, "passwords").expect("a good hash"))
     }
 }
 
-/// Of the users who may be let in, with the password that is right.
-fn file(opinions: &[Opinion], right: Passwords) -> PasswordFile {
-    let is_right = |password: &[u8]| !right.are_mistaken(password == WRONG);
-    let mut lines = String::new();
-    for opinion in opinions.iter().filter(|opinion| opinion.is_proven) {
-        for (_, hash) in HASHES.iter().filter(|(password, _)| is_right(password)) {
-            lines.push_str(&format!("{}:{hash}\n", opinion.user));
-        }
-    }
-    PasswordFile::new(access::Passwords::parse(&lines, "passwords").expect("good hashes"))
-}
-
-/// The same request, by one who reaches the server.
-fn with_server(request: &ConnectRequest, known: &Arc<Known>) -> ConnectRequest {
+/// The same request, by one who reaches that server.
+fn asking(request: &ConnectRequest, server: &Arc<Server>) -> ConnectRequest {
     ConnectRequest {
         client_id: request.client_id.clone(),
         username: request.username.clone(),
@@ -165,30 +164,20 @@ fn with_server(request: &ConnectRequest, known: &Arc<Known>) -> ConnectRequest {
         date: request.date,
         computer: Arc::clone(&request.computer),
         whose: request.whose,
-        fetcher: Arc::<Known>::clone(known),
+        fetcher: Arc::<Server>::clone(server),
     }
 }
 
-impl Fetch for Known {
-    fn fetch(
-        &self,
-        request: Request,
-    ) -> Pin<Box<dyn Future<Output = Result<Answer, FetchError>> + Send>> {
-        let (status, body) = self.answer(&request.body);
-        Box::pin(ready(Ok(Answer { status, body: body.into() })))
-    }
-}
-
-impl Known {
+impl Server {
     /// Status and body of the answer to a question.
     fn answer(&self, question: &[u8]) -> (u16, &'static str) {
         let asked: Value = serde_json::from_slice(question).unwrap_or_default();
-        let opinion = self.opinion(asked["username"].as_str());
+        let opinion = self.known.opinion(asked["username"].as_str());
         let (Some(opinion), true) = (opinion, asked["client_id"].is_string()) else {
             return (500, "");
         };
         let password = asked["password"].as_str().map(str::as_bytes);
-        match (self.find_out(opinion, password), self.response) {
+        match (self.known.lets_in(opinion, password), self.response) {
             (None, _) => (503, ""),
             (Some(true), HttpResponse::Status) => (204, ""),
             (Some(false), HttpResponse::Status) => (403, ""),
@@ -197,5 +186,15 @@ impl Known {
             (Some(true), HttpResponse::Text) => (200, "OK"),
             (Some(false), HttpResponse::Text) => (200, "no"),
         }
+    }
+}
+
+impl Fetch for Server {
+    fn fetch(
+        &self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Answer, FetchError>> + Send>> {
+        let (status, body) = self.answer(&request.body);
+        Box::pin(ready(Ok(Answer { status, body: body.into() })))
     }
 }

@@ -435,7 +435,9 @@ impl Layers {
         if !is_last && self.dice.chance(200) {
             let end = frame(FINAL | CONTINUED, b"", &mut self.dice);
             self.emit(&end, raw);
-            self.websocket.iter_mut().for_each(|websocket| websocket.is_in_message = false);
+            if let Some(websocket) = &mut self.websocket {
+                websocket.is_in_message = false;
+            }
         }
         if self.dice.chance(100) {
             if self.dice.chance(300) {

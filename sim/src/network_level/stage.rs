@@ -269,15 +269,9 @@ impl<'s> Stage<'s> {
                 format!("the client of connection {number} said goodbye, and the broker did not");
             return Err(violation(Promise::I16, "goodbye-unanswered", words));
         }
-        if let Some(number) = self.links.unending() {
-            let words =
-                format!("on connection {number} the broker said goodbye, and went on to speak");
-            return Err(violation(Promise::I16, "frame-behind-close", words));
-        }
-        if let Some((number, said)) = self.links.misspoken() {
-            let words =
-                format!("the client of connection {number} said goodbye, and was told {said}");
-            return Err(violation(Promise::I16, "goodbye-answered-badly", words));
+        if let Some((number, rule, words)) = self.links.misspoken() {
+            let words = format!("on connection {number} {words}");
+            return Err(violation(Promise::I16, rule, words));
         }
         if !self.now.is_multiple_of(LOOK_MS) {
             return Ok(());

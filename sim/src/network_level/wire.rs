@@ -426,11 +426,13 @@ pub(super) async fn carry(network: SimNetwork, host: IpAddr, shared: Rc<RefCell<
         }
         let Some(layers) = &mut shared.borrow_mut().layers else { return };
         if layers.has_gone_on() {
-            network.links().note_unending(stream.link());
+            let words = "the broker said goodbye, and went on to speak".to_owned();
+            network.links().note_misspoken(stream.link(), "frame-behind-close", words);
         }
         // What comes before its client has said goodbye is in the history.
-        if !is_told && let Some(words) = layers.misspoken() {
-            network.links().note_misspoken(stream.link(), words);
+        if !is_told && let Some(said) = layers.misspoken() {
+            let words = format!("the client said goodbye, and was told {said}");
+            network.links().note_misspoken(stream.link(), "goodbye-answered-badly", words);
         }
     }
 }

@@ -40,6 +40,9 @@ const PUBLISHES_RECEIVED: &str = "messages/publish/received";
 const PUBLISHES_SENT: &str = "messages/publish/sent";
 const MESSAGES_REFUSED: &str = "messages/refused";
 
+/// Those that are the shell's, which may go by what it has measured.
+const OF_SHELL: [&str; 2] = [REFUSED, BYTES_SENT];
+
 /// Not Authorized, Quota Exceeded.
 const REFUSALS: [u8; 2] = [0x87, 0x97];
 
@@ -119,79 +122,57 @@ impl Listener<'_, '_> {
 
     /// What it must have come to by then; none: nobody knows.
     fn least(&self, topic: &str, by_ms: u64) -> Option<u64> {
-        let of_shell = |seen: &Seen| {
-            // Bytes and refusals are the shell's: the machine level has none.
-            let by_ms = by_ms.checked_sub(MEASURED_MS).filter(|_| !self.facts.is_exact)?;
-            Some(seen.by(by_ms))
-        };
-        match topic {
-            REFUSED => of_shell(&self.counts.refused),
-            BYTES_SENT => of_shell(&self.counts.bytes),
-            SENT => Some(self.counts.packets.by(by_ms)),
-            RECEIVED => Some(self.counts.answered.by(by_ms)),
-            PUBLISHES_SENT => Some(self.counts.sent.by(by_ms)),
-            PUBLISHES_RECEIVED => Some(self.counts.taken.by(by_ms)),
-            MESSAGES_REFUSED => Some(self.counts.denied.by(by_ms)),
-            _ => None,
+        let seen = self.counts.0.get(topic)?;
+        if !OF_SHELL.contains(&topic) {
+            return Some(seen.by(by_ms));
         }
+        // The machine level has none of these.
+        let by_ms = by_ms.checked_sub(MEASURED_MS).filter(|_| !self.facts.is_exact)?;
+        Some(seen.by(by_ms))
     }
 }
 
-/// What the clients of one life saw.
-#[derive(Debug)]
-struct Counts {
-    refused: Seen,
-    bytes: Seen,
-    packets: Seen,
-    /// What they asked and saw answered.
-    answered: Seen,
-    /// Messages that they got.
-    sent: Seen,
-    /// Those that they published and saw acknowledged.
-    taken: Seen,
-    /// Those that they published and had no right to.
-    denied: Seen,
-}
+/// What the clients of one life saw of each counter.
+#[derive(Debug, Default)]
+struct Counts(BTreeMap<&'static str, Seen>);
 
 impl Counts {
     fn of(facts: &Facts<'_>, life: usize) -> Counts {
-        let [mut refused, mut bytes, mut packets, mut answered] = [const { Vec::new() }; 4];
-        let [mut sent, mut taken, mut denied] = [const { Vec::new() }; 3];
+        let mut counts = Counts::default();
         for (place, connection) in facts.connections.iter().enumerate() {
             if connection.life != Some(life) {
                 continue;
             }
             for event in &connection.events {
                 let What::Saw { packet } = &event.what else { continue };
-                bytes.push((event.at_ms, least_bytes(packet)));
-                packets.push((event.at_ms, u64::from(!is_no_packet(packet))));
-                sent.push((event.at_ms, u64::from(matches!(packet, Saw::Publish(_)))));
+                let is_publish = matches!(packet, Saw::Publish(_));
+                counts.note(BYTES_SENT, event.at_ms, least_bytes(packet));
+                counts.note(SENT, event.at_ms, u64::from(!is_no_packet(packet)));
+                counts.note(PUBLISHES_SENT, event.at_ms, u64::from(is_publish));
             }
             let Some(answer) = connection.answer else { continue };
-            let answer_ms = facts.ms(answer.at);
             if answer.reason != 0 {
-                refused.push((answer_ms, 1));
+                counts.note(REFUSED, facts.ms(answer.at), 1);
                 continue;
             }
-            answered.push((answer_ms, 1));
+            counts.note(RECEIVED, facts.ms(answer.at), 1);
             for request in &connection.requests {
                 let is_publish = matches!(request.wish, Wish::Publish(_));
                 if let Some((at, _)) = request.answer {
-                    answered.push((facts.ms(at), 1));
-                    taken.push((facts.ms(at), u64::from(is_publish)));
+                    counts.note(RECEIVED, facts.ms(at), 1);
+                    counts.note(PUBLISHES_RECEIVED, facts.ms(at), u64::from(is_publish));
                 }
-                denied.extend(denied_ms(facts, place, request).map(|ms| (ms, 1)));
+                if let Some(ms) = denied_ms(facts, place, request) {
+                    counts.note(MESSAGES_REFUSED, ms, 1);
+                }
             }
         }
-        Counts {
-            refused: Seen::of(refused),
-            bytes: Seen::of(bytes),
-            packets: Seen::of(packets),
-            answered: Seen::of(answered),
-            sent: Seen::of(sent),
-            taken: Seen::of(taken),
-            denied: Seen::of(denied),
-        }
+        counts.0.values_mut().for_each(Seen::add_up);
+        counts
+    }
+
+    fn note(&mut self, topic: &'static str, ms: u64, count: u64) {
+        self.0.entry(topic).or_default().0.push((ms, count));
     }
 }
 
@@ -207,19 +188,18 @@ fn denied_ms(facts: &Facts<'_>, place: usize, request: &Request<'_>) -> Option<u
     is_denied.then(|| facts.ms(span.to))
 }
 
-/// How much was seen, and by when: in order, all together.
-#[derive(Debug)]
+/// How much was seen, and by when: in order, all together, once it is added up.
+#[derive(Debug, Default)]
 struct Seen(Vec<(u64, u64)>);
 
 impl Seen {
-    fn of(mut seen: Vec<(u64, u64)>) -> Seen {
-        seen.sort_unstable();
+    fn add_up(&mut self) {
+        self.0.sort_unstable();
         let mut sum = 0;
-        for (_, count) in &mut seen {
+        for (_, count) in &mut self.0 {
             sum += *count;
             *count = sum;
         }
-        Seen(seen)
     }
 
     fn by(&self, ms: u64) -> u64 {
