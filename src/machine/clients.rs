@@ -111,13 +111,13 @@ impl Clients {
 
     /// The keys of all sessions that have not ended.
     pub(super) fn keys(&self) -> Vec<SessionKey> {
-        let live = self.sessions.iter().filter(|(_, session)| !session.has_ended);
-        live.map(|(index, _)| SessionKey(u32::try_from(index).expect("it was one"))).collect()
+        let live = self.entries().filter(|(_, session)| !session.has_ended);
+        live.map(|(key, _)| key).collect()
     }
 
     /// All sessions, those that have ended and are not cleared away yet too.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Session> {
-        self.sessions.iter().map(|(_, session)| &**session)
+        self.entries().map(|(_, session)| session)
     }
 
     /// The same, each with its key.
