@@ -52,11 +52,6 @@ fn exact(plan: &mut Plan, dice: &mut Dice) {
     plan.clean_starts = 0;
     plan.actions = Actions { connect: 3, subscribe: 6, publish: 20, cut: 1, ..Actions::default() };
     sync_slowly(plan, dice);
-    // Drawn by itself, so that all else is as it is without.
-    if Dice::new(plan.seed, "halfway in a log", 0).chance(250) {
-        // Who never ends what is begun is halfway through it when the log is written anew.
-        (plan.broker.log_bytes, plan.clumsy_clients) = (Some(1_000), 700);
-    }
 }
 
 /// Everything that must survive, in a broker that dies soon after it.
