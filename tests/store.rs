@@ -279,7 +279,7 @@ fn not_text() -> Record {
         will_of: None,
         instead_of: None,
         cursor: None,
-        deliveries: vec![delivery],
+        deliveries: vec![delivery].into(),
     }))
 }
 

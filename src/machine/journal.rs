@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::ConnectionId;
 use super::connections::Slot;
 use super::record::{Body, Lsn, Record, SessionState, SessionUid, Taken, Waiting};
@@ -76,7 +78,7 @@ pub(super) struct Journal {
     /// Who waits for records to become durable.
     waiting: Vec<(Slot, ConnectionId)>,
     /// The deliveries of the message in hand.
-    deliveries: Vec<Waiting>,
+    deliveries: SmallVec<[Waiting; 1]>,
 }
 
 impl Journal {
@@ -97,7 +99,7 @@ impl Journal {
             unwritten: VecDeque::new(),
             mark: last,
             waiting: Vec::new(),
-            deliveries: Vec::new(),
+            deliveries: SmallVec::new(),
         }
     }
 

@@ -194,7 +194,7 @@ impl Fields {
             will_of: self.option(Fields::uid)?,
             instead_of: self.option(|fields| Ok((fields.uid()?, fields.u64()?)))?,
             cursor: self.option(|fields| Ok((fields.uid()?, fields.topic_filter()?)))?,
-            deliveries: self.list(Fields::waiting)?,
+            deliveries: self.list(Fields::waiting)?.into(),
         })
     }
 

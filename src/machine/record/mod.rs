@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use decode::RecordError;
+use smallvec::SmallVec;
 
 use super::{SubscriptionIds, Timestamp};
 use crate::access::Identity;
@@ -217,8 +218,8 @@ pub struct Taken {
     pub instead_of: Option<(SessionUid, u64)>,
     /// It was retained, and is sent to a new subscription with this filter.
     pub cursor: Option<(SessionUid, TopicFilter)>,
-    /// Who is to get it, above QoS 0.
-    pub deliveries: Vec<Waiting>,
+    /// Who is to get it, above QoS 0: mostly one.
+    pub deliveries: SmallVec<[Waiting; 1]>,
 }
 
 impl Taken {
@@ -232,7 +233,7 @@ impl Taken {
             will_of: None,
             instead_of: None,
             cursor: None,
-            deliveries: Vec::new(),
+            deliveries: SmallVec::new(),
         }
     }
 }

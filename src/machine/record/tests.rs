@@ -1,6 +1,7 @@
 //! Records and their bytes.
 
 use bytes::Bytes;
+use smallvec::smallvec;
 
 use super::*;
 use crate::access::{Action, Grants, Identity, Pattern};
@@ -98,7 +99,7 @@ fn taken(message: Body) -> Taken {
         will_of: Some(SessionUid(Lsn(4))),
         instead_of: Some((SessionUid(Lsn(5)), 6)),
         cursor: Some((SessionUid(Lsn(3)), TopicFilter::try_from("a/#").expect("a filter"))),
-        deliveries: vec![waiting, plain],
+        deliveries: smallvec![waiting, plain],
     }
 }
 

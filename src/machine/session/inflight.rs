@@ -6,9 +6,8 @@ use std::collections::VecDeque;
 
 use super::super::ledger::{DropReason, Drops, Ledger};
 use super::super::record::Lsn;
-use super::outbound::{
-    Acknowledged, IDLE_CAPACITY_MAX, Inflight, Outbound, Queued, drop_waiting, forget_waiting,
-};
+use super::backlog::IDLE_CAPACITY_MAX;
+use super::outbound::{Acknowledged, Inflight, Outbound, Queued, drop_waiting, forget_waiting};
 use crate::mqtt::types::{PacketId, Reason};
 
 /// What a place is charged with that has no message any more.

@@ -5,6 +5,7 @@
 //! `clients.rs` begins and ends sessions.
 
 mod alias;
+mod backlog;
 mod check;
 mod inbound;
 mod inflight;

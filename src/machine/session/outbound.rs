@@ -14,6 +14,7 @@ use super::super::ledger::{DropReason, Drops, Ledger};
 use super::super::record::{Lsn, SessionUid};
 use super::super::retained::Retained;
 use super::super::{Limits, SubscriptionIds, Timestamp};
+use super::backlog::Backlog;
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
@@ -120,7 +121,7 @@ pub(in super::super) enum Acknowledged {
 /// `inflight` is its distance from the first.
 #[derive(Debug)]
 pub(in super::super) struct Outbound {
-    pub(super) queue: VecDeque<Item>,
+    pub(super) queue: Backlog<Item>,
     pub(super) queue_bytes: usize,
     /// The rank of each filter's cursor in the queue.
     cursors: BTreeMap<TopicFilter, (u64, u64)>,
@@ -147,7 +148,7 @@ pub(in super::super) struct Outbound {
 impl Default for Outbound {
     fn default() -> Outbound {
         Outbound {
-            queue: VecDeque::new(),
+            queue: Backlog::default(),
             queue_bytes: 0,
             cursors: BTreeMap::new(),
             next_cursor: 0,
@@ -165,8 +166,6 @@ impl Default for Outbound {
     }
 }
 
-/// An emptied queue larger than this is given back to the allocator.
-pub(super) const IDLE_CAPACITY_MAX: usize = 32;
 /// How many queued messages may be looked at for expired ones in each millisecond.
 const SWEPT_EACH_MILLI: u64 = 100;
 /// So many stale cursors may stay in any queue; in a large one, as many as half of it.
@@ -211,20 +210,16 @@ impl Outbound {
     pub(in super::super) fn enqueue(&mut self, queued: Queued, ledger: &mut Ledger) {
         start_waiting(&queued, ledger);
         self.enqueue_counted(queued);
-        if plant::is_on(Plant::QueueBackwards) {
-            self.queue.rotate_right(1);
-        }
     }
 
     /// Queues what is counted as waiting; what waited before a restart had its room then.
     pub(in super::super) fn enqueue_counted(&mut self, queued: Queued) {
         self.queue_bytes += queued.bytes();
         self.next_expiry = queued.expires_at.unwrap_or(self.next_expiry).min(self.next_expiry);
-        if self.queue.capacity() == 0 {
-            // Most have one at a time, and one that goes to all must not take room for four each.
-            self.queue.reserve_exact(1);
+        match plant::is_on(Plant::QueueBackwards) {
+            true => self.queue.push_front(Item::Message(queued)),
+            false => self.queue.push_back(Item::Message(queued)),
         }
-        self.queue.push_back(Item::Message(queued));
     }
 
     /// The cursor that is to send what is retained for this filter. Found by its rank: all of
@@ -237,11 +232,11 @@ impl Outbound {
     ) -> Option<&RetainedCursor> {
         effort.spend(Retained::lookup_steps(filter));
         let rank = *self.cursors.get(filter)?;
-        let at = self.queue.partition_point(|item| {
+        let mut found = self.queue.from(|item| {
             effort.spend(1);
             item.rank() < rank
         });
-        match self.queue.get(at) {
+        match found.next() {
             Some(Item::Retained(cursor)) if cursor.rank() == rank => Some(cursor),
             _ => None,
         }
@@ -249,8 +244,8 @@ impl Outbound {
 
     /// The messages in the queue with a higher number.
     pub(in super::super) fn waiting_behind(&self, number: u64) -> impl Iterator<Item = &Queued> {
-        let at = self.queue.partition_point(|item| item.rank() <= (number, u64::MAX));
-        self.queue.iter().skip(at).filter_map(|item| match item {
+        let behind = self.queue.from(move |item| item.rank() <= (number, u64::MAX));
+        behind.filter_map(|item| match item {
             Item::Message(queued) => Some(queued),
             Item::Retained(_) => None,
         })
@@ -441,7 +436,8 @@ impl Outbound {
         ledger: &mut Ledger,
     ) -> Vec<Queued> {
         let mut taken = Vec::new();
-        for item in std::mem::take(&mut self.queue) {
+        let mut items = std::mem::take(&mut self.queue);
+        while let Some(item) = items.pop_front() {
             match item {
                 Item::Message(queued) if is_such(&queued) => {
                     self.queue_bytes -= queued.bytes();

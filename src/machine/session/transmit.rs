@@ -5,7 +5,6 @@
 //! receive maximum and the budget allow. What waits and what is acknowledged is in
 //! `outbound.rs`.
 
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -18,8 +17,7 @@ use super::super::retained::Retained;
 use super::super::{Deliver, Outgoing, Remaining, Timestamp};
 use super::Attachment;
 use super::outbound::{
-    IDLE_CAPACITY_MAX, Inflight, Item, Outbound, Queued, RetainedCursor, drop_waiting,
-    forget_waiting, start_waiting,
+    Inflight, Item, Outbound, Queued, RetainedCursor, drop_waiting, forget_waiting, start_waiting,
 };
 use crate::access::Action;
 use crate::mqtt::message::Message;
@@ -88,9 +86,7 @@ impl Outbound {
                 Step::Hold => pull.is_waiting = true,
                 Step::Pause => return Remaining::More,
                 Step::Rest => {
-                    if self.queue.is_empty() && self.queue.capacity() > IDLE_CAPACITY_MAX {
-                        self.queue = VecDeque::new();
-                    }
+                    self.queue.give_back_room();
                     return Remaining::Nothing;
                 }
             }
