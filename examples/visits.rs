@@ -16,11 +16,12 @@ use stormpetrel::machine::{
     Access, ConnectionId, Durability, EFFORT_MAX, Input, Limits, ListenerId, ListenerSettings,
     Machine, Settings, Timestamp,
 };
+use stormpetrel::mqtt::message::MessageProperties;
 use stormpetrel::mqtt::topic::{Filter, TopicName};
 use stormpetrel::mqtt::types::{PacketId, QoS, Text, Version};
 use stormpetrel::mqtt::wire::{
     Connect, ConnectProperties, Delivery, Packet, Publish, Subscribe, SubscriptionOptions,
-    SubscriptionRequest,
+    SubscriptionRequest, Will,
 };
 
 /// As in the broker's own binary.
@@ -28,6 +29,8 @@ use stormpetrel::mqtt::wire::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const SUBSCRIBERS: u64 = 50_000;
+/// How long a session outlives its connection.
+const KEPT_SECS: u32 = 3_600;
 const NOW: Timestamp = Timestamp(1_000_000);
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -57,6 +60,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     say("the first of 20 messages to 50,000 subscribers", &visits[..1])?;
     say("the others", &visits[1..])?;
+    let dying = enter(&mut machine, 100_003, "dying", Some(will(QoS::AtMostOnce)?), 0)?;
+    say("a will to 50,000 subscribers", &close(&mut machine, dying))?;
+    transmit(&mut machine);
 
     let client = connect(&mut machine, 100_002, "client")?;
     for (what, count) in [("10,000 filters in one packet", 10_000), ("40,000 more", 50_000)] {
@@ -66,15 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let packet = subscribe((0..500_000).map(|_| "a".to_owned()))?;
     say("500,000 filters in one packet", &hand_in(&mut machine, client, vec![packet]))?;
 
-    let start = Instant::now();
-    machine.handle(Input::Closed { connection: client }, NOW);
-    let mut visits = vec![start.elapsed()];
-    while machine.poll_deadline().is_some_and(|due| due <= NOW) {
-        let start = Instant::now();
-        machine.handle(Input::Deadline, NOW);
-        visits.push(start.elapsed());
-    }
-    say("the end of a session with 50,000 subscriptions", &visits)?;
+    say("the end of a session with 50,000 subscriptions", &close(&mut machine, client))?;
 
     let retained = (0..1_000_000).map(|number| publish(&format!("r/{number}/x"), true));
     let retained = retained.collect::<Result<Vec<_>, _>>()?;
@@ -94,6 +92,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let visits = fan_out_at_qos_2()?;
     say("the first of 20 messages to 50,000 subscribers at QoS 2", &visits[..1])?;
     say("the others at QoS 2", &visits[1..])?;
+    let (at_qos_2, will) = recorded()?;
+    say("5 messages of a session that is kept to 50,000 that are, at QoS 2", &at_qos_2)?;
+    say("a will to them, at QoS 1", &will)?;
     let what = "other rules for 50,000 clients, each with 10 subscriptions";
     say(what, &change_rules(0)?)?;
     say(&format!("{what} and 10 messages that wait"), &change_rules(10)?)?;
@@ -116,6 +117,36 @@ fn fan_out_at_qos_2() -> Result<Vec<Duration>, Box<dyn Error>> {
         transmit(&mut machine);
     }
     Ok(visits)
+}
+
+/// What is not divided: a message that is recorded together with its packet id, and one that is
+/// recorded instead of the will that it was. How long the visits took in which they were published.
+fn recorded() -> Result<(Vec<Duration>, Vec<Duration>), Box<dyn Error>> {
+    let mut settings = Settings { is_recording: true, ..settings() };
+    settings.listeners[0].durability = Durability::Sync;
+    let mut machine = Machine::new(settings, [7; 32], NOW);
+    for number in 1..=SUBSCRIBERS {
+        let id = enter(&mut machine, number, number.to_string().as_str(), None, KEPT_SECS)?;
+        hand_in(&mut machine, id, vec![subscribe_at(QoS::ExactlyOnce, ["t".to_owned()])?]);
+    }
+    write_records(&mut machine);
+    transmit(&mut machine);
+    let publisher = enter(&mut machine, 100_001, "publisher", None, KEPT_SECS)?;
+    let mut at_qos_2 = Vec::new();
+    for id in (1..=5).filter_map(PacketId::new) {
+        let packet = publish_at(Delivery::ExactlyOnce { id, dup: false }, "t", false)?;
+        at_qos_2.extend(hand_in(&mut machine, publisher, vec![packet]));
+        write_records(&mut machine);
+        transmit(&mut machine);
+    }
+    let dying = enter(&mut machine, 100_002, "dying", Some(will(QoS::AtLeastOnce)?), 0)?;
+    Ok((at_qos_2, close(&mut machine, dying)))
+}
+
+/// As if the log had them all at once.
+fn write_records(machine: &mut Machine) {
+    let last = machine.poll_records(&mut Vec::new());
+    machine.handle(Input::Durable(last), NOW);
 }
 
 /// Rules as a file has them, in place of none, while so many messages wait for each.
@@ -184,7 +215,42 @@ fn hand_in(machine: &mut Machine, from: ConnectionId, packets: Vec<Packet>) -> V
     }
 }
 
+/// Closes a connection, and does what is due then. How long each visit took.
+fn close(machine: &mut Machine, connection: ConnectionId) -> Vec<Duration> {
+    let start = Instant::now();
+    machine.handle(Input::Closed { connection }, NOW);
+    let mut visits = vec![start.elapsed()];
+    while machine.poll_deadline().is_some_and(|due| due <= NOW) {
+        let start = Instant::now();
+        machine.handle(Input::Deadline, NOW);
+        visits.push(start.elapsed());
+    }
+    visits
+}
+
 fn connect(machine: &mut Machine, id: u64, name: &str) -> Result<ConnectionId, Box<dyn Error>> {
+    enter(machine, id, name, None, 0)
+}
+
+/// Last words for everybody.
+fn will(qos: QoS) -> Result<Box<Will>, Box<dyn Error>> {
+    Ok(Box::new(Will {
+        topic: TopicName::try_from("t")?,
+        payload: Bytes::from_static(b"gone"),
+        qos,
+        retain: false,
+        delay: 0,
+        properties: MessageProperties::default(),
+    }))
+}
+
+fn enter(
+    machine: &mut Machine,
+    id: u64,
+    name: &str,
+    will: Option<Box<Will>>,
+    expiry_secs: u32,
+) -> Result<ConnectionId, Box<dyn Error>> {
     let connection = ConnectionId(id);
     machine.handle(Input::Opened { connection, listener: Some(ListenerId(0)) }, NOW);
     let connect = Connect {
@@ -192,10 +258,13 @@ fn connect(machine: &mut Machine, id: u64, name: &str) -> Result<ConnectionId, B
         client_id: Text::try_from(name)?,
         clean_start: true,
         keep_alive: 0,
-        will: None,
+        will,
         username: None,
         password: None,
-        properties: ConnectProperties::default(),
+        properties: ConnectProperties {
+            session_expiry: Some(expiry_secs),
+            ..ConnectProperties::default()
+        },
     };
     hand_in(machine, connection, vec![Packet::Connect(Box::new(connect))]);
     Ok(connection)

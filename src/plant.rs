@@ -117,6 +117,7 @@ plants! {
     ShareLost Machine "what a shared subscription's member did not get is lost when it leaves",
     AliasWrongTopic Machine "a topic alias that is set again keeps its first topic",
     AliasOutlives Machine "an alias that did not fit counts as known to the client",
+    LeftAloneForgotten Machine "what is left of a message whose client goes is given to nobody",
     UnsubscribeIgnored Machine "UNSUBSCRIBE has no effect",
     RetainedGoesOn Machine "retained messages go on to be sent after UNSUBSCRIBE",
     UnsubscribeSaysNone Machine "UNSUBACK says success where there was no subscription",

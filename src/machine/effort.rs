@@ -5,8 +5,8 @@
 //! on any machine. Only counts and prices; who spends looks whether to go on.
 
 /// What one visit may cost. A step is some tenth of a microsecond, so a visit lasts about a
-/// millisecond; the fan-out of a message of QoS 2 or a will, which is not divided, may take it
-/// beyond that.
+/// millisecond; the fan-out of what is recorded together with a packet id of QoS 2, or instead
+/// of a will, is not divided and may take it beyond that.
 pub const EFFORT_MAX: u64 = 10_000;
 
 /// Any packet.

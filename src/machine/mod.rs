@@ -334,8 +334,8 @@ impl Machine {
     /// When to come back with [`Input::Deadline`].
     pub fn poll_deadline(&self) -> Option<Timestamp> {
         let passing = self.passing.front().map(|passing| passing.since);
-        let dues =
-            [self.deadlines.next(), self.retained.next_expiry(), self.remains.next(), passing];
+        let (remains, alone) = (self.remains.next(), self.next_alone());
+        let dues = [self.deadlines.next(), self.retained.next_expiry(), remains, passing, alone];
         dues.into_iter().flatten().min()
     }
 
@@ -545,6 +545,7 @@ impl Machine {
     fn handle_deadline(&mut self, now: Timestamp) {
         self.retained.expire(DUE_MAX, &mut self.ledger, now);
         let effort_max = self.effort.spent() + self.settings.effort_max;
+        self.spread_alone(now);
         self.clear_remains(now);
         self.go_on_passing(now);
         for _ in 0..DUE_MAX {
@@ -568,6 +569,7 @@ impl Machine {
         for slot in slots {
             self.violate(slot, Reason::ServerShuttingDown, now);
         }
+        self.end_spreads(now);
     }
 
     /// Takes a place for a connection, if one is free.

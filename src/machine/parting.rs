@@ -158,7 +158,7 @@ impl Machine {
         }
         self.arm_session(key);
         self.record_detached(key, now);
-        self.end_spread(key, now);
+        self.leave_spread(key, now);
         self.pass_on_shared(key, 0, now);
         if self.clients.get(key).next_due().is_some_and(|due| due <= now) {
             self.handle_session_due(key, now);

@@ -43,9 +43,19 @@ pub(super) struct Origin {
     pub(super) from: Option<(SessionUid, PacketId)>,
     /// The session whose will it is, if the records know it.
     pub(super) will_of: Option<SessionUid>,
-    /// Its client is there to go on with it, if it is for too many to be given out at once. What
-    /// is recorded together with its packet id is not divided.
-    pub(super) may_spread: bool,
+    pub(super) division: Division,
+}
+
+/// How a message may be divided that is for too many to be given out at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Division {
+    /// Not at all: it is recorded together with its packet id, or instead of the will that it was.
+    #[default]
+    Undivided,
+    /// Its client is there to go on with it.
+    ByClient,
+    /// Nobody comes back for the rest: the machine goes on by itself.
+    Alone,
 }
 
 impl Machine {
@@ -84,6 +94,7 @@ impl Machine {
                 return None;
             }
         }
+        self.end_spread(key, now);
         let message = Message {
             topic,
             payload: publish.payload,
@@ -97,7 +108,8 @@ impl Machine {
             Delivery::ExactlyOnce { id, .. } => kept.map(|session| (session, id)),
             _ => None,
         };
-        let origin = Origin { session: Some(key), from, will_of: None, may_spread: from.is_none() };
+        let division = if from.is_none() { Division::ByClient } else { Division::Undivided };
+        let origin = Origin { session: Some(key), from, will_of: None, division };
         match self.publish(message.detached(), origin, now) {
             Ok(matched) => {
                 // Before all of it is given out: if its client leaves meanwhile, it is taken.
@@ -260,7 +272,8 @@ impl Machine {
         });
         let steps = own * effort::MATCH + matches.groups.len() as u64 * effort::SHARED;
         let is_much = steps > self.settings.effort_max;
-        let spreads = is_much && origin.may_spread && self.spreads.len() < SPREADS_MAX;
+        let may_spread = origin.division != Division::Undivided;
+        let spreads = is_much && may_spread && self.spreads.len() < SPREADS_MAX;
         let effort_max = if spreads { self.part_effort_max() } else { u64::MAX };
         let part = (message, expires_at, effort_max);
         let (mut sessions, taken) = self.give(part, &matches.own, now);
@@ -270,6 +283,7 @@ impl Machine {
         if let Some(publisher) = origin.session.filter(|_| !is_done) {
             self.spreads.push(Spread {
                 publisher,
+                alone_since: (origin.division == Division::Alone).then_some(now),
                 message: Arc::clone(message),
                 expires_at,
                 matches: std::mem::take(&mut matches),
@@ -394,7 +408,9 @@ impl Machine {
         };
         let will_of = self.clients.get(key).kept.uid();
         let will_of = will_of.filter(|_| !plant::is_on(Plant::WillStaysRecorded));
-        let origin = Origin { session: Some(key), will_of, ..Origin::default() };
+        let division = if will_of.is_none() { Division::Alone } else { Division::Undivided };
+        let origin = Origin { session: Some(key), from: None, will_of, division };
+        self.end_spread(key, now);
         let taken = match plant::is_on(Plant::WillNotJudged) {
             true => self.take(message.detached(), origin, now),
             false => self.publish(message.detached(), origin, now),

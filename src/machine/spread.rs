@@ -2,7 +2,8 @@
 //! nobody waits long behind it.
 //!
 //! Its publisher is answered behind the last part, and nothing else of him is taken before that:
-//! so his messages keep their order. For a session it is as if the message had come at once: what
+//! so his messages keep their order. If he leaves, and for a will, the machine goes on by itself,
+//! with what is due next. For a session it is as if the message had come at once: what
 //! is on its way to it is given to it before anything about it changes. `route.rs` has the first
 //! part, and all of a message for fewer.
 
@@ -15,6 +16,7 @@ use super::record::Taken;
 use super::subscriptions::{Matches, Subscriber};
 use super::{ConnectionId, Machine, Timestamp, effort};
 use crate::mqtt::message::Message;
+use crate::plant::{self, Plant};
 
 /// Messages that are on their way in parts. Above this they are not divided: each has a list of
 /// all who are to get it.
@@ -23,8 +25,11 @@ pub(super) const SPREADS_MAX: usize = 8;
 /// A message that is on its way.
 #[derive(Debug)]
 pub(super) struct Spread {
-    /// The session of the client that published it, which is connected.
+    /// The session of the client that published it.
     pub(super) publisher: SessionKey,
+    /// Since when nobody comes back for the rest: it is a will, or its client has left. The session
+    /// may be another one's by now.
+    pub(super) alone_since: Option<Timestamp>,
     pub(super) message: Arc<Message>,
     pub(super) expires_at: Option<Timestamp>,
     /// What it matched, and how many of the subscriptions and groups are seen to.
@@ -39,6 +44,10 @@ impl Spread {
     /// Those who are still to get it by their own subscriptions.
     pub(super) fn left(&self) -> &[Subscriber] {
         &self.matches.own[self.taken..]
+    }
+
+    fn has_client(&self, publisher: SessionKey) -> bool {
+        self.publisher == publisher && self.alone_since.is_none()
     }
 
     fn groups_left(&self) -> &[GroupId] {
@@ -65,9 +74,9 @@ impl Machine {
         }
     }
 
-    /// Whether a message of this client is on its way in parts.
+    /// Whether a message of this client, who goes on with it, is on its way in parts.
     pub(super) fn is_spreading(&self, publisher: SessionKey) -> bool {
-        self.spreads.iter().any(|spread| spread.publisher == publisher)
+        self.spreads.iter().any(|spread| spread.has_client(publisher))
     }
 
     /// What one part of a message may cost, in all that was spent: half of a visit.
@@ -78,14 +87,40 @@ impl Machine {
     /// Gives out the next part of this client's message. To how many sessions it went, if that was
     /// the last part.
     pub(super) fn spread_on(&mut self, publisher: SessionKey, now: Timestamp) -> Option<usize> {
-        self.spread_until(publisher, self.part_effort_max(), now)
+        let place = self.spreads.iter().position(|spread| spread.has_client(publisher))?;
+        self.spread_until(place, self.part_effort_max(), now)
     }
 
-    /// This client leaves, and nobody goes on with its message: gives out all that is left.
+    /// When to go on with what nobody comes back for.
+    pub(super) fn next_alone(&self) -> Option<Timestamp> {
+        self.spreads.iter().filter_map(|spread| spread.alone_since).min()
+    }
+
+    /// Gives out the next part of a message that nobody comes back for.
+    pub(super) fn spread_alone(&mut self, now: Timestamp) {
+        let place = self.spreads.iter().position(|spread| spread.alone_since.is_some());
+        match place {
+            Some(place) if plant::is_on(Plant::LeftAloneForgotten) => {
+                self.spreads.swap_remove(place);
+            }
+            Some(place) => drop(self.spread_until(place, self.part_effort_max(), now)),
+            None => {}
+        }
+    }
+
+    /// This client leaves: does not come back for what is left of its message.
+    pub(super) fn leave_spread(&mut self, publisher: SessionKey, now: Timestamp) {
+        for spread in self.spreads.iter_mut().filter(|spread| spread.has_client(publisher)) {
+            spread.alone_since = Some(now);
+        }
+    }
+
+    /// Another message of this client is about to be given out: all that is left of one that was on
+    /// its way goes first.
     #[inline]
     pub(super) fn end_spread(&mut self, publisher: SessionKey, now: Timestamp) {
-        if !self.spreads.is_empty() {
-            let _ = self.spread_until(publisher, u64::MAX, now);
+        while let Some(place) = self.spreads.iter().position(|it| it.publisher == publisher) {
+            self.spread_until(place, u64::MAX, now);
         }
     }
 
@@ -98,13 +133,7 @@ impl Machine {
         self.spreads = spreads;
     }
 
-    fn spread_until(
-        &mut self,
-        publisher: SessionKey,
-        effort_max: u64,
-        now: Timestamp,
-    ) -> Option<usize> {
-        let place = self.spreads.iter().position(|spread| spread.publisher == publisher)?;
+    fn spread_until(&mut self, place: usize, effort_max: u64, now: Timestamp) -> Option<usize> {
         let mut spread = self.spreads.swap_remove(place);
         self.give_next(&mut spread, effort_max, now);
         if spread.left().is_empty() && spread.groups_left().is_empty() {
@@ -149,14 +178,15 @@ impl Machine {
         self.spreads = spreads;
     }
 
-    /// Records whom a message was just given to. Its publisher's answer waits for that.
+    /// Records whom a message was just given to. Its publisher's answer waits for that, if he is
+    /// there.
     fn record_part(&mut self, spread: &Spread) {
         if !self.journal.is_on {
             return;
         }
         let at = self.journal.next();
         self.journal.record_message(&spread.message, Taken::of(spread.expires_at));
-        if self.journal.next() > at {
+        if self.journal.next() > at && spread.alone_since.is_none() {
             self.clients.get_mut(spread.publisher).recorded = at;
         }
     }

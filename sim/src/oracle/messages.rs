@@ -296,6 +296,23 @@ fn ends_the_last(facts: &Facts<'_>, on: usize, entry: Span) -> bool {
     facts.is_exact && connection.is_let_in && is_clean && facts.is_settled(entry.to)
 }
 
+/// When a will is surely out whose connection ended then.
+fn will_is_out(facts: &Facts<'_>, end: Span, delay_max: u64) -> Ordinal {
+    let end_last = facts.done_last(end.to);
+    if end_last == NEVER {
+        return NEVER;
+    }
+    if delay_max == 0 && end_last == end.to {
+        // One that is for many goes out in parts, unless it is recorded.
+        let parted = if facts.is_exact { 1 } else { SLACK_MS };
+        let in_parts = facts.first_at(facts.ms(end_last) + parted);
+        return if facts.is_durable() { end.to } else { in_parts };
+    }
+    // Nobody is given it before it is on the disk, and the run may be over by then.
+    let due = facts.ms(end_last) + delay_max + SLACK_MS + facts.settled_ms();
+    facts.done_last(facts.first_at(due))
+}
+
 /// When a will was published, if it was: after the end of its connection and the delay, or when
 /// the session ended, if that is earlier. Sure only if nothing could take it back.
 fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) -> Option<Span> {
@@ -327,15 +344,8 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
         facts.not_before(facts.ms(end.from).saturating_add(delay_min)).min(next_from)
     };
     let memory_to = facts.memory_to(memory);
-    let mut to = memory_to;
-    let end_last = facts.done_last(end.to);
     let delay_max = u64::from(delay_s.min(if most == FOR_EVER { delay_s } else { most })) * 1_000;
-    if end_last != NEVER {
-        let is_at_once = delay_max == 0 && end_last == end.to;
-        // Nobody is given it before it is on the disk, and the run may be over by then.
-        let due = facts.ms(end_last) + delay_max + SLACK_MS + facts.settled_ms();
-        to = to.min(if is_at_once { end.to } else { facts.done_last(facts.first_at(due)) });
-    }
+    let mut to = memory_to.min(will_is_out(facts, end, delay_max));
     if from > to || from == NEVER {
         return None;
     }

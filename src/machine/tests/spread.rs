@@ -154,10 +154,46 @@ fn it_comes_to_all_if_its_publisher_goes() {
             true => broker.close(publisher),
             false => drop(broker.connect(v5("p").expiry(60))), // takes over
         }
+        assert_eq!(members.map(|member| broker.see(member)), ["t=m", "", ""], "one at a time");
+        broker.handle(Input::Deadline);
+        assert_eq!(members.map(|member| broker.see(member)), ["", "t=m", ""]);
+        broker.pass(0);
         for member in members {
-            assert_eq!(broker.see(member), "t=m", "the second was not read");
+            let last = if member == members[2] { "t=m" } else { "" };
+            assert_eq!(broker.see(member), last, "the second was not read");
         }
+        assert!(broker.machine.spreads.is_empty(), "nothing is left to do");
     }
+}
+
+#[test]
+fn a_will_is_given_out_in_parts_too() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    let client = broker.connect(v5("w").will("t", 0));
+    broker.close(client);
+    assert_eq!(members.map(|member| broker.see(member)), ["t=will q1#1", "", ""]);
+    let other = broker.connect(v5("o"));
+    broker.send(other, subscribe("u", Q1));
+    assert_eq!(broker.see(other), "SUBACK 9 GrantedQoS1", "nobody waits for it");
+    broker.pass(0);
+    assert_eq!(members.map(|member| broker.see(member)), ["", "t=will q1#1", "t=will q1#1"]);
+    assert_eq!(broker.machine.ledger().matched, 3);
+    assert!(broker.machine.spreads.is_empty(), "nothing is left to do");
+}
+
+#[test]
+fn a_client_that_is_back_overtakes_neither_its_will_nor_what_it_left() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    let client = broker.connect(v5("p").expiry(60).will("t", 0));
+    go_on(&mut broker, client, &mut vec![qos1(1, "t", "m")]);
+    broker.close(client);
+    let client = broker.connect(v5("p").expiry(60));
+    go_on(&mut broker, client, &mut vec![qos1(2, "t", "n")]);
+    let seen = members.map(|member| broker.see(member));
+    assert_eq!(seen[2], "t=m q1#1; t=will q1#2", "{seen:?}");
+    broker.close(client);
+    broker.pass(0);
+    assert_eq!(broker.see(members[2]), "t=n q1#3");
 }
 
 #[test]
@@ -183,6 +219,7 @@ fn at_qos_2_it_is_not_given_out_again_if_its_publisher_goes() {
     assert_eq!(go_on(&mut broker, publisher, packets), 1);
     assert_eq!(broker.see(publisher), "", "not yet");
     broker.close(publisher);
+    broker.pass(0);
     assert_eq!(members.map(|member| broker.see(member)), ["t=m q1#1"; 3]);
     let publisher = broker.try_connect(v5("p").expiry(60));
     broker.send(publisher, qos2(1, "t", "m"));
@@ -194,18 +231,22 @@ fn at_qos_2_it_is_not_given_out_again_if_its_publisher_goes() {
 }
 
 #[test]
-fn it_is_not_divided_where_it_is_recorded_together_with_its_packet_id() {
+fn it_is_not_divided_where_it_is_recorded_with_its_packet_id_or_instead_of_a_will() {
     let mut settings = Settings { effort_max: 1, is_recording: true, ..settings() };
     settings.listeners[0].durability = Durability::Sync;
     let mut broker = Broker::new(settings);
-    let member = broker.try_connect(v5("a"));
-    for member in [member, broker.try_connect(v5("b"))] {
+    let members = ["a", "b"].map(|name| broker.try_connect(v5(name)));
+    for member in members {
         broker.send(member, subscribe("t", Q1));
     }
     for (expiry, left) in [(0, 1), (60, 0)] {
         let publisher = broker.try_connect(v5("p").expiry(expiry));
         assert_eq!(go_on(&mut broker, publisher, &mut vec![qos2(1, "t", "m")]), left);
     }
+    let client = broker.try_connect(v5("w").will("t", 0));
+    let before = broker.machine.ledger().matched;
+    broker.close(client);
+    assert_eq!(broker.machine.ledger().matched, before + 2);
 }
 
 /// What another client's packet had given out is on the disk too before the publisher is answered.
