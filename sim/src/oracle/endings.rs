@@ -208,7 +208,8 @@ fn is_too_large(case: &Case<'_>, request: &Request<'_>) -> bool {
 
 /// Whether a client answers something that did not come on this connection, and the session may be
 /// another than it knows, where the packet id may be of a message that needs another answer: that
-/// of another client by now, or a new one, which one of 3.1 is not told.
+/// of another client by now, or a new one, which one of 3.1 is not told and nobody who does not
+/// hear that it was let in.
 fn is_for_another_session(case: &Case<'_>, place: usize, asked: Ordinal, id: u16) -> bool {
     let facts = &case.facts;
     let connection = &facts.connections[place];
@@ -216,7 +217,14 @@ fn is_for_another_session(case: &Case<'_>, place: usize, asked: Ordinal, id: u16
     let is_anothers = |client: usize| client != connection.client && facts.names[client] == name;
     let mut before = connection.events.iter().take_while(|event| event.ordinal < asked);
     let came_here = before.any(|event| speaks_of(event, id));
-    let is_untold = facts.scenario.clients[connection.client].version == ProtocolVersion::V31;
+    let is_unheard = |other: &Connection<'_>| {
+        other.opened < connection.opened
+            && facts.names[other.client] == name
+            && other.connect.is_some()
+            && other.answer.is_none()
+    };
+    let is_untold = facts.scenario.clients[connection.client].version == ProtocolVersion::V31
+        || facts.connections.iter().any(is_unheard);
     !came_here && (is_untold || (0..facts.names.len()).any(is_anothers))
 }
 
