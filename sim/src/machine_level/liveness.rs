@@ -15,6 +15,8 @@ const QUIET_MS: u64 = 2_000;
 const LOOK_MS: u64 = 500;
 /// Milliseconds until a client tries again, at least.
 const BACK_OFF_MS: u64 = 300;
+/// Milliseconds after which nobody who is still refused will be let in by himself.
+const STUCK_MS: u64 = 10_000;
 /// After so many connections that the broker closed, a client gives up what it publishes.
 const CLOSED_MAX: u32 = 3;
 
@@ -24,6 +26,8 @@ pub(super) struct Liveness {
     is_on: bool,
     /// When something was last sent that is more than a sign of life.
     pub(super) last_activity: u64,
+    /// When somebody last made room.
+    room_made_at: Option<u64>,
     turns: Vec<Turn>,
 }
 
@@ -32,6 +36,7 @@ pub(super) struct Liveness {
 struct Turn {
     /// It does not take part: another has its client id, nobody lets it in, or it has made room.
     is_done: bool,
+    has_made_room: bool,
     closed: u32,
 }
 
@@ -42,7 +47,7 @@ impl Liveness {
             ..Turn::default()
         };
         let turns = (0..scenario.clients.len()).map(turn).collect();
-        Liveness { is_on: false, last_activity: 0, turns }
+        Liveness { is_on: false, last_activity: 0, room_made_at: None, turns }
     }
 }
 
@@ -92,6 +97,24 @@ impl Stage<'_> {
         self.plan_return(next);
     }
 
+    /// Nobody is let in, and nobody has made room for long: what those have not taken who did may be
+    /// what keeps the others out.
+    fn call_back(&mut self) {
+        let is_stuck = |at: u64| self.now >= at + STUCK_MS;
+        let is_empty = self.clients.iter().all(|client| !client.is_accepted());
+        if !is_empty || !self.liveness.room_made_at.is_some_and(is_stuck) {
+            return;
+        }
+        self.liveness.room_made_at = None;
+        for index in 0..self.clients.len() {
+            let turn = &mut self.liveness.turns[index];
+            if std::mem::take(&mut turn.has_made_room) {
+                turn.is_done = false;
+                self.plan_return(index);
+            }
+        }
+    }
+
     /// A client's connection has ended.
     pub(super) fn ended(&mut self, index: ClientIndex, by: ClosedBy) {
         if !self.liveness.is_on {
@@ -125,9 +148,13 @@ impl Stage<'_> {
             !turn.is_done && client.is_accepted() && client.is_finished()
         });
         if let Some(index) = seated.filter(|_| waits && self.is_nearly_quiet()) {
-            self.liveness.turns[index].is_done = true;
+            let turn = &mut self.liveness.turns[index];
+            (turn.is_done, turn.has_made_room) = (true, true);
             self.liveness.last_activity = self.now;
+            self.liveness.room_made_at = Some(self.now);
             self.with_client(index, |client, world| client.leave(world));
+        } else if waits {
+            self.call_back();
         }
         (0..self.clients.len()).for_each(|index| self.come_back(index));
         self.queue_at(self.now + LOOK_MS, Due::Look);
