@@ -126,7 +126,7 @@ fn check_released(case: &Case<'_>, session: usize, wrong: &mut Wrong) {
         }
         for (id, received) in received_last(before) {
             let mut earlier = after.events.iter().take_while(|event| event.ordinal < answered);
-            if !earlier.any(|event| speaks_of(event, id)) {
+            if !earlier.any(|event| speaks_of(event, id) || is_completed(event, id)) {
                 let words = format!(
                     "what was received as {id} was not released, though what was asked later was \
                      answered"
@@ -170,6 +170,15 @@ fn received_last(on: &Connection<'_>) -> Vec<(u16, Ordinal)> {
         }
     }
     received
+}
+
+/// Whether the client completes then what has this packet id: also if it was released on an earlier
+/// connection.
+fn is_completed(event: &Event, id: u16) -> bool {
+    match &event.what {
+        What::Asked { packet: Asked::Ack(ack) } => ack.kind == AckKind::PubComp && ack.id == id,
+        _ => false,
+    }
 }
 
 /// Whether the broker speaks of a packet id of its own then: it sends the message, or releases it.
