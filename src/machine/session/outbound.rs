@@ -127,8 +127,8 @@ pub(in super::super) struct Outbound {
     cursors: BTreeMap<TopicFilter, (u64, u64)>,
     next_cursor: u64,
     /// Cursors in the queue that are to be skipped, and the bytes of their filters.
-    stale_cursors: usize,
-    stale_bytes: usize,
+    stale_cursors: u32,
+    stale_bytes: u32,
     /// No queued message expires before this.
     pub(super) next_expiry: Timestamp,
     /// Nor is one looked for before this.
@@ -171,7 +171,7 @@ const SWEPT_EACH_MILLI: u64 = 100;
 /// So many stale cursors may stay in any queue; in a large one, as many as half of it.
 const STALE_CURSORS_MAX: usize = 64;
 /// And their filters may take so many bytes, which are in no account.
-const STALE_BYTES_MAX: usize = 128 * 1_024;
+const STALE_BYTES_MAX: u32 = 128 * 1_024;
 
 impl Queued {
     pub(in super::super) fn bytes(&self) -> usize {
@@ -269,7 +269,7 @@ impl Outbound {
 
     /// How many messages are queued.
     pub(super) fn messages(&self) -> usize {
-        self.queue.len() - self.cursors.len() - self.stale_cursors
+        self.queue.len() - self.cursors.len() - self.stale_cursors as usize
     }
 
     /// How many messages and cursors are queued, stale ones too.
@@ -350,8 +350,8 @@ impl Outbound {
             return;
         }
         self.stale_cursors += 1;
-        self.stale_bytes += filter.len();
-        if self.stale_cursors > STALE_CURSORS_MAX.max(self.queue.len() / 2)
+        self.stale_bytes += bytes_of(filter);
+        if self.stale_cursors as usize > STALE_CURSORS_MAX.max(self.queue.len() / 2)
             || self.stale_bytes > STALE_BYTES_MAX
         {
             let cursors = &self.cursors;
@@ -372,7 +372,7 @@ impl Outbound {
             return Some(cursor);
         }
         self.stale_cursors -= 1;
-        self.stale_bytes -= cursor.filter.len();
+        self.stale_bytes -= bytes_of(&cursor.filter);
         None
     }
 
@@ -483,6 +483,11 @@ impl Outbound {
     pub(in super::super) fn next(&self) -> (PacketId, u64) {
         (self.next_id, self.next_number)
     }
+}
+
+/// No filter is longer than a packet can say.
+fn bytes_of(filter: &TopicFilter) -> u32 {
+    u32::try_from(filter.len()).expect("its length has two bytes")
 }
 
 pub(super) fn drop_waiting(

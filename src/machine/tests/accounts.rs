@@ -352,3 +352,10 @@ fn what_there_is_no_room_for_is_told_once() {
     broker.send(publisher, qos1(9, "u", &large));
     assert_eq!(told(&mut broker), [Alert::TotalBytes], "again after a minute");
 }
+
+/// Each client has one: allocators have no size between these and 64 bytes more.
+#[test]
+fn a_session_stays_within_its_size() {
+    let bytes = size_of::<session::Session>();
+    assert!(bytes <= 448, "{bytes}");
+}
