@@ -55,6 +55,7 @@ pub mod shrink;
 mod survival;
 pub mod sweep;
 mod transport;
+mod turns;
 mod verdict;
 mod wall;
 mod watcher;

@@ -303,10 +303,12 @@ fn will_is_out(facts: &Facts<'_>, end: Span, delay_max: u64) -> Ordinal {
         return NEVER;
     }
     if delay_max == 0 && end_last == end.to {
-        // One that is for many goes out in parts, unless it is recorded.
+        if facts.is_durable() {
+            return end.to;
+        }
+        // It goes out in parts if it is for many, and is not recorded.
         let parted = if facts.is_exact { 1 } else { SLACK_MS };
-        let in_parts = facts.first_at(facts.ms(end_last) + parted);
-        return if facts.is_durable() { end.to } else { in_parts };
+        return facts.first_at(facts.ms(end_last) + parted);
     }
     // Nobody is given it before it is on the disk, and the run may be over by then.
     let due = facts.ms(end_last) + delay_max + SLACK_MS + facts.settled_ms();
