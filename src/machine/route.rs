@@ -94,7 +94,6 @@ impl Machine {
                 return None;
             }
         }
-        self.end_spread(key, now);
         let message = Message {
             topic,
             payload: publish.payload,
@@ -178,6 +177,9 @@ impl Machine {
 
     /// Takes a message that is in order, if there is room.
     fn take(&mut self, message: Message, origin: Origin, now: Timestamp) -> Result<usize, Reason> {
+        if let Some(key) = origin.session {
+            self.end_spread(key, now);
+        }
         let limits = &self.settings.limits;
         let is_kept = message.retain && !message.payload.is_empty();
         // What clears a retained message makes room.
@@ -410,7 +412,6 @@ impl Machine {
         let will_of = will_of.filter(|_| !plant::is_on(Plant::WillStaysRecorded));
         let division = if will_of.is_none() { Division::Alone } else { Division::Undivided };
         let origin = Origin { session: Some(key), from: None, will_of, division };
-        self.end_spread(key, now);
         let taken = match plant::is_on(Plant::WillNotJudged) {
             true => self.take(message.detached(), origin, now),
             false => self.publish(message.detached(), origin, now),

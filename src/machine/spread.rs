@@ -99,12 +99,11 @@ impl Machine {
     /// Gives out the next part of a message that nobody comes back for.
     pub(super) fn spread_alone(&mut self, now: Timestamp) {
         let place = self.spreads.iter().position(|spread| spread.alone_since.is_some());
-        match place {
-            Some(place) if plant::is_on(Plant::LeftAloneForgotten) => {
-                self.spreads.swap_remove(place);
-            }
-            Some(place) => drop(self.spread_until(place, self.part_effort_max(), now)),
-            None => {}
+        let Some(place) = place else { return };
+        if plant::is_on(Plant::LeftAloneForgotten) {
+            self.spreads.swap_remove(place);
+        } else {
+            self.spread_until(place, self.part_effort_max(), now);
         }
     }
 

@@ -126,7 +126,8 @@ pub(in super::super) struct Outbound {
     /// The rank of each filter's cursor in the queue.
     cursors: BTreeMap<TopicFilter, (u64, u64)>,
     next_cursor: u64,
-    /// Cursors in the queue that are to be skipped, and the bytes of their filters.
+    /// Cursors in the queue that are to be skipped, and the bytes of their filters: small numbers,
+    /// and each session has them.
     stale_cursors: u32,
     stale_bytes: u32,
     /// No queued message expires before this.

@@ -282,6 +282,28 @@ fn its_acknowledgement_waits_for_every_part() {
     assert_eq!(broker.see(publisher), "PUBACK 1");
 }
 
+/// What nobody is answered for may be somebody else's all the same.
+#[test]
+fn what_is_left_is_recorded_before_the_broker_stops() {
+    let mut settings = Settings { effort_max: 1, is_recording: true, ..settings() };
+    settings.listeners[0].durability = Durability::Sync;
+    let mut broker = Broker::new(settings);
+    for name in ["a", "b", "c"] {
+        let member = broker.try_connect(v5(name).expiry(60));
+        broker.send(member, subscribe("t", Q1));
+    }
+    let publisher = broker.try_connect(v5("p"));
+    go_on(&mut broker, publisher, &mut vec![qos1(1, "t", "m")]);
+    broker.handle(Input::ShutDown);
+    let mut records = Vec::new();
+    broker.machine.poll_records(&mut records);
+    let deliveries = records.iter().map(|record| match record {
+        Record::Message(taken) => taken.deliveries.len(),
+        _ => 0,
+    });
+    assert_eq!(deliveries.sum::<usize>(), 3);
+}
+
 #[test]
 fn no_more_than_some_are_on_their_way_at_once() {
     let (mut broker, members) = broker_with::<3>(settings());
