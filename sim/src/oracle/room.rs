@@ -107,6 +107,13 @@ impl Room {
                 changes.push(change(delivery.at, -1, &case.messages.all[message]));
             }
         }
+        for delivery in deliveries.iter().filter(|delivery| delivery.saw.retain) {
+            let since = in_hand_at_crash(case, session, delivery);
+            if let (Some(since), Some(message)) = (since, delivery.message) {
+                let message = &case.messages.all[message];
+                changes.extend([change(since, 1, message), change(delivery.at, -1, message)]);
+            }
+        }
         changes.sort_unstable();
         Room::Counted(changes, Limits::of(case))
     }
@@ -130,6 +137,16 @@ impl Room {
             }
         }
     }
+}
+
+/// Since when what was retained may have waited: it takes no room before it is sent, unless it was
+/// about to be when the broker crashed.
+fn in_hand_at_crash(case: &Case<'_>, session: usize, delivery: &Delivery<'_>) -> Option<Ordinal> {
+    let on = delivery.connection;
+    let mut before = case.sessions.all[session].connections.iter().rev().skip_while(|&&c| c != on);
+    let connection = |on: usize| &case.facts.connections[on];
+    let last = connection(*before.nth(1)?);
+    (last.life != connection(on).life).then_some(last.end.from)
 }
 
 fn change(at: Ordinal, copies: i64, message: &Message<'_>) -> Change {

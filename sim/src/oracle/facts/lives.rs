@@ -51,13 +51,15 @@ impl Facts<'_> {
     fn forgotten_by(&self, at: Ordinal) -> Option<usize> {
         let store = self.store?;
         let life = self.lives.iter().rposition(|life| life.from <= at)?;
-        let to = self.lives[life].to;
+        let (from, to) = (self.lives[life].from, self.lives[life].to);
         let slack_ms = if self.is_exact { 0 } else { SLACK_MS };
         let settled_ms = self.synced_by(self.ms(at), self.settled_ms()).saturating_add(slack_ms);
         let is_kept = to == NEVER || settled_ms < self.ms(to);
         // It may take a while to handle what has arrived, where not every moment is known.
         let is_async = store.durability == Durability::Async;
-        let is_known = is_kept || (self.is_exact && is_async && at < to);
+        // One that ends the moment it starts has done nothing.
+        let has_done = at > from || self.ms(from) < self.ms(to);
+        let is_known = is_kept || (self.is_exact && is_async && at < to && has_done);
         (!is_known).then_some(life + 1)
     }
 
