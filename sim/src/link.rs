@@ -28,8 +28,9 @@ const WINDOWS: [usize; 5] = [2 << 10, 2 << 10, 2 << 10, 16 << 10, 256 << 10];
 /// room is lost, and a writer that waits for room is not woken by a reset.
 const SEGMENTS_MAX: usize = 3_000;
 
-/// Bytes that a PINGREQ or its answer may be, in whatever it travels in.
-const SIGN_BYTES: usize = 100;
+/// Bytes that a PINGREQ or its answer may be, in whatever it travels in: each byte of it in a
+/// fragment and a TLS record of its own, with a ping and a pong of WebSocket.
+const SIGN_BYTES: usize = 200;
 
 /// The two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -183,7 +183,9 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
 fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong) {
     let facts = &case.facts;
     let Some(last) = facts.events.last() else { return };
-    if connection.life.is_none() || !case.calm.has(connection.client) {
+    // Whoever knocks at a broker that stops may learn only from the next one that nobody is there.
+    let is_unreached = matches!(connection.ending, Some((_, Ending::By(ClosedBy::Unreachable))));
+    if connection.life.is_none() || is_unreached || !case.calm.has(connection.client) {
         return;
     }
     let timeout_ms = connect_timeout_ms(&facts.scenario.broker);

@@ -163,12 +163,10 @@ fn who_is_refused_for_room_finds_none() {
 
 #[test]
 fn who_says_nothing_is_closed() {
-    let silent = |tale: Tale, ms| {
-        let tale = tale.exactly().opens(A).waits(ms).closed(A, ClosedBy::Network);
-        tale.connects(B)
-    };
-    fine(|tale| silent(tale, 9_000));
-    planted("I9 silent-connection-kept", |tale| silent(tale, 20_000));
+    let silent = |tale: Tale, ms, by| tale.exactly().opens(A).waits(ms).closed(A, by).connects(B);
+    fine(|tale| silent(tale, 9_000, ClosedBy::Network));
+    fine(|tale| silent(tale, 20_000, ClosedBy::Unreachable));
+    planted("I9 silent-connection-kept", |tale| silent(tale, 20_000, ClosedBy::Network));
     let closed = |tale: Tale, ms| tale.opens(A).waits(ms).closed(A, ClosedBy::Broker);
     fine(|tale| closed(tale, 10_000));
     planted("I9 closed-too-early", |tale| closed(tale, 5_000));
