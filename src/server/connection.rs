@@ -227,7 +227,7 @@ fn end<N: Network>(
     connection.send(outgoing.into_iter(), &mut Encoded::default());
     match closed {
         // Who says goodbye in TLS or WebSocket is to hear one too.
-        Closed::Ended if connection.stream.is_layered() => connection.close(closed),
+        Closed::Ended if connection.stream.has_goodbye() => connection.close(closed),
         _ => connection.cut(closed),
     }
 }

@@ -52,6 +52,7 @@ pub(crate) struct Caller {
 pub(crate) struct Opened {
     stream: Box<dyn Duplex>,
     has_written: HasWritten,
+    has_goodbye: bool,
     caller: Caller,
     ticket: Rc<Ticket>,
 }
@@ -70,6 +71,8 @@ pub(crate) enum Transport<S> {
 pub(crate) struct Layered {
     stream: Box<dyn Duplex>,
     has_written: HasWritten,
+    /// TLS or WebSocket is among them. (The header of a proxy is only a beginning.)
+    has_goodbye: bool,
     /// Who calls, until somebody takes note of it.
     caller: Option<Box<Caller>>,
 }
@@ -111,7 +114,8 @@ impl Layers {
         let caller = Caller { peer, certificate: None };
         let has_written = HasWritten::default();
         let stream = Box::new(Watched { stream, has_written: has_written.clone() });
-        let opened = Opened { stream, has_written, caller, ticket };
+        let has_goodbye = self.tls.is_some() || self.is_websocket;
+        let opened = Opened { stream, has_written, has_goodbye, caller, ticket };
         let opened = if self.is_proxied { self.introduce(opened).await? } else { opened };
         let opened = self.encrypt(opened).await?;
         self.upgrade(opened).await
@@ -192,8 +196,8 @@ impl<S> Transport<S> {
     }
 
     /// Whether MQTT is in something else, which has an end of its own.
-    pub(crate) fn is_layered(&self) -> bool {
-        matches!(self, Transport::Layered(..))
+    pub(crate) fn has_goodbye(&self) -> bool {
+        matches!(self, Transport::Layered(layered) if layered.has_goodbye)
     }
 
     /// Who calls, if opening the connection told more than its address. Once.
@@ -222,12 +226,13 @@ impl<S: Duplex> Transport<S> {
             let opened = ready!(opening.as_mut().poll(context));
             // A handshake that failed is not asked again: nothing comes after it.
             let (layered, result) = match opened {
-                Ok(Opened { stream, has_written, caller, .. }) => {
-                    (Layered { stream, has_written, caller: Some(Box::new(caller)) }, Ok(()))
+                Ok(Opened { stream, has_written, has_goodbye, caller, .. }) => {
+                    let caller = Some(Box::new(caller));
+                    (Layered { stream, has_written, has_goodbye, caller }, Ok(()))
                 }
                 Err(error) => {
                     let (stream, has_written) = (Box::new(tokio::io::empty()), Rc::default());
-                    (Layered { stream, has_written, caller: None }, Err(error))
+                    (Layered { stream, has_written, has_goodbye: false, caller: None }, Err(error))
                 }
             };
             *self = Transport::Layered(Box::new(layered));
