@@ -164,9 +164,11 @@ fn check_groups(
             if filter.is_shared && is_member {
                 groups.push(filter.text);
                 are_all_kept &= facts.connections.iter().all(|&on| asks_to_last(case, on));
-                let mut over = facts.doubts.iter().chain(&facts.gaps);
-                let may_have_ended = over.any(|span| span.from < last);
-                may_redistribute |= facts.ended.from < last || may_have_ended;
+                let mut perhaps = facts.doubts.iter().chain(&facts.gaps);
+                let may_have_ended = perhaps.any(|span| span.from < last);
+                // 3.1 does not say whether it was there.
+                let over = facts.ended.from.min(facts.may_be_over);
+                may_redistribute |= over < last || may_have_ended;
             }
         }
     }

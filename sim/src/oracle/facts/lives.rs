@@ -10,6 +10,9 @@ use crate::history::AckKind;
 use crate::scenario::Qos;
 use crate::survival::{Durability, Store};
 
+/// Milliseconds behind its arrival in which a message for several is given out.
+const PARTED_MS: u64 = 1;
+
 impl Facts<'_> {
     /// Whether sessions and messages outlive the broker.
     pub(in crate::oracle) fn is_durable(&self) -> bool {
@@ -44,22 +47,22 @@ impl Facts<'_> {
     /// directory, of a broker that starts and of one that drops what is dead.
     pub(in crate::oracle) fn settled_ms(&self) -> u64 {
         let settled_ms = self.store.map_or(0, Store::settled_ms);
-        if self.is_exact { settled_ms } else { 4 * settled_ms }
+        if self.is_exact { settled_ms + PARTED_MS } else { 4 * settled_ms }
     }
 
     /// The broker that may not know what was done then, and by that was as before it.
     fn forgotten_by(&self, at: Ordinal) -> Option<usize> {
         let store = self.store?;
         let life = self.lives.iter().rposition(|life| life.from <= at)?;
-        let (from, to) = (self.lives[life].from, self.lives[life].to);
+        let to = self.lives[life].to;
         let slack_ms = if self.is_exact { 0 } else { SLACK_MS };
         let settled_ms = self.synced_by(self.ms(at), self.settled_ms()).saturating_add(slack_ms);
         let is_kept = to == NEVER || settled_ms < self.ms(to);
         // It may take a while to handle what has arrived, where not every moment is known.
         let is_async = store.durability == Durability::Async;
-        // One that ends the moment it starts has done nothing.
-        let has_done = at > from || self.ms(from) < self.ms(to);
-        let is_known = is_kept || (self.is_exact && is_async && at < to && has_done);
+        // One that ends as it begins has done nothing; and what goes out in parts is done a moment later.
+        let is_done = self.ms(at) < self.ms(to).saturating_sub(PARTED_MS);
+        let is_known = is_kept || (self.is_exact && is_async && is_done);
         (!is_known).then_some(life + 1)
     }
 
