@@ -100,6 +100,11 @@ impl Pattern {
         &self.text
     }
 
+    /// Whether it means another topic for each user.
+    pub(super) fn names_user(&self) -> bool {
+        self.levels.contains(&Level::User)
+    }
+
     /// Whether it matches this topic.
     pub(super) fn matches(&self, topic: &str, names: Names<'_>) -> bool {
         covers(self.seen_by(names), topic.split('/').map(|level| Some(Seen::Word(level))))

@@ -53,6 +53,14 @@ pub enum Who {
 }
 
 impl Rule {
+    fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
+        let includes = |identity: &Identity| self.users.include(identity.user.as_deref());
+        let names_user = || self.filters.iter().flatten().any(Pattern::names_user);
+        self.means_address(one.address) != self.means_address(other.address)
+            || includes(one) != includes(other)
+            || (one.user != other.user && names_user())
+    }
+
     fn means(&self, question: &Question<'_>) -> bool {
         self.actions.contains(&question.action)
             && self.users.include(question.identity.user.as_deref())
@@ -116,11 +124,9 @@ impl Authorise for Rules {
         !first.is_some_and(|rule| rule.is_allowed && rule.means_all())
     }
 
-    /// By their names, or if some rule means only the address of one.
+    /// If some rule means only one of them, by name or address, or other topics for each.
     fn tells_apart(&self, one: &Identity, other: &Identity) -> bool {
-        let means_one =
-            |rule: &Rule| rule.means_address(one.address) != rule.means_address(other.address);
-        one.user != other.user || self.rules.iter().any(means_one)
+        self.rules.iter().any(|rule| rule.tells_apart(one, other))
     }
 }
 
@@ -157,10 +163,18 @@ mod tests {
         let home = from(None, [10, 0, 0, 1]);
         let everywhere = rules(vec![rule(None)]);
         assert!(!everywhere.tells_apart(&home, &from(None, [9, 9, 9, 9])));
-        assert!(everywhere.tells_apart(&home, &from(Some("u"), [10, 0, 0, 1])));
+        assert!(!everywhere.tells_apart(&home, &from(Some("u"), [10, 0, 0, 1])));
         let by_network = rules(vec![rule(Some("10.0.0.0/8")), rule(None)]);
         assert!(!by_network.tells_apart(&home, &from(None, [10, 7, 7, 7])));
         assert!(by_network.tells_apart(&home, &from(None, [9, 9, 9, 9])));
         assert!(by_network.tells_apart(&home, &Identity::default()));
+        let (ann, bob) = (from(Some("ann"), [10, 0, 0, 1]), from(Some("bob"), [10, 0, 0, 1]));
+        let of_ann = Rule { users: Who::Users(vec!["ann".into()]), ..rule(None) };
+        assert!(rules(vec![of_ann.clone()]).tells_apart(&ann, &bob));
+        assert!(!rules(vec![of_ann]).tells_apart(&home, &bob));
+        assert!(!rules(vec![Rule { users: Who::Named, ..rule(None) }]).tells_apart(&ann, &bob));
+        let pattern = Pattern::with_names("home/%u/#").expect("a pattern");
+        let own = Rule { filters: Some(vec![pattern]), ..rule(None) };
+        assert!(rules(vec![own]).tells_apart(&ann, &bob));
     }
 }
