@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::crypto::verify;
 use jsonwebtoken::{DecodingKey, decode_header};
 use serde_json::{Map, Value};
@@ -93,6 +94,8 @@ impl Jwt {
     /// # Errors
     /// The key cannot be used.
     pub fn open(settings: &JwtSettings) -> Result<Jwt, JwtKeyError> {
+        // With two in one program the library would choose none. It fails if somebody else chose.
+        let _ = DEFAULT_PROVIDER.install_default();
         let key = settings.key.open(settings.algorithm)?;
         Ok(Jwt { settings: Arc::new(settings.clone()), key })
     }

@@ -75,7 +75,7 @@ pub(super) fn open(named: &[Authentication], plugins: &Plugins) -> Result<Door, 
                 door.add(PasswordFile::new(read(path, *is_required)?));
             }
             Authentication::Certificate(certified) => door.add(certified.clone()),
-            Authentication::Http(settings) => door.add(asking(settings)?),
+            Authentication::Http(settings) => door.add(asking(settings, &plugins.cryptography)?),
             Authentication::Jwt(settings) => {
                 door.add(Jwt::open(settings).map_err(|error| of_key(settings, error))?);
             }
@@ -114,9 +114,9 @@ fn of_key(settings: &JwtSettings, error: JwtKeyError) -> Error {
 }
 
 /// A plugin that asks a web server.
-fn asking(settings: &HttpSettings) -> Result<Http, Error> {
+fn asking(settings: &HttpSettings, cryptography: &Cryptography) -> Result<Http, Error> {
     let cafile = settings.cafile.as_deref();
-    let tls = settings.is_tls.then(|| super::fetch::trust(cafile)).transpose();
+    let tls = settings.is_tls.then(|| super::fetch::trust(cafile, cryptography)).transpose();
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| Error::Entropy(std::io::Error::other(error)))?;
     Ok(Http::new(settings, tls.map_err(Error::Trust)?, key))

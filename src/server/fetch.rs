@@ -209,14 +209,18 @@ fn question_of(request: &Request) -> Result<hyper::Request<Full<Bytes>>, hyper::
 /// What a server is trusted by, over TLS: the authorities of a file in PEM, or the system's.
 pub(super) fn trust(
     cafile: Option<&std::path::Path>,
+    cryptography: &super::Cryptography,
 ) -> Result<Arc<tokio_rustls::rustls::ClientConfig>, super::TlsError> {
     let roots = match cafile {
         Some(path) => super::tls::authorities_of("cafile", path)?,
         None => system_authorities()?,
     };
-    let config = tokio_rustls::rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    // Not the process's: a program that embeds the broker may have two, and then it has none.
+    let config =
+        tokio_rustls::rustls::ClientConfig::builder_with_provider(cryptography.provider.clone())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
     Ok(Arc::new(config))
 }
 
