@@ -112,10 +112,15 @@ fn tell(place: &str, recovered: &Recovered, unread: u64) {
     if recovered.damages_more > 0 {
         error!(count = recovered.damages_more, "the log is damaged in more places than these");
     }
-    let lost = recovered.missing + unread;
-    if lost > 0 {
+    if unread > 0 {
         error!(
-            count = lost,
+            count = unread,
+            "these records are lost: `stormpetrel store dump` shows their bytes"
+        );
+    }
+    if recovered.missing > 0 {
+        error!(
+            count = recovered.missing,
             "records of the log are lost: `stormpetrel store check` says which; a damaged file is \
              never removed, and ends in .damaged once nothing else of it is needed"
         );

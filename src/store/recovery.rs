@@ -168,16 +168,21 @@ pub fn read<D: Disk>(disk: &D, visit: &mut dyn FnMut(Visit<'_>)) -> Result<Recov
     Ok(recover(disk, Lock::Read, visit)?.recovered)
 }
 
+/// Locks a directory, if nobody else has.
+pub(crate) fn lock_for<D: Disk>(disk: &D, lock: Lock) -> Result<(), Error> {
+    disk.lock(lock).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Error::InUse { place: disk.place() },
+        _ => failed(disk, "cannot be locked", error),
+    })
+}
+
 /// Reads all of a directory, which is locked for that.
 pub(crate) fn recover<D: Disk>(
     disk: &D,
     lock: Lock,
     visit: &mut dyn FnMut(Visit<'_>),
 ) -> Result<Found, Error> {
-    disk.lock(lock).map_err(|error| match error.kind() {
-        io::ErrorKind::WouldBlock => Error::InUse { place: disk.place() },
-        _ => failed(disk, "cannot be locked", error),
-    })?;
+    lock_for(disk, lock)?;
     let entries = disk.list().map_err(|error| failed(disk, "cannot be listed", error))?;
     let reserve = entries.iter().find(|entry| entry.name == reserve::NAME);
     let reserve = reserve.map_or(0, |entry| entry.bytes);

@@ -9,9 +9,10 @@ use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use super::disk::Lock;
 use super::files::Files;
 use super::log::{Log, Settings};
-use super::recovery::{Recovered, Visit, read};
+use super::recovery::{Recovered, Visit, lock_for, read};
 use super::{Error, Lsn};
 
 /// Bytes that are written at once.
@@ -44,6 +45,7 @@ pub fn repair(from: &Path, to: &Path, settings: Settings) -> Result<Recovered, R
         RepairError::Read(Error::Io { place: path.display().to_string(), action, error })
     };
     let source = Files::open(from).map_err(|error| io(from, "cannot be opened", error))?;
+    lock_for(&source, Lock::Read)?; // before anything is made
     let failed = |error| RepairError::Write { place: to.display().to_string(), error };
     if to.is_dir() && to.read_dir().map_err(failed)?.next().is_some() {
         return Err(failed(io::Error::other("the directory is not empty")));
