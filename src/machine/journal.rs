@@ -24,7 +24,7 @@ use crate::plant::{self, Plant};
 const UNWRITTEN_BYTES_MAX: usize = 128 << 20;
 /// Above this nothing more is read of clients who wait for a disk that works, so that it seldom
 /// comes to that: they wait a little, and nobody is refused.
-const UNWRITTEN_BYTES_MUCH: usize = 16 << 20;
+pub(super) const UNWRITTEN_BYTES_MUCH: usize = 16 << 20;
 
 /// How the log does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

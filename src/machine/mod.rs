@@ -315,7 +315,9 @@ impl Machine {
                 self.come_back(key);
             }
         }
-        self.ledger.packets_sent += (out.len() - before) as u64;
+        // The end of a connection is behind all else, and no packet.
+        let is_end = out[before..].last().is_some_and(|last| matches!(last, Outgoing::Close(_)));
+        self.ledger.packets_sent += (out.len() - before - usize::from(is_end)) as u64;
         if is_waiting {
             self.wait(slot);
         }

@@ -220,7 +220,8 @@ impl Machine {
     /// nothing is left.
     fn clear(&mut self, key: SessionKey, now: Timestamp) -> bool {
         let effort_max = self.effort.spent() + self.settings.effort_max / 2;
-        while self.clear_subscription(key) || self.clear_message(key, now) {
+        while self.clear_subscription(key) || self.clear_cursor(key) || self.clear_message(key, now)
+        {
             if self.effort.spent() >= effort_max {
                 return false;
             }
@@ -239,6 +240,12 @@ impl Machine {
         let filter = Filter::try_from(&*filter).expect("it was parsed when it came in");
         self.subscriptions.remove(&filter, key);
         true
+    }
+
+    fn clear_cursor(&mut self, key: SessionKey) -> bool {
+        let is_dropped = self.clients.get_mut(key).outbound.drop_cursor();
+        self.effort.spend(if is_dropped { effort::CURSOR } else { 0 });
+        is_dropped
     }
 
     fn clear_message(&mut self, key: SessionKey, now: Timestamp) -> bool {

@@ -475,7 +475,12 @@ impl Machine {
     /// What waits for a session, in its order. How many those are.
     fn restore_deliveries(&mut self, waits: Undelivered, now: Timestamp) -> usize {
         let Undelivered { session, queue, sent } = waits;
-        let next_id = self.clients.get(session).outbound.next_id;
+        let outbound = &mut self.clients.get_mut(session).outbound;
+        // Where the record of the session itself is damaged an older one may have been found.
+        while sent.contains_key(&outbound.next_id) && sent.len() < usize::from(u16::MAX) {
+            outbound.next_id = outbound.next_id.next();
+        }
+        let next_id = outbound.next_id;
         let mut count = 0;
         let mut sent: Vec<(PacketId, Option<Delivery>)> = sent.into_iter().collect();
         sent.retain(|_| !plant::is_on(Plant::InflightNotRestored));

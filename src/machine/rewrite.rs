@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::clients::SessionKey;
-use super::journal::waiting;
+use super::journal::{UNWRITTEN_BYTES_MUCH, waiting};
 use super::record::{Lsn, Record, RetainedLeft, Subscribed, Taken};
 use super::retained::Retained;
 use super::session::{Inflight, Queued};
@@ -20,8 +20,8 @@ use crate::plant::{self, Plant};
 
 /// Bytes of records that are not durable yet, above which the next part waits: a disk that keeps
 /// up with clients need not keep up with everything there is, and what clients send must not be
-/// refused for that.
-const UNWRITTEN_BYTES_MAX: usize = 8 << 20;
+/// refused for that. Clients are held before that, or they might leave it no turn.
+const UNWRITTEN_BYTES_MAX: usize = UNWRITTEN_BYTES_MUCH + (8 << 20);
 /// Where nobody knows how much room a full disk has: if fewer bytes live, all of it written anew
 /// surely fits into what is kept free for that, and acknowledgements beside it.
 pub const LITTLE_BYTES: u64 = 512 << 10;

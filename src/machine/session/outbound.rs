@@ -451,8 +451,20 @@ impl Outbound {
         taken
     }
 
+    /// The session has ended: drops what is first in the queue, if that is a cursor.
+    pub(in super::super) fn drop_cursor(&mut self) -> bool {
+        if !matches!(self.queue.front(), Some(Item::Retained(_))) {
+            return false;
+        }
+        if let Some(cursor) = self.take_cursor() {
+            self.finish_cursor(&cursor);
+        }
+        true
+    }
+
     /// The session has ended, and had no connection: takes out the first message that was not
-    /// acknowledged. The second value says whether it was never sent.
+    /// acknowledged. The second value says whether it was never sent. No cursor is before it:
+    /// these are dropped one by one, with [`Outbound::drop_cursor`].
     pub(in super::super) fn take_first(&mut self, ledger: &mut Ledger) -> Option<(Queued, bool)> {
         while let Some(entry) = self.inflight.pop_front() {
             if !matches!(entry, Inflight::Done) {
@@ -462,11 +474,6 @@ impl Outbound {
             if let Inflight::AwaitPubAck(queued) | Inflight::AwaitPubRec(queued) = entry {
                 forget_waiting(&queued, ledger);
                 return Some((queued, false));
-            }
-        }
-        while let Some(Item::Retained(_)) = self.queue.front() {
-            if let Some(cursor) = self.take_cursor() {
-                self.finish_cursor(&cursor);
             }
         }
         let Some(Item::Message(queued)) = self.queue.pop_front() else { return None };

@@ -359,3 +359,17 @@ fn a_session_stays_within_its_size() {
     let bytes = size_of::<session::Session>();
     assert!(bytes <= 448, "{bytes}");
 }
+
+#[test]
+fn the_end_of_a_connection_is_no_packet() {
+    let mut broker = Broker::plain();
+    let client = broker.try_connect(v5("c"));
+    assert_eq!(broker.see(client), "CONNACK");
+    broker.send(client, leave_with_expiry(0));
+    assert_eq!(broker.see(client), "close");
+    assert_eq!(broker.machine.ledger().packets_sent, 1);
+    let [first, second] = ["d", "d"].map(|name| broker.try_connect(v5(name)));
+    let taken_over = "CONNACK; DISCONNECT SessionTakenOver; close for SessionTakenOver";
+    assert_eq!((broker.see(first).as_str(), broker.see(second).as_str()), (taken_over, "CONNACK"));
+    assert_eq!(broker.machine.ledger().packets_sent, 4);
+}

@@ -186,6 +186,31 @@ fn a_session_with_very_many_subscriptions_ends_at_once_and_is_cleared_away_in_pa
 }
 
 #[test]
+fn what_was_retained_for_a_session_that_ends_is_cleared_away_in_parts() {
+    let mut broker = Broker::plain();
+    let publisher = broker.connect(v5("p"));
+    broker.send(publisher, retained(qos1(1, &format!("{}/zz", all_a(12)), "m")));
+    let client = broker.connect(v5("c").receive_maximum(1));
+    let mut packets = vec![subscribe_to((0..4_000).map(|number| deep(number, 12)))];
+    while !packets.is_empty() {
+        broker.handle(Input::Received { connection: client, packets: &mut packets });
+    }
+    broker.pull(client);
+    let key = broker.machine.clients.find("c").expect("it is there");
+    // The subscriptions alone, so that what follows is about the rest.
+    broker.close(client);
+    while !broker.machine.clients.get(key).subscriptions.is_empty() {
+        broker.handle(Input::Deadline);
+    }
+    let mut visits = 0;
+    while broker.machine.poll_deadline().is_some() {
+        broker.handle(Input::Deadline);
+        visits += 1;
+    }
+    assert!(visits > 2, "{visits} visits");
+}
+
+#[test]
 fn retained_messages_that_are_looked_at_in_vain_cost_something() {
     let mut broker = Broker::plain();
     let publisher = broker.connect(v5("p"));
