@@ -35,6 +35,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The configuration cannot be used.
 const EXIT_CONFIG: u8 = 2;
+/// Nobody reads what is printed any more: what a shell makes of SIGPIPE.
+const EXIT_PIPE: u8 = 128 + 13;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -63,9 +65,12 @@ fn main() -> ExitCode {
         None => return start(&arguments),
     };
     outcome.unwrap_or_else(|error| {
-        // Whoever reads what is printed may stop when he has read enough.
+        // Whoever reads what is printed may stop when he has read enough. But a script must not take
+        // that for the answer that all is well.
         if error.chain().any(is_broken_pipe) {
-            return ExitCode::SUCCESS;
+            let is_asked =
+                arguments.command.as_ref().is_some_and(Command::asks_whether_all_is_well);
+            return if is_asked { ExitCode::from(EXIT_PIPE) } else { ExitCode::SUCCESS };
         }
         complain(&words(&error));
         ExitCode::FAILURE
@@ -176,7 +181,6 @@ fn warn_of(config: &Config, warnings: Vec<Warning>, file: Option<&Path>) {
 
 /// Runs the broker until a signal asks it to stop, and a second one not to wait.
 async fn serve(config: Config, file: Option<&Path>, lines: &Lines) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::new().context("signals cannot be received")?;
     let mut others = Others::new().context("signals cannot be received")?;
     let mut hangup = signal(SignalKind::hangup()).context("signals cannot be received")?;
     let mut in_force = config.clone();
@@ -187,6 +191,8 @@ async fn serve(config: Config, file: Option<&Path>, lines: &Lines) -> anyhow::Re
         }
         started => started?,
     };
+    // Until here the first one ends the process, however long it reads its log.
+    let mut signals = Signals::new().context("signals cannot be received")?;
     let listening = describe(&in_force.listeners, broker.addresses());
     info!(listener = listening, "started");
     loop {

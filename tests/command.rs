@@ -212,6 +212,17 @@ fn a_signal_stops_it_with_code_0() {
 }
 
 #[test]
+fn what_nobody_reads_to_the_end_is_not_taken_for_good() {
+    let wrong = file("wrong.yaml", "listeners: {front: {bind: 127.0.0.1:0, mode: 9}}\n");
+    let (_, writer) = std::io::pipe().expect("a pipe"); // whose reader is gone
+    let mut check = stormpetrel(&["check", &wrong]);
+    assert_eq!(check.stderr(writer).status().expect("it runs").code(), Some(141));
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    let mut print = stormpetrel(&["completions", "bash"]);
+    assert_eq!(print.stdout(writer).status().expect("it runs").code(), Some(0));
+}
+
+#[test]
 fn completions_are_printed_for_each_shell() {
     for (shell, want) in [
         ("bash", "complete -F _stormpetrel"),

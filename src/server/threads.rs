@@ -39,6 +39,8 @@ pub(crate) struct Threads {
     keeper: Option<JoinHandle<()>>,
     /// Closed when the last worker has ended.
     ended: watch::Receiver<()>,
+    /// Closed when the log is, or if there is none.
+    kept: watch::Receiver<()>,
 }
 
 /// Binds the listeners and starts the workers, as many as `shared` has. Returns when every
@@ -49,16 +51,17 @@ pub(crate) async fn start(
     keeper: Option<Keeper<Files>>,
 ) -> Result<(Threads, Vec<SocketAddr>), Error> {
     let (ending, ended) = watch::channel(());
+    let (keeping, kept) = watch::channel(());
     let (bound, is_bound) = oneshot::channel();
     let first = spawn_first(&shared, listeners, bound, ending.clone())?;
-    let mut threads = Threads { handles: vec![first], keeper: None, ended };
+    let mut threads = Threads { handles: vec![first], keeper: None, ended, kept };
     let addresses = is_bound.await.map_err(|_| died())??;
     for number in 1..shared.workers() {
         let started = spawn_another(&shared, number, ending.clone());
         threads.handles.push(once_running(&shared, started).await?);
     }
     if let Some(keeper) = keeper {
-        let started = spawn_keeper(&shared, keeper, threads.ended.clone());
+        let started = spawn_keeper(&shared, keeper, threads.ended.clone(), keeping);
         threads.keeper = Some(once_running(&shared, started).await?);
     }
     Ok((threads, addresses))
@@ -118,10 +121,12 @@ fn spawn_keeper(
     shared: &Arc<TcpShared>,
     keeper: Keeper<Files>,
     mut ended: watch::Receiver<()>,
+    keeping: watch::Sender<()>,
 ) -> Result<Started, Error> {
     let of_thread = shared.clone();
     let (running, is_running) = oneshot::channel();
     let handle = spawn("log", shared, running, move |runtime, running| {
+        let _keeping = keeping;
         let _ = running.send(Ok(())); // nobody waits: the broker stops
         let close = async {
             while ended.changed().await.is_ok() {}
@@ -178,12 +183,14 @@ fn spawn<T: Send + 'static>(
 }
 
 impl Threads {
-    /// Waits until every worker has ended, without blocking the thread.
+    /// Waits until every worker has ended and the log is closed, however long its disk takes,
+    /// without blocking the thread.
     pub(crate) async fn ended(&mut self) {
         while self.ended.changed().await.is_ok() {}
+        while self.kept.changed().await.is_ok() {}
     }
 
-    /// Blocks until every worker has ended.
+    /// Blocks until every worker has ended and the log is closed.
     pub(crate) fn join(&mut self) {
         for handle in self.handles.drain(..) {
             // A worker that panicked has said so; the others still have to end.
