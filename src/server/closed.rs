@@ -3,7 +3,7 @@
 //! `connection.rs` keeps the first that it learns of. The reasons that are MQTT's own are the
 //! machine's decision ([`Closing`]); the others are about the transport.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use crate::machine::Closing;
 use crate::mqtt::types::Reason;
@@ -39,6 +39,12 @@ impl Closed {
     /// last bytes. One that was silent for too long may be: it is told so.
     pub(super) fn is_orderly(self) -> bool {
         matches!(self, Closed::Left | Closed::Because(_))
+    }
+
+    /// Whether the peer may hear our last bytes, if any are left: also of TLS or WebSocket that what
+    /// it sent makes no sense there.
+    pub(super) fn may_be_heard(self) -> bool {
+        self.is_orderly() || matches!(self, Closed::Ended | Closed::Failed(ErrorKind::InvalidData))
     }
 }
 

@@ -226,8 +226,13 @@ fn end<N: Network>(
     let mut connection = connection.borrow_mut();
     connection.send(outgoing.into_iter(), &mut Encoded::default());
     match closed {
-        // Who says goodbye in TLS or WebSocket is to hear one too.
-        Closed::Ended if connection.stream.has_goodbye() => connection.close(closed),
+        // Who says goodbye in TLS or WebSocket is to hear one too, and who makes no sense there is
+        // to hear that.
+        Closed::Ended | Closed::Failed(io::ErrorKind::InvalidData)
+            if connection.stream.has_goodbye() =>
+        {
+            connection.close(closed);
+        }
         _ => connection.cut(closed),
     }
 }

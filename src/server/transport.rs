@@ -54,6 +54,8 @@ pub(crate) struct Opened {
     has_written: HasWritten,
     has_goodbye: bool,
     caller: Caller,
+    /// Named by a proxy, and believed about others: if it names none, it speaks for itself.
+    unsettled: Option<SocketAddr>,
     ticket: Rc<Ticket>,
 }
 
@@ -115,7 +117,8 @@ impl Layers {
         let has_written = HasWritten::default();
         let stream = Box::new(Watched { stream, has_written: has_written.clone() });
         let has_goodbye = self.tls.is_some() || self.is_websocket;
-        let opened = Opened { stream, has_written, has_goodbye, caller, ticket };
+        let unsettled = None;
+        let opened = Opened { stream, has_written, has_goodbye, caller, unsettled, ticket };
         let opened = if self.is_proxied { self.introduce(opened).await? } else { opened };
         let opened = self.encrypt(opened).await?;
         self.upgrade(opened).await
@@ -155,7 +158,8 @@ impl Layers {
         opened.stream = Box::new(stream);
         if self.trusts(opened.caller.peer) {
             let forwarded = forwarded.iter().map(String::as_str);
-            if let Some(client) = proxy::forwarded_for(forwarded, &self.trusted_proxies) {
+            let client = proxy::forwarded_for(forwarded, &self.trusted_proxies);
+            if let Some(client) = client.or(opened.unsettled) {
                 self.settle(&mut opened, client, false)?;
             }
         }
@@ -168,8 +172,11 @@ impl Layers {
         if !plant::is_on(Plant::ProxyUnheard) {
             opened.caller.peer = client.into();
         }
-        let is_proxy = may_follow && self.trusts(opened.caller.peer);
-        if is_proxy || opened.ticket.settle(client.ip()) {
+        if may_follow && self.trusts(opened.caller.peer) {
+            opened.unsettled = Some(client);
+            return Ok(());
+        }
+        if opened.ticket.settle(client.ip()) {
             return Ok(());
         }
         let cause = "too many connections of its address";

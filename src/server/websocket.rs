@@ -218,6 +218,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
         }
     }
 
+    /// Reads and forgets what comes behind frames that make no sense, until the peer has ended.
+    fn poll_unread(
+        &mut self,
+        buffer: &mut ReadBuf<'_>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        for _ in 0..EMPTY_READS_MAX {
+            ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+            if buffer.filled().len() == before {
+                return Poll::Ready(Ok(()));
+            }
+            buffer.set_filled(before);
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Answers what ends the connection.
     fn end(&mut self, end: End, context: &mut Context<'_>) -> io::Result<()> {
         match end {
@@ -246,8 +264,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocket<S> {
         for _ in 0..EMPTY_READS_MAX {
             // Whoever takes nothing any more may still have sent something.
             let _ = this.drain(context);
-            if let Some(end) = this.incoming.end() {
-                return Poll::Ready(this.end(end, context));
+            match this.incoming.end() {
+                Some(End::Broken(_)) if this.has_said_goodbye => {
+                    return this.poll_unread(buffer, context);
+                }
+                Some(end) => return Poll::Ready(this.end(end, context)),
+                None => {}
             }
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
@@ -302,9 +324,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Says goodbye. What is not in a frame any more cannot be half-closed.
+    /// Says goodbye. The stream below ends behind the peer's answer: until that is here, what is
+    /// not in a frame any more cannot be half-closed.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.push_goodbye(Some(CloseCode::Normal));
-        self.poll_flush(context)
+        ready!(self.as_mut().poll_flush(context))?;
+        match self.incoming.end() {
+            Some(_) => Pin::new(&mut self.stream).poll_shutdown(context),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }

@@ -214,13 +214,35 @@ fn fragments_are_bounded() {
         let site = Site::start(via);
         for level in BOTH {
             for is_let_in in [false, true] {
-                let mut bytes = frame(BINARY, b"");
-                bytes.extend(frame(CONTINUED, b"").repeat(10_000));
-                is_closed(opened(&site, level, is_let_in), &bytes, 1008);
+                // In many more it is told so all the same, though the broker has not read them.
+                for count in [10_000, 200_000] {
+                    let mut bytes = frame(BINARY, b"");
+                    bytes.extend(frame(CONTINUED, b"").repeat(count));
+                    is_closed(opened(&site, level, is_let_in), &bytes, 1008);
+                }
             }
         }
         site.check();
     }
+}
+
+/// Who reads to the end takes it for one that was meant.
+#[test]
+fn tls_below_frames_ends_with_a_goodbye_of_its_own() {
+    let site = Site::start(Transport::Wss);
+    let goodbye = frame(FINAL | 8, &1_000_u16.to_be_bytes());
+    for level in BOTH {
+        for says_disconnect in [false, true] {
+            let mut client = site.client(level, "leaver");
+            if says_disconnect {
+                client.line.send(&[0xE0, 0]).unwrap();
+                while client.next().is_some() {}
+            }
+            client.line.write(&goodbye).unwrap();
+            client.line.tls().read_to_end(&mut Vec::new()).unwrap();
+        }
+    }
+    site.check();
 }
 
 /// Row 32: CVE-2024-37890 and the like.

@@ -39,15 +39,20 @@ pub(super) async fn linger<N: Network>(
         return;
     }
     let buffer = || worker.read_buffer();
-    let ended = poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context));
+    let ended = async {
+        poll_fn(|context| connection.borrow_mut().poll_ended(&mut buffer(), context)).await;
+        if connection.borrow().stream.has_goodbye() {
+            // WebSocket has the peer's answer now: what is below it ends too.
+            poll_fn(|context| connection.borrow_mut().poll_shutdown(context)).await;
+        }
+    };
     // Late or not, there is nothing more to do.
     let _ = timeout(LINGER_TIMEOUT, ended).await;
 }
 
 impl<S: Duplex> Connection<Transport<S>> {
     pub(super) fn may_linger(&self) -> bool {
-        let may_hear = |closed: Closed| closed.is_orderly() || closed == Closed::Ended;
-        let may = !self.is_cut && self.closed.is_some_and(may_hear);
+        let may = !self.is_cut && self.closed.is_some_and(Closed::may_be_heard);
         may && !plant::is_on(Plant::LingerLost)
     }
 

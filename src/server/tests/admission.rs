@@ -531,6 +531,36 @@ fn a_client_in_the_network_of_its_proxy_is_limited() {
     );
 }
 
+/// It may be a proxy itself, which WebSocket would say, and did not.
+#[test]
+fn a_client_that_a_proxy_names_is_limited_in_websocket_too() {
+    let upgrade = "GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    with_admission(
+        |config| {
+            config.admission.connections_per_address = 1;
+            trust_proxies(config);
+            config.listeners[0].is_websocket = true;
+        },
+        async |world| {
+            let mut clients = Vec::new();
+            let for_another = "X-Forwarded-For: 192.0.2.7\r\n";
+            for (forwarded, is_let_in) in [("", true), ("", false), (for_another, true)] {
+                let mut client = world.open_proxied("10.2.3.4").await;
+                let request = format!("{upgrade}{forwarded}\r\n");
+                client.stream.write_all(request.as_bytes()).await.expect("the broker reads");
+                // The answer may be on its way before it is clear who asks.
+                let ended =
+                    async { while client.stream.read(&mut [0; 64]).await.unwrap_or(0) > 0 {} };
+                let waited = tokio::time::timeout(Duration::from_millis(100), ended).await;
+                assert_eq!(waited.is_err(), is_let_in, "{forwarded}");
+                clients.push(client);
+            }
+        },
+    );
+}
+
 /// As [`Password`], and takes down whose work there would be.
 #[derive(Clone, Default)]
 struct Noting(Arc<std::sync::Mutex<Vec<Whose>>>);
