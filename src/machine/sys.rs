@@ -3,6 +3,8 @@
 //! Plain decimal text, not retained but for the version. What the machine cannot know (bytes on
 //! the wire, memory, processor time) the shell hands in as [`Readings`].
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 
 use super::deadlines::Due;
@@ -40,6 +42,9 @@ pub(super) struct Sys {
     last_cpu_millis: u64,
     cpu_percent_max: f64,
     memory_bytes_max: u64,
+    /// Topics and values of one moment that are still to be published, and when the next ones are due.
+    left: VecDeque<(String, String)>,
+    next: Timestamp,
 }
 
 impl Sys {
@@ -64,32 +69,44 @@ impl Machine {
     pub(super) fn start_sys(&mut self, now: Timestamp) {
         let version = concat!("Stormpetrel version ", env!("CARGO_PKG_VERSION"));
         self.publish_sys("version", version.to_owned(), true, now);
-        self.arm_sys(now);
-    }
-
-    fn arm_sys(&mut self, now: Timestamp) {
-        if let Some(interval) = self.settings.sys_interval.filter(|interval| *interval > 0) {
+        if let Some(interval) = self.sys_interval() {
             self.deadlines.arm(now.after_secs(interval), Due::Sys);
         }
     }
 
-    /// The interval is over: publishes everything and arms the next.
+    fn sys_interval(&self) -> Option<u64> {
+        self.settings.sys_interval.filter(|interval| *interval > 0)
+    }
+
+    /// The interval is over, or not all of it is published: the next message is. Each may be for very
+    /// many, and others have their turn between two.
     pub(super) fn handle_sys_due(&mut self, now: Timestamp) {
-        // Of one moment: what is published may be dropped itself.
-        let (of_store, drops) = (self.journal.readings(), self.ledger.drops.clone());
-        for (topic, value) in self.sys_values(now).into_iter().chain(of_store) {
-            self.publish_sys(topic, value, false, now);
+        let Some(interval) = self.sys_interval() else { return };
+        if self.sys.left.is_empty() {
+            self.sys.left = self.sys_of_now(now);
+            self.sys.next = now.after_secs(interval);
         }
-        for reason in DropReason::ALL {
-            let value = drops.get(reason).to_string();
-            self.publish_sys(&format!("messages/dropped/{}", reason.name()), value, false, now);
+        if let Some((topic, value)) = self.sys.left.pop_front() {
+            self.publish_sys(&topic, value, false, now);
         }
-        let sheds = self.sys.readings.sheds;
-        for reason in Shed::ALL {
-            let value = sheds.get(reason).to_string();
-            self.publish_sys(&format!("clients/shed/{}", reason.name()), value, false, now);
-        }
-        self.arm_sys(now);
+        let is_done = self.sys.left.is_empty();
+        self.deadlines.arm(if is_done { self.sys.next } else { now }, Due::Sys);
+    }
+
+    /// All of one moment: what is published may be dropped itself.
+    fn sys_of_now(&mut self, now: Timestamp) -> VecDeque<(String, String)> {
+        let of_store = self.journal.readings();
+        let values = self.sys_values(now).into_iter().chain(of_store);
+        let mut all: VecDeque<_> = values.map(|(topic, value)| (topic.to_owned(), value)).collect();
+        all.extend(DropReason::ALL.map(|reason| {
+            let value = self.ledger.drops.get(reason).to_string();
+            (format!("messages/dropped/{}", reason.name()), value)
+        }));
+        all.extend(Shed::ALL.map(|reason| {
+            let value = self.sys.readings.sheds.get(reason).to_string();
+            (format!("clients/shed/{}", reason.name()), value)
+        }));
+        all
     }
 
     fn sys_values(&mut self, now: Timestamp) -> Vec<(&'static str, String)> {

@@ -211,6 +211,33 @@ fn what_was_retained_for_a_session_that_ends_is_cleared_away_in_parts() {
 }
 
 #[test]
+fn what_the_broker_says_of_itself_to_very_many_goes_out_message_by_message() {
+    let (count, interval) = (200, 5);
+    let settings = Settings { sys_interval: Some(interval), effort_max: 100, ..settings() };
+    let mut broker = Broker::new(settings);
+    let watchers: Vec<_> = (0..count).map(|n| broker.connect(v5(&format!("w{n}")))).collect();
+    for watcher in &watchers {
+        broker.ask(*watcher, subscribe("$SYS/broker/#", Q0));
+    }
+    let due = broker.machine.poll_deadline().expect("it is armed");
+    broker.now = due;
+    let mut visits = 0;
+    while broker.machine.poll_deadline() == Some(due) {
+        let before = broker.machine.effort();
+        broker.handle(Input::Deadline);
+        let spent = broker.machine.effort() - before;
+        assert!(spent < 2 * count as u64 + 100, "{spent} at once");
+        visits += 1;
+    }
+    assert!(visits > 40, "{visits} visits");
+    assert_eq!(broker.machine.poll_deadline(), Some(due.after_secs(interval)));
+    let seen = broker.see(watchers[0]);
+    // Of the moment when it began: nobody had got any of it.
+    assert!(seen.contains("messages/publish/sent=200"), "{seen}");
+    assert!(seen.contains("; $SYS/broker/clients/shed/"), "{seen}");
+}
+
+#[test]
 fn retained_messages_that_are_looked_at_in_vain_cost_something() {
     let mut broker = Broker::plain();
     let publisher = broker.connect(v5("p"));
