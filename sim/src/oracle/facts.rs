@@ -9,6 +9,8 @@ mod lives;
 mod silence;
 mod troubles;
 
+pub(super) use lives::PARTED_MS;
+
 use super::logins;
 use super::policy::Policies;
 pub(super) use super::wish::Wish;

@@ -2,11 +2,11 @@
 //! who never asks to be let in does not stay, and who asks is answered.
 
 use super::disk::keeps_nothing;
-use super::facts::{Connection, Ending, NEVER, Span, Wish};
+use super::facts::{Connection, NEVER, Span, Wish};
 use super::limits::{QUOTA_EXCEEDED, SERVER_UNAVAILABLE, is_too_long};
 use super::{Case, Wrong};
 use crate::access::{connect_timeout_ms, is_unavailable};
-use crate::history::{ClosedBy, Granted};
+use crate::history::Granted;
 use crate::scenario::{Connect, ProtocolVersion};
 use crate::verdict::Promise;
 
@@ -163,7 +163,7 @@ fn check_room(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
             && may_be_in
             && other.opened < entry.from
             && other.told_closed.is_none_or(|closed| closed > entry.from)
-            && !matches!(other.ending, Some((_, Ending::By(ClosedBy::Unreachable))))
+            && !other.is_unreached()
     };
     let count = case.facts.connections.iter().filter(may_be_there).count();
     let has_place = case.of_identity(case.sessions.identities[place]).any(|other| {
@@ -184,8 +184,7 @@ fn check_silent(case: &Case<'_>, connection: &Connection<'_>, wrong: &mut Wrong)
     let facts = &case.facts;
     let Some(last) = facts.events.last() else { return };
     // Whoever knocks at a broker that stops may learn only from the next one that nobody is there.
-    let is_unreached = matches!(connection.ending, Some((_, Ending::By(ClosedBy::Unreachable))));
-    if connection.life.is_none() || is_unreached || !case.calm.has(connection.client) {
+    if connection.life.is_none() || connection.is_unreached() || !case.calm.has(connection.client) {
         return;
     }
     let timeout_ms = connect_timeout_ms(&facts.scenario.broker);

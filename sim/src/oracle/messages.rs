@@ -3,12 +3,12 @@
 //!
 //! Knows nothing of who gets it.
 
-use super::facts::{Ending, Facts, NEVER, Ordinal, SLACK_MS, Span, Wish};
+use super::facts::{Facts, NEVER, Ordinal, PARTED_MS, SLACK_MS, Span, Wish};
 use super::limits::{Refusal, refusal};
 use super::sessions::{FOR_EVER, Identity, Sessions, expiry_s};
 use super::topic;
 use crate::access;
-use crate::history::{ClosedBy, Outcome, What};
+use crate::history::{Outcome, What};
 use crate::properties::Properties;
 use crate::scenario::{MessageNumber, Qos, Will};
 
@@ -307,7 +307,7 @@ fn will_is_out(facts: &Facts<'_>, end: Span, delay_max: u64) -> Ordinal {
             return end.to;
         }
         // It goes out in parts if it is for many, and is not recorded.
-        let parted = if facts.is_exact { 1 } else { SLACK_MS };
+        let parted = if facts.is_exact { PARTED_MS } else { SLACK_MS };
         return facts.first_at(facts.ms(end_last) + parted);
     }
     // Nobody is given it before it is on the disk, and the run may be over by then.
@@ -375,7 +375,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
     let is_ours = connection.is_let_in;
     // What a session of little leaves is not kept if it began while nothing could be.
     let is_limited = is_limited || connection.entry.is_some_and(|entry| facts.is_in_trouble(entry));
-    let is_known = !matches!(connection.ending, Some((_, Ending::By(ClosedBy::Unreachable))));
+    let is_known = !connection.is_unreached();
     let is_sure = is_ended && !is_taken_back && !is_resumed && !is_limited && is_ours && is_known;
     Some(Span { from, to, is_sure })
 }

@@ -5,13 +5,21 @@
 //! Connections end with each life, and whoever had one then is without one from when the broker
 //! is back.
 
-use super::{Facts, NEVER, Ordinal, Request, SLACK_MS, Wish};
-use crate::history::AckKind;
+use super::{Connection, Ending, Facts, NEVER, Ordinal, Request, SLACK_MS, Wish};
+use crate::history::{AckKind, ClosedBy};
 use crate::scenario::Qos;
 use crate::survival::{Durability, Store};
 
-/// Milliseconds behind its arrival in which a message for several is given out.
-const PARTED_MS: u64 = 1;
+/// Milliseconds behind its arrival in which a message for several is given out, where every moment
+/// is known.
+pub(in crate::oracle) const PARTED_MS: u64 = 1;
+
+impl Connection<'_> {
+    /// Whether its client learnt that nobody was there.
+    pub(in crate::oracle) fn is_unreached(&self) -> bool {
+        matches!(self.ending, Some((_, Ending::By(ClosedBy::Unreachable))))
+    }
+}
 
 impl Facts<'_> {
     /// Whether sessions and messages outlive the broker.
