@@ -74,12 +74,12 @@ pub(crate) enum Command {
 impl Command {
     /// Whether its exit code says so.
     pub(crate) fn asks_whether_all_is_well(&self) -> bool {
-        let is_check = |action: &maintain::Action| matches!(action, maintain::Action::Check(_));
-        match self {
-            Command::Check { .. } | Command::Acl { .. } => true,
-            Command::Store { action } => is_check(action),
-            Command::Completions { .. } | Command::Passwd { .. } => false,
-        }
+        matches!(
+            self,
+            Command::Check { .. }
+                | Command::Acl { .. }
+                | Command::Store { action: maintain::Action::Check(_) }
+        )
     }
 }
 

@@ -243,9 +243,11 @@ impl Machine {
     }
 
     fn clear_cursor(&mut self, key: SessionKey) -> bool {
-        let is_dropped = self.clients.get_mut(key).outbound.drop_cursor();
-        self.effort.spend(if is_dropped { effort::CURSOR } else { 0 });
-        is_dropped
+        if !self.clients.get_mut(key).outbound.drop_cursor() {
+            return false;
+        }
+        self.effort.spend(effort::CURSOR);
+        true
     }
 
     fn clear_message(&mut self, key: SessionKey, now: Timestamp) -> bool {
