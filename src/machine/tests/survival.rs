@@ -144,6 +144,23 @@ fn who_fills_a_slow_disk_waits_and_others_are_not_refused() {
 }
 
 #[test]
+fn however_much_clients_leave_to_a_slow_disk_all_is_written_anew() {
+    let (mut broker, mut log) = (Broker::new(durable(settings())), Log::default());
+    let client = join_into(&mut broker, &mut log, v5("c"));
+    let payload = "m".repeat(1_900_000);
+    let before = log.records.len();
+    for number in 1..=10 {
+        broker.send(client, retained(qos1(number, &format!("t/{number}"), &payload)));
+    }
+    broker.handle(Input::Rewrite);
+    log.take(&mut broker.machine);
+    // It has written one of them.
+    broker.handle(Input::Durable(log.records[before].0));
+    assert!(broker.machine.owes_much(client), "nothing more is read of it");
+    assert!(broker.machine.rewritten_bytes() > 0);
+}
+
+#[test]
 fn who_needs_nothing_kept_waits_for_nothing() {
     let mut broker = Broker::new(durable(settings()));
     let client = broker.connect(v5("c"));
