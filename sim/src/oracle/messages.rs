@@ -296,6 +296,16 @@ fn ends_the_last(facts: &Facts<'_>, on: usize, entry: Span) -> bool {
     facts.is_exact && connection.is_let_in && is_clean && facts.is_settled(entry.to)
 }
 
+/// When all are given a will that begins to go out then.
+fn given_out_by(facts: &Facts<'_>, at: Ordinal) -> Ordinal {
+    if facts.is_durable() {
+        return at;
+    }
+    // It goes out in parts if it is for many, and is not recorded.
+    let parted = if facts.is_exact { PARTED_MS } else { SLACK_MS };
+    facts.first_at(facts.ms(at) + parted)
+}
+
 /// When a will is surely out whose connection ended then.
 fn will_is_out(facts: &Facts<'_>, end: Span, delay_max: u64) -> Ordinal {
     let end_last = facts.done_last(end.to);
@@ -303,12 +313,7 @@ fn will_is_out(facts: &Facts<'_>, end: Span, delay_max: u64) -> Ordinal {
         return NEVER;
     }
     if delay_max == 0 && end_last == end.to {
-        if facts.is_durable() {
-            return end.to;
-        }
-        // It goes out in parts if it is for many, and is not recorded.
-        let parted = if facts.is_exact { PARTED_MS } else { SLACK_MS };
-        return facts.first_at(facts.ms(end_last) + parted);
+        return given_out_by(facts, end.to);
     }
     // Nobody is given it before it is on the disk, and the run may be over by then.
     let due = facts.ms(end_last) + delay_max + SLACK_MS + facts.settled_ms();
@@ -365,7 +370,7 @@ fn will_span(facts: &Facts<'_>, sessions: &Sessions, place: usize, will: &Will) 
         return None; // the session goes on, and the will is forgotten
     }
     let cleared = next.filter(|&(on, entry)| ends_the_last(facts, on, entry));
-    to = cleared.map_or(to, |(_, entry)| to.min(entry.to));
+    to = cleared.map_or(to, |(_, entry)| to.min(given_out_by(facts, entry.to)));
     let is_ended = end.to != NEVER && to != NEVER && to != memory_to;
     let is_resumed =
         cleared.is_none() && next.is_some_and(|(_, entry)| entry.from <= to) && delay_max > 0;
