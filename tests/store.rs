@@ -380,6 +380,21 @@ fn a_reader_who_has_read_enough_is_not_complained_to() {
     assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
 }
 
+/// A process may have 1,024 files open in most places, and a log of 16 GiB has as many segments.
+#[test]
+fn a_log_of_more_segments_than_a_process_may_have_open_is_read() {
+    let path = place("segments");
+    write_thousand(&path);
+    let segments = fs::read_dir(&path).expect("a directory").count();
+    assert!(segments > 20, "{segments}");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 16; exec \"$0\" store check \"$1\""]);
+    command.arg(env!("CARGO_BIN_EXE_stormpetrel")).arg(&path).env_remove("RUST_LOG");
+    let Output { status, stdout, stderr } = command.output().expect("it runs");
+    assert_eq!(status.code(), Some(0), "{}", String::from_utf8_lossy(&stderr));
+    assert!(String::from_utf8_lossy(&stdout).contains("1000 records"), "{stdout:?}");
+}
+
 #[test]
 fn a_directory_that_is_not_there_is_named() {
     let path = place("nowhere");

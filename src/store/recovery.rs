@@ -150,8 +150,7 @@ pub(crate) struct Found {
 }
 
 /// A segment that is there.
-struct Listed<F> {
-    file: F,
+struct Listed {
     name: String,
     sequence: u64,
     first: Lsn,
@@ -211,7 +210,8 @@ pub(crate) fn recover<D: Disk>(
         let limit = listed[index + 1..].iter().map(|later| later.first).min();
         let damages = reading.recovered.damages.len() + reading.recovered.damages_more;
         if limit.is_none_or(|limit| limit > oldest) {
-            reading.segment(it, id.map(Seal::new), limit);
+            let file = open(disk, &it.name)?;
+            reading.segment((it, &file), id.map(Seal::new), limit);
         }
         let now = reading.recovered.damages.len() + reading.recovered.damages_more;
         let (name, first) = (it.name.clone(), it.first);
@@ -228,16 +228,12 @@ pub(crate) fn recover<D: Disk>(
 }
 
 /// The segments among these files, in their order.
-fn list<D: Disk>(disk: &D, entries: Vec<Entry>) -> Result<Vec<Listed<D::File>>, Error> {
+fn list<D: Disk>(disk: &D, entries: Vec<Entry>) -> Result<Vec<Listed>, Error> {
     let mut listed = Vec::new();
     for entry in entries {
         let Some((sequence, first)) = segment::parse_name(&entry.name) else { continue };
-        let place = || format!("{}: {}", disk.place(), entry.name);
-        let file = disk.open(&entry.name).map_err(|error| Error::Io {
-            place: place(),
-            action: "cannot be opened",
-            error,
-        })?;
+        // Not kept open: there may be more of them than a process may have open files.
+        let file = open(disk, &entry.name)?;
         let mut head = vec![0; BODY as usize];
         let mut read = disk.read(&file, 0, &mut head);
         if read.is_err() {
@@ -250,31 +246,43 @@ fn list<D: Disk>(disk: &D, entries: Vec<Entry>) -> Result<Vec<Listed<D::File>>, 
             Opened::Unknown => None,
             Opened::Newer(found) => {
                 let known = segment::VERSION;
-                return Err(Error::Newer { file: place(), found, known });
+                return Err(Error::Newer { file: place(disk, &entry.name), found, known });
             }
         };
         let (sequence, first) = header.map_or((sequence, first), |it| (it.sequence, it.first));
         let (name, bytes) = (entry.name, entry.bytes);
-        listed.push(Listed { file, name, sequence, first, bytes, header });
+        listed.push(Listed { name, sequence, first, bytes, header });
     }
     listed.sort_by(|one, other| (one.sequence, &one.name).cmp(&(other.sequence, &other.name)));
     Ok(listed)
 }
 
 /// The id of the one log that all these belong to; none if no header tells.
-fn one_log<D: Disk>(disk: &D, listed: &[Listed<D::File>]) -> Result<Option<u64>, Error> {
+fn one_log<D: Disk>(disk: &D, listed: &[Listed]) -> Result<Option<u64>, Error> {
     let mut known: Option<(&str, u64)> = None;
     for it in listed {
         let Some(header) = it.header else { continue };
         match known {
             Some((other, id)) if id != header.id => {
-                let file = format!("{}: {}", disk.place(), it.name);
+                let file = place(disk, &it.name);
                 return Err(Error::Foreign { file, other: other.to_owned() });
             }
             _ => known = Some((&it.name, header.id)),
         }
     }
     Ok(known.map(|(_, id)| id))
+}
+
+fn open<D: Disk>(disk: &D, name: &str) -> Result<D::File, Error> {
+    disk.open(name).map_err(|error| Error::Io {
+        place: place(disk, name),
+        action: "cannot be opened",
+        error,
+    })
+}
+
+fn place<D: Disk>(disk: &D, name: &str) -> String {
+    format!("{}: {name}", disk.place())
 }
 
 fn failed<D: Disk>(disk: &D, action: &'static str, error: io::Error) -> Error {
@@ -331,7 +339,7 @@ impl Tail {
 
 impl<D: Disk> Reading<'_, D> {
     /// Reads one segment. What it has from `limit` on does not count; none: it is the last.
-    fn segment(&mut self, it: &Listed<D::File>, seal: Option<Seal>, limit: Option<Lsn>) {
+    fn segment(&mut self, (it, file): (&Listed, &D::File), seal: Option<Seal>, limit: Option<Lsn>) {
         if it.first > self.next {
             self.gap(it.first); // a whole segment is not there, or the end of one
         }
@@ -344,7 +352,7 @@ impl<D: Disk> Reading<'_, D> {
             self.recovered.torn = Some((it.name.clone(), 0, it.bytes));
         }
         let Some(seal) = seal else { return self.unknown(it, limit) };
-        let mut scan = Scan::new(self.disk, &it.file, seal, BODY, it.bytes);
+        let mut scan = Scan::new(self.disk, file, seal, BODY, it.bytes);
         let mut testified = None;
         let mut reported = 0;
         loop {
@@ -358,7 +366,7 @@ impl<D: Disk> Reading<'_, D> {
                     self.frame(head, content, frame);
                 }
                 Some(Item::Hole(hole)) => {
-                    if self.is_end(it, hole, seal, limit, &mut testified) {
+                    if self.is_end((it, file), hole, seal, limit, &mut testified) {
                         break;
                     }
                     let kind = match hole.is_unreadable {
@@ -409,7 +417,7 @@ impl<D: Disk> Reading<'_, D> {
     /// Whether a hole is only the end of what counts.
     fn is_end(
         &mut self,
-        it: &Listed<D::File>,
+        (it, file): (&Listed, &D::File),
         hole: Hole,
         seal: Seal,
         limit: Option<Lsn>,
@@ -419,7 +427,7 @@ impl<D: Disk> Reading<'_, D> {
             return self.next >= limit;
         }
         let testimony = *testified.get_or_insert_with(|| {
-            let mut rest = Scan::new(self.disk, &it.file, seal, hole.to, it.bytes);
+            let mut rest = Scan::new(self.disk, file, seal, hole.to, it.bytes);
             let mut testimony = Testimony { durable: Lsn(0), end: hole.to };
             while let Some(item) = rest.next() {
                 match item {
@@ -440,7 +448,7 @@ impl<D: Disk> Reading<'_, D> {
     }
 
     /// A segment of which nothing verifies, and no other tells whose it is.
-    fn unknown(&mut self, it: &Listed<D::File>, limit: Option<Lsn>) {
+    fn unknown(&mut self, it: &Listed, limit: Option<Lsn>) {
         if it.bytes <= BODY {
             return;
         }
@@ -465,7 +473,7 @@ impl<D: Disk> Reading<'_, D> {
         self.next = before;
     }
 
-    fn damage(&mut self, it: &Listed<D::File>, from: u64, bytes: u64, kind: DamageKind) {
+    fn damage(&mut self, it: &Listed, from: u64, bytes: u64, kind: DamageKind) {
         if self.recovered.damages.len() >= DAMAGES_MAX {
             self.recovered.damages_more += 1;
             return;
