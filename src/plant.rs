@@ -148,6 +148,7 @@ plants! {
     ExpiryRestarts Machine "a restart begins the expiry of every session anew",
     RewriteForgetsQueue Machine "what waits is left out when the log is written anew",
     RewriteForgetsGroup Machine "a group is left out when what waits is written anew",
+    RewriteTakenForDone Machine "a rewrite that goes on after a restart leaves out what it was at",
     ReleaseWaits Machine "PUBREL that is sent again waits for the client's window",
     OldCursorGoesOn Machine "what a subscription was still to be sent comes, though it was made anew",
     WithdrawnForGood Machine "what rules withdrew in flight is not sent again when others allow it",

@@ -314,6 +314,9 @@ fn bytes_of(record: &Record) -> usize {
             }
             Record::Unsubscribed { filter, .. } => filter_bytes(filter),
             Record::RetainedSent { filter, .. } => filter.len(),
+            Record::Rewritten { sessions, retained, .. } => {
+                size_of_val(&sessions[..]) + retained.as_ref().map_or(0, |topic| topic.len())
+            }
             Record::Detached { .. }
             | Record::Ended { .. }
             | Record::WillGone { .. }

@@ -25,6 +25,7 @@ mod ledger;
 mod limits;
 mod parting;
 mod policy;
+mod rebuild;
 pub mod record;
 mod restore;
 mod retained;
@@ -58,7 +59,7 @@ use parting::{Parting, Remains};
 use policy::{Asking, Policy};
 use record::{Lsn, Record};
 use retained::Retained;
-use rewrite::{Rewrite, RewriteRoom};
+use rewrite::{Rewrite, RewriteRoom, RewrittenSessions};
 use session::{Acknowledged, Transmission};
 use sharing::Passing;
 use spread::Spread;
@@ -162,6 +163,7 @@ pub struct Machine {
     /// How far the state is written anew, if it is.
     rewrite: Option<Rewrite>,
     rewrite_room: RewriteRoom,
+    rewritten_sessions: RewrittenSessions,
     /// What everything so far has cost.
     effort: Effort,
     /// Sessions that ended, and what is left of them to be cleared away.
@@ -203,6 +205,7 @@ impl Machine {
             journal: Journal::new(settings.is_recording, last),
             rewrite: None,
             rewrite_room: RewriteRoom::default(),
+            rewritten_sessions: RewrittenSessions::default(),
             settings,
             random,
             retained,

@@ -1,37 +1,28 @@
 //! A machine made of records, after a restart.
 //!
 //! [`Restorer::apply`] does to a plain picture of the state what the records say, in their order;
-//! [`Restorer::finish`] makes a machine of it. A record about what is not known changes nothing:
+//! [`Restorer::finish`] makes a machine of it, by what `rebuild.rs` has for each part. A record about what is not known changes nothing:
 //! see `record/mod.rs`. What the clock did meanwhile is seen to at the end: sessions and messages
 //! whose time is over, and connections, of which a restart leaves none.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 
-use super::clients::SessionKey;
 use super::connections::Map;
-use super::ledger::{DropReason, Ledger};
+use super::ledger::Ledger;
 use super::record::{
     Body, Lsn, Record, RetainedLeft, SessionState, SessionUid, Subscribed, Taken, Waiting,
 };
 use super::retained::Retained;
-use super::session::{
-    Inbound, Inflight, Kept, Outbound, Queued, RetainedCursor, Session, SessionExpiry,
-    start_waiting,
-};
-use super::subscribe::subscription_bytes;
-use super::subscriptions::Subscriber;
 use super::wall::{Recorded, bounded};
 use super::{Machine, Seed, Settings, Timestamp};
-use crate::access::Action;
 use crate::mqtt::message::Message;
-use crate::mqtt::topic::{Filter, TopicFilter};
+use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
-use crate::plant::{self, Plant};
 
 /// What came out of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,12 +51,27 @@ pub struct Restorer {
     ledger: Ledger,
     /// Where everything began to be written anew the last time.
     rewritten_from: Lsn,
+    /// That, if no record is missing since.
+    rewrite: Option<EarlierRewrite>,
     last: Lsn,
     /// Up to here all is known to be durable; none: all is.
     durable: Option<Lsn>,
     /// The ends of sessions behind that.
     unsettled: VecDeque<UnsettledEnd>,
     time: Recorded,
+}
+
+/// What is known of the rewrite that was begun last.
+#[derive(Debug, Default)]
+pub(super) struct EarlierRewrite {
+    pub(super) from: Lsn,
+    /// What need not be done again: see [`Record::Rewritten`].
+    pub(super) sessions: BTreeSet<SessionUid>,
+    pub(super) part: Option<(SessionUid, u64)>,
+    pub(super) retained: Option<TopicName>,
+    pub(super) bytes: u64,
+    /// All of it was done.
+    pub(super) has_ended: bool,
 }
 
 /// The end of a session of which a power failure may still make nothing.
@@ -78,35 +84,28 @@ pub(super) struct UnsettledEnd {
 }
 
 #[derive(Debug)]
-struct Stored {
-    state: SessionState,
-    subscriptions: BTreeMap<Box<str>, Subscription>,
+pub(super) struct Stored {
+    pub(super) state: SessionState,
+    pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
     /// What waits, by its number.
-    queue: BTreeMap<u64, Delivery>,
+    pub(super) queue: BTreeMap<u64, Delivery>,
     /// What may have been sent, by its packet id; none: only PUBCOMP is missing.
-    sent: BTreeMap<PacketId, Option<Delivery>>,
+    pub(super) sent: BTreeMap<PacketId, Option<Delivery>>,
 }
 
 #[derive(Debug)]
-struct Subscription {
-    filter: Filter,
-    options: SubscriptionOptions,
-    id: Option<SubscriptionId>,
-    retained: Option<RetainedLeft>,
+pub(super) struct Subscription {
+    pub(super) filter: Filter,
+    pub(super) options: SubscriptionOptions,
+    pub(super) id: Option<SubscriptionId>,
+    pub(super) retained: Option<RetainedLeft>,
 }
 
 #[derive(Debug)]
-struct Delivery {
-    message: Arc<Message>,
-    expires_at: Option<Timestamp>,
-    waiting: Waiting,
-}
-
-/// What waits for a session that is restored.
-struct Undelivered {
-    session: SessionKey,
-    queue: BTreeMap<u64, Delivery>,
-    sent: BTreeMap<PacketId, Option<Delivery>>,
+pub(super) struct Delivery {
+    pub(super) message: Arc<Message>,
+    pub(super) expires_at: Option<Timestamp>,
+    pub(super) waiting: Waiting,
 }
 
 impl fmt::Debug for Restorer {
@@ -126,6 +125,7 @@ impl Default for Restorer {
             retained: Retained::new(),
             ledger: Ledger::default(),
             rewritten_from: Lsn::default(),
+            rewrite: None,
             last: Lsn::default(),
             durable: None,
             unsettled: VecDeque::new(),
@@ -137,7 +137,7 @@ impl Default for Restorer {
 impl Restorer {
     /// Does what the record says. They come in their order; some may be missing.
     pub fn apply(&mut self, lsn: Lsn, record: Record) {
-        self.last = self.last.max(lsn);
+        self.note_place(lsn);
         match record {
             Record::Session(state) => self.begin(*state),
             Record::Detached { session, expiry, ends_at, will_due } => {
@@ -196,14 +196,43 @@ impl Restorer {
                 }
             }
             Record::Clock { at, offset } => self.time.tell(lsn, at, offset),
-            Record::RewriteBegun => self.rewritten_from = lsn,
-            Record::RewriteEnded => self.forget_messages(),
+            Record::RewriteBegun => self.begin_rewrite(lsn),
+            Record::Rewritten { sessions, part, retained, bytes } => {
+                if let Some(rewrite) = &mut self.rewrite {
+                    rewrite.sessions.extend(sessions);
+                    (rewrite.part, rewrite.retained, rewrite.bytes) = (part, retained, bytes);
+                }
+            }
+            Record::RewriteEnded => self.end_rewrite(),
         }
     }
 
     /// Places up to this one are taken: the records there are lost.
     pub fn skip_to(&mut self, last: Lsn) {
-        self.last = self.last.max(last);
+        if last > self.last {
+            self.note_place(last.next());
+            self.last = last;
+        }
+    }
+
+    /// A record is there, and whatever has a place before it and did not come is missing: it may
+    /// have been one that was written anew.
+    fn note_place(&mut self, lsn: Lsn) {
+        if lsn > self.last.next() {
+            self.rewrite = None;
+        }
+        self.last = self.last.max(lsn);
+    }
+
+    /// Whether the machine goes on to write everything anew.
+    pub fn is_rewriting(&self) -> bool {
+        self.rewrite.as_ref().is_some_and(|rewrite| !rewrite.has_ended)
+    }
+
+    /// Whether all of it was written anew, and what is before this is not needed.
+    pub fn dead_before(&self) -> Option<Lsn> {
+        let ended = self.rewrite.as_ref().filter(|rewrite| rewrite.has_ended);
+        ended.map(|rewrite| rewrite.from)
     }
 
     /// Only the records up to this one are known to be durable. Until this is called, all are.
@@ -313,8 +342,9 @@ impl Restorer {
         if let Some((session, number)) = taken.instead_of {
             self.drop_delivery(session, number);
         }
-        let message = match taken.message {
+        let message = match &taken.message {
             Body::Here(message) => {
+                let message = self.find_again(message, &taken).unwrap_or(Arc::clone(message));
                 message.holders.set_record(lsn.0);
                 if let Some(secs) = message.expiry() {
                     self.time.note_due(taken.expires_at, secs);
@@ -322,7 +352,7 @@ impl Restorer {
                 self.messages.insert(lsn, Arc::clone(&message));
                 Some(message)
             }
-            Body::In(place) => self.messages.get(&place).cloned(),
+            Body::In(place) => self.messages.get(place).cloned(),
         };
         let Some(message) = message else { return };
         if let Some((session, filter)) = &taken.cursor
@@ -339,6 +369,23 @@ impl Restorer {
         }
     }
 
+    /// A message that is only written anew: as it is known. Others may wait for it of whom that is
+    /// not said yet, and all have it once.
+    fn find_again(&self, message: &Arc<Message>, taken: &Taken) -> Option<Arc<Message>> {
+        self.rewrite.as_ref().filter(|rewrite| !rewrite.has_ended)?;
+        let known = match (taken.deliveries.first(), taken.retained) {
+            (Some(waiting), _) => {
+                let stored = self.sessions.get(&waiting.session)?;
+                let sent = waiting.sent.and_then(|id| stored.sent.get(&id)?.as_ref());
+                let delivery = sent.or_else(|| stored.queue.get(&waiting.number));
+                &delivery.filter(|it| it.waiting.number == waiting.number)?.message
+            }
+            (None, Some(_)) => self.retained.get(&message.topic)?,
+            (None, None) => return None,
+        };
+        (known == message).then(|| Arc::clone(known))
+    }
+
     fn deliver(&mut self, message: &Arc<Message>, at: Option<Timestamp>, waiting: Waiting) {
         let Some(stored) = self.sessions.get_mut(&waiting.session) else { return };
         stored.state.next_number = stored.state.next_number.max(waiting.number);
@@ -350,9 +397,18 @@ impl Restorer {
         }
     }
 
+    fn begin_rewrite(&mut self, from: Lsn) {
+        self.rewritten_from = from;
+        self.rewrite = Some(EarlierRewrite { from, ..EarlierRewrite::default() });
+    }
+
     /// Everything was written anew: no record refers to what was recorded before that any more.
     /// To what was recorded since, even a message that nobody waits for now, one still may.
-    fn forget_messages(&mut self) {
+    fn end_rewrite(&mut self) {
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.has_ended = true;
+            rewrite.sessions.clear();
+        }
         let from = self.rewritten_from;
         self.messages.retain(|lsn, _| *lsn >= from);
     }
@@ -385,6 +441,9 @@ impl Restorer {
         let mut machine = Machine::behind(last, (retained, ledger), settings, seed, now);
         machine.journal.unsettle(durable, self.unsettled);
         machine.resume_clock(self.time, now);
+        if let Some(rewrite) = self.rewrite {
+            machine.resume_rewrite(rewrite, now);
+        }
         // What waits may be of a group whose members come later: all of them first.
         let mut undelivered = Vec::new();
         for stored in self.sessions.into_values() {
@@ -404,185 +463,5 @@ impl Restorer {
 impl Delivery {
     fn bound(&mut self, now: Timestamp) {
         self.expires_at = bounded(self.expires_at, self.message.expiry(), now);
-    }
-}
-
-impl Machine {
-    /// A session and its subscriptions. What waits for it, if anything does, is given back.
-    fn restore_session(
-        &mut self,
-        stored: Stored,
-        restored: &mut Restored,
-        now: Timestamp,
-    ) -> Option<Undelivered> {
-        let Stored { state, subscriptions, queue, sent } = stored;
-        let was_attached = state.is_attached;
-        let kept = match state.is_whole {
-            true => Kept::Whole(state.session),
-            false => Kept::Will(state.session),
-        };
-        let expiry = SessionExpiry::from_secs(state.expiry);
-        let mut session = Session::new(state.client_id.clone(), expiry);
-        session.kept = kept;
-        session.identity = state.identity.clone();
-        session.inbound = Inbound::restored(state.unreleased.iter().copied());
-        self.ledger.hold_unreleased(session.inbound.len());
-        self.ledger.hold_bytes(state.will.as_deref().map_or(0, crate::mqtt::wire::Will::bytes));
-        session.will_due = match (&state.will, was_attached) {
-            (Some(will), true) => Some(now.after_secs(will.delay.into())),
-            _ => state.will_due,
-        };
-        let is_anew = was_attached || plant::is_on(Plant::ExpiryRestarts);
-        session.ends_at = if is_anew { expiry.due(now) } else { state.ends_at };
-        session.will = state.will.clone();
-        (session.outbound.next_id, session.outbound.next_number) =
-            (state.next_id, state.next_number);
-        let key = self.add_restored(session);
-        for subscription in subscriptions.into_values() {
-            self.restore_subscription(key, subscription);
-            restored.subscriptions += 1;
-        }
-        restored.sessions += 1;
-        self.arm_session(key);
-        if was_attached {
-            self.record_detached(key, now);
-        }
-        let has_something = !queue.is_empty() || !sent.is_empty();
-        has_something.then_some(Undelivered { session: key, queue, sent })
-    }
-
-    fn restore_subscription(&mut self, key: SessionKey, found: Subscription) {
-        let Subscription { filter, options, id, retained } = found;
-        let text = filter.to_string();
-        self.ledger.hold_bytes(subscription_bytes(&text));
-        self.subscriptions.insert(&filter, Subscriber::new(key, options, id));
-        let session = self.clients.get_mut(key);
-        session.subscriptions.insert(text.into_boxed_str());
-        if let (Filter::Plain(filter), Some(left)) = (filter, retained) {
-            session.outbound.enqueue_retained(RetainedCursor {
-                filter,
-                options: left.options,
-                subscription_id: left.id,
-                after: left.after,
-                until: left.until,
-                number: 0,
-                place: 0,
-                is_restored: true,
-            });
-        }
-    }
-
-    /// What waits for a session, in its order. How many those are.
-    fn restore_deliveries(&mut self, waits: Undelivered, now: Timestamp) -> usize {
-        let Undelivered { session, queue, sent } = waits;
-        let outbound = &mut self.clients.get_mut(session).outbound;
-        // Where the record of the session itself is damaged an older one may have been found.
-        while sent.contains_key(&outbound.next_id) && sent.len() < usize::from(u16::MAX) {
-            outbound.next_id = outbound.next_id.next();
-        }
-        let next_id = outbound.next_id;
-        let mut count = 0;
-        let mut sent: Vec<(PacketId, Option<Delivery>)> = sent.into_iter().collect();
-        sent.retain(|_| !plant::is_on(Plant::InflightNotRestored));
-        sent.sort_by_key(|(id, _)| std::cmp::Reverse(next_id.steps_from(*id)));
-        let mut inflight = Vec::new();
-        for (id, delivery) in sent {
-            let entry = match delivery {
-                None => Inflight::AwaitPubComp(Lsn::default()),
-                Some(delivery) => {
-                    count += 1;
-                    let is_exact = delivery.waiting.qos == QoS::ExactlyOnce;
-                    let queued = self.waits_again(delivery, true);
-                    if is_exact {
-                        Inflight::AwaitPubRec(queued)
-                    } else {
-                        Inflight::AwaitPubAck(queued)
-                    }
-                }
-            };
-            inflight.push((id, entry));
-        }
-        let mut waiting = Vec::new();
-        for delivery in queue.into_values() {
-            if delivery.expires_at.is_some_and(|at| at <= now) {
-                self.ledger.matched += 1;
-                self.ledger.drops.count(DropReason::Expired);
-                continue;
-            }
-            count += 1;
-            waiting.push(self.waits_again(delivery, false));
-        }
-        self.ledger.inflight_out += inflight.len() as u64;
-        let outbound = &mut self.clients.get_mut(session).outbound;
-        outbound.restore(inflight, waiting);
-        self.ledger.hold_bytes(outbound.place_bytes());
-        count
-    }
-
-    /// What a group had given to a session that has ended goes to another member.
-    fn restore_left(&mut self, delivery: Delivery, now: Timestamp) {
-        let was = (delivery.waiting.session, delivery.waiting.number);
-        self.ledger.matched += 1;
-        let queued = self.queued_again(delivery, false);
-        self.pass_on_or_drop(queued, true, Some(was), now);
-    }
-
-    fn waits_again(&mut self, delivery: Delivery, is_sent: bool) -> Queued {
-        let queued = self.queued_again(delivery, is_sent);
-        self.ledger.matched += 1;
-        start_waiting(&queued, &mut self.ledger);
-        queued
-    }
-
-    fn queued_again(&self, delivery: Delivery, is_sent: bool) -> Queued {
-        let Delivery { message, expires_at, waiting } = delivery;
-        let share = match waiting.share.as_deref() {
-            Some(Filter::Shared(shared)) => self.subscriptions.group_of(shared),
-            _ => None,
-        };
-        Queued {
-            message,
-            qos: waiting.qos,
-            retain: waiting.retain,
-            subscription_ids: waiting.subscription_ids,
-            expires_at,
-            share,
-            is_withdrawn: false,
-            is_sent,
-            number: waiting.number,
-            recorded: Lsn::default(),
-        }
-    }
-
-    /// The rules may have changed while the broker was down.
-    fn judge_restored(&mut self, now: Timestamp) {
-        if self.policy.asks(Action::Subscribe) || self.policy.asks(Action::Receive) {
-            for key in self.clients.keys() {
-                self.judge_anew(key, now);
-            }
-        }
-    }
-}
-
-impl Outbound {
-    /// What a session had before a restart. What was sent comes in its order, with gaps where
-    /// something was acknowledged out of turn.
-    fn restore(&mut self, inflight: Vec<(PacketId, Inflight)>, waiting: Vec<Queued>) {
-        let mut expected = inflight.first().map_or(self.next_id, |(id, _)| *id);
-        for (id, entry) in inflight {
-            while expected != id {
-                self.inflight.push_back(Inflight::Done);
-                expected = expected.next();
-            }
-            self.inflight.push_back(entry);
-            expected = expected.next();
-        }
-        while expected != self.next_id {
-            self.inflight.push_back(Inflight::Done);
-            expected = expected.next();
-        }
-        for queued in waiting {
-            self.enqueue_counted(queued);
-        }
     }
 }

@@ -64,6 +64,11 @@ impl Retained {
         self.names.get(topic).is_some()
     }
 
+    /// The one of this topic.
+    pub(super) fn get(&self, topic: &TopicName) -> Option<&Arc<Message>> {
+        self.names.get(topic).map(|entry| &entry.message)
+    }
+
     /// Keeps a message in place of the last one with its topic; an empty one only removes that.
     /// Whether anything has changed. [MQTT-3.3.1-5], [MQTT-3.3.1-6], [MQTT-3.3.1-7]
     pub(super) fn keep(

@@ -4,11 +4,13 @@
 //! and what changes later is recorded as always. Each record can stand alone, so that it does not
 //! matter what of the state was recorded before a change and what after.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::clients::SessionKey;
 use super::journal::{UNWRITTEN_BYTES_MUCH, waiting};
-use super::record::{Lsn, Record, RetainedLeft, Subscribed, Taken};
+use super::record::{Lsn, Record, RetainedLeft, SessionUid, Subscribed, Taken};
+use super::restore::EarlierRewrite;
 use super::retained::Retained;
 use super::session::{Inflight, Queued};
 use super::{Machine, StoreHealth, Timestamp, effort};
@@ -22,6 +24,8 @@ use crate::plant::{self, Plant};
 /// up with clients need not keep up with everything there is, and what clients send must not be
 /// refused for that. Clients are held before that, or they might leave it no turn.
 const UNWRITTEN_BYTES_MAX: usize = UNWRITTEN_BYTES_MUCH + (8 << 20);
+/// Bytes behind which it is recorded what is recorded anew: what a broker that ends loses of it.
+const NOTED_BYTES: u64 = 256 << 10;
 /// Where nobody knows how much room a full disk has: if fewer bytes live, all of it written anew
 /// surely fits into what is kept free for that, and acknowledgements beside it.
 pub const LITTLE_BYTES: u64 = 512 << 10;
@@ -33,6 +37,17 @@ pub(super) struct RewriteRoom {
     pub(super) spare: Option<u64>,
     /// Bytes that the rewrite that is under way, or was last, has recorded anew.
     written: u64,
+}
+
+/// The sessions that are recorded anew, with all that is kept of them.
+#[derive(Debug, Default)]
+pub(super) struct RewrittenSessions {
+    /// By brokers before this one, which ended before all was.
+    earlier: BTreeSet<SessionUid>,
+    /// And one of which a part is, with what waits for it up to this number.
+    part: Option<(SessionUid, u64)>,
+    /// Since it was last recorded which.
+    unnoted: Vec<SessionUid>,
 }
 
 /// How far the state is recorded anew: what comes next.
@@ -61,16 +76,43 @@ impl Machine {
             self.journal.cut = self.journal.record(Record::RewriteBegun);
             self.rewrite = Some(Rewrite::Session(0));
             self.rewrite_room.written = 0;
-            if !plant::is_on(Plant::RewriteForgetsClock) {
-                self.record_clock(now);
-            }
+            self.rewrite_clock(now);
         }
+    }
+
+    fn rewrite_clock(&mut self, now: Timestamp) {
+        if !plant::is_on(Plant::RewriteForgetsClock) {
+            self.record_clock(now);
+        }
+    }
+
+    /// Goes on with what an earlier broker has begun: what that recorded anew stays so. Begun from
+    /// the start each time, it would never end where brokers do not live long, and on a disk that
+    /// is nearly full there may be room for it once.
+    pub(super) fn resume_rewrite(&mut self, earlier: EarlierRewrite, now: Timestamp) {
+        if !self.journal.is_on {
+            return;
+        }
+        self.journal.cut = earlier.from;
+        self.rewrite_room.written = earlier.bytes;
+        if earlier.has_ended {
+            self.journal.droppable = Some(earlier.from);
+            return;
+        }
+        self.rewrite = Some(match earlier.retained {
+            Some(topic) => Rewrite::Retained(Some(topic)),
+            None => Rewrite::Session(0),
+        });
+        self.rewritten_sessions.earlier = earlier.sessions;
+        self.rewritten_sessions.part = earlier.part;
+        self.rewrite_clock(now);
     }
 
     /// Records the next part, of half a visit's cost. Stands still while the disk has no room for
     /// it, or is late; it goes on when more is durable, or the log does better.
     pub(super) fn go_on_rewriting(&mut self) {
         let effort_max = self.effort.spent() + self.settings.effort_max / 2;
+        let (mut has_gone_on, mut noted) = (false, self.rewrite_room.written);
         while self.may_rewrite()
             && let Some(next) = self.rewrite.take()
         {
@@ -89,10 +131,32 @@ impl Machine {
             if is_written {
                 return self.end_rewrite();
             }
-            if self.effort.spent() >= effort_max && self.journal.has_records() {
-                return; // the next part comes when these are durable
+            has_gone_on = true;
+            if self.rewrite_room.written >= noted + NOTED_BYTES {
+                noted = self.rewrite_room.written;
+                self.note_rewritten();
+            }
+            if self.effort.spent() >= effort_max {
+                break;
             }
         }
+        if has_gone_on {
+            self.note_rewritten(); // the next part comes when this is durable
+        }
+    }
+
+    /// Records what is recorded anew by now.
+    fn note_rewritten(&mut self) {
+        let (part, retained) = match &self.rewrite {
+            Some(Rewrite::Deliveries(key, after)) => (Some((*key, *after)), None),
+            Some(Rewrite::Sent(key)) => (Some((*key, u64::MAX)), None),
+            Some(Rewrite::Retained(after)) => (None, after.clone()),
+            _ => (None, None),
+        };
+        let part = part.and_then(|(key, after)| Some((self.whole(key)?, after)));
+        let sessions = std::mem::take(&mut self.rewritten_sessions.unnoted);
+        let bytes = self.rewrite_room.written;
+        self.journal.record(Record::Rewritten { sessions, part, retained, bytes });
     }
 
     /// Bytes of the disk, about, that it takes to record everything anew, if so many are recorded
@@ -128,6 +192,7 @@ impl Machine {
             && !self.remains.has_before(until)
         {
             self.rewrite = None;
+            self.rewritten_sessions = RewrittenSessions::default();
             self.journal.record(Record::RewriteEnded);
             self.journal.droppable = Some(self.journal.cut);
         }
@@ -137,20 +202,38 @@ impl Machine {
     fn rewrite_session(&mut self, place: usize) -> Rewrite {
         self.effort.spend(effort::FILTER);
         let Some(key) = self.clients.kept_from(place) else { return Rewrite::Retained(None) };
+        let uid = self.clients.get(key).kept.uid();
+        if uid.is_some_and(|uid| self.rewritten_sessions.earlier.contains(&uid)) {
+            return behind(key);
+        }
+        if let Some((session, after)) = self.rewritten_sessions.part
+            && uid == Some(session)
+        {
+            return Rewrite::Deliveries(key, after);
+        }
         let state = self.state_of(key);
         self.journal.record(Record::Session(Box::new(state)));
+        if plant::is_on(Plant::RewriteTakenForDone) {
+            self.rewritten_sessions.unnoted.extend(uid);
+        }
         match self.whole(key) {
             Some(_) => Rewrite::Subscriptions(key, None),
-            None => Rewrite::Session(key.0 as usize + 1),
+            None => self.done_with(key),
         }
     }
 
+    /// All of a session is recorded anew.
+    fn done_with(&mut self, key: SessionKey) -> Rewrite {
+        self.rewritten_sessions.unnoted.extend(self.clients.get(key).kept.uid());
+        behind(key)
+    }
+
     fn rewrite_subscription(&mut self, key: SessionKey, after: Option<Box<str>>) -> Rewrite {
-        let Some(uid) = self.whole(key) else { return Rewrite::Session(key.0 as usize) };
+        let Some(uid) = self.whole(key) else { return from(key) };
         let session = self.clients.get(key);
         let Some(text) = session.filter_after(after.as_deref()) else {
             if plant::is_on(Plant::RewriteForgetsQueue) {
-                return Rewrite::Session(key.0 as usize + 1);
+                return self.done_with(key);
             }
             return Rewrite::Deliveries(key, 0);
         };
@@ -182,7 +265,7 @@ impl Machine {
     fn rewrite_delivery(&mut self, key: SessionKey, after: u64) -> Rewrite {
         self.effort.spend(effort::DELIVERY);
         if self.whole(key).is_none() {
-            return Rewrite::Session(key.0 as usize);
+            return from(key);
         }
         let Some(queued) = self.clients.get(key).outbound.waiting_behind(after).next().cloned()
         else {
@@ -198,7 +281,7 @@ impl Machine {
     /// for PUBCOMP, and which packet id comes next.
     fn rewrite_sent(&mut self, key: SessionKey) -> Rewrite {
         if self.whole(key).is_none() {
-            return Rewrite::Session(key.0 as usize);
+            return from(key);
         }
         let state = self.state_of(key);
         self.journal.record(Record::Session(Box::new(state)));
@@ -207,7 +290,7 @@ impl Machine {
             self.effort.spend(effort::DELIVERY);
             self.rewrite_waiting(key, queued, Some(*id));
         }
-        Rewrite::Session(key.0 as usize + 1)
+        self.done_with(key)
     }
 
     fn rewrite_retained(&mut self, after: Option<TopicName>) -> Rewrite {
@@ -235,9 +318,19 @@ impl Machine {
         self.journal.record_message(&queued.message, Taken::of(queued.expires_at));
     }
 
-    fn whole(&self, key: SessionKey) -> Option<super::record::SessionUid> {
+    fn whole(&self, key: SessionKey) -> Option<SessionUid> {
         self.clients.find_at(key).and_then(|session| session.kept.whole())
     }
+}
+
+/// What comes next if this session is over: its place may be another one's by now.
+fn from(key: SessionKey) -> Rewrite {
+    Rewrite::Session(key.0 as usize)
+}
+
+/// What comes next if this session is done with.
+fn behind(key: SessionKey) -> Rewrite {
+    Rewrite::Session(key.0 as usize + 1)
 }
 
 impl super::session::Outbound {

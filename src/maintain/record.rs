@@ -41,6 +41,12 @@ pub(super) fn json(record: &Record) -> Value {
             of_kind("clock").with("at_ms", at.0).with("ahead_of_wall_clock_ms", *offset)
         }
         Record::RewriteBegun => of_kind("rewrite_begun"),
+        Record::Rewritten { sessions, part, retained, bytes } => of_kind("rewritten")
+            .with("sessions", sessions.iter().map(|session| session.0.0).collect::<Vec<_>>())
+            .with_if("part_of", part.map(|(session, _)| session.0.0))
+            .with_if("part_to_number", part.map(|(_, number)| number))
+            .with_if("retained_to", retained.as_ref().map(|topic| topic.as_str()))
+            .with("bytes", *bytes),
         Record::RewriteEnded => of_kind("rewrite_ended"),
     };
     fields.object()
@@ -274,6 +280,15 @@ mod tests {
             (Record::Received { session, id }, of_id("received")),
             (Record::Released { session, id }, of_id("released")),
             (Record::RewriteBegun, json!({ "kind": "rewrite_begun" })),
+            (
+                Record::Rewritten {
+                    sessions: vec![session],
+                    part: Some((session, 7)),
+                    retained: None,
+                    bytes: 9,
+                },
+                json!({ "kind": "rewritten", "sessions": [3], "part_of": 3, "part_to_number": 7, "bytes": 9 }),
+            ),
             (Record::RewriteEnded, json!({ "kind": "rewrite_ended" })),
         ] {
             assert_eq!(json(&record), expected);

@@ -37,6 +37,7 @@ pub struct Keeper<D: Disk> {
     durability: store::Durability,
     /// As [`LogSizes::dead_bytes_max`](crate::config::LogSizes::dead_bytes_max).
     dead_bytes_max: u64,
+    rewriting: Rewriting,
     is_whole: bool,
 }
 
@@ -84,7 +85,12 @@ pub(super) fn open<D: Disk>(
     };
     let dead_bytes_max = config.log_sizes.dead_bytes_max;
     let is_whole = recovered.is_whole() && unread == 0;
-    Ok((Keeper { log, durability, dead_bytes_max, is_whole }, restorer))
+    let rewriting = match restorer.dead_before() {
+        _ if restorer.is_rewriting() => Rewriting::UnderWay,
+        Some(lsn) if log.oldest() < store::Lsn(lsn.0) => Rewriting::Recorded,
+        _ => Rewriting::Nothing,
+    };
+    Ok((Keeper { log, durability, dead_bytes_max, rewriting, is_whole }, restorer))
 }
 
 /// Whether anybody waits for the disk.
@@ -150,6 +156,7 @@ impl<D: Disk> Keeper<D> {
     pub async fn run<A>(self, shared: Arc<Shared<A>>) {
         let Some(inbox) = shared.inbox().cloned() else { return };
         let size = Size::of(self.log.bytes(), self.dead_bytes_max);
+        size.rewriting.set(self.rewriting);
         let mut reporter = Reporter::new(&shared, &size);
         let encode = |record: &Record, out: &mut Vec<u8>| {
             let before = out.len();

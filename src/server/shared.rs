@@ -114,13 +114,12 @@ impl Core {
 
     /// Hands over what the machine has recorded. Under the lock, because their order counts.
     fn hand_over(&mut self, inbox: &Inbox<Record>) {
-        if !self.machine.has_records() {
-            return;
+        if self.machine.has_records() {
+            let last = self.machine.poll_records(&mut self.records).0;
+            let first = last + 1 - self.records.len() as u64;
+            self.numbered.extend((first..).map(store::Lsn).zip(self.records.drain(..)));
+            inbox.hand_over(&mut self.numbered);
         }
-        let last = self.machine.poll_records(&mut self.records).0;
-        let first = last + 1 - self.records.len() as u64;
-        self.numbered.extend((first..).map(store::Lsn).zip(self.records.drain(..)));
-        inbox.hand_over(&mut self.numbered);
         if let Some(cut) = self.machine.poll_droppable() {
             inbox.drop_before(store::Lsn(cut.0));
         }

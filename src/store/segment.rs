@@ -22,8 +22,9 @@ use super::frame::number;
 pub(crate) const BODY: u64 = 8_192;
 /// The format that is written, and the newest that is read. The second has sessions' addresses;
 /// the third says how its times go with the wall clock: who took them for the wall clock's own
-/// would end what is to live on, so it must not read them at all.
-pub(crate) const VERSION: u32 = 3;
+/// would end what is to live on, so it must not read them at all. The fourth says how far it is
+/// written anew.
+pub(crate) const VERSION: u32 = 4;
 /// What a segment is called until all is in it that it takes from the one before.
 pub(crate) const NEXT: &str = "next";
 /// What a segment's name ends in.

@@ -81,6 +81,12 @@ impl Fields {
             tag::RELEASED => Record::Released { session: self.uid()?, id: self.packet_id()? },
             tag::CLOCK => Record::Clock { at: self.timestamp()?, offset: self.i64()? },
             tag::REWRITE_BEGUN => Record::RewriteBegun,
+            tag::REWRITTEN => Record::Rewritten {
+                sessions: self.list(Fields::uid)?,
+                part: self.option(|fields| Ok((fields.uid()?, fields.u64()?)))?,
+                retained: self.option(Fields::topic)?,
+                bytes: self.u64()?,
+            },
             tag::REWRITE_ENDED => Record::RewriteEnded,
             unknown => return Err(RecordError::Unknown(unknown)),
         })

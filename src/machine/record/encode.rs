@@ -32,6 +32,7 @@ pub(super) mod tag {
     pub(in super::super) const REWRITE_ENDED: u8 = 15;
     pub(in super::super) const SESSION: u8 = 16;
     pub(in super::super) const CLOCK: u8 = 17;
+    pub(in super::super) const REWRITTEN: u8 = 18;
 }
 
 impl Record {
@@ -93,6 +94,16 @@ impl Record {
                 out.put_i64_le(*offset);
             }
             Record::RewriteBegun => out.put_u8(tag::REWRITE_BEGUN),
+            Record::Rewritten { sessions, part, retained, bytes } => {
+                out.put_u8(tag::REWRITTEN);
+                list(sessions, out, |session, out| uid(*session, out));
+                option(*part, out, |(session, number), out| {
+                    uid(session, out);
+                    out.put_u64_le(number);
+                });
+                option(retained.as_ref(), out, |topic, out| data(topic.as_bytes(), out));
+                out.put_u64_le(*bytes);
+            }
             Record::RewriteEnded => out.put_u8(tag::REWRITE_ENDED),
         }
     }

@@ -136,6 +136,17 @@ pub enum Record {
     },
     /// The state is written anew from here on.
     RewriteBegun,
+    /// So much of it is: a broker that ends before all of it was goes on there when it is back.
+    Rewritten {
+        /// Sessions, with all that is kept of them, beside those of earlier such records.
+        sessions: Vec<SessionUid>,
+        /// A session, and of what waits for it that up to this number.
+        part: Option<(SessionUid, u64)>,
+        /// Every session, and what is retained up to this topic; none: not yet.
+        retained: Option<TopicName>,
+        /// Bytes, about, that this has taken since [`Record::RewriteBegun`].
+        bytes: u64,
+    },
     /// All of it was: what is before [`Record::RewriteBegun`] is not needed any more.
     RewriteEnded,
 }

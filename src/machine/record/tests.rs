@@ -158,6 +158,18 @@ fn samples() -> Vec<Record> {
         Record::Clock { at: Timestamp(u64::MAX), offset: i64::MIN },
         Record::Clock { at: Timestamp(7), offset: -3 },
         Record::RewriteBegun,
+        Record::Rewritten {
+            sessions: Vec::new(),
+            part: None,
+            retained: Some(topic("a/b")),
+            bytes: 7,
+        },
+        Record::Rewritten {
+            sessions: vec![session; 3],
+            part: Some((session, 5)),
+            retained: None,
+            bytes: u64::MAX,
+        },
         Record::RewriteEnded,
     ]
 }

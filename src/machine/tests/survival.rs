@@ -427,11 +427,13 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever happened: the records come to the state that the machine has, from the first
-    /// one on and from where everything was last written anew.
+    /// one on and from where everything was last written anew, also if a broker went on with that
+    /// which had not begun it.
     #[test]
     fn records_come_to_the_same_state(
         steps in vec(step(), 1..120),
         rewrite in 0..120usize,
+        parts_before in 0..12usize,
         set in 0..120usize,
         effort_max in prop_oneof![Just(1), Just(60), Just(EFFORT_MAX)],
         second in prop_oneof![Just(Durability::None), Just(Durability::Async)],
@@ -443,6 +445,11 @@ proptest! {
         for (number, step) in steps.into_iter().enumerate() {
             if number == rewrite {
                 world.broker.handle(Input::Rewrite);
+            }
+            if number == rewrite + parts_before {
+                let now = world.broker.now;
+                world.restart(log.restore(from, settings.clone(), now));
+                from = world.broker.machine.poll_droppable().unwrap_or(from);
             }
             if number == set {
                 world.broker.handle(Input::ClockSet { offset: -7 });

@@ -88,6 +88,7 @@ impl Disk for Small {
     }
 
     async fn sync(&self, _: &Bytewise) -> io::Result<()> {
+        tokio::task::yield_now().await;
         Ok(())
     }
 
@@ -123,7 +124,8 @@ struct Life {
 impl Life {
     fn begin(disk: &Small) -> Life {
         let clock = Clock::starting_at(Timestamp(1_000_000));
-        let config = Config { durability: Durability::Sync, ..Config::default() };
+        let (durability, effort_max) = (Durability::Sync, 200);
+        let config = Config { durability, effort_max, ..Config::default() };
         let (shared, keeper): (_, Keeper<Small>) =
             shared_on(disk.clone(), &config, Seed::default(), clock, 1).expect("it opens");
         let keeper = tokio::task::spawn_local(keeper.run(Arc::clone(&shared)));
@@ -152,6 +154,19 @@ impl Life {
                 None => panic!("it is closed"),
             }
         }
+    }
+
+    /// Bytes that its machine keeps, and of those that are written anew.
+    fn bytes(&self) -> (usize, u64) {
+        let of =
+            |machine: &mut Machine, _| (machine.ledger().held_bytes(), machine.rewritten_bytes());
+        self.shared.visit_from_outside(of).expect("it works")
+    }
+
+    /// Another program finds what this one has left.
+    fn kill(self, disk: &Small) -> Life {
+        self.keeper.abort();
+        Life::begin(disk)
     }
 
     async fn end(self) {
@@ -240,6 +255,38 @@ fn room_that_others_leave_is_used_to_remove_what_is_dead() {
         }
         assert!(is_taken(life.retain("t", 3_000).await));
         assert!(disk.removed.get() > 0 && disk.left() > (12 << 20), "{} are free", disk.left());
+        life.end().await;
+    });
+}
+
+/// A disk has room for what lives twice and a little: begun anew with each start, it would find
+/// none for all of it.
+#[test]
+fn a_log_is_written_anew_though_the_broker_is_killed_again_and_again_on_the_way() {
+    on_a_disk(32 << 20, async |disk| {
+        let mut life = Life::begin(disk);
+        for number in 0..900 {
+            assert!(is_taken(life.retain(&format!("r/{number}"), 10_000).await));
+        }
+        assert!(is_taken(life.retain("t", 3_000).await));
+        let (held, _) = life.bytes();
+        let (mut kills, mut rewritten_before) = (0, 0);
+        for number in 0..20_000 {
+            assert!(is_taken(life.retain("t", 3_000).await), "{number}, killed {kills} times");
+            let (_, rewritten) = life.bytes();
+            if rewritten > rewritten_before + (1 << 20) {
+                life = life.kill(disk);
+                kills += 1;
+            }
+            if rewritten < rewritten_before || rewritten > rewritten_before + (1 << 20) {
+                rewritten_before = rewritten;
+            }
+        }
+        let removed = disk.removed.get();
+        assert!(kills > 10 && removed > 4, "killed {kills} times, {removed} segments removed");
+        life.end().await;
+        let life = Life::begin(disk);
+        assert_eq!(life.bytes().0, held);
         life.end().await;
     });
 }
