@@ -985,6 +985,31 @@ fn while_everything_is_written_anew_clients_are_not_refused_however_large_it_is(
     assert_eq!(restored.retained.len(), broker.machine.retained.len());
 }
 
+/// However far it was written anew when the broker ended: a message that waits for several, of whom
+/// it was said of some only, and one that is retained as well.
+#[test]
+fn what_is_partly_written_anew_is_there_once_after_a_restart() {
+    let settings = durable(Settings { effort_max: 1, ..settings() });
+    let (mut broker, mut log) = (Broker::new(settings.clone()), Log::default());
+    for name in ["a", "b", "c"] {
+        let client = join_into(&mut broker, &mut log, stays(name));
+        broker.send(client, subscribe("t", Q1));
+        broker.close(client);
+    }
+    let publisher = join_into(&mut broker, &mut log, v5("p"));
+    broker.send(publisher, retained(qos1(1, "t", &"m".repeat(10_000))));
+    broker.close(publisher);
+    sync_into(&mut broker, &mut log);
+    let held = broker.machine.ledger().held_bytes();
+    assert!((10_000..20_000).contains(&held), "{held}");
+    broker.handle(Input::Rewrite);
+    while broker.machine.rewrite.is_some() {
+        sync_into(&mut broker, &mut log);
+        let restored = log.restore(Lsn(0), settings.clone(), broker.now);
+        assert_eq!(restored.ledger().held_bytes(), held);
+    }
+}
+
 /// Each of so many cursors of `c` is found, and after a few looks.
 fn check_cursors(machine: &Machine, count: usize) {
     let key = machine.clients.find("c").expect("it stays");
