@@ -74,14 +74,15 @@ pub(crate) fn run(action: &Action) -> anyhow::Result<Answer> {
 /// Says whether a password is the user's.
 fn verify(target: &User) -> anyhow::Result<Answer> {
     let file = target.show();
-    let text = match target.read() {
-        Ok(text) => text,
+    let read = || Ok(Passwords::parse(&target.read()?, &file)?);
+    let passwords = match read() {
+        Ok(passwords) => passwords,
         Err(error) => {
+            let error: anyhow::Error = error;
             say(&format!("{error:#}"))?;
             return Ok(Answer::NoFile);
         }
     };
-    let passwords = Passwords::parse(&text, &file)?;
     if !passwords.has(&target.user) {
         say(&format!("{file} has no such user"))?;
         return Ok(Answer::No);

@@ -22,6 +22,9 @@ use super::{
 };
 use crate::plant::{self, Plant};
 
+/// Bytes of the longest address that is asked for: servers take fewer.
+const TARGET_BYTES_MAX: usize = 16 << 10;
+
 /// How a server is asked, and what its answers mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
@@ -152,7 +155,7 @@ impl Http {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).tell(cause, now)
     }
 
-    /// What the server is asked; none if the password cannot be put into words.
+    /// What the server is asked; none if the password cannot be put into words, or into an address.
     fn question(&self, client: &ConnectRequest) -> Option<Request> {
         let mut target = self.settings.uri.clone();
         let (content_type, body) = match (self.settings.params, self.settings.method) {
@@ -160,6 +163,9 @@ impl Http {
             (HttpParams::Form, Method::Get) => {
                 target.push(if target.contains('?') { '&' } else { '?' });
                 target.push_str(&form_of(client));
+                if target.len() > TARGET_BYTES_MAX {
+                    return None;
+                }
                 (None, Bytes::new())
             }
             (HttpParams::Form, Method::Post | Method::Put) => {
@@ -450,6 +456,8 @@ mod tests {
         let form = plugin(|settings| settings.params = HttpParams::Form);
         let asked = form.question(&client).expect("a form takes all bytes").target;
         assert!(asked.contains("password=%FF&"), "{asked}");
+        client.password = Some(Bytes::from(vec![0xff; 6_000]));
+        assert!(form.question(&client).is_none(), "no address is that long");
     }
 
     #[test]

@@ -70,7 +70,8 @@ pub struct Jwt {
 enum Flaw {
     #[error("it is not well formed")]
     Form,
-    #[error("{0}")]
+    /// What the library says of it repeats what the client wrote.
+    #[error("its header or its claims cannot be read")]
     Library(#[from] jsonwebtoken::errors::Error),
     #[error("it is signed in another way")]
     Algorithm,

@@ -18,7 +18,8 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 /// The users of a file, with their hashes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Passwords {
-    users: BTreeMap<Box<str>, Hash>,
+    /// By name.
+    users: Vec<(Box<str>, Hash)>,
     /// What is odd about the file, for the operator.
     warnings: Vec<String>,
 }
@@ -86,7 +87,7 @@ impl Passwords {
     /// # Errors
     /// A hash cannot be verified.
     pub fn parse(text: &str, path: &str) -> Result<Passwords, PasswordsError> {
-        let mut passwords = Passwords::default();
+        let (mut passwords, mut users) = (Passwords::default(), BTreeMap::new());
         for (index, line) in text.lines().enumerate() {
             let (number, line) = (index + 1, line.trim());
             if line.is_empty() || line.starts_with('#') {
@@ -104,12 +105,13 @@ impl Passwords {
                 user: user.to_owned(),
                 error,
             })?;
-            if passwords.users.insert(user.into(), hash).is_some() {
+            if users.insert(user.into(), hash).is_some() {
                 let warning =
                     format!("{path}:{number}: user {user:?} is named before; this line counts");
                 passwords.warnings.push(warning);
             }
         }
+        passwords.users = users.into_iter().collect();
         Ok(passwords)
     }
 
@@ -130,13 +132,18 @@ impl Passwords {
 
     /// Whether the file holds this user.
     pub fn has(&self, user: &str) -> bool {
-        self.users.contains_key(user)
+        self.find(user).is_some()
+    }
+
+    fn find(&self, user: &str) -> Option<&Hash> {
+        let place = self.users.binary_search_by(|(name, _)| (**name).cmp(user)).ok()?;
+        Some(&self.users[place].1)
     }
 
     /// Whether the password is the user's. Costs the same whether there is such a user or not.
     pub fn verify(&self, user: &str, password: &[u8]) -> bool {
-        let known = self.users.get(user);
-        let Some(hash) = known.or_else(|| self.decoy(user)) else { return false };
+        let (known, decoy) = (self.find(user), self.decoy(user));
+        let Some(hash) = known.or(decoy) else { return false };
         let is_known = known.is_some() || plant::is_on(Plant::UnknownUserKnown);
         hash.verify(password) & is_known
     }
@@ -146,7 +153,8 @@ impl Passwords {
     fn decoy(&self, user: &str) -> Option<&Hash> {
         let fold = |sum: usize, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
         let number = user.bytes().fold(7, fold);
-        self.users.values().nth(number.checked_rem(self.users.len())?)
+        let (_, hash) = &self.users[number.checked_rem(self.users.len())?];
+        Some(hash)
     }
 }
 
@@ -205,7 +213,7 @@ mod tests {
         let text =
             format!("# users\n\n  a:{TEST}  \nnonsense\n#b:x\r\nc@d:{TEST}\n:{TEST}\na:{TEST}");
         let passwords = Passwords::parse(&text, "passwd").expect("good hashes");
-        let users: Vec<&str> = passwords.users.keys().map(|user| &**user).collect();
+        let users: Vec<&str> = passwords.users.iter().map(|(user, _)| &**user).collect();
         assert_eq!(users, ["", "a", "c@d"]);
         assert_eq!(
             passwords.warnings(),

@@ -101,7 +101,7 @@ impl Pattern {
     }
 
     /// Whether it means another topic for each user.
-    pub(super) fn names_user(&self) -> bool {
+    pub(crate) fn names_user(&self) -> bool {
         self.levels.contains(&Level::User)
     }
 

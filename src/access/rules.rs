@@ -100,10 +100,11 @@ impl Rule {
 
 impl Who {
     fn include(&self, user: Option<&str>) -> bool {
+        let has_name = user.is_some_and(|user| !user.is_empty()); // as for plugins
         match (self, user) {
             (Who::Everybody, _) => true,
-            (Who::Anonymous, user) => user.is_none(),
-            (Who::Named, user) => user.is_some(),
+            (Who::Anonymous, _) => !has_name,
+            (Who::Named, _) => has_name,
             (Who::Users(users), Some(user)) => users.iter().any(|known| **known == *user),
             (Who::Users(_), None) => false,
         }
@@ -142,6 +143,14 @@ impl Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_empty_name_is_none() {
+        for name in [None, Some("")] {
+            assert!(Who::Anonymous.include(name) && !Who::Named.include(name), "{name:?}");
+        }
+        assert!(!Who::Anonymous.include(Some("a")) && Who::Named.include(Some("a")));
+    }
 
     #[test]
     fn clients_are_told_apart_by_their_names_and_by_networks_that_a_rule_names() {

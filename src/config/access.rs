@@ -93,7 +93,7 @@ fn read_auth(entry: &Entry<'_>, report: &mut Report) -> Vec<Authentication> {
         return Vec::new();
     }
     let Some(mut section) = entry.section(report) else { return Vec::new() };
-    let anonymous = section.value("allow-anonymous", report);
+    let anonymous = section.guard("allow-anonymous", report);
     let passwords = section.value("password-file", report);
     let keys = Keys {
         is_allowed: anonymous.as_ref().is_none_or(|entry| entry.boolean(report) != Some(false)),
@@ -389,6 +389,10 @@ mod tests {
             (
                 "auth: {password-file: p, allow-anonymous: true / false}",
                 "error 2: auth.allow-anonymous: `true / false` is the documentation's placeholder",
+            ),
+            (
+                "auth: {plugins: [auth_anonymous, auth_file], password-file: p, allow-anonymous: }",
+                "error 2: auth.allow-anonymous: nothing is given",
             ),
             (
                 "auth: {password-file: []}",

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::problem::{Place, Warning, printable};
 use super::{Authentication, Authorisation, Config, Endpoint, Listener};
-use crate::access::Who;
+use crate::access::{Pattern, Rule, Who};
 
 /// The dangers, in the order of the configuration; `source` is what messages call it.
 pub(super) fn of(config: &Config, source: &str) -> Vec<Warning> {
@@ -98,16 +98,23 @@ fn readable(config: &Config, listener: &Listener) -> Option<String> {
 fn unproven(config: &Config, plugin: &Authorisation) -> Option<(String, String)> {
     let (key, goes_by_names) = match plugin {
         Authorisation::Acl(_) | Authorisation::Taboo => ("topic-check", true),
-        Authorisation::Rules(rules) => {
-            let is_named = |users: &Who| matches!(users, Who::Users(_) | Who::Named);
-            ("rules", rules.rules.iter().any(|rule| is_named(&rule.users)))
-        }
+        Authorisation::Rules(rules) => ("rules", rules.rules.iter().any(goes_by_name)),
     };
     (goes_by_names && !is_judged(config)).then(|| {
         let message = "these rules go by user names, and a client has whatever name it gives: no \
                        password is looked at; have passwords checked by auth_file";
         (key.to_owned(), message.to_owned())
     })
+}
+
+/// Whether a client comes by more with a name than without one, or with another one.
+fn goes_by_name(rule: &Rule) -> bool {
+    let is_named = match rule.users {
+        Who::Users(_) | Who::Named => true,
+        Who::Anonymous => !rule.is_allowed,
+        Who::Everybody => false,
+    };
+    is_named || rule.filters.iter().flatten().any(Pattern::names_user)
 }
 
 #[cfg(test)]
@@ -195,6 +202,10 @@ mod tests {
             ("topic-check: {enabled: off, acl: {a: [b]}}", ""),
             ("rules: [{allow: all, user: a}]", "rules"),
             ("rules: [{allow: all, anonymous: false}]", "rules"),
+            ("rules: [{deny: publish, anonymous: true}, {allow: all}]", "rules"),
+            ("rules: [{allow: all, anonymous: true}]", ""),
+            ("rules: [{allow: all, filters: 'u/%u/#'}]", "rules"),
+            ("rules: [{allow: all, filters: 'u/%c/#'}]", ""),
             ("rules: [{allow: all, address: 10.0.0.1}]", ""),
         ] {
             for (auth, is_dangerous) in [

@@ -45,7 +45,9 @@ struct File {
 #[derive(Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 struct Auth {
-    plugins: Vec<String>,
+    /// None: those of amqtt, of which the password file may be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugins: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allow_anonymous: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,10 +111,10 @@ struct ListenerKeys {
     /// Of one without TLS: it would inherit another answer.
     #[serde(rename = "require-certificate", skip_serializing_if = "Option::is_none")]
     requires_none: Option<bool>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     proxy_protocol: bool,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    trusted_proxies: Vec<String>,
+    /// Where a proxy is heard: elsewhere it would be warned of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trusted_proxies: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -187,7 +189,7 @@ pub(super) fn to_yaml(config: &Config) -> String {
 }
 
 fn auth_keys(authentication: &[Authentication]) -> Auth {
-    let mut auth = Auth::default();
+    let (mut auth, mut names) = (Auth::default(), Vec::new());
     for plugin in authentication {
         let name = match plugin {
             Authentication::Anonymous { is_allowed } => {
@@ -212,8 +214,13 @@ fn auth_keys(authentication: &[Authentication]) -> Auth {
             }
             Authentication::Named(name) => name,
         };
-        auth.plugins.push(name.to_owned());
+        names.push(name.to_owned());
     }
+    let is_implied = matches!(
+        authentication,
+        [Authentication::Anonymous { .. }, Authentication::PasswordFile { is_required: false, .. }]
+    );
+    auth.plugins = (!is_implied).then_some(names);
     auth
 }
 
@@ -283,6 +290,7 @@ fn listener_entry(listener: &Listener, config: &Config) -> (Value, Value) {
         other.name == "default" && other.certificates.as_ref().is_some_and(|it| it.is_required)
     };
     let is_plain = listener.certificates.is_none();
+    let hears_proxies = listener.is_proxied || listener.is_websocket;
     let keys = ListenerKeys {
         bind: listener.bind.to_string(),
         mode: listener.bind.unix().map(|socket| format!("0{:o}", socket.mode)),
@@ -293,7 +301,8 @@ fn listener_entry(listener: &Listener, config: &Config) -> (Value, Value) {
         certificates: listener.certificates.as_ref().map(certificate_keys),
         requires_none: (is_plain && config.listeners.iter().any(is_required)).then_some(false),
         proxy_protocol: listener.is_proxied,
-        trusted_proxies: listener.trusted_proxies.iter().map(Subnet::to_string).collect(),
+        trusted_proxies: hears_proxies
+            .then(|| listener.trusted_proxies.iter().map(Subnet::to_string).collect()),
     };
     let keys = serde_yaml::to_value(keys).expect("a word and a number can always be written");
     (Value::String(listener.name.clone()), keys)

@@ -27,8 +27,8 @@ pub(super) fn read(root: &Node, report: &mut Report) -> Config {
     let Some(mut top) = Entry::root(root).section(report) else { return Config::default() };
     let listeners = listeners::read(&mut top, report);
     let plugins = plugins::read(&mut top, report);
-    let is_default = listeners == [Listener::loopback()];
-    let auth = access::read(&mut top, &plugins, is_default, report);
+    let auth = access::read(&mut top, &plugins, listeners.is_none(), report);
+    let listeners = listeners.unwrap_or_else(|| vec![Listener::loopback()]);
     let (limits, admission) = limits::read(&mut top, report);
     let (data_dir, durability) = durability::read(&mut top, report);
     let config = Config {

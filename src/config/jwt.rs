@@ -38,7 +38,7 @@ pub(super) fn read(
         report.error(whole.spot(), "no key is given to check tokens with", mend);
     }
     let mut word = |name, kind| {
-        let entry = section.value(name, report)?;
+        let entry = section.guard(name, report)?;
         Some(entry.text(kind, report).unwrap_or_default().to_owned())
     };
     let user_claim = word("user-claim", "the name of a claim").unwrap_or("sub".to_owned());
@@ -128,7 +128,7 @@ fn key(
 fn claims(section: &mut Section<'_>, report: &mut Report) -> TopicClaims {
     let [publish, subscribe, receive] =
         ["publish-claim", "subscribe-claim", "receive-claim"].map(|name| {
-            let entry = section.value(name, report)?;
+            let entry = section.guard(name, report)?;
             entry.text("the name of a claim", report).map(str::to_owned)
         });
     TopicClaims { publish, subscribe, receive }
@@ -262,6 +262,8 @@ mod tests {
             ),
             ("secret-key-file: x, isuer: y", "error 2: auth.jwt.isuer: the key is not known here"),
             ("secret-key-file: x, user-claim: ''", "error 2: auth.jwt.user-claim: expected the n"),
+            ("secret-key-file: x, issuer: ", "error 2: auth.jwt.issuer: nothing is given"),
+            ("secret-key-file: x, publish-claim: ", "error 2: auth.jwt.publish-claim: nothing"),
             ("secret-key: short", "warning 2: auth.jwt.secret-key: the secret has 5 bytes"),
         ] {
             let text = format!("{HEAD}auth: {{plugins: [auth_jwt], jwt: {{{options}}}}}");

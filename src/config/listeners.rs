@@ -10,14 +10,22 @@ use super::section::{Entry, Section};
 use super::{Bind, BindError, Certificates, Endpoint, Listener, Subnet, durability};
 use crate::machine::Durability;
 
-/// Reads the section. Without it there is one listener that only this machine reaches.
-pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Vec<Listener> {
+/// Reads the section; none if it is not there.
+pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> Option<Vec<Listener>> {
     let Some(entry) = top.value("listeners", report) else {
         let message = "no listeners are given: only 127.0.0.1:1883 is served, to this machine";
         report.warn((None, "listeners"), message);
-        return vec![Listener::loopback()];
+        return None;
     };
-    let Some(section) = entry.section(report) else { return Vec::new() };
+    Some(entry.section(report).map_or_else(Vec::new, |section| all(&entry, section, top, report)))
+}
+
+fn all(
+    entry: &Entry<'_>,
+    section: Section<'_>,
+    top: &mut Section<'_>,
+    report: &mut Report,
+) -> Vec<Listener> {
     let has_directory = top.value("data-dir", report).is_some();
     let mut candidates: Vec<Candidate<'_>> = section
         .all()
@@ -130,7 +138,7 @@ impl Settings {
                 .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
             files: FILE_KEYS.map(|name| read_file(&mut section, name, report)),
             is_certificate_required: section
-                .value("require-certificate", report)
+                .guard("require-certificate", report)
                 .and_then(|entry| Some(Given::new(entry.switch(report)?, &entry))),
             is_proxied: section
                 .value("proxy-protocol", report)

@@ -314,7 +314,7 @@ impl<'n> Plugin<'n> {
     fn anonymous(&self, report: &mut Report) -> Authentication {
         let mut is_allowed = true;
         if let Some(mut section) = self.options(report) {
-            if let Some(entry) = section.value("allow-anonymous", report) {
+            if let Some(entry) = section.guard("allow-anonymous", report) {
                 is_allowed = entry.boolean(report) == Some(true);
             }
             section.finish(report);

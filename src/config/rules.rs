@@ -2,6 +2,8 @@
 //!
 //! Only reading: `access/rules.rs` is what they mean.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::Authorisation;
@@ -157,11 +159,16 @@ fn addresses(section: &mut Section<'_>, report: &mut Report) -> Option<Vec<IpNet
     Some(items.iter().filter_map(read).collect())
 }
 
-/// `10.0.0.0/8`, or one address.
+/// `10.0.0.0/8`, or one address. IPv4 in IPv6's clothes is IPv4, as clients' addresses are.
 fn network_of(text: &str) -> Option<IpNet> {
-    let one =
-        || text.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address.to_canonical()));
-    text.parse().ok().or_else(one)
+    let one = || text.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical()));
+    let network = text.parse().ok().or_else(one)?;
+    match (network.network().to_canonical(), network.prefix_len().checked_sub(96)) {
+        (IpAddr::V4(address), Some(bits)) if matches!(network, IpNet::V6(_)) => {
+            IpNet::new(IpAddr::V4(address), bits).ok()
+        }
+        _ => Some(network),
+    }
 }
 
 fn filters(section: &mut Section<'_>, report: &mut Report) -> Option<Vec<Pattern>> {
@@ -205,7 +212,8 @@ mod tests {
              - allow: all\n  user: [root, 0]\n  address: [10.0.0.0/8, '::1']\n\
              - allow: [publish, subscribe]\n  anonymous: false\n  filters: [u/%u/#, c/%c]\n\
              - {{deny: receive, anonymous: true, filters: u/#}}\n\
-             - {{allow: receive, client-id: [one, two]}}\n"
+             - {{allow: receive, client-id: [one, two]}}\n\
+             - {{allow: receive, address: '::ffff:12.0.0.0/104'}}\n"
         ));
         for (asked, want) in [
             ("root c 10.1.2.3 publish secret/x", "deny 4"),
@@ -227,6 +235,8 @@ mod tests {
             ("- one - receive u/x", "deny 12"),
             ("- one - receive v", "allow 13"),
             ("- three - receive v", "deny 3"),
+            ("- three 12.9.9.9 receive v", "allow 14"),
+            ("- three 13.9.9.9 receive v", "deny 3"),
         ] {
             assert_eq!(explain(&config, asked), want, "{asked}");
         }

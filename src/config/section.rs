@@ -111,6 +111,17 @@ impl<'n> Section<'n> {
         self.entry(name, report).filter(|entry| !entry.node.is_null())
     }
 
+    /// The value for a key that keeps somebody out: null is an error, because nobody would be.
+    pub(super) fn guard(&mut self, name: &'static str, report: &mut Report) -> Option<Entry<'n>> {
+        let entry = self.entry(name, report)?;
+        if entry.node.is_null() {
+            let mend = "write what it is to be, or remove the key";
+            report.error(entry.spot(), "nothing is given, and that would keep nobody out", mend);
+            return None;
+        }
+        Some(entry)
+    }
+
     /// Every key, for a section whose keys are names.
     pub(super) fn all(&self) -> impl Iterator<Item = (&'n str, Entry<'n>)> {
         self.entries.iter().map(|(key, node)| (key.text.as_str(), self.entry_of(key, node)))

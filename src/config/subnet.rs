@@ -48,15 +48,20 @@ impl FromStr for Subnet {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| SubnetError)?;
+        let is_mapped = address.is_ipv6() && address.to_canonical().is_ipv4();
         let width = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
+        let bits: u8 = match bits {
             None => width,
             Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 bits.parse().map_err(|_| SubnetError)?
             }
             Some(_) => return Err(SubnetError),
         };
-        if bits > width { Err(SubnetError) } else { Ok(Subnet { address, bits }) }
+        match bits.checked_sub(96) {
+            _ if bits > width => Err(SubnetError),
+            Some(bits) if is_mapped => Ok(Subnet { address: address.to_canonical(), bits }),
+            _ => Ok(Subnet { address, bits }),
+        }
     }
 }
 
@@ -83,6 +88,9 @@ mod tests {
             ("::/0", "fe80::1", true),
             ("::/0", "127.0.0.1", false),
             ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("::ffff:10.0.0.0/104", "10.255.0.1", true),
+            ("::ffff:10.0.0.0/104", "11.0.0.1", false),
+            ("::ffff:10.0.0.1", "10.0.0.1", true),
             ("fe80::/10", "febf::1", true),
             ("fe80::/10", "fec0::1", false),
         ] {

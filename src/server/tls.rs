@@ -3,7 +3,8 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446), as `rustls` has them. As in amqtt, a client may show a
 //! certificate if there is an authority to check it against, and must if it is required.
 
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,6 +39,9 @@ impl Default for Cryptography {
         Cryptography { provider, time: Arc::new(DefaultTimeProvider) }
     }
 }
+
+/// Bytes of the largest file of certificates.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a listener's certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -151,8 +155,18 @@ fn refuse_old(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), TlsEr
     }
 }
 
+/// All of a file.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
+    match text.len() as u64 > FILE_BYTES_MAX {
+        true => Err(io::Error::other("it is larger than 64 MiB")),
+        false => Ok(text),
+    }
+}
+
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = std::fs::read(path).map_err(|error| unreadable(key, path, error))?;
+    let text = read(path).map_err(|error| unreadable(key, path, error))?;
     let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(|error| unreadable(key, path, error))?;
     if found.is_empty() {
@@ -163,7 +177,7 @@ fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'st
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let text = std::fs::read(path).map_err(|error| unreadable("keyfile", path, error))?;
+    let text = read(path).map_err(|error| unreadable("keyfile", path, error))?;
     match PrivateKeyDer::from_pem_slice(&text) {
         Ok(key) => Ok(key),
         Err(_) if String::from_utf8_lossy(&text).contains("ENCRYPTED") => {
@@ -223,7 +237,9 @@ fn folder(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let mut found = Vec::new();
     for entry in entries {
         let file = entry.map_err(|error| unreadable("capath", path, error))?.path();
-        if let Ok(text) = std::fs::read(&file) {
+        // Whatever else lies there (a socket, a pipe) would be waited for.
+        let text = file.is_file().then(|| read(&file));
+        if let Some(Ok(text)) = text {
             found.extend(CertificateDer::pem_slice_iter(&text).flatten());
         }
     }

@@ -69,6 +69,9 @@ fn users_are_added_changed_and_deleted() {
         assert!(code == want.0 && said.starts_with(&want.1) && said.lines().count() == 1, "{said}");
     }
     assert_eq!(verified("bob", "secret-2"), Some(0));
+    let wrong = path("wrong-users");
+    std::fs::write(&wrong, "eve:no hash\n").expect("it can be written");
+    assert_eq!(passwd("verify", &wrong, "ann", "secret-3").0, Some(2), "it is the file's fault");
     assert_eq!(passwd("delete", &file, "bob", ""), (Some(0), String::new()));
     assert_eq!(passwd("delete", &file, "bob", "").0, Some(1), "there is no such user any more");
     for name in ["a:b", "a\nb", "a\rb", "", " a", "#a"] {

@@ -14,7 +14,7 @@ use crate::config::problem::{Position, Report, printable};
 /// Levels of sections within sections. A configuration of amqtt has five.
 const DEPTH_MAX: usize = 64;
 
-/// Bytes of memory that all aliases together may stand for, roughly.
+/// Bytes of memory that all aliases together may stand for, and all that has an anchor, roughly.
 const ALIASES_MAX: usize = 8 << 20;
 
 /// What a node costs besides its text, roughly, in bytes.
@@ -155,6 +155,7 @@ impl<'t> Loader<'t, '_> {
         };
         let node = Node { at, kind };
         if anchor > 0 {
+            self.charge(&node, at)?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
@@ -166,12 +167,19 @@ impl<'t> Loader<'t, '_> {
             let cause = "the alias stands within what it stands for";
             return Err(Fatal::new(at, cause, "write the value out"));
         };
+        let node = node.clone();
+        self.charge(&node, at)?;
+        Ok(node)
+    }
+
+    /// A copy of this is made.
+    fn charge(&mut self, node: &Node, at: Position) -> Result<(), Fatal> {
         let Some(left) = self.aliases_left.checked_sub(bytes(node)) else {
             let cause = "the aliases stand for more than a configuration can hold";
             return Err(Fatal::new(at, cause, "write the values out"));
         };
         self.aliases_left = left;
-        Ok(node.clone())
+        Ok(())
     }
 
     fn scalar(&mut self, text: &str, is_plain: bool, tag: Option<&Tag>, at: Position) -> Scalar {
@@ -432,6 +440,17 @@ mod tests {
             text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
         }
         let message = read(&text).expect_err("nine to the tenth");
+        assert!(message.contains("the aliases stand for more than"), "{message}");
+    }
+
+    #[test]
+    fn anchors_within_anchors_are_bounded() {
+        let nested = |depth: usize| {
+            let open: String = (0..depth).map(|level| format!("&a{level} [")).collect();
+            format!("a: {open}{}{}", "x, ".repeat(10_000), "]".repeat(depth))
+        };
+        assert!(read(&nested(3)).is_ok());
+        let message = read(&nested(40)).expect_err("forty copies of them");
         assert!(message.contains("the aliases stand for more than"), "{message}");
     }
 
