@@ -193,7 +193,7 @@ fn a_later_format_is_refused_and_nothing_is_changed() {
     fs::write(&last, bytes).expect("it can be written");
     let before = files(&path);
     let error = open(&path).expect_err("a later format");
-    assert!(matches!(error, Error::Newer { found: 7, known: 3, .. }), "{error}");
+    assert!(matches!(error, Error::Newer { found: 7, known: 4, .. }), "{error}");
     let (code, _, stderr) = store(&["check"], &[&path]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("run the version that wrote it"), "{stderr}");

@@ -45,6 +45,9 @@ pub(super) const SEARCHED: u64 = 64;
 /// A message sent to a client, or taken back from its session.
 pub(super) const DELIVERY: u64 = 2;
 
+/// A session that is passed over when all is written anew.
+pub(super) const PASSED: u64 = 1;
+
 /// What a filter costs.
 pub(super) fn of_filter(filter: &str) -> u64 {
     let levels = 1 + filter.bytes().filter(|byte| *byte == b'/').count() as u64;

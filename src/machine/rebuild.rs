@@ -35,7 +35,7 @@ impl Machine {
         restored: &mut Restored,
         now: Timestamp,
     ) -> Option<Undelivered> {
-        let Stored { state, subscriptions, queue, sent } = stored;
+        let Stored { state, unreleased, subscriptions, queue, sent } = stored;
         let was_attached = state.is_attached;
         let kept = match state.is_whole {
             true => Kept::Whole(state.session),
@@ -45,7 +45,7 @@ impl Machine {
         let mut session = Session::new(state.client_id.clone(), expiry);
         session.kept = kept;
         session.identity = state.identity.clone();
-        session.inbound = Inbound::restored(state.unreleased.iter().copied());
+        session.inbound = Inbound::restored(unreleased);
         self.ledger.hold_unreleased(session.inbound.len());
         self.ledger.hold_bytes(state.will.as_deref().map_or(0, crate::mqtt::wire::Will::bytes));
         session.will_due = match (&state.will, was_attached) {

@@ -1,9 +1,10 @@
 //! A machine made of records, after a restart.
 //!
 //! [`Restorer::apply`] does to a plain picture of the state what the records say, in their order;
-//! [`Restorer::finish`] makes a machine of it, by what `rebuild.rs` has for each part. A record about what is not known changes nothing:
-//! see `record/mod.rs`. What the clock did meanwhile is seen to at the end: sessions and messages
-//! whose time is over, and connections, of which a restart leaves none.
+//! [`Restorer::finish`] makes a machine of it, by what `rebuild.rs` has for each part. A record
+//! about what is not known changes nothing: see `record/mod.rs`. What the clock did meanwhile is
+//! seen to at the end: sessions and messages whose time is over, and connections, of which a
+//! restart leaves none.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -51,7 +52,7 @@ pub struct Restorer {
     ledger: Ledger,
     /// Where everything began to be written anew the last time.
     rewritten_from: Lsn,
-    /// That, if no record is missing since.
+    /// How far that came, if no record is missing since.
     rewrite: Option<EarlierRewrite>,
     last: Lsn,
     /// Up to here all is known to be durable; none: all is.
@@ -61,10 +62,9 @@ pub struct Restorer {
     time: Recorded,
 }
 
-/// What is known of the rewrite that was begun last.
+/// How far a rewrite came.
 #[derive(Debug, Default)]
 pub(super) struct EarlierRewrite {
-    pub(super) from: Lsn,
     /// What need not be done again: see [`Record::Rewritten`].
     pub(super) sessions: BTreeSet<SessionUid>,
     pub(super) part: Option<(SessionUid, u64)>,
@@ -85,7 +85,9 @@ pub(super) struct UnsettledEnd {
 
 #[derive(Debug)]
 pub(super) struct Stored {
+    /// But for what is not released, and what only waits for PUBCOMP: both are found quickly here.
     pub(super) state: SessionState,
+    pub(super) unreleased: BTreeSet<PacketId>,
     pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
     /// What waits, by its number.
     pub(super) queue: BTreeMap<u64, Delivery>,
@@ -192,7 +194,7 @@ impl Restorer {
             }
             Record::Released { session, id } => {
                 if let Some(stored) = self.sessions.get_mut(&session) {
-                    stored.state.unreleased.retain(|held| *held != id);
+                    stored.unreleased.remove(&id);
                 }
             }
             Record::Clock { at, offset } => self.time.tell(lsn, at, offset),
@@ -231,8 +233,8 @@ impl Restorer {
 
     /// Whether all of it was written anew, and what is before this is not needed.
     pub fn dead_before(&self) -> Option<Lsn> {
-        let ended = self.rewrite.as_ref().filter(|rewrite| rewrite.has_ended);
-        ended.map(|rewrite| rewrite.from)
+        let has_ended = self.rewrite.as_ref().is_some_and(|rewrite| rewrite.has_ended);
+        has_ended.then_some(self.rewritten_from)
     }
 
     /// Only the records up to this one are known to be durable. Until this is called, all are.
@@ -266,12 +268,15 @@ impl Restorer {
             Some(stored) => {
                 stored.sent.retain(|_, entry| entry.is_some());
                 stored.sent.extend(state.unfinished.iter().map(|id| (*id, None)));
+                stored.unreleased = state.unreleased.iter().copied().collect();
                 stored.state = state;
             }
             None => {
                 let sent = state.unfinished.iter().map(|id| (*id, None)).collect();
+                let unreleased = state.unreleased.iter().copied().collect();
                 let (subscriptions, queue) = (BTreeMap::new(), BTreeMap::new());
-                self.sessions.insert(uid, Stored { state, subscriptions, queue, sent });
+                let stored = Stored { state, unreleased, subscriptions, queue, sent };
+                self.sessions.insert(uid, stored);
             }
         }
     }
@@ -332,9 +337,8 @@ impl Restorer {
     fn take(&mut self, lsn: Lsn, taken: Taken) {
         if let Some((session, id)) = taken.from
             && let Some(stored) = self.sessions.get_mut(&session)
-            && !stored.state.unreleased.contains(&id)
         {
-            stored.state.unreleased.push(id);
+            stored.unreleased.insert(id);
         }
         if let Some(session) = taken.will_of {
             self.drop_will(session);
@@ -373,17 +377,19 @@ impl Restorer {
     /// not said yet, and all have it once.
     fn find_again(&self, message: &Arc<Message>, taken: &Taken) -> Option<Arc<Message>> {
         self.rewrite.as_ref().filter(|rewrite| !rewrite.has_ended)?;
-        let known = match (taken.deliveries.first(), taken.retained) {
-            (Some(waiting), _) => {
-                let stored = self.sessions.get(&waiting.session)?;
-                let sent = waiting.sent.and_then(|id| stored.sent.get(&id)?.as_ref());
-                let delivery = sent.or_else(|| stored.queue.get(&waiting.number));
-                &delivery.filter(|it| it.waiting.number == waiting.number)?.message
-            }
-            (None, Some(_)) => self.retained.get(&message.topic)?,
-            (None, None) => return None,
-        };
-        (known == message).then(|| Arc::clone(known))
+        let was_retained = taken.retained.is_some() || taken.cursor.is_some();
+        let retained = self.retained.get(&message.topic).filter(|_| was_retained);
+        let delivery = || self.known_delivery(taken.deliveries.first()?);
+        let known = retained.or_else(|| Some(&delivery()?.message));
+        known.filter(|known| *known == message).cloned()
+    }
+
+    /// The same delivery, as it was recorded before.
+    fn known_delivery(&self, waiting: &Waiting) -> Option<&Delivery> {
+        let stored = self.sessions.get(&waiting.session)?;
+        let sent = waiting.sent.and_then(|id| stored.sent.get(&id)?.as_ref());
+        let delivery = sent.or_else(|| stored.queue.get(&waiting.number));
+        delivery.filter(|delivery| delivery.waiting.number == waiting.number)
     }
 
     fn deliver(&mut self, message: &Arc<Message>, at: Option<Timestamp>, waiting: Waiting) {
@@ -399,7 +405,7 @@ impl Restorer {
 
     fn begin_rewrite(&mut self, from: Lsn) {
         self.rewritten_from = from;
-        self.rewrite = Some(EarlierRewrite { from, ..EarlierRewrite::default() });
+        self.rewrite = Some(EarlierRewrite::default());
     }
 
     /// Everything was written anew: no record refers to what was recorded before that any more.
@@ -440,6 +446,8 @@ impl Restorer {
         let mut restored = Restored { retained: retained.len(), ..Restored::default() };
         let mut machine = Machine::behind(last, (retained, ledger), settings, seed, now);
         machine.journal.unsettle(durable, self.unsettled);
+        // Whatever became of that rewrite: messages from before it are forgotten where it ended.
+        machine.journal.cut = self.rewritten_from;
         machine.resume_clock(self.time, now);
         if let Some(rewrite) = self.rewrite {
             machine.resume_rewrite(rewrite, now);

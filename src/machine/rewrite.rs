@@ -24,14 +24,15 @@ use crate::plant::{self, Plant};
 /// up with clients need not keep up with everything there is, and what clients send must not be
 /// refused for that. Clients are held before that, or they might leave it no turn.
 const UNWRITTEN_BYTES_MAX: usize = UNWRITTEN_BYTES_MUCH + (8 << 20);
-/// Bytes behind which it is recorded what is recorded anew: what a broker that ends loses of it.
+/// Bytes behind which it is recorded what is recorded anew: a broker that ends loses so many of
+/// that, or the subscriptions of one session.
 const NOTED_BYTES: u64 = 256 << 10;
 /// Where nobody knows how much room a full disk has: if fewer bytes live, all of it written anew
 /// surely fits into what is kept free for that, and acknowledgements beside it.
 pub const LITTLE_BYTES: u64 = 512 << 10;
 
 /// What decides whether there is room for more of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RewriteRoom {
     /// Bytes of a full disk that are not needed for acknowledgements; none: nobody knows.
     pub(super) spare: Option<u64>,
@@ -48,6 +49,8 @@ pub(super) struct RewrittenSessions {
     part: Option<(SessionUid, u64)>,
     /// Since it was last recorded which.
     unnoted: Vec<SessionUid>,
+    /// Bytes that were recorded anew before the session that is under way.
+    bytes_before: u64,
 }
 
 /// How far the state is recorded anew: what comes next.
@@ -93,10 +96,9 @@ impl Machine {
         if !self.journal.is_on {
             return;
         }
-        self.journal.cut = earlier.from;
         self.rewrite_room.written = earlier.bytes;
         if earlier.has_ended {
-            self.journal.droppable = Some(earlier.from);
+            self.journal.droppable = Some(self.journal.cut);
             return;
         }
         self.rewrite = Some(match earlier.retained {
@@ -154,8 +156,13 @@ impl Machine {
             _ => (None, None),
         };
         let part = part.and_then(|(key, after)| Some((self.whole(key)?, after)));
+        let part = part.or(self.rewritten_sessions.part); // which it may not have come to yet
+        // The subscriptions of a session are recorded from the first on, if not to their end.
+        let bytes = match &self.rewrite {
+            Some(Rewrite::Subscriptions(..)) => self.rewritten_sessions.bytes_before,
+            _ => self.rewrite_room.written,
+        };
         let sessions = std::mem::take(&mut self.rewritten_sessions.unnoted);
-        let bytes = self.rewrite_room.written;
         self.journal.record(Record::Rewritten { sessions, part, retained, bytes });
     }
 
@@ -172,15 +179,16 @@ impl Machine {
         self.rewrite_room.written
     }
 
-    /// Whether the disk can take more of it. On a full one the reserve is for acknowledgements,
-    /// unless all of it fits beside them, and frees room.
+    /// Whether the disk can take more of it: all of it must fit, or it frees no room. The reserve
+    /// of a full one is for acknowledgements.
     fn may_rewrite(&self) -> bool {
+        let RewriteRoom { spare, written } = self.rewrite_room;
+        let fits = spare.map(|spare| self.rewrite_bytes(written) <= spare);
         let has_room = match self.journal.health {
-            StoreHealth::Working => true,
-            StoreHealth::Low => match self.rewrite_room.spare {
-                Some(spare) => self.rewrite_bytes(self.rewrite_room.written) <= spare,
-                None => (self.ledger.held_bytes() as u64) < LITTLE_BYTES,
-            },
+            StoreHealth::Working => fits.unwrap_or(true),
+            StoreHealth::Low => {
+                fits.unwrap_or_else(|| (self.ledger.held_bytes() as u64) < LITTLE_BYTES)
+            }
             StoreHealth::Failing => false,
         };
         has_room && self.journal.unwritten_bytes() <= UNWRITTEN_BYTES_MAX
@@ -200,7 +208,7 @@ impl Machine {
 
     /// A session's state: what is said of it from now on is about a session that is known.
     fn rewrite_session(&mut self, place: usize) -> Rewrite {
-        self.effort.spend(effort::FILTER);
+        self.effort.spend(effort::PASSED);
         let Some(key) = self.clients.kept_from(place) else { return Rewrite::Retained(None) };
         let uid = self.clients.get(key).kept.uid();
         if uid.is_some_and(|uid| self.rewritten_sessions.earlier.contains(&uid)) {
@@ -211,6 +219,8 @@ impl Machine {
         {
             return Rewrite::Deliveries(key, after);
         }
+        self.effort.spend(effort::FILTER);
+        self.rewritten_sessions.bytes_before = self.rewrite_room.written;
         let state = self.state_of(key);
         self.journal.record(Record::Session(Box::new(state)));
         if plant::is_on(Plant::RewriteTakenForDone) {

@@ -284,6 +284,7 @@ impl Machine {
         let is_done = taken == matches.own.len() && groups_taken == matches.groups.len();
         if let Some(publisher) = origin.session.filter(|_| !is_done) {
             self.spreads.push(Spread {
+                client_id: Arc::clone(&self.clients.get(publisher).client_id),
                 publisher,
                 alone_since: (origin.division == Division::Alone).then_some(now),
                 message: Arc::clone(message),

@@ -102,7 +102,7 @@ impl Machine {
         let kept = self.clients.get(key).kept.whole();
         let is_planted = plant::is_on(Plant::ShareLost);
         let (mut deserted, mut gone, mut last) = (BTreeSet::new(), Vec::new(), seen);
-        while let Some((group, queued)) = self.clients.get(key).outbound.shared_behind(last) {
+        while let Some((group, queued)) = self.clients.get_mut(key).outbound.shared_behind(last) {
             if last > seen && self.effort.spent() >= effort_max {
                 self.passing.push_back(Passing { session: key, seen: last, since: now });
                 break;

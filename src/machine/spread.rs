@@ -25,7 +25,8 @@ pub(super) const SPREADS_MAX: usize = 8;
 /// A message that is on its way.
 #[derive(Debug)]
 pub(super) struct Spread {
-    /// The session of the client that published it.
+    /// The client that published it, and its session.
+    pub(super) client_id: Arc<str>,
     pub(super) publisher: SessionKey,
     /// Since when nobody comes back for the rest: it is a will, or its client has left. The session
     /// may be another one's by now.
@@ -118,9 +119,18 @@ impl Machine {
     /// its way goes first.
     #[inline]
     pub(super) fn end_spread(&mut self, publisher: SessionKey, now: Timestamp) {
-        while let Some(place) = self.spreads.iter().position(|it| it.publisher == publisher) {
+        while let Some(place) = self.spread_of(publisher) {
             self.spread_until(place, u64::MAX, now);
         }
+    }
+
+    /// One of this client, whose session may be another one than it was then.
+    fn spread_of(&self, publisher: SessionKey) -> Option<usize> {
+        if self.spreads.is_empty() {
+            return None;
+        }
+        let client_id = &self.clients.get(publisher).client_id;
+        self.spreads.iter().position(|spread| spread.client_id == *client_id)
     }
 
     /// Gives out all that is left of all messages. Their publishers come for the answers.

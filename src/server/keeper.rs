@@ -85,10 +85,13 @@ pub(super) fn open<D: Disk>(
     };
     let dead_bytes_max = config.log_sizes.dead_bytes_max;
     let is_whole = recovered.is_whole() && unread == 0;
-    let rewriting = match restorer.dead_before() {
-        _ if restorer.is_rewriting() => Rewriting::UnderWay,
-        Some(lsn) if log.oldest() < store::Lsn(lsn.0) => Rewriting::Recorded,
-        _ => Rewriting::Nothing,
+    let is_undropped = |dead_before: Lsn| log.oldest() < store::Lsn(dead_before.0);
+    let rewriting = if restorer.is_rewriting() {
+        Rewriting::UnderWay
+    } else if restorer.dead_before().is_some_and(is_undropped) {
+        Rewriting::Recorded
+    } else {
+        Rewriting::Nothing
     };
     Ok((Keeper { log, durability, dead_bytes_max, rewriting, is_whole }, restorer))
 }

@@ -140,7 +140,8 @@ pub enum Record {
     Rewritten {
         /// Sessions, with all that is kept of them, beside those of earlier such records.
         sessions: Vec<SessionUid>,
-        /// A session, and of what waits for it that up to this number.
+        /// A session with its subscriptions and what waits for it up to this number, but not what
+        /// it was sent.
         part: Option<(SessionUid, u64)>,
         /// Every session, and what is retained up to this topic; none: not yet.
         retained: Option<TopicName>,

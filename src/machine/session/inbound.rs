@@ -54,6 +54,10 @@ impl Inbound {
 
     /// The connection is gone.
     pub(in super::super) fn detach(&mut self) {
-        self.carried.append(&mut self.unreleased);
+        let mut ids = std::mem::take(&mut self.unreleased);
+        if ids.len() > self.carried.len() {
+            std::mem::swap(&mut ids, &mut self.carried);
+        }
+        self.carried.extend(ids);
     }
 }

@@ -130,6 +130,10 @@ pub(in super::super) struct Outbound {
     /// and each session has them.
     stale_cursors: u32,
     stale_bytes: u32,
+    /// Whether the queue may have messages of groups, and such as go with the connection: without
+    /// it is not looked through for them.
+    may_have_shared: bool,
+    may_have_unkept: bool,
     /// No queued message expires before this.
     pub(super) next_expiry: Timestamp,
     /// Nor is one looked for before this.
@@ -155,6 +159,8 @@ impl Default for Outbound {
             next_cursor: 0,
             stale_cursors: 0,
             stale_bytes: 0,
+            may_have_shared: false,
+            may_have_unkept: false,
             next_expiry: Timestamp(u64::MAX),
             next_sweep: Timestamp::default(),
             inflight: VecDeque::new(),
@@ -201,6 +207,12 @@ impl Queued {
         self.share.is_some() && (is_unsent || self.qos < QoS::ExactlyOnce)
     }
 
+    /// Whether it goes with the connection: nobody promised to keep it, and no other member of a
+    /// group may take it.
+    fn is_unkept(&self) -> bool {
+        self.qos == QoS::AtMostOnce && self.share.is_none()
+    }
+
     pub(in super::super) fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|at| at <= now)
     }
@@ -216,6 +228,8 @@ impl Outbound {
     /// Queues what is counted as waiting; what waited before a restart had its room then.
     pub(in super::super) fn enqueue_counted(&mut self, queued: Queued) {
         self.queue_bytes += queued.bytes();
+        self.may_have_shared |= queued.share.is_some();
+        self.may_have_unkept |= queued.is_unkept();
         self.next_expiry = queued.expires_at.unwrap_or(self.next_expiry).min(self.next_expiry);
         match plant::is_on(Plant::QueueBackwards) {
             true => self.queue.push_front(Item::Message(queued)),
@@ -253,8 +267,13 @@ impl Outbound {
     }
 
     /// The first of these that a group gave to this session, and the group.
-    pub(in super::super) fn shared_behind(&self, number: u64) -> Option<(GroupId, &Queued)> {
-        self.waiting_behind(number).find_map(|queued| Some((queued.share?, queued)))
+    pub(in super::super) fn shared_behind(&mut self, number: u64) -> Option<(GroupId, &Queued)> {
+        if number == 0 && self.may_have_shared {
+            let has_any = self.waiting_behind(0).any(|queued| queued.share.is_some());
+            self.may_have_shared = has_any;
+        }
+        let waiting = self.may_have_shared.then(|| self.waiting_behind(number));
+        waiting?.find_map(|queued| Some((queued.share?, queued)))
     }
 
     /// A number for a delivery.
@@ -383,7 +402,7 @@ impl Outbound {
     }
 
     /// The connection is gone: what was sent is to be sent again on the next one, and what
-    /// nobody promised to keep is not kept, unless another member of a group may take it.
+    /// nobody promised to keep is not kept.
     pub(in super::super) fn detach(&mut self, ledger: &mut Ledger, drops: &mut Drops) {
         self.resent = 0;
         self.in_window = 0;
@@ -391,9 +410,9 @@ impl Outbound {
         if plant::is_on(Plant::ResentBackwards) {
             self.inflight.make_contiguous().reverse();
         }
-        self.drop_queued(DropReason::Offline, ledger, drops, |queued| {
-            queued.qos == QoS::AtMostOnce && queued.share.is_none()
-        });
+        if std::mem::take(&mut self.may_have_unkept) {
+            self.drop_queued(DropReason::Offline, ledger, drops, Queued::is_unkept);
+        }
     }
 
     fn drop_queued(

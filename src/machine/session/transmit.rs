@@ -53,6 +53,8 @@ pub(in super::super) struct Transmission<'a> {
 /// What a pull does next.
 enum Step {
     GoOn,
+    /// The same, and nothing was sent for it.
+    Drop,
     /// Enough for one pull, though the budget is not used up.
     Pause,
     /// What was sent or decided before waits for its record to be durable.
@@ -66,6 +68,8 @@ enum Step {
 const RETAINED_STEPS_MAX: usize = 1_000;
 /// And at how many subscriptions it looks in vain.
 const FRUITLESS_MAX: usize = 16;
+/// What a message takes of a pull's budget that is not sent: very many may have expired.
+const DROPPED_BYTES: usize = 64;
 
 impl Outbound {
     /// Gives out what the client may get: first again what was sent on an earlier connection,
@@ -83,6 +87,7 @@ impl Outbound {
             };
             match step {
                 Step::GoOn => {}
+                Step::Drop => pull.budget = pull.budget.saturating_sub(DROPPED_BYTES),
                 Step::Hold => pull.is_waiting = true,
                 Step::Pause => return Remaining::More,
                 Step::Rest => {
@@ -166,6 +171,7 @@ impl Outbound {
         self.in_window += 1;
         if !is_sent {
             self.set_done(self.resent - 1, pull.ledger);
+            return Step::Drop;
         }
         Step::GoOn
     }
@@ -202,9 +208,9 @@ impl Outbound {
         self.queue_bytes -= queued.bytes();
         if queued.is_expired(pull.now) && !plant::is_on(Plant::ExpiredDelivered) {
             drop_waiting(&queued, DropReason::Expired, pull.ledger, pull.drops); // [MQTT-3.3.2-5]
-        } else {
-            self.send(queued, pull);
+            return Step::Drop;
         }
+        self.send(queued, pull);
         Step::GoOn
     }
 

@@ -6,7 +6,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::super::effort::Effort;
-use super::super::record::{Lsn, Record};
+use super::super::record::{Lsn, Record, SessionUid};
+use super::super::rewrite::Rewrite;
 use super::super::*;
 use super::harness::{Broker, settings};
 use super::packets::*;
@@ -1008,6 +1009,102 @@ fn what_is_partly_written_anew_is_there_once_after_a_restart() {
         let restored = log.restore(Lsn(0), settings.clone(), broker.now);
         assert_eq!(restored.ledger().held_bytes(), held);
     }
+}
+
+/// How often the log has a delivery to the session of this client anew.
+fn times_rewritten(log: &Log, session: SessionUid) -> usize {
+    let is_begun =
+        |bytes: &bytes::Bytes| matches!(Record::decode(bytes.clone()), Ok(Record::RewriteBegun));
+    let records = log.records.iter().skip_while(|(_, bytes)| !is_begun(bytes));
+    let deliveries = records.filter_map(|(_, bytes)| match Record::decode(bytes.clone()) {
+        Ok(Record::Message(taken)) => Some(taken.deliveries),
+        _ => None,
+    });
+    deliveries.flatten().filter(|waiting| waiting.session == session).count()
+}
+
+/// Brokers that are killed after a few parts each: what waits for `b` is recorded anew once.
+#[test]
+fn what_waits_is_written_anew_once_however_often_brokers_end_on_the_way() {
+    // The last part of a life is not on the disk when it ends, and the first few only come to
+    // where the one before it was.
+    for parts in 6..=9 {
+        let settings = durable(Settings { effort_max: 1, ..settings() });
+        let (mut broker, mut log) = (Broker::new(settings.clone()), Log::default());
+        for name in ["a", "b"] {
+            let client = join_into(&mut broker, &mut log, stays(name));
+            broker.send(client, subscribe(name, Q1));
+            broker.close(client);
+        }
+        let publisher = join_into(&mut broker, &mut log, v5("p"));
+        for number in 1..=9 {
+            broker.send(publisher, qos1(number, "b", "m"));
+        }
+        broker.close(publisher);
+        sync_into(&mut broker, &mut log);
+        let key = broker.machine.clients.find("b").expect("it stays");
+        let uid = broker.machine.clients.get(key).kept.whole().expect("all of it is kept");
+        broker.handle(Input::Rewrite);
+        (0..12).for_each(|_| sync_into(&mut broker, &mut log));
+        let mut lives = 0;
+        while broker.machine.rewrite.is_some() {
+            broker.machine = log.restore(Lsn(0), settings.clone(), broker.now);
+            (0..parts).for_each(|_| sync_into(&mut broker, &mut log));
+            lives += 1;
+            assert!(lives < 100, "it never ends");
+        }
+        assert!(lives > 1);
+        assert_eq!(times_rewritten(&log, uid), 9, "{parts} parts a life, {lives} lives");
+    }
+}
+
+#[test]
+fn subscriptions_that_are_written_anew_from_the_first_on_are_counted_once() {
+    let settings = durable(Settings { effort_max: 1, ..settings() });
+    let (mut broker, mut log) = (Broker::new(settings.clone()), Log::default());
+    let client = join_into(&mut broker, &mut log, stays("c"));
+    for number in 0..5 {
+        broker.send(client, subscribe(&format!("t/{number}"), Q1));
+    }
+    sync_into(&mut broker, &mut log);
+    broker.handle(Input::Rewrite);
+    (0..4).for_each(|_| sync_into(&mut broker, &mut log));
+    assert!(matches!(broker.machine.rewrite, Some(Rewrite::Subscriptions(_, Some(_)))));
+    assert!(broker.machine.rewritten_bytes() > 0);
+    let restored = log.restore(Lsn(0), settings, broker.now);
+    assert_eq!(restored.rewritten_bytes(), 0, "all of it is to be done again");
+}
+
+/// The record of a retained message that was written anew is damaged: the older one has it, and
+/// is not forgotten as long as something refers to it.
+#[test]
+fn a_message_whose_newer_record_is_damaged_is_given_to_whoever_comes_later() {
+    let settings = durable(settings());
+    let (mut broker, mut log) = (Broker::new(settings.clone()), Log::default());
+    let publisher = join_into(&mut broker, &mut log, v5("p"));
+    broker.send(publisher, retained(qos1(1, "t", "m")));
+    sync_into(&mut broker, &mut log);
+    let before = log.records.len();
+    broker.handle(Input::Rewrite);
+    (0..2).for_each(|_| sync_into(&mut broker, &mut log));
+    let is_message =
+        |bytes: &bytes::Bytes| matches!(Record::decode(bytes.clone()), Ok(Record::Message(_)));
+    let anew = log.records[before..].iter().position(|(_, bytes)| is_message(bytes));
+    log.records.remove(before + anew.expect("it is written anew"));
+    assert!(broker.machine.rewrite.is_none());
+
+    broker.machine = log.restore(Lsn(0), settings.clone(), broker.now);
+    let client = join_into(&mut broker, &mut log, stays("c"));
+    broker.send(client, subscribe("t", Q1));
+    sync_into(&mut broker, &mut log);
+    broker.pull(client);
+    sync_into(&mut broker, &mut log);
+    assert_eq!(broker.see(client), "t=m q1#1 retain");
+
+    broker.machine = log.restore(Lsn(0), settings, broker.now);
+    let client = broker.try_connect(stays("c"));
+    sync_into(&mut broker, &mut log);
+    assert_eq!(broker.see(client), "CONNACK session present; t=m q1#1 dup retain");
 }
 
 /// Each of so many cursors of `c` is found, and after a few looks.

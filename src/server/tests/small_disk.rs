@@ -291,6 +291,29 @@ fn a_log_is_written_anew_though_the_broker_is_killed_again_and_again_on_the_way(
     });
 }
 
+/// While the broker was down somebody else has taken the room that the rest needs.
+#[test]
+fn a_broker_that_finds_less_room_than_it_had_leaves_the_reserve_alone() {
+    on_a_disk(64 << 20, async |disk| {
+        let mut life = Life::begin(disk);
+        for number in 0..900 {
+            assert!(is_taken(life.retain(&format!("r/{number}"), 10_000).await));
+        }
+        disk.bytes.set(disk.bytes.get() - disk.left() + (15 << 20));
+        while life.bytes().1 == 0 {
+            assert!(is_taken(life.retain("t", 3_000).await));
+        }
+        disk.bytes.set(disk.bytes.get() - disk.left() + (2 << 20));
+        let before = disk.left();
+        let mut life = life.kill(disk);
+        let _ = life.retain("t", 3_000).await; // before anybody has looked
+        assert!(!is_taken(life.retain("t", 3_000).await));
+        assert!(disk.files.borrow().contains_key("reserve"), "that is for acknowledgements");
+        assert!(disk.left() + (1 << 20) > before, "{} of {before} are left", disk.left());
+        life.end().await;
+    });
+}
+
 /// Where nobody knows how much is free, what is little is written anew when the disk is full.
 #[test]
 fn what_a_removed_segment_leaves_on_a_full_disk_is_of_use_at_once() {
