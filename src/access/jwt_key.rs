@@ -3,8 +3,7 @@
 //!
 //! A key that does not fit the algorithm is refused at start. What tokens say is in `jwt.rs`.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily, DecodingKey};
@@ -17,7 +16,7 @@ use x509_parser::oid_registry::{
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
 
-use super::Secret;
+use super::{Secret, bounded};
 
 /// Bytes of the largest file with a key.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -143,11 +142,7 @@ impl JwtKey {
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other("larger than 64 KiB"));
-    }
+    let mut bytes = bounded::read(path, FILE_BYTES_MAX, "64 KiB")?;
     let end = bytes.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n'));
     bytes.truncate(end.map_or(0, |end| end + 1));
     Ok(bytes)

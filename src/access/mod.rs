@@ -9,6 +9,7 @@
 mod anonymous;
 mod authenticate;
 mod authorise;
+pub(crate) mod bounded;
 mod certificate;
 mod certified;
 mod fetch;

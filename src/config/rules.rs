@@ -119,12 +119,8 @@ fn given<'n>(
     key: &'static str,
     report: &mut Report,
 ) -> Option<Entry<'n>> {
-    let entry = section.entry(key, report)?;
-    if entry.node.is_null() {
-        let mend = "write what the rule is for, or remove the key to mean everything";
-        report.error(entry.spot(), "nothing is given", mend);
-    }
-    Some(entry).filter(|entry| !entry.node.is_null())
+    let mend = "write what the rule is for, or remove the key to mean everything";
+    section.given(key, ("nothing is given", mend), report)
 }
 
 fn who(section: &mut Section<'_>, report: &mut Report) -> Who {

@@ -113,10 +113,20 @@ impl<'n> Section<'n> {
 
     /// The value for a key that keeps somebody out: null is an error, because nobody would be.
     pub(super) fn guard(&mut self, name: &'static str, report: &mut Report) -> Option<Entry<'n>> {
+        let cause = "nothing is given, and that would keep nobody out";
+        self.given(name, (cause, "write what it is to be, or remove the key"), report)
+    }
+
+    /// The value for a key, of which null is an error: its cause and mend.
+    pub(super) fn given(
+        &mut self,
+        name: &'static str,
+        (cause, mend): (&str, &str),
+        report: &mut Report,
+    ) -> Option<Entry<'n>> {
         let entry = self.entry(name, report)?;
         if entry.node.is_null() {
-            let mend = "write what it is to be, or remove the key";
-            report.error(entry.spot(), "nothing is given, and that would keep nobody out", mend);
+            report.error(entry.spot(), cause, mend);
             return None;
         }
         Some(entry)

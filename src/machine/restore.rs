@@ -85,7 +85,7 @@ pub(super) struct UnsettledEnd {
 
 #[derive(Debug)]
 pub(super) struct Stored {
-    /// But for what is not released, and what only waits for PUBCOMP: both are found quickly here.
+    /// But for what is not released, and what only waits for PUBCOMP: both are below.
     pub(super) state: SessionState,
     pub(super) unreleased: BTreeSet<PacketId>,
     pub(super) subscriptions: BTreeMap<Box<str>, Subscription>,
@@ -257,8 +257,10 @@ impl Restorer {
         &mut self.time
     }
 
-    fn begin(&mut self, state: SessionState) {
+    fn begin(&mut self, mut state: SessionState) {
         self.time.note_due(state.ends_at, state.expiry);
+        let unreleased = std::mem::take(&mut state.unreleased).into_iter().collect();
+        let unfinished = std::mem::take(&mut state.unfinished).into_iter().map(|id| (id, None));
         let uid = state.session;
         let earlier = self.by_client.insert(state.client_id.clone(), uid);
         if let Some(earlier) = earlier.filter(|earlier| *earlier != uid) {
@@ -267,13 +269,11 @@ impl Restorer {
         match self.sessions.get_mut(&uid) {
             Some(stored) => {
                 stored.sent.retain(|_, entry| entry.is_some());
-                stored.sent.extend(state.unfinished.iter().map(|id| (*id, None)));
-                stored.unreleased = state.unreleased.iter().copied().collect();
-                stored.state = state;
+                stored.sent.extend(unfinished);
+                (stored.unreleased, stored.state) = (unreleased, state);
             }
             None => {
-                let sent = state.unfinished.iter().map(|id| (*id, None)).collect();
-                let unreleased = state.unreleased.iter().copied().collect();
+                let sent = unfinished.collect();
                 let (subscriptions, queue) = (BTreeMap::new(), BTreeMap::new());
                 let stored = Stored { state, unreleased, subscriptions, queue, sent };
                 self.sessions.insert(uid, stored);

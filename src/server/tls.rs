@@ -3,8 +3,7 @@
 //! TLS 1.2 and 1.3 (RFC 5246, RFC 8446), as `rustls` has them. As in amqtt, a client may show a
 //! certificate if there is an authority to check it against, and must if it is required.
 
-use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 use tokio_rustls::server::TlsStream;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
+use crate::access::bounded;
 use crate::config::Certificates;
 use crate::plant::{self, Plant};
 
@@ -157,12 +157,7 @@ fn refuse_old(certificate: &CertificateDer<'_>, path: &Path) -> Result<(), TlsEr
 
 /// All of a file.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut text)?;
-    match text.len() as u64 > FILE_BYTES_MAX {
-        true => Err(io::Error::other("it is larger than 64 MiB")),
-        false => Ok(text),
-    }
+    bounded::read(path, FILE_BYTES_MAX, "64 MiB")
 }
 
 fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
