@@ -57,14 +57,18 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let (Some(life), Some(from)) = (connection.life, listens_from(connection)) else {
             continue;
         };
-        let heard = heard(connection);
-        if heard.is_empty() || is_shared(facts) {
+        let reports = reports(connection, interval_s);
+        if reports.is_empty() || is_shared(facts) {
             continue;
         }
         let counts = lives.entry(life).or_insert_with(|| Counts::of(facts, life));
         let listener = Listener { facts, connection, from, interval_s, counts };
+        let mut heard: BTreeMap<&str, Vec<(Ordinal, u64)>> = BTreeMap::new();
+        for report in &reports {
+            SUMS.into_iter().for_each(|sum| listener.add_up(sum, report, wrong));
+            report.iter().for_each(|(topic, said)| heard.entry(topic).or_default().push(*said));
+        }
         heard.iter().for_each(|(topic, said)| listener.judge(topic, said, wrong));
-        SUMS.into_iter().for_each(|sum| listener.add_up(sum, &heard, wrong));
     }
 }
 
@@ -101,22 +105,16 @@ impl Listener<'_, '_> {
         }
     }
 
-    /// Whether the parts of a sum that came with it are more than it: of those that were said as
-    /// often, for another one may have been lost.
-    fn add_up(&self, sum: &str, heard: &Heard<'_>, wrong: &mut Wrong) {
-        let Some(whole) = heard.get(sum) else { return };
+    /// Whether the parts of a sum that came with it are more than it.
+    fn add_up(&self, sum: &str, report: &Report<'_>, wrong: &mut Wrong) {
+        let Some(&(at, count)) = report.get(sum) else { return };
         let is_part =
             |topic: &str| topic.strip_prefix(sum).is_some_and(|rest| rest.starts_with('/'));
-        let parts =
-            heard.iter().filter(|(topic, said)| is_part(topic) && said.len() == whole.len());
-        let parts: Vec<_> = parts.map(|(_, said)| said).collect();
-        for (place, (at, count)) in whole.iter().enumerate() {
-            let all: u64 = parts.iter().map(|said| said[place].1).sum();
-            if all > *count {
-                let words = format!("{sum} is {count}, and those below it are {all}");
-                let client = self.connection.client;
-                return wrong.add(Promise::I14, "sum-too-low", client, words, &[*at]);
-            }
+        let parts = report.iter().filter(|(topic, _)| is_part(topic));
+        let all: u64 = parts.map(|(_, (_, count))| count).sum();
+        if all > count {
+            let words = format!("{sum} is {count}, and those below it are {all}");
+            wrong.add(Promise::I14, "sum-too-low", self.connection.client, words, &[at]);
         }
     }
 
@@ -208,8 +206,8 @@ impl Seen {
     }
 }
 
-/// What was said of each counter, in order.
-type Heard<'a> = BTreeMap<&'a str, Vec<(Ordinal, u64)>>;
+/// What was said of each counter at one time, as far as it came: and when it did.
+type Report<'a> = BTreeMap<&'a str, (Ordinal, u64)>;
 
 /// From when a connection listens whose client found no session.
 fn listens_from(connection: &Connection<'_>) -> Option<Ordinal> {
@@ -221,19 +219,28 @@ fn listens_from(connection: &Connection<'_>) -> Option<Ordinal> {
     first.map(|request| request.asked)
 }
 
-/// All counters that a connection heard, each in order: those of one QoS, for what comes with
-/// another one has an order of its own.
-fn heard<'a>(connection: &Connection<'a>) -> Heard<'a> {
-    let mut heard = Heard::new();
-    let mut qos: Option<Qos> = None;
+/// All that a connection heard, in order: what came with one QoS, for what comes with another one
+/// has an order of its own. Some may be lost, so one report ends with what was said before in it,
+/// or when half an interval has gone by.
+fn reports<'a>(connection: &Connection<'a>, interval_s: u64) -> Vec<Report<'a>> {
+    let mut reports: Vec<Report<'a>> = Vec::new();
+    let (mut qos, mut begun_ms): (Option<Qos>, u64) = (None, 0);
     for event in &connection.events {
         let What::Saw { packet: Saw::Publish(saw) } = &event.what else { continue };
         let Some((counter, count)) = counter(saw) else { continue };
-        if *qos.get_or_insert(saw.qos) == saw.qos {
-            heard.entry(counter).or_default().push((event.ordinal, count));
+        if *qos.get_or_insert(saw.qos) != saw.qos {
+            continue;
+        }
+        let is_late = event.at_ms - begun_ms >= interval_s * 500;
+        match reports.last_mut().filter(|last| !is_late && !last.contains_key(counter)) {
+            Some(last) => _ = last.insert(counter, (event.ordinal, count)),
+            None => {
+                begun_ms = event.at_ms;
+                reports.push(Report::from([(counter, (event.ordinal, count))]));
+            }
         }
     }
-    heard
+    reports
 }
 
 fn counter(saw: &PublishSaw) -> Option<(&str, u64)> {
