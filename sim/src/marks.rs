@@ -56,6 +56,7 @@ marks! {
     SyncStalled "a sync did not end for a while",
     Stopped "the broker stopped with clients connected",
     ClockSet "the wall clock was set while the broker ran",
+    ClockSetMeanwhile "the wall clock was set back while the broker was down",
     OutcomeUnknown "what became of a message is not known",
     PulledInParts "the broker had more to send than it was asked for",
     HeardUnhearing "the broker heard a client that could not hear it",

@@ -421,7 +421,8 @@ pub enum FaultKind {
         /// For so many milliseconds.
         for_ms: u64,
     },
-    /// The wall clock of the broker's machine is set. Time goes on as before.
+    /// The wall clock of the broker's machine is set, whether a broker runs or not. Time goes on as
+    /// before.
     SetClock {
         /// So many milliseconds forward; below 0: back.
         by_ms: i64,

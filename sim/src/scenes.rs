@@ -8,7 +8,7 @@ use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::scenario::{
     AckPolicy, Action, ClientIndex, Connect, Fault, FaultKind, Manners, MessageNumber, Op, Publish,
-    Qos, Scenario, Subscribe,
+    Qos, Scenario, Subscribe, Will,
 };
 use crate::survival::add_newcomer;
 
@@ -24,8 +24,14 @@ const MOVED_FROM: MessageNumber = 950_000;
 const READ_FROM: MessageNumber = 960_000;
 /// And those for who does nothing with them.
 const IDLE_FROM: MessageNumber = 970_000;
+/// And that of the will of who departs.
+const WILL: MessageNumber = 980_000;
+/// And those that are retained until no more can be.
+const RETAINED_FROM: MessageNumber = 990_000;
 /// Milliseconds from what somebody does to what comes next.
 const STEP_MS: u64 = 400;
+/// Disconnect with Will Message.
+const WITH_WILL: u8 = 0x04;
 /// Seconds of a keep alive that a scene waits for, at most.
 const SILENCE_S_MAX: u16 = 4;
 /// Seconds that the session of who never comes back outlives its connection.
@@ -42,8 +48,11 @@ pub(crate) fn add(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan, may
     add_mover(scenario, topics, plan);
     add_idler(scenario);
     add_nameless(scenario);
+    add_collection(scenario);
     if may_die {
         add_reader(scenario);
+        add_departed(scenario);
+        add_last(scenario);
     }
 }
 
@@ -209,6 +218,113 @@ fn add_nameless(scenario: &mut Scenario) {
         scene.now_ms += u64::from(max) * 1_500 + 4 * STEP_MS;
     }
     scene.act(&nameless, Action::Disconnect { reason: 0, expiry_s: None });
+    scene.end();
+}
+
+/// One has as much retained as the broker retains, and one more, and then all of it anew: what takes
+/// the place of another finds room.
+fn add_collection(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "collection", 0);
+    let Some(max) = scenario.broker.retained_messages.filter(|_| dice.chance(500)) else { return };
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let collector = scene.enter("collector", 0);
+    scene.connect(&collector);
+    scene.step();
+    let count = max as u64 + 1;
+    for message in (RETAINED_FROM..).take(2 * count as usize) {
+        let publish = Publish {
+            message,
+            topic: format!("c{}", message % count).into(),
+            qos: Qos::AtLeastOnce,
+            retain: true,
+            ..Publish::default()
+        };
+        scene.act(&collector, Action::Publish(publish));
+    }
+    scene.step();
+    scene.end();
+}
+
+/// One with a will goes, mostly with a word that there is no need of it, and the broker dies before
+/// its session ends.
+fn add_departed(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "departed", 0);
+    if scenario.broker.store.is_none() || !dice.chance(200) {
+        return;
+    }
+    let mut scene = Scene::begin(scenario, &mut dice);
+    if dice.chance(600) {
+        scene.now_ms = scene.scenario.safety_ms; // when nobody disturbs
+    }
+    let mourner = scene.enter("mourner", LONG_S);
+    let mut departed = scene.enter("departed", SHORT_S);
+    let message = Publish {
+        message: WILL,
+        topic: Arc::from("obituary"),
+        qos: Qos::AtLeastOnce,
+        ..Publish::default()
+    };
+    departed.connect.will = Some(Will { message, delay_s: dice.one_of(&[0, 1, SHORT_S]) });
+    scene.connect(&mourner);
+    scene.step();
+    scene.act(&mourner, Action::Subscribe(Subscribe::to("obituary", Qos::AtLeastOnce)));
+    scene.step();
+    scene.connect(&departed);
+    scene.step();
+    scene.act(
+        &departed,
+        match dice.below(4) {
+            0 => Action::Cut,
+            1 => Action::Disconnect { reason: WITH_WILL, expiry_s: None },
+            _ => Action::Disconnect { reason: 0, expiry_s: None },
+        },
+    );
+    scene.step();
+    if dice.chance(300) {
+        scene.fault(FaultKind::Rewrite);
+    }
+    scene.step();
+    scene.fault(FaultKind::Crash { down_ms: 10, kept: dice.one_of(&[0, 1_000]) });
+    scene.step();
+    scene.come_back(&mourner);
+    departed.connect.will = None;
+    match dice.chance(400) {
+        true => scene.connect(&departed), // which ends its session
+        false => scene.now_ms += SHORT_MS,
+    }
+    scene.step();
+    scene.end();
+}
+
+/// Everybody has gone but for one, who has just asked for something when the broker is told to stop:
+/// it is answered, and told why it must go.
+fn add_last(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "last", 0);
+    if scenario.broker.store.is_none() || !dice.chance(200) {
+        return;
+    }
+    let latency_ms = scenario.weather.latency_max_ms;
+    let mut scene = Scene::begin(scenario, &mut dice);
+    scene.now_ms = scene.scenario.safety_ms;
+    let others = 0..scene.scenario.clients.len();
+    for client in others {
+        scene.scenario.ops.push(Op { at_ms: scene.now_ms, client, action: Action::Cut });
+    }
+    let [before, last] = ["last but one", "last"].map(|name| scene.enter(name, 0));
+    scene.step();
+    // A broker that has several workers gives them one each.
+    for player in [&before, &last] {
+        scene.connect(player);
+        scene.now_ms += STEP_MS + 4 * latency_ms;
+    }
+    if dice.chance(700) {
+        scene.act(&before, Action::Cut);
+        scene.now_ms += STEP_MS + 4 * latency_ms;
+    }
+    scene.act(&last, Action::Subscribe(Subscribe::to("last", Qos::AtMostOnce)));
+    scene.now_ms += dice.below(2 * latency_ms + 2);
+    scene.fault(FaultKind::Stop { down_ms: 10 });
+    scene.step();
     scene.end();
 }
 

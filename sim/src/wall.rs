@@ -2,8 +2,11 @@
 //!
 //! A broker that runs sees it within a second, and has to have it in its log: one that ends before
 //! that knows no better than the wall clock does how long it was down, and neither does one whose
-//! clock is set while it is down. What it makes of that is no fault of its, so the clock is never
-//! set at such times; and the oracle can go by the time that passed.
+//! clock is set while it is down. What it makes of that is no fault of its if time seems to have
+//! gone by, so the clock is never set forward at such times. If it was set back, the log says that
+//! it is later: nothing may be kept for longer than from when the broker started.
+
+use std::ops::Range;
 
 use crate::dice::Dice;
 use crate::scenario::{AMID_MS, Action, Connect, Fault, FaultKind, Op, Scenario};
@@ -21,6 +24,16 @@ const AWAY_MS_MAX: u64 = 50 * YEAR_MS;
 const YEAR_MS: u64 = 31_557_600_000;
 /// Milliseconds that the broker is down, at most, when it dies of that.
 const DOWN_MS_MAX: u64 = 2_000;
+/// Milliseconds that it is, at least, when the clock is set meanwhile.
+const SET_MEANWHILE_MS: u64 = 300;
+/// Seconds of a session that is to end soon after such a broker is back.
+const SHORT_S: u32 = 4;
+/// Milliseconds before that a witness comes.
+const WITNESS_MS: u64 = 5_000;
+/// Milliseconds before its end that the broker had something to record for the last time.
+const LEFT_MS: u64 = 1_500;
+/// Milliseconds until such a session has surely ended.
+const SOON_MS: u64 = 2_500;
 /// Milliseconds that a run may go on for it.
 const QUIET_MS: u64 = 20_000;
 /// So often times are drawn until they are good ones.
@@ -38,36 +51,60 @@ pub(crate) fn drawn(seed: u64, faults: &[Fault], safety_ms: u64) -> Vec<Fault> {
     let tries = std::iter::repeat_with(|| some(&mut dice, &faults, safety_ms)).take(TRIES);
     let mut good = tries.filter(|drawn| {
         let all = [&faults[..], drawn].concat();
-        all.iter().filter(|fault| is_set(fault)).all(|set| is_seen(set.at_ms, &all))
+        let mut sets = all.iter().filter(|fault| is_set(fault));
+        sets.all(|set| is_seen(set.at_ms, &all) || down_meanwhile(set, &all).is_some())
     });
     good.next().unwrap_or_default()
 }
 
 /// Milliseconds that a run goes on behind these, so that a broker that dies of the last one is
-/// back before all goes well.
+/// back before all goes well, and what must end soon after has ended.
 pub(crate) fn aftermath_ms(drawn: &[Fault]) -> u64 {
-    if drawn.is_empty() { 0 } else { DOWN_MS_MAX + BACK_MS }
+    match drawn.last() {
+        None => 0,
+        Some(last) if is_set(last) => DOWN_MS_MAX + BACK_MS + SOON_MS,
+        Some(_) => DOWN_MS_MAX + BACK_MS,
+    }
 }
 
-/// Somebody who leaves an hour's session behind before the clock is set, and takes it up again
-/// when all is over: most sessions of others are short, or do not end.
+/// Somebody who leaves a session behind before the clock is set. Most sessions of others are short,
+/// or do not end: this one is an hour's, and is taken up again when all is over. If the clock is set
+/// while the broker is down, it is a short one, and must have ended soon after that is back: that
+/// so much of its time had gone by before, the log knows of who left later.
 pub(crate) fn add_witness(scenario: &mut Scenario) {
-    let Some(set) = scenario.faults.iter().find(|fault| is_set(fault)) else { return };
-    let at_ms = set.at_ms;
+    let Some(&set) = scenario.faults.iter().find(|fault| is_set(fault)) else { return };
+    let down = down_meanwhile(&set, &scenario.faults);
+    let at_ms = down.as_ref().map_or(set.at_ms, |down| down.start);
+    let expiry_s = if down.is_some() { SHORT_S } else { 3_600 };
     let (client, connect) = add_newcomer(scenario, "witness");
-    let connect = Connect { expiry_s: Some(3_600), ..connect };
+    let connect = Connect { expiry_s: Some(expiry_s), ..connect };
     let leave = Action::Disconnect { reason: 0, expiry_s: None };
-    for (before_ms, action) in [(3_000, Action::Connect(connect)), (1_000, leave)] {
+    let mut acts = vec![
+        (WITNESS_MS, client, Action::Connect(connect.clone())),
+        (4_000, client, leave.clone()),
+    ];
+    if let Some(down) = down {
+        let (later, _) = add_newcomer(scenario, "later");
+        acts.push((WITNESS_MS, later, Action::Connect(connect.clone())));
+        acts.push((LEFT_MS, later, leave));
+        let at_ms = down.end + SOON_MS;
+        let connect = Connect { clean_start: false, ..connect };
+        scenario.ops.push(Op { at_ms, client, action: Action::Connect(connect) });
+    }
+    for (before_ms, client, action) in acts {
         scenario.ops.push(Op { at_ms: at_ms.saturating_sub(before_ms), client, action });
     }
     scenario.ops.sort_by_key(|op| op.at_ms);
 }
 
 fn some(dice: &mut Dice, others: &[Fault], safety_ms: u64) -> Vec<Fault> {
-    let mut faults = Vec::new();
     // Behind all that people do there is always a quiet time for it.
     let until_ms = safety_ms + dice.one_of(&[0, QUIET_MS]);
     let (mut at_ms, mut away_ms) = (dice.below(until_ms), 0);
+    if dice.chance(300) {
+        return meanwhile(dice, at_ms + WITNESS_MS).to_vec();
+    }
+    let mut faults = Vec::new();
     for _ in 0..dice.one_of(&[1, 1, 2]) {
         let by_ms = some_way(dice, away_ms);
         away_ms += by_ms;
@@ -88,15 +125,29 @@ fn some(dice: &mut Dice, others: &[Fault], safety_ms: u64) -> Vec<Fault> {
     faults
 }
 
+/// The broker dies, and it is set back before another one starts.
+fn meanwhile(dice: &mut Dice, at_ms: u64) -> [Fault; 2] {
+    let (down_ms, kept) = (dice.between(SET_MEANWHILE_MS, DOWN_MS_MAX), dice.below(1_001) as u16);
+    let set = FaultKind::SetClock { by_ms: -far(dice) };
+    [
+        Fault { at_ms, kind: FaultKind::Crash { down_ms, kept } },
+        Fault { at_ms: at_ms + down_ms / 2, kind: set },
+    ]
+}
+
 /// How far it is set, from where it is so far away from the time.
 fn some_way(dice: &mut Dice, away_ms: i64) -> i64 {
-    let most = dice.one_of(&[60_000, 86_400_000, YEAR_MS, AWAY_MS_MAX]);
-    let way = dice.between(SEEN_MS, most).cast_signed();
+    let way = far(dice);
     let is_back = match away_ms {
         0 => dice.chance(500),
         away_ms => away_ms > 0, // some come back
     };
     if is_back { -way } else { way }
+}
+
+fn far(dice: &mut Dice) -> i64 {
+    let most = dice.one_of(&[60_000, 86_400_000, YEAR_MS, AWAY_MS_MAX]);
+    dice.between(SEEN_MS, most).cast_signed()
 }
 
 fn is_set(fault: &Fault) -> bool {
@@ -106,15 +157,34 @@ fn is_set(fault: &Fault) -> bool {
 /// Whether a broker that runs surely sees that the clock is set then, and keeps it.
 fn is_seen(at_ms: u64, faults: &[Fault]) -> bool {
     let kept_ms = kept_by(at_ms, faults);
-    faults.iter().all(|fault| {
-        let back_ms = match fault.kind {
-            FaultKind::Crash { down_ms, .. } => fault.at_ms + down_ms + BACK_MS,
-            FaultKind::CrashAmid { down_ms, .. } => fault.at_ms + AMID_MS + down_ms + BACK_MS,
-            FaultKind::Stop { down_ms } => fault.at_ms + down_ms.max(STOPPING_MS) + BACK_MS,
-            _ => return true,
+    faults
+        .iter()
+        .all(|fault| back_ms(fault).is_none_or(|back_ms| back_ms < at_ms) || fault.at_ms > kept_ms)
+}
+
+/// For how long the broker surely is down while it is set back, with nothing else to bring it back.
+fn down_meanwhile(set: &Fault, faults: &[Fault]) -> Option<Range<u64>> {
+    let is_back = matches!(set.kind, FaultKind::SetClock { by_ms } if by_ms < 0);
+    faults.iter().filter(|_| is_back).find_map(|crash| {
+        let FaultKind::Crash { down_ms, .. } = crash.kind else { return None };
+        let down = crash.at_ms..crash.at_ms + down_ms;
+        let is_away = |other: &Fault| {
+            back_ms(other).is_none_or(|back_ms| back_ms < down.start || other.at_ms > down.end)
         };
-        back_ms < at_ms || fault.at_ms > kept_ms
+        let is_alone = faults.iter().filter(|other| *other != crash).all(is_away);
+        (is_alone && down.contains(&set.at_ms)).then_some(down)
     })
+}
+
+/// When a broker is surely back that ends of this, if one does.
+fn back_ms(end: &Fault) -> Option<u64> {
+    let down_ms = match end.kind {
+        FaultKind::Crash { down_ms, .. } => down_ms,
+        FaultKind::CrashAmid { down_ms, .. } => AMID_MS + down_ms,
+        FaultKind::Stop { down_ms } => down_ms.max(STOPPING_MS),
+        _ => return None,
+    };
+    Some(end.at_ms + down_ms + BACK_MS)
 }
 
 /// When it is on the disk, whatever is wrong with that. Faults come in their order.

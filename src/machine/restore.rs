@@ -24,6 +24,7 @@ use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS};
 use crate::mqtt::wire::{SubscriptionId, SubscriptionOptions};
+use crate::plant::{self, Plant};
 
 /// What came out of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -136,6 +137,11 @@ impl Default for Restorer {
     }
 }
 
+/// Seconds from the end of a session's connection until its will is due.
+fn will_delay(state: &SessionState) -> u32 {
+    state.will.as_deref().map_or(0, |will| will.delay)
+}
+
 impl Restorer {
     /// Does what the record says. They come in their order; some may be missing.
     pub fn apply(&mut self, lsn: Lsn, record: Record) {
@@ -148,7 +154,9 @@ impl Restorer {
                     let state = &mut stored.state;
                     (state.expiry, state.ends_at, state.will_due) = (expiry, ends_at, will_due);
                     state.is_attached = false;
-                    state.will = state.will.take().filter(|_| will_due.is_some());
+                    let is_due = will_due.is_some() || plant::is_on(Plant::WillNotForgotten);
+                    state.will = state.will.take().filter(|_| is_due);
+                    self.time.note_due(will_due, will_delay(state));
                 }
             }
             Record::Ended { session } => {
@@ -259,6 +267,7 @@ impl Restorer {
 
     fn begin(&mut self, mut state: SessionState) {
         self.time.note_due(state.ends_at, state.expiry);
+        self.time.note_due(state.will_due, will_delay(&state));
         let unreleased = std::mem::take(&mut state.unreleased).into_iter().collect();
         let unfinished = std::mem::take(&mut state.unfinished).into_iter().map(|id| (id, None));
         let uid = state.session;
@@ -424,8 +433,7 @@ impl Restorer {
     fn bound(&mut self, now: Timestamp) {
         for Stored { state, queue, sent, .. } in self.sessions.values_mut() {
             state.ends_at = bounded(state.ends_at, Some(state.expiry), now);
-            let delay = state.will.as_deref().map_or(0, |will| will.delay);
-            state.will_due = bounded(state.will_due, Some(delay), now);
+            state.will_due = bounded(state.will_due, Some(will_delay(state)), now);
             let sent = sent.values_mut().flatten();
             queue.values_mut().chain(sent).for_each(|delivery| delivery.bound(now));
         }

@@ -52,7 +52,8 @@ impl Retained {
     /// unless it is so much larger.
     pub(super) fn has_room(&self, message: &Message, limits: &Limits) -> bool {
         let replaced = self.names.get(&message.topic);
-        let count = self.names.len() + usize::from(replaced.is_none());
+        let is_one_more = replaced.is_none() || plant::is_on(Plant::RetainedCountedTwice);
+        let count = self.names.len() + usize::from(is_one_more);
         let bytes = self.bytes - replaced.map_or(0, Entry::bytes)
             + message.bytes()
             + size_of::<(TopicName, Entry)>();

@@ -198,7 +198,9 @@ impl Restorer {
         let is_set_first = time.reached.0 > 0 && shown < SET_FROM && wall >= SET_FROM;
         let is_believed = time.told.is_none() && wall >= SET_FROM && !is_set_first;
         let by_wall = if is_set_first { time.reached } else { wall.shifted(time.offset) };
-        let now = if is_believed { wall } else { by_wall.max(time.reached) }.min(LATEST);
+        let earliest =
+            if plant::is_on(Plant::ClockBehindLog) { Timestamp(0) } else { time.reached };
+        let now = if is_believed { wall } else { by_wall.max(earliest) }.min(LATEST);
         let news = offset_if_set(time.offset, wall, now);
         if let Some(offset) = news {
             (time.offset, time.is_news) = (offset, true);

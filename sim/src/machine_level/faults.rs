@@ -80,6 +80,8 @@ impl Stage<'_> {
             self.marks.hit(Mark::ClockSet);
             let at = self.clock.next_look(self.now);
             self.queue_at(at, Due::WallClock);
+        } else if by_ms < 0 {
+            self.marks.hit(Mark::ClockSetMeanwhile);
         }
     }
 

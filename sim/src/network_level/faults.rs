@@ -155,6 +155,8 @@ impl Stage<'_> {
         self.wall.set(by_ms);
         if self.broker == Broker::Up {
             self.marks.hit(Mark::ClockSet);
+        } else if by_ms < 0 {
+            self.marks.hit(Mark::ClockSetMeanwhile);
         }
     }
 

@@ -5,6 +5,7 @@
 //! says when it arrived at the broker, it took effect exactly then. Knows nothing of sessions
 //! (`sessions.rs`) or of what requests mean.
 
+mod clock;
 mod lives;
 mod silence;
 mod troubles;

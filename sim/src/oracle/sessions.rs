@@ -243,8 +243,8 @@ impl Sessions {
         let mut from = memory_to.min(after(facts, end.from, least)).min(unseen);
         let mut to = memory_to;
         if most != FOR_EVER && unseen == NEVER && end_last != NEVER {
-            let gone = facts.ms(end_last) + u64::from(most) * 1_000 + SLACK_MS;
-            to = to.min(facts.first_at(gone));
+            let gone_ms = may_last_ms(facts, end_last, most).saturating_add(SLACK_MS);
+            to = to.min(facts.first_at(gone_ms));
         }
         if let Some(replaced) = replaced {
             from = from.min(replaced.from);
@@ -380,8 +380,8 @@ fn may_last(facts: &Facts<'_>, connections: impl Iterator<Item = usize>) -> bool
             return false; // it was over with this one, if not before
         }
         if most != 0 && (until_ms.is_none() || (is_reached && !is_clean)) {
-            let lasts =
-                lasts_ms(facts, facts.done_last(connection.end.to), most).saturating_add(SLACK_MS);
+            let lasts = may_last_ms(facts, facts.done_last(connection.end.to), most)
+                .saturating_add(SLACK_MS);
             until_ms = Some(until_ms.map_or(lasts, |until| until.max(lasts)));
         } else if until_ms.is_none() {
             return false;
@@ -393,16 +393,26 @@ fn may_last(facts: &Facts<'_>, connections: impl Iterator<Item = usize>) -> bool
 /// Whether the session of an earlier connection may still be there.
 fn may_last_until(facts: &Facts<'_>, earlier: usize, entry: Span) -> bool {
     let most = expiry_s(facts, earlier).1;
-    let perhaps = lasts_ms(facts, facts.done_last(facts.connections[earlier].end.to), most);
+    let perhaps = may_last_ms(facts, facts.done_last(facts.connections[earlier].end.to), most);
     most != 0 && perhaps.saturating_add(SLACK_MS) > facts.ms(entry.from)
 }
 
-/// Until when a session lives whose connection ended then.
+/// Until when a session lives at least whose connection ended then.
 fn lasts_ms(facts: &Facts<'_>, end: Ordinal, secs: u32) -> u64 {
+    added_up(end, secs, facts.ms(end))
+}
+
+/// And at most, but for the time that it takes to end it.
+fn may_last_ms(facts: &Facts<'_>, end: Ordinal, secs: u32) -> u64 {
+    added_up(end, secs, facts.counts_from_ms(facts.ms(end)))
+}
+
+/// That many seconds behind `from_ms`, for which a session lives that lost its connection `end`.
+fn added_up(end: Ordinal, secs: u32, from_ms: u64) -> u64 {
     match (end, secs) {
         (_, FOR_EVER) => u64::MAX,
         (NEVER, 0) => 0,
         (NEVER, _) => u64::MAX,
-        (end, secs) => facts.ms(end) + u64::from(secs) * 1_000,
+        (_, secs) => from_ms + u64::from(secs) * 1_000,
     }
 }

@@ -169,6 +169,30 @@ fn a_clock_that_was_set_for_the_first_time_while_the_broker_was_down_ends_nothin
     assert!(!gateway.has_kept());
 }
 
+/// Its session never ends: the log knows by the will that it was later.
+#[test]
+fn a_clock_that_is_set_back_while_the_broker_is_down_puts_no_will_off() {
+    for leaves_before in [true, false] {
+        let mut gateway = Gateway::new(TODAY);
+        let left = v5("c").expiry(u32::MAX).will("gone", 600);
+        let client = join_into(&mut gateway.broker, &mut gateway.log, left);
+        gateway.pass(300_000);
+        if leaves_before {
+            gateway.broker.close(client);
+            sync_into(&mut gateway.broker, &mut gateway.log);
+        } else {
+            gateway.start(gateway.wall);
+        }
+        gateway.start(gateway.wall - HOUR_MS);
+        let watcher = join_into(&mut gateway.broker, &mut gateway.log, v5("w"));
+        gateway.broker.ask(watcher, subscribe("gone", Q0));
+        gateway.pass(599_999);
+        assert_eq!(gateway.broker.see(watcher), "");
+        gateway.pass(1);
+        assert_eq!(gateway.broker.see(watcher), "gone=will");
+    }
+}
+
 /// Such a log tells the time by what is to end.
 #[test]
 fn a_log_from_before_clocks_were_recorded_goes_by_the_wall_clock_and_never_back() {

@@ -58,6 +58,26 @@ fn who_was_away_goes_on_to_be_away_since_then() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_meanwhile_hides_no_more_than_the_time_since_the_last_record() {
+    // B has gone for two seconds when A goes, and the broker soon after.
+    let back = |tale: Tale, down_ms, after_ms| {
+        let [go, later] = [B, A].map(|client| {
+            move |tale: Tale| {
+                tale.connects_with(client, |connect| connect.expiry_s = Some(5))
+                    .loses_connection(client)
+            }
+        });
+        let tale = later(go(tale).waits(2_000)).waits(500).happens(None, What::BrokerCrashed);
+        let tale = tale.waits(down_ms).sets_clock(-60_000).waits(100);
+        knocks_again(tale.happens(None, What::BrokerStarted).waits(after_ms))
+    };
+    kept(|tale| back(tale, 10_000, 1_000).let_in(B, true));
+    kept(|tale| back(tale, 10_000, 1_000).let_in(B, false));
+    planted("C7 session-invented", |tale| back(tale, 10_000, 4_000).let_in(B, true));
+    planted("C7 session-lost", |tale| back(tale, 1_000, 500).let_in(B, false));
+}
+
+#[test]
 fn what_was_acknowledged_is_not_lost() {
     let published = |tale: Tale, qos| {
         let tale = tale.connects(A).connects(B).subscribes(B, "a/b", Q2).loses_connection(B);

@@ -12,7 +12,7 @@ use crate::history::{
 };
 use crate::properties::Properties;
 use crate::scenario::{Client, ClientIndex, Connect, Manners, ProtocolVersion, Qos, Scenario};
-use crate::scenario::{MessageNumber, Publish, Subscription, Will};
+use crate::scenario::{Fault, FaultKind, MessageNumber, Publish, Subscription, Will};
 use crate::survival::{Durability, Store};
 use crate::verdict::Violation;
 
@@ -135,6 +135,13 @@ impl Tale {
 
     pub(super) fn waits(mut self, ms: u64) -> Tale {
         self.now_ms += ms;
+        self
+    }
+
+    /// The wall clock is set forward; below 0: back.
+    pub(super) fn sets_clock(mut self, by_ms: i64) -> Tale {
+        let fault = Fault { at_ms: self.now_ms, kind: FaultKind::SetClock { by_ms } };
+        self.scenario.faults.push(fault);
         self
     }
 
