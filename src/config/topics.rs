@@ -16,6 +16,15 @@ const LISTS: [&str; 4] = ["acl", "subscribe-acl", "publish-acl", "receive-acl"];
 const ACL_NAMES: &[&str] = &["topic_acl", "topic.acl"];
 const TABOO_NAMES: &[&str] = &["topic_taboo", "topic.taboo"];
 
+/// What decides about topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plugin {
+    /// The lists.
+    Acl,
+    /// The three topics that only `admin` may use.
+    Taboo,
+}
+
 /// Plugins that `topic-check.plugins` may name, and that have no say in topics.
 const BYSTANDERS: &[&str] =
     &["auth_anonymous", "auth_file", "broker_sys", "event_logger_plugin", "packet_logger_plugin"];
@@ -46,17 +55,17 @@ pub(super) fn read(entry: &Entry<'_>, report: &mut Report) -> Vec<Authorisation>
             return finished(section, Vec::new(), report);
         }
     }
-    let (is_acl, is_taboo) = plugins(&mut section, entry, report);
     let mut checks = Vec::new();
-    if is_acl {
-        checks.push(Authorisation::Acl(acl(&mut section, entry, Style::Section, report)));
-    } else {
+    for plugin in plugins(&mut section, entry, report) {
+        checks.push(match plugin {
+            Plugin::Acl => Authorisation::Acl(acl(&mut section, entry, Style::Section, report)),
+            Plugin::Taboo => Authorisation::Taboo,
+        });
+    }
+    if !checks.iter().any(|check| matches!(check, Authorisation::Acl(_))) {
         skip_keys(&mut section, report, |key, report| {
             report.warn(key.spot(), "has no effect: topic_acl is not among the `plugins`");
         });
-    }
-    if is_taboo {
-        checks.push(Authorisation::Taboo);
     }
     finished(section, checks, report)
 }
@@ -83,34 +92,40 @@ fn skip_keys(
     }
 }
 
-/// Whether `topic_acl` and `topic_taboo` are asked.
-fn plugins(section: &mut Section<'_>, entry: &Entry<'_>, report: &mut Report) -> (bool, bool) {
+/// Which of `topic_acl` and `topic_taboo` are asked, in their order.
+fn plugins(section: &mut Section<'_>, entry: &Entry<'_>, report: &mut Report) -> Vec<Plugin> {
     let Some(named) = section.value("plugins", report) else {
         let message = "no `plugins` are named: topic_acl and topic_taboo decide, as in amqtt; \
                        name the one that is meant";
         report.warn(entry.spot(), message);
-        return (true, true);
+        return vec![Plugin::Acl, Plugin::Taboo];
     };
-    let Some(items) = named.list(report) else { return (false, false) };
-    let (mut is_acl, mut is_taboo, mut has_refused) = (false, false, false);
+    let Some(items) = named.list(report) else { return Vec::new() };
+    let (mut plugins, mut has_refused) = (Vec::new(), false);
     for item in &items {
         let name = item.word().unwrap_or_default();
-        let (for_acl, for_taboo) = (ACL_NAMES.contains(&name), TABOO_NAMES.contains(&name));
-        if (for_acl || for_taboo) && name.contains('.') {
+        let plugin = match name {
+            _ if ACL_NAMES.contains(&name) => Plugin::Acl,
+            _ if TABOO_NAMES.contains(&name) => Plugin::Taboo,
+            _ if BYSTANDERS.contains(&name) => continue,
+            _ => {
+                refuse_plugin(item, name, report);
+                has_refused = true;
+                continue;
+            }
+        };
+        if name.contains('.') {
             let read_as = name.replace('.', "_");
             report.warn(item.spot(), format!("read as {read_as}; amqtt knows no such plugin"));
         }
-        is_acl |= for_acl;
-        is_taboo |= for_taboo;
-        if !for_acl && !for_taboo && !BYSTANDERS.contains(&name) {
-            refuse_plugin(item, name, report);
-            has_refused = true;
+        if !plugins.contains(&plugin) {
+            plugins.push(plugin);
         }
     }
-    if !is_acl && !is_taboo && !has_refused {
+    if plugins.is_empty() && !has_refused {
         report.warn(named.spot(), "no plugin here limits topics: anybody may use any topic");
     }
-    (is_acl, is_taboo)
+    plugins
 }
 
 fn refuse_plugin(item: &Entry<'_>, name: &str, report: &mut Report) {

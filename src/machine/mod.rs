@@ -309,6 +309,7 @@ impl Machine {
                 is_waiting: false,
                 out,
                 budget,
+                held_bytes_max: self.settings.limits.total_bytes,
                 fruitless: 0,
                 now,
             };

@@ -135,7 +135,8 @@ impl Machine {
             self.deadlines.disarm(at, Due::KeepAlive(slot));
         }
         self.clients.connected -= 1;
-        self.ledger.release_bytes(attachment.aliases_in.bytes());
+        let aliases = attachment.aliases_in.bytes() + attachment.aliases_out.bytes();
+        self.ledger.release_bytes(aliases);
         let session = self.clients.get_mut(key);
         assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
         session.connection = None;

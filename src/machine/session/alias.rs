@@ -90,8 +90,14 @@ impl OutboundAliases {
         OutboundAliases { numbers: BTreeMap::new(), maximum: maximum.min(OUTBOUND_MAX) }
     }
 
-    /// The alias for a topic, if it has one or gets one now. [MQTT-3.1.2-27]
-    pub(in super::super) fn assign(&mut self, topic: &TopicName) -> Option<Alias> {
+    /// The bytes that the topics are charged with.
+    pub(in super::super) fn bytes(&self) -> usize {
+        self.numbers.keys().map(alias_bytes).sum()
+    }
+
+    /// The alias for a topic, if it has one or gets one now, for which there is so much room.
+    /// [MQTT-3.1.2-27]
+    pub(in super::super) fn assign(&mut self, topic: &TopicName, room: usize) -> Option<Alias> {
         if self.maximum == 0 || topic.len() > OUTBOUND_TOPIC_BYTES_MAX {
             return None;
         }
@@ -99,7 +105,7 @@ impl OutboundAliases {
             return Some(Alias { number: *number, is_new: false });
         }
         let next = u16::try_from(self.numbers.len() + 1).ok().and_then(NonZeroU16::new)?;
-        if next.get() > self.maximum {
+        if next.get() > self.maximum || alias_bytes(topic) > room {
             return None;
         }
         self.numbers.insert(topic.detached(), next);
@@ -137,11 +143,13 @@ mod tests {
     fn outbound_aliases_go_to_the_first_topics_until_the_maximum() {
         let mut aliases = OutboundAliases::new(1);
         let one = NonZeroU16::MIN;
-        assert_eq!(aliases.assign(&name("a")), Some(Alias { number: one, is_new: true }));
-        assert_eq!(aliases.assign(&name("a")), Some(Alias { number: one, is_new: false }));
-        assert_eq!(aliases.assign(&name("b")), None);
+        let room = alias_bytes(&name("a"));
+        assert_eq!(aliases.assign(&name("a"), room - 1), None);
+        assert_eq!(aliases.assign(&name("a"), room), Some(Alias { number: one, is_new: true }));
+        assert_eq!(aliases.assign(&name("a"), 0), Some(Alias { number: one, is_new: false }));
+        assert_eq!(aliases.assign(&name("b"), room), None);
         aliases.take_back(&name("a"));
-        assert_eq!(aliases.assign(&name("b")), Some(Alias { number: one, is_new: true }));
-        assert_eq!(OutboundAliases::new(0).assign(&name("a")), None);
+        assert_eq!(aliases.assign(&name("b"), room), Some(Alias { number: one, is_new: true }));
+        assert_eq!(OutboundAliases::new(0).assign(&name("a"), room), None);
     }
 }

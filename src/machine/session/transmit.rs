@@ -14,14 +14,15 @@ use super::super::ledger::{DropReason, Drops, Ledger};
 use super::super::policy::{Asking, Policy};
 use super::super::record::{Lsn, Record, SessionUid, Taken};
 use super::super::retained::Retained;
-use super::super::{Deliver, Outgoing, Remaining, Timestamp};
+use super::super::{Alias, Deliver, Outgoing, Remaining, Timestamp};
 use super::Attachment;
+use super::alias::alias_bytes;
 use super::outbound::{
     Inflight, Item, Outbound, Queued, RetainedCursor, drop_waiting, forget_waiting, start_waiting,
 };
 use crate::access::Action;
 use crate::mqtt::message::Message;
-use crate::mqtt::topic::TopicFilter;
+use crate::mqtt::topic::{TopicFilter, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason};
 use crate::mqtt::wire::{Ack, Delivery, Packet, PublishHead};
 use crate::plant::{self, Plant};
@@ -45,6 +46,8 @@ pub(in super::super) struct Transmission<'a> {
     pub(in super::super) out: &'a mut Vec<Outgoing>,
     /// Bytes still to give out.
     pub(in super::super) budget: usize,
+    /// Bytes that the broker may hold.
+    pub(in super::super) held_bytes_max: usize,
     /// Cursors that found nothing in this pull.
     pub(in super::super) fruitless: usize,
     pub(in super::super) now: Timestamp,
@@ -391,6 +394,16 @@ impl Transmission<'_> {
         self.out.push(Outgoing::Packet(packet));
     }
 
+    /// The alias for a topic. What a new one takes is held, if there is room for it.
+    fn assign_alias(&mut self, topic: &TopicName) -> Option<Alias> {
+        let room = self.held_bytes_max.saturating_sub(self.ledger.held_bytes());
+        let alias = self.attachment.aliases_out.assign(topic, room)?;
+        if alias.is_new {
+            self.ledger.hold_bytes(alias_bytes(topic));
+        }
+        Some(alias)
+    }
+
     /// Gives out a PUBLISH, unless the client takes no packet that large.
     fn deliver(&mut self, queued: &Queued, delivery: Delivery) -> bool {
         let message = &queued.message;
@@ -398,7 +411,7 @@ impl Transmission<'_> {
             message: Arc::clone(message),
             delivery,
             retain: queued.retain,
-            alias: self.attachment.aliases_out.assign(&message.topic),
+            alias: self.assign_alias(&message.topic),
             subscription_ids: queued.subscription_ids.clone(),
             expiry: queued.expires_at.map(|at| secs_left(at, self.now)),
         };
@@ -413,6 +426,7 @@ impl Transmission<'_> {
             // It may take more bytes than it saves.
             if alias.is_new && !plant::is_on(Plant::AliasOutlives) {
                 self.attachment.aliases_out.take_back(&message.topic);
+                self.ledger.release_bytes(alias_bytes(&message.topic));
             }
             bytes = encoded_bytes(&deliver, self.attachment);
         }

@@ -260,6 +260,32 @@ fn the_topics_that_aliases_stand_for_are_charged_while_the_connection_lives() {
 }
 
 #[test]
+fn the_topics_that_get_aliases_are_charged_too_and_get_none_without_room() {
+    let long = |letter: &str| letter.repeat(400);
+    let deliver = |room: usize| {
+        let mut broker = Broker::plain();
+        let empty = broker.machine.ledger().held_bytes();
+        let client = broker.connect(v5("c").aliases(3));
+        broker.ask(client, subscribe("#", Q0));
+        let publisher = broker.connect(v5("p"));
+        let base = broker.machine.ledger().held_bytes();
+        broker.machine.settings.limits.total_bytes = base + room;
+        for letter in ["a", "b", "a", "b"] {
+            broker.send(publisher, qos0(&long(letter), "m"));
+            broker.see(client);
+        }
+        let held = broker.machine.ledger().held_bytes() - base;
+        broker.close(client);
+        broker.close(publisher);
+        assert_eq!(broker.machine.ledger().held_bytes(), empty);
+        held
+    };
+    assert!((800..900).contains(&deliver(10_000)));
+    // As much as a message takes on its way, and one topic more.
+    assert!((400..450).contains(&deliver(1_300)));
+}
+
+#[test]
 fn a_session_is_charged_with_the_name_of_its_user() {
     let named = |user: &str| {
         let mut joining = v5("c").expiry(100);

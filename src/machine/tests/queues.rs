@@ -85,6 +85,23 @@ fn an_expired_message_is_not_sent_and_a_young_one_says_what_is_left() {
 }
 
 #[test]
+fn very_many_that_have_expired_are_dropped_in_parts() {
+    let (mut broker, publisher) = away(Limits { queue_messages: 2_000, ..Limits::default() });
+    for _ in 0..1_000 {
+        broker.send(publisher, expiring(qos1(1, "t", "old"), 5));
+    }
+    broker.pass(6);
+    let client = broker.try_connect(v5("c").expiry(1_000));
+    let before = broker.dropped("c", DropReason::Expired);
+    let remaining = broker.pull_once(client, 6_400, &mut Vec::new());
+    assert_eq!(remaining, Remaining::More);
+    let dropped = broker.dropped("c", DropReason::Expired) - before;
+    assert!((50..=100).contains(&dropped), "{dropped}");
+    assert_eq!(broker.see(client), "");
+    assert_eq!(broker.dropped("c", DropReason::Expired), 1_000);
+}
+
+#[test]
 fn a_message_that_was_sent_is_sent_again_although_it_has_expired() {
     let mut broker = Broker::plain();
     let client = broker.connect(v5("c").expiry(1_000));

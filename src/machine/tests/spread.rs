@@ -67,6 +67,20 @@ fn other_clients_messages_pass_it() {
 }
 
 #[test]
+fn its_publisher_does_not_pass_it_though_another_took_its_sessions_place_meanwhile() {
+    let (mut broker, members) = broker_with::<3>(settings());
+    let publisher = broker.connect(v5("p"));
+    let packets = &mut vec![qos0("t", "m")];
+    go_on(&mut broker, publisher, packets);
+    broker.close(publisher);
+    broker.connect(v5("o"));
+    let publisher = broker.connect(v5("p"));
+    broker.send(publisher, qos0("t", "n"));
+    let seen = members.map(|member| broker.see(member));
+    assert_eq!(seen, ["t=m; t=n"; 3]);
+}
+
+#[test]
 fn who_unsubscribes_leaves_or_subscribes_anew_has_it_before() {
     type Change = fn(&mut Broker, ConnectionId);
     let changes: [(Change, &str); 3] = [
