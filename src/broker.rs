@@ -211,19 +211,22 @@ impl Broker {
         self.shared.failed().await;
     }
 
-    /// Stops: tells every client and waits some seconds at most until they are gone. Blocks;
-    /// where that is not wanted, there is [`Broker::shut_down_and_wait`].
-    pub fn shut_down(mut self) {
+    /// Stops: tells every client and waits some seconds at most until they are gone. Whether all is
+    /// on the disk that had to be kept: a disk may fail to the end. Blocks; where that is not
+    /// wanted, there is [`Broker::shut_down_and_wait`].
+    pub fn shut_down(mut self) -> bool {
         self.shared.stop();
         self.threads.join();
+        !self.shared.loss.is_raised()
     }
 
-    /// Stops: tells every client and waits some seconds at most until they are gone. Needs no
-    /// particular runtime.
-    pub async fn shut_down_and_wait(mut self) {
+    /// Stops: tells every client and waits some seconds at most until they are gone. Whether all is
+    /// on the disk that had to be kept: a disk may fail to the end. Needs no particular runtime.
+    pub async fn shut_down_and_wait(mut self) -> bool {
         self.shared.stop();
         self.threads.ended().await;
         self.threads.join();
+        !self.shared.loss.is_raised()
     }
 }
 

@@ -212,7 +212,10 @@ async fn serve(config: Config, file: Option<&Path>, lines: &Lines) -> anyhow::Re
     }
     tokio::select! {
         biased;
-        () = broker.shut_down_and_wait() => info!("stopped"),
+        has_kept_all = broker.shut_down_and_wait() => {
+            anyhow::ensure!(has_kept_all, "stopped, and the last records are not on the disk");
+            info!("stopped");
+        }
         name = signals.next() => anyhow::bail!("stopped at once by a second {name}"),
     }
     Ok(ExitCode::SUCCESS)

@@ -22,8 +22,9 @@ use super::{
 };
 use crate::plant::{self, Plant};
 
-/// Bytes of the longest address that is asked for: servers take fewer.
-const TARGET_BYTES_MAX: usize = 16 << 10;
+/// Bytes of the longest address that is asked for, which servers take fewer of, and of the longest
+/// body: very many may wait for their turn.
+const QUESTION_BYTES_MAX: usize = 16 << 10;
 
 /// How a server is asked, and what its answers mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +156,8 @@ impl Http {
         self.told.lock().unwrap_or_else(PoisonError::into_inner).tell(cause, now)
     }
 
-    /// What the server is asked; none if the password cannot be put into words, or into an address.
+    /// What the server is asked; none if the password cannot be put into words, or all that is too
+    /// long.
     fn question(&self, client: &ConnectRequest) -> Option<Request> {
         let mut target = self.settings.uri.clone();
         let (content_type, body) = match (self.settings.params, self.settings.method) {
@@ -163,15 +165,15 @@ impl Http {
             (HttpParams::Form, Method::Get) => {
                 target.push(if target.contains('?') { '&' } else { '?' });
                 target.push_str(&form_of(client));
-                if target.len() > TARGET_BYTES_MAX {
-                    return None;
-                }
                 (None, Bytes::new())
             }
             (HttpParams::Form, Method::Post | Method::Put) => {
                 (Some("application/x-www-form-urlencoded"), Bytes::from(form_of(client)))
             }
         };
+        if target.len().max(body.len()) > QUESTION_BYTES_MAX {
+            return None;
+        }
         Some(Request {
             server: Arc::clone(&self.server),
             whose: client.whose,
@@ -458,6 +460,15 @@ mod tests {
         assert!(asked.contains("password=%FF&"), "{asked}");
         client.password = Some(Bytes::from(vec![0xff; 6_000]));
         assert!(form.question(&client).is_none(), "no address is that long");
+        let posted = plugin(|settings| {
+            (settings.params, settings.method) = (HttpParams::Form, Method::Post);
+        });
+        for (count, is_asked) in [(5_000, true), (6_000, false)] {
+            client.password = Some(Bytes::from(vec![0xff; count]));
+            assert_eq!(posted.question(&client).is_some(), is_asked, "{count}");
+        }
+        client.password = Some(Bytes::from("\u{1}".repeat(3_000)));
+        assert!(plugin(|_| {}).question(&client).is_none(), "six bytes each in JSON");
     }
 
     #[test]

@@ -185,6 +185,11 @@ impl Journal {
             || self.unwritten_bytes > UNWRITTEN_BYTES_MAX
     }
 
+    /// Whether so much waits to be written that nobody may add to it, whatever room that would free.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.unwritten_bytes > 2 * UNWRITTEN_BYTES_MAX
+    }
+
     /// Whether so much is not durable yet that those who wait for it should not add to it.
     pub(super) fn is_behind(&self) -> bool {
         self.health == StoreHealth::Working && self.unwritten_bytes > UNWRITTEN_BYTES_MUCH

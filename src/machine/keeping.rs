@@ -286,6 +286,7 @@ impl Machine {
         let lives_on = self.expiry_of(connect) != SessionExpiry::AtDisconnect;
         match self.journal.health {
             _ if !self.journal.is_on || !self.journal.is_full() => false,
+            _ if self.journal.is_overfull() => lives_on || known.is_some(),
             StoreHealth::Failing => {
                 lives_on || known.is_some() || self.journal.is_ending(&connect.client_id)
             }

@@ -149,15 +149,7 @@ impl Restorer {
         match record {
             Record::Session(state) => self.begin(*state),
             Record::Detached { session, expiry, ends_at, will_due } => {
-                self.time.note_due(ends_at, expiry);
-                if let Some(stored) = self.sessions.get_mut(&session) {
-                    let state = &mut stored.state;
-                    (state.expiry, state.ends_at, state.will_due) = (expiry, ends_at, will_due);
-                    state.is_attached = false;
-                    let is_due = will_due.is_some() || plant::is_on(Plant::WillNotForgotten);
-                    state.will = state.will.take().filter(|_| is_due);
-                    self.time.note_due(will_due, will_delay(state));
-                }
+                self.detach(session, expiry, (ends_at, will_due));
             }
             Record::Ended { session } => {
                 if let Some(Stored { state, .. }) = self.sessions.get(&session) {
@@ -263,6 +255,22 @@ impl Restorer {
 
     pub(super) fn time_mut(&mut self) -> &mut Recorded {
         &mut self.time
+    }
+
+    /// A session lost its connection: when it ends then, and when its will is due, if that is.
+    fn detach(
+        &mut self,
+        session: SessionUid,
+        expiry: u32,
+        (ends_at, will_due): (Option<Timestamp>, Option<Timestamp>),
+    ) {
+        self.time.note_due(ends_at, expiry);
+        let Some(Stored { state, .. }) = self.sessions.get_mut(&session) else { return };
+        (state.expiry, state.ends_at, state.will_due) = (expiry, ends_at, will_due);
+        state.is_attached = false;
+        let is_due = will_due.is_some() || plant::is_on(Plant::WillNotForgotten);
+        state.will = state.will.take().filter(|_| is_due);
+        self.time.note_due(will_due, will_delay(state));
     }
 
     fn begin(&mut self, mut state: SessionState) {

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -70,8 +71,10 @@ impl Pool {
             let queues = Arc::clone(&queues);
             let body = move || {
                 while let Some(job) = queues.next() {
+                    // A plugin of the program's own that panics refuses this client, and no other.
+                    let said = catch_unwind(AssertUnwindSafe(job.work));
                     // If the client has left meanwhile, nobody needs to know.
-                    let _ = job.done.send((job.work)());
+                    let _ = job.done.send(said.unwrap_or(false));
                 }
             };
             let started = thread::Builder::new().name(format!("compute-{number}")).spawn(body);
@@ -136,9 +139,19 @@ mod tests {
         let pool = Pool::with(1, 8);
         let (release, is_released) = mpsc::channel::<()>();
         let first = pool.compute(Box::new(move || is_released.recv().is_ok()), STRANGER);
-        drop(pool.compute(Box::new(|| panic!("its client has left")), STRANGER));
+        let (done, is_done) = mpsc::channel::<()>();
+        drop(pool.compute(Box::new(move || done.send(()).is_ok()), STRANGER));
         release.send(()).expect("the thread waits");
         assert_eq!(first.await, Ok(true));
+        assert_eq!(pool.compute(Box::new(|| true), STRANGER).await, Ok(true));
+        assert!(is_done.try_recv().is_err(), "its client has left");
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_is_a_no_and_others_are_done() {
+        let pool = Pool::with(1, 8);
+        let panics = pool.compute(Box::new(|| panic!("on purpose")), STRANGER);
+        assert_eq!(panics.await, Ok(false));
         assert_eq!(pool.compute(Box::new(|| true), STRANGER).await, Ok(true));
     }
 

@@ -166,10 +166,16 @@ impl<D: Disk> Keeper<D> {
             record.encode(out);
             size.note(record, (out.len() - before) as u64 + FRAME_BYTES);
         };
+        let is_async = !matches!(self.durability, store::Durability::Sync);
         let written =
             store::run(self.log, inbox, self.durability, encode, |event| reporter.take(event));
         if let Err(lost) = written.await {
-            error!(error = %lost, "what was not acknowledged is not on the disk");
+            shared.loss.raise();
+            let lost_words = match is_async {
+                true => "what was acknowledged last may not be on the disk",
+                false => "what was not acknowledged is not on the disk",
+            };
+            error!(error = %lost, "{lost_words}");
         }
     }
 }

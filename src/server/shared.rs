@@ -75,6 +75,8 @@ pub struct Shared<A> {
     stop: Signal,
     /// A part of the broker has panicked.
     failure: Signal,
+    /// The log has ended, and the last records are not on the disk.
+    pub(crate) loss: Signal,
 }
 
 /// The listeners of the configuration, in its order.
@@ -190,6 +192,7 @@ impl<A> Shared<A> {
             rearmed: Notify::new(),
             stop: Signal::default(),
             failure: Signal::default(),
+            loss: Signal::default(),
         }
     }
 

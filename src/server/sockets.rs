@@ -12,7 +12,8 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream, lookup_host};
+use tokio::time::timeout;
 
 use super::compute::Pool;
 use super::load::Usage;
@@ -26,6 +27,9 @@ use crate::config::Endpoint;
 /// The sockets of this machine. Tasks run on the current thread's local runtime.
 #[derive(Clone, Copy, Debug)]
 pub struct Sockets;
+
+/// Time for an address of a server if there is another one.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A socket that is listened to.
 #[derive(Debug)]
@@ -103,7 +107,7 @@ impl Network for Sockets {
     fn connect(&self, host: &str, port: u16) -> impl Future<Output = io::Result<Stream>> + 'static {
         let host = host.to_owned();
         async move {
-            let stream = TcpStream::connect((host.as_str(), port)).await?;
+            let stream = connect_to_any(lookup_host((host.as_str(), port)).await?).await?;
             stream.set_nodelay(true)?;
             Ok(Stream::Tcp(stream))
         }
@@ -184,6 +188,27 @@ impl AsyncWrite for Stream {
             Stream::Unix(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
+}
+
+/// Connects to the first of these that lets it: one that says nothing does not use up the time of
+/// the others.
+async fn connect_to_any(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let mut addresses = addresses.peekable();
+    while let Some(address) = addresses.next() {
+        let connecting = TcpStream::connect(address);
+        let connected = match addresses.peek() {
+            Some(_) => {
+                timeout(ADDRESS_TIMEOUT, connecting).await.map_err(io::Error::from).flatten()
+            }
+            None => connecting.await,
+        };
+        match connected {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 #[cfg(test)]

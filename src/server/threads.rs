@@ -50,6 +50,7 @@ pub(crate) async fn start(
     listeners: Vec<config::Listener>,
     keeper: Option<Keeper<Files>>,
 ) -> Result<(Threads, Vec<SocketAddr>), Error> {
+    let mut starting = Starting(Some(&shared));
     let (ending, ended) = watch::channel(());
     let (keeping, kept) = watch::channel(());
     let (bound, is_bound) = oneshot::channel();
@@ -64,7 +65,19 @@ pub(crate) async fn start(
         let started = spawn_keeper(&shared, keeper, threads.ended.clone(), keeping);
         threads.keeper = Some(once_running(&shared, started).await?);
     }
+    starting.0 = None;
     Ok((threads, addresses))
+}
+
+/// A broker that starts. If nobody waits for that any more it stops: nobody else could stop it.
+struct Starting<'s>(Option<&'s TcpShared>);
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0 {
+            shared.stop();
+        }
+    }
 }
 
 /// A thread that was started, when it runs. If it does not, the others stop.

@@ -116,6 +116,9 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<(B
 /// What a request is answered with; if it is no upgrade to MQTT, why not.
 fn upgrade(head: &[u8]) -> Result<Upgrade, &'static str> {
     let (_, request) = Request::try_parse(head).ok().flatten().ok_or(NO_UPGRADE)?;
+    if !request.headers().get(header::SEC_WEBSOCKET_KEY).is_some_and(is_key) {
+        return Err(NO_UPGRADE);
+    }
     let mut response = create_response(&request).map_err(|_| NO_UPGRADE)?;
     let protocol = choose_protocol(&request).ok_or(NO_MQTT)?;
     let protocol = HeaderValue::from_static(protocol);
@@ -129,6 +132,13 @@ fn upgrade(head: &[u8]) -> Result<Upgrade, &'static str> {
     Ok(Upgrade { answer, forwarded })
 }
 
+/// Whether this stands for 16 bytes in base64 (RFC 6455, section 4.2.1).
+fn is_key(value: &HeaderValue) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    let digits = value.as_bytes().strip_suffix(b"==");
+    digits.is_some_and(|digits| digits.len() == 22 && digits.iter().all(is_digit))
+}
+
 /// The first of MQTT's names that the client offers, in whatever order it has them.
 /// [MQTT-6.0.0-4]
 fn choose_protocol(request: &Request) -> Option<&'static str> {
@@ -138,13 +148,14 @@ fn choose_protocol(request: &Request) -> Option<&'static str> {
     PROTOCOLS.into_iter().find(|name| offers.contains(name))
 }
 
-/// Says no, and reads on for a moment: a close with input unread is a reset, which could take the
+/// Says no, and which version of WebSocket there is (RFC 6455, section 4.4), and reads on for a
+/// moment: a close with input unread is a reset, which could take the
 /// answer away from the client.
 async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, cause: &str) {
     let length = cause.len() + 1;
     let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n\
-         Content-Length: {length}\r\n\r\n{cause}\n"
+        "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nSec-WebSocket-Version: 13\r\n\
+         Content-Type: text/plain\r\nContent-Length: {length}\r\n\r\n{cause}\n"
     );
     let refused = async {
         stream.write_all(answer.as_bytes()).await?;

@@ -113,6 +113,8 @@ pub(crate) async fn run<N: Network>(worker: Rc<Worker<N>>, listeners: Vec<Listen
             connection.borrow_mut().abandon(Closed::Abandoned);
         });
     }
+    // Who was handed over as the broker stopped is closed: nobody would read this mail any more.
+    worker.shared.mailbox(worker.number).collect(&mut mail);
     // No task has its turn any more, and connections of others may have been woken last.
     if !plant::is_on(Plant::LastFlushLeftOut) {
         worker.flush();

@@ -66,14 +66,18 @@ impl Files {
 
     /// The file to lock, made if there is none; none where only reading is meant.
     fn lock_file(&self, lock: Lock) -> io::Result<Option<File>> {
+        // Some network file systems lock a file for one only where it may be written.
+        let open = |path: PathBuf| {
+            OpenOptions::new().read(true).write(lock == Lock::Write).open(path).map(Some)
+        };
         match self.plain(LOCK) {
-            Ok(path) => File::open(path).map(Some),
+            Ok(path) => open(path),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             Err(_) if lock == Lock::Read => Ok(None),
             Err(_) => match new_file(&self.directory.join(LOCK)) {
                 // Another process was faster.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    File::open(self.plain(LOCK)?).map(Some)
+                    open(self.plain(LOCK)?)
                 }
                 made => made.map(Some),
             },

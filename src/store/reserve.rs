@@ -70,15 +70,28 @@ impl Reserve {
 
 async fn write<D: Disk>(disk: &D, bytes: u64) -> io::Result<()> {
     let file = disk.create(NAME)?;
-    let zeros = vec![0; CHUNK.min(bytes as usize)];
+    let noise = noise(CHUNK.min(bytes as usize));
     let mut at = if plant::is_on(Plant::ReserveEmpty) { bytes } else { 0 };
     while at < bytes {
-        let chunk = (bytes - at).min(zeros.len() as u64);
-        disk.write(&file, at, &zeros[..chunk as usize]).await?;
+        let chunk = (bytes - at).min(noise.len() as u64);
+        disk.write(&file, at, &noise[..chunk as usize]).await?;
         at += chunk;
     }
     disk.sync(&file).await?;
     disk.sync_directory().await
+}
+
+/// Bytes that take as much room wherever they are: a file system that compresses keeps nothing
+/// free for zeros. By xorshift64 (Marsaglia, "Xorshift RNGs", 2003).
+fn noise(count: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(count).collect()
 }
 
 fn remove<D: Disk>(disk: &D) -> io::Result<()> {

@@ -659,6 +659,9 @@ async fn what_is_no_upgrade_is_answered_with_400() {
         without("Sec-WebSocket-Key:"),
         without("Sec-WebSocket-Version:"),
         without("Sec-WebSocket-Protocol:"),
+        UPGRADE.replace("Version: 13", "Version: 8") + "\r\n",
+        UPGRADE.replace("25jZQ==", "25jQ==") + "\r\n",
+        UPGRADE.replace("25jZQ==", "25j.Q==") + "\r\n",
     ] {
         let answer = whole_answer(address, &request).await;
         let (head, body) = answer.split_once("\r\n\r\n").expect(&request);
@@ -666,6 +669,7 @@ async fn what_is_no_upgrade_is_answered_with_400() {
         assert_eq!(lines.next(), Some("HTTP/1.1 400 Bad Request"), "{request}");
         let lines: Vec<&str> = lines.collect();
         assert!(lines.contains(&"Connection: close"), "{lines:?}");
+        assert!(lines.contains(&"Sec-WebSocket-Version: 13"), "{lines:?}");
         assert!(lines.contains(&&*format!("Content-Length: {}", body.len())), "{lines:?}");
     }
     speaks_mqtt_in(websocket(address).await).await;

@@ -151,17 +151,24 @@ impl<N: Network> Asking<N> {
 }
 
 /// What the plugins say, when the client's turn has come; that of a client that has to wait after
-/// too many failures is said without them. Only who gives a user name can guess a password.
+/// too many failures is said without them. Only who gives a password can guess one, or who gives a
+/// name; who gives none goes by the client id, which is apart from all names.
 fn judgement<N: Network>(
     ticket: Option<&Rc<Ticket>>,
     peer: Peer,
     mut asking: Asking<N>,
 ) -> Pin<Box<dyn Future<Output = Judgement>>> {
-    let ticket = ticket.filter(|_| asking.request.username.is_some()).cloned();
-    let Some(ticket) = ticket else { return Box::pin(async move { asking.ask().await }) };
+    let request = &asking.request;
+    let name = match (request.username.as_deref(), &request.password) {
+        (Some(name), _) => Some(name.to_owned()),
+        (None, Some(_)) => Some(format!("\0{}", request.client_id)), // no name holds U+0000
+        (None, None) => None,
+    };
+    let Some((ticket, name)) = ticket.cloned().zip(name) else {
+        return Box::pin(async move { asking.ask().await });
+    };
     Box::pin(async move {
-        let name = asking.request.username.as_deref().unwrap_or_default();
-        let Some(login) = ticket.log_in(name, peer).await else {
+        let Some(login) = ticket.log_in(&name, peer).await else {
             return Judgement::Refused(Refusal::Throttled);
         };
         if !login.delay().is_zero() {

@@ -318,6 +318,33 @@ fn who_guesses_waits_and_nobody_else_does() {
     );
 }
 
+#[test]
+fn who_guesses_without_a_name_waits_too() {
+    with_admission(
+        |config| config.admission.failed_logins = 3,
+        async |world| {
+            let log_in = async |client_id: &str, password: &'static str| {
+                let mut client = world.open_from(HERE, 1_000);
+                let mut connect = connect(client_id);
+                connect.will = None;
+                connect.password = Some(Bytes::from_static(password.as_bytes()));
+                let _ = client.stream.write_all(&bytes_of(&Packet::Connect(connect.into()))).await;
+                match client.recv().await {
+                    Some(Packet::ConnAck(answer)) => answer.reason,
+                    other => panic!("a CONNACK was to come, not {other:?}"),
+                }
+            };
+            for _ in 0..3 {
+                assert_eq!(log_in("c", "bad").await, Reason::BadUserNameOrPassword);
+            }
+            assert_eq!(log_in("c", "good").await, Reason::ConnectionRateExceeded);
+            assert_eq!(log_in("d", "good").await, Reason::Success);
+            // A user of that name is somebody else.
+            assert_eq!(world.log_in(HERE, "c", "good").await.1, Some(Reason::Success));
+        },
+    );
+}
+
 /// As [`Password`], so many milliseconds later: one that is right, and one that is wrong.
 struct After(u64, u64);
 
