@@ -28,6 +28,10 @@ const IDLE_FROM: MessageNumber = 970_000;
 const WILL: MessageNumber = 980_000;
 /// And those that are retained until no more can be.
 const RETAINED_FROM: MessageNumber = 990_000;
+/// And those of who has not released others.
+const HASTY_FROM: MessageNumber = 910_000;
+/// How the client ids of who moves begin.
+const MOVER: &str = "mover";
 /// Milliseconds from what somebody does to what comes next.
 const STEP_MS: u64 = 400;
 /// Disconnect with Will Message.
@@ -49,6 +53,7 @@ pub(crate) fn add(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan, may
     add_idler(scenario);
     add_nameless(scenario);
     add_collection(scenario);
+    add_hasty(scenario);
     if may_die {
         add_reader(scenario);
         add_departed(scenario);
@@ -142,12 +147,12 @@ fn add_silent(scenario: &mut Scenario, plan: &Plan) {
 fn add_mover(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     let mut dice = Dice::new(scenario.seed, "mover", 0);
     let has_owners = plan.opinions > 0; // who may not let it in
-    if plan.policies == 0 || plan.zones < 2 || has_owners || !dice.chance(300) {
+    if plan.policies == 0 || plan.zones < 2 || has_owners || !dice.chance(600) {
         return;
     }
     let mut scene = Scene::begin(scenario, &mut dice);
-    let here = scene.enter("mover", LONG_S);
-    let there = scene.enter("mover", LONG_S);
+    let here = scene.enter(MOVER, LONG_S);
+    let there = scene.enter(MOVER, LONG_S);
     let giver = scene.enter("giver", 0);
     let clients = &mut scene.scenario.clients;
     clients[there.client].client_id = Arc::clone(&clients[here.client].client_id);
@@ -166,6 +171,18 @@ fn add_mover(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     scene.come_back(&there);
     scene.step();
     scene.end();
+}
+
+/// Where the one goes who moves, and with which subscription, if anybody does.
+pub(crate) fn moves_to(scenario: &Scenario) -> Option<(usize, Arc<str>)> {
+    let clients = &scenario.clients;
+    let is_mover = |client: ClientIndex| clients[client].client_id.starts_with(MOVER);
+    let subscribed = scenario.ops.iter().find_map(|op| match &op.action {
+        Action::Subscribe(subscribe) if is_mover(op.client) => Some(subscribe),
+        _ => None,
+    });
+    let there = (0..clients.len()).rfind(|&client| is_mover(client))?;
+    Some((clients[there].zone, Arc::clone(&subscribed?.filters[0].filter)))
 }
 
 /// One has received something that it never completes, and not answered what came before that, when
@@ -242,6 +259,29 @@ fn add_collection(scenario: &mut Scenario) {
         scene.act(&collector, Action::Publish(publish));
     }
     scene.step();
+    scene.end();
+}
+
+/// One sends as many messages as it may have under way, goes before it can release them, and when it
+/// is back sends as many others: those of before take nothing of that.
+fn add_hasty(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "hasty", 0);
+    let Some(max) = scenario.broker.inflight.filter(|_| dice.chance(400)) else { return };
+    let latency_ms = scenario.weather.latency_max_ms;
+    let mut scene = Scene::begin(scenario, &mut dice);
+    let hasty = scene.enter("hasty", LONG_S);
+    scene.act(&hasty, Action::Behave(Manners { resends: false, ..Manners::default() }));
+    scene.connect(&hasty);
+    scene.now_ms += STEP_MS + 4 * latency_ms;
+    let middle = HASTY_FROM + u64::from(max);
+    scene.publish(&hasty, "haste", HASTY_FROM..middle, Qos::ExactlyOnce);
+    scene.now_ms += latency_ms + dice.below(latency_ms + 1);
+    scene.act(&hasty, Action::Cut);
+    scene.step();
+    scene.come_back(&hasty);
+    scene.now_ms += STEP_MS + 4 * latency_ms;
+    scene.publish(&hasty, "haste", middle..middle + u64::from(max), Qos::ExactlyOnce);
+    scene.now_ms += STEP_MS + 4 * latency_ms;
     scene.end();
 }
 

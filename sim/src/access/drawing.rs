@@ -9,6 +9,7 @@ use super::{
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::scenario::{Broker, Fault, FaultKind, Op, Scenario};
+use crate::scenes;
 use crate::survival::{some_absence, some_connect_ms};
 
 /// Rules name the client ids of so many clients.
@@ -35,6 +36,7 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
         scenario.clients.iter_mut().for_each(|client| client.user = Some(USERS[0].into()));
     }
     scenario.broker.policies = (0..plan.policies).map(|_| draw.policy()).collect();
+    draw_border(scenario);
     let mut draw = Draw::new(plan.seed, "opinions", topics);
     for user in USERS {
         if draw.dice.chance(plan.opinions) {
@@ -56,6 +58,23 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     if plan.policies > 0 {
         draw_tokens(&mut scenario.broker, topics, plan.seed);
     }
+}
+
+/// Who moves, in a scene, mostly goes to where it may not have what it has. Drawn by itself, as
+/// [`draw_tokens`].
+fn draw_border(scenario: &mut Scenario) {
+    let mut dice = Dice::new(scenario.seed, "border", 0);
+    let Some((zone, topic)) = scenes::moves_to(scenario).filter(|_| dice.chance(700)) else {
+        return;
+    };
+    let rule = Rule {
+        wishes: vec![dice.one_of(&[Wish::Receive, Wish::Subscribe])],
+        zones: vec![zone],
+        filters: vec![topic],
+        ..Rule::default()
+    };
+    let policies = scenario.broker.policies.iter_mut();
+    policies.for_each(|policy| policy.insert(0, rule.clone()));
 }
 
 /// Of some users nobody can be asked. Drawn by itself, as [`draw_tokens`].

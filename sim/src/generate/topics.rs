@@ -21,9 +21,17 @@ const INVALID: [&str; 13] = [
     "$share/g#/a",
     "$share/g/a#",
 ];
-/// Filters that match what the broker says of itself, and two that only look like it.
-const SYS: [&str; 6] =
-    ["$SYS/#", "$SYS/broker/version", "$SYS/+/clients/+", "$share/g/$SYS/#", "+/broker/#", "$SYS"];
+/// Filters that match what the broker says of itself, and some that only look like it.
+const SYS: [&str; 8] = [
+    "$SYS/#",
+    "$SYS/broker/version",
+    "$SYS/+/clients/+",
+    "$share/g/$SYS/#",
+    "+/broker/#",
+    "+/broker/version",
+    "+/#",
+    "$SYS",
+];
 
 const SHALLOW: [&str; 14] =
     ["a", "a/b", "b", "a/b/c", "a/c", "b/c", "/a", "a/", "c", "a//b", "a.b/c", "a-", "//", "a/$b"];

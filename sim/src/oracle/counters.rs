@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use super::answers::BAD_CREDENTIALS;
 use super::facts::{Connection, Facts, Ordinal, Request, SLACK_MS, Wish};
 use super::{Case, Wrong, topic};
 use crate::access;
@@ -19,7 +20,7 @@ const COUNTERS: [&str; 13] = [
     "uptime",
     REFUSED,
     "clients/shed",
-    "clients/failed-logins",
+    FAILED_LOGINS,
     "clients/maximum",
     "load/bytes/received",
     BYTES_SENT,
@@ -33,6 +34,7 @@ const COUNTERS: [&str; 13] = [
 /// Those that are the sums of the ones below them.
 const SUMS: [&str; 2] = ["clients/shed", "messages/dropped"];
 const REFUSED: &str = "clients/refused";
+const FAILED_LOGINS: &str = "clients/failed-logins";
 const BYTES_SENT: &str = "load/bytes/sent";
 const RECEIVED: &str = "messages/received";
 const SENT: &str = "messages/sent";
@@ -41,7 +43,7 @@ const PUBLISHES_SENT: &str = "messages/publish/sent";
 const MESSAGES_REFUSED: &str = "messages/refused";
 
 /// Those that are the shell's, which may go by what it has measured.
-const OF_SHELL: [&str; 2] = [REFUSED, BYTES_SENT];
+const OF_SHELL: [&str; 3] = [REFUSED, FAILED_LOGINS, BYTES_SENT];
 
 /// Not Authorized, Quota Exceeded.
 const REFUSALS: [u8; 2] = [0x87, 0x97];
@@ -151,6 +153,8 @@ impl Counts {
             let Some(answer) = connection.answer else { continue };
             if answer.reason != 0 {
                 counts.note(REFUSED, facts.ms(answer.at), 1);
+                let is_login = answer.reason == BAD_CREDENTIALS;
+                counts.note(FAILED_LOGINS, facts.ms(answer.at), u64::from(is_login));
                 continue;
             }
             counts.note(RECEIVED, facts.ms(answer.at), 1);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::policy::{allow_all, rule};
 use super::tale::{A, B, Q0, Q1, Tale};
 use super::{fine, planted};
-use crate::access::Wish;
+use crate::access::{Opinion, Wish};
 use crate::history::{Ack, AckKind, Outcome, Saw, What};
 use crate::scenario::ProtocolVersion;
 
@@ -73,6 +73,22 @@ fn what_clients_saw_is_counted() {
         fine(|tale| says(says(listens(tale), counter, 1), counter, 1_000));
         planted(LOW, |tale| says(says(listens(tale), counter, 1), counter, 1));
     }
+}
+
+#[test]
+fn logins_that_failed_are_counted() {
+    let failed = |tale: Tale| {
+        let tale = tale.given(|scenario| {
+            let user: Arc<str> = Arc::from("bad");
+            scenario.clients[B].user = Some(Arc::clone(&user));
+            let opinion = Opinion { user, after_ms: Some(3), ..Opinion::default() };
+            scenario.broker.opinions.push(opinion);
+        });
+        listens(tale).knocks(B, |_| {}).refused(B, 0x86).loses_connection(B)
+    };
+    let counter = "clients/failed-logins";
+    fine(|tale| says(says(failed(tale), counter, 1), counter, 1));
+    planted(LOW, |tale| says(says(failed(tale), counter, 0), counter, 0));
 }
 
 #[test]
