@@ -36,7 +36,7 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
         scenario.clients.iter_mut().for_each(|client| client.user = Some(USERS[0].into()));
     }
     scenario.broker.policies = (0..plan.policies).map(|_| draw.policy()).collect();
-    draw_border(scenario);
+    draw_border(scenario, topics);
     let mut draw = Draw::new(plan.seed, "opinions", topics);
     for user in USERS {
         if draw.dice.chance(plan.opinions) {
@@ -60,21 +60,24 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     }
 }
 
-/// Who moves, in a scene, mostly goes to where it may not have what it has. Drawn by itself, as
-/// [`draw_tokens`].
-fn draw_border(scenario: &mut Scenario) {
+/// Who moves, in a scene, mostly goes to where it may not have what it has; and where proxies say
+/// from where everybody comes, something is mostly forbidden to those of one place. Drawn by itself,
+/// as [`draw_tokens`].
+fn draw_border(scenario: &mut Scenario, topics: &[Arc<str>]) {
     let mut dice = Dice::new(scenario.seed, "border", 0);
-    let Some((zone, topic)) = scenes::moves_to(scenario).filter(|_| dice.chance(700)) else {
-        return;
-    };
-    let rule = Rule {
-        wishes: vec![dice.one_of(&[Wish::Receive, Wish::Subscribe])],
-        zones: vec![zone],
-        filters: vec![topic],
-        ..Rule::default()
-    };
-    let policies = scenario.broker.policies.iter_mut();
-    policies.for_each(|policy| policy.insert(0, rule.clone()));
+    let mut borders = Vec::new();
+    if let Some((zone, topic)) = scenes::moves_to(scenario).filter(|_| dice.chance(700)) {
+        borders.push((dice.one_of(&[Wish::Receive, Wish::Subscribe]), zone, topic));
+    }
+    if scenario.broker.is_behind_proxies && dice.chance(700) {
+        borders.push((Wish::Publish, scenario.clients[0].zone, dice.one_of(topics)));
+    }
+    for (wish, zone, topic) in borders {
+        let (wishes, zones, filters) = (vec![wish], vec![zone], vec![topic]);
+        let rule = Rule { wishes, zones, filters, ..Rule::default() };
+        let policies = scenario.broker.policies.iter_mut();
+        policies.for_each(|policy| policy.insert(0, rule.clone()));
+    }
 }
 
 /// Of some users nobody can be asked. Drawn by itself, as [`draw_tokens`].
