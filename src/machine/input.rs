@@ -91,6 +91,12 @@ pub enum Input<'a> {
         /// On this connection.
         connection: ConnectionId,
     },
+    /// The rest of a packet that has begun to come is not waited for: it takes memory that others
+    /// need.
+    PacketGivenUp {
+        /// On this connection.
+        connection: ConnectionId,
+    },
     /// The connection is gone, for whatever reason; nothing can be sent any more.
     Closed {
         /// This one. Its name is free to be forgotten.

@@ -251,6 +251,7 @@ impl Machine {
                 self.handle_undecodable(connection, error, now);
             }
             Input::ConnectTimedOut { connection } => self.handle_connect_timeout(connection),
+            Input::PacketGivenUp { connection } => self.handle_given_up(connection, now),
             Input::Closed { connection } => self.handle_closed(connection, now),
             Input::PolicyChanged(authorise) => self.handle_policy(authorise, now),
             Input::Measured(readings) => self.sys.readings = readings,
@@ -537,6 +538,12 @@ impl Machine {
         let connection = self.connections.get(slot).expect("found a moment ago");
         if matches!(connection.phase, Phase::AwaitConnect) {
             self.connections.hang_up(slot, None, Closing::Because(Reason::MaximumConnectTime));
+        }
+    }
+
+    fn handle_given_up(&mut self, id: ConnectionId, now: Timestamp) {
+        if let Some(slot) = self.connections.find(id) {
+            self.violate(slot, Reason::QuotaExceeded, now);
         }
     }
 

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use self::judging::{Held, Judging, enter, judge};
-use self::lingering::linger;
+use self::lingering::{end, linger};
 use self::timing::{Timer, Until};
 use super::admission::Ticket;
 use super::closed::Closed;
@@ -159,6 +159,8 @@ pub(crate) async fn drive<N: Network>(
         // Boxed, so that idle connections do not carry room for it.
         Box::pin(linger(&worker, &connection)).await;
     }
+    connection.borrow_mut().give_up_unfinished();
+    worker.note_unfinished(&connection);
     worker.forget(id);
 }
 
@@ -199,6 +201,7 @@ fn turn<N: Network>(
             Poll::Ready(Event::Over) => return Poll::Ready(()),
             Poll::Pending => return Poll::Pending,
         }
+        worker.note_unfinished(connection);
         if connection.borrow().postponed.is_some() {
             worker.shared().let_others_visit();
             break;
@@ -208,33 +211,6 @@ fn turn<N: Network>(
         context.waker().wake_by_ref();
     }
     Poll::Pending
-}
-
-/// Ends a connection of which nothing more will come. What the machine made of what came before is
-/// learnt first, and sent if anybody still takes it: a client may say goodbye and be gone at once.
-fn end<N: Network>(
-    worker: &Worker<N>,
-    connection: &RefCell<Connection<Transport<N::Stream>>>,
-    id: ConnectionId,
-    closed: Closed,
-) {
-    let mut outgoing = Vec::new();
-    worker.exchange(|machine, now| {
-        // What is left behind is nobody's any more.
-        let _ = machine.poll_transmit(id, 0, &mut outgoing, now);
-    });
-    let mut connection = connection.borrow_mut();
-    connection.send(outgoing.into_iter(), &mut Encoded::default());
-    match closed {
-        // Who says goodbye in TLS or WebSocket is to hear one too, and who makes no sense there is
-        // to hear that.
-        Closed::Ended | Closed::Failed(io::ErrorKind::InvalidData)
-            if connection.stream.has_goodbye() =>
-        {
-            connection.close(closed);
-        }
-        _ => connection.cut(closed),
-    }
 }
 
 /// Decodes the bytes and hands the packets to the machine, all in one visit if they are not
@@ -505,6 +481,23 @@ impl<S: Duplex> Connection<Transport<S>> {
         let result = self.output.flush(&mut self.stream, context);
         self.note_progress(false, result.as_ref().map_or(0, |&bytes| bytes));
         self.after_write(result);
+    }
+
+    /// How many bytes more it keeps of a packet that is not whole than when that was asked last;
+    /// below 0: fewer.
+    pub(crate) fn note_unfinished(&mut self) -> isize {
+        self.input.note_unfinished()
+    }
+
+    /// Since when it waits for the rest of a packet, if it does.
+    pub(crate) fn unfinished_since(&self) -> Option<Instant> {
+        self.input.unfinished_since()
+    }
+
+    /// Waits for that no more, and reads nothing any more.
+    pub(crate) fn give_up_unfinished(&mut self) {
+        self.is_deaf = true;
+        self.input.forget_unfinished();
     }
 
     fn is_over(&self) -> bool {

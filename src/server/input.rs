@@ -2,10 +2,12 @@
 //!
 //! Bytes arrive in the worker's shared scratch buffer. What is whole is copied once, into an
 //! allocation of exactly its size, and payloads are views into that. A connection owns a buffer
-//! only while it waits for the rest of a packet. Knows nothing of streams; `connection.rs`
+//! only while it waits for the rest of a packet; how much all of them keep for that, and who gives
+//! it up first, is seen to in `worker.rs`. Knows nothing of streams; `connection.rs`
 //! reads from them.
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use crate::mqtt::message::COPIED_BYTES_MAX;
 use crate::mqtt::types::Version;
@@ -20,10 +22,19 @@ pub(crate) const PACKETS_MAX: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Input {
     decoder: Decoder,
-    /// The beginning of a packet whose rest has not come. Owns no memory while it is empty.
-    partial: BytesMut,
+    /// The beginning of a packet whose rest has not come. Boxed, as few have any.
+    partial: Option<Box<Partial>>,
+    /// Of memory, when it was looked at last.
+    partial_bytes: usize,
     /// Of the allocation that is decoded now.
     buffer_bytes: usize,
+}
+
+/// The beginning of a packet, and when it came. Never empty.
+#[derive(Debug)]
+struct Partial {
+    bytes: BytesMut,
+    since: Instant,
 }
 
 /// What decoding came to.
@@ -41,7 +52,7 @@ impl Input {
     /// Of a client. No packet may be larger than `packet_bytes_max`.
     pub(crate) fn new(packet_bytes_max: u32) -> Input {
         let decoder = Decoder::new(Sender::Client, packet_bytes_max);
-        Input { decoder, partial: BytesMut::new(), buffer_bytes: 0 }
+        Input { decoder, partial: None, partial_bytes: 0, buffer_bytes: 0 }
     }
 
     /// What the client speaks, once it has said so.
@@ -49,21 +60,41 @@ impl Input {
         self.decoder.version()
     }
 
+    /// How many bytes of memory more the beginning of a packet takes, whose rest has not come, than
+    /// when that was asked last; below 0: fewer.
+    pub(crate) fn note_unfinished(&mut self) -> isize {
+        let bytes = self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity());
+        let before = std::mem::replace(&mut self.partial_bytes, bytes);
+        bytes.cast_signed() - before.cast_signed()
+    }
+
+    /// Since when the rest of a packet is waited for, if it is.
+    pub(crate) fn unfinished_since(&self) -> Option<Instant> {
+        self.partial.as_ref().map(|partial| partial.since)
+    }
+
+    /// Forgets its beginning: nothing more is read.
+    pub(crate) fn forget_unfinished(&mut self) {
+        self.partial = None;
+    }
+
     /// Takes in what was received. Gives out the bytes to decode: none while a packet is
     /// known to be incomplete.
     pub(crate) fn take(&mut self, received: &[u8]) -> Bytes {
-        if self.partial.is_empty() {
+        let Some(partial) = &mut self.partial else {
             self.buffer_bytes = received.len();
             return Bytes::copy_from_slice(received);
-        }
+        };
         // The buffer doubles as it grows: the bytes of a large packet are copied a few times,
         // and a client that announces much and sends little costs little.
-        self.partial.extend_from_slice(received);
-        match self.decoder.frame_bytes(&self.partial) {
-            Ok(Some(bytes)) if self.partial.len() < bytes => Bytes::new(),
+        partial.bytes.extend_from_slice(received);
+        match self.decoder.frame_bytes(&partial.bytes) {
+            Ok(Some(bytes)) if partial.bytes.len() < bytes => Bytes::new(),
             _ => {
-                self.buffer_bytes = self.partial.len();
-                std::mem::take(&mut self.partial).freeze()
+                let whole = std::mem::take(&mut partial.bytes);
+                self.partial = None;
+                self.buffer_bytes = whole.len();
+                whole.freeze()
             }
         }
     }
@@ -105,7 +136,8 @@ impl Input {
 
     fn keep(&mut self, input: &mut Bytes) {
         if !input.is_empty() && !plant::is_on(Plant::ReadIsPacket) {
-            self.partial = BytesMut::from(&input[..]);
+            let (bytes, since) = (BytesMut::from(&input[..]), Instant::now());
+            self.partial = Some(Box::new(Partial { bytes, since }));
             *input = Bytes::new();
         }
     }
@@ -157,7 +189,7 @@ mod tests {
             let mut packets = packets_of(&mut input, &bytes[..cut]);
             packets.extend(packets_of(&mut input, &bytes[cut..]));
             assert_eq!(packets, whole, "cut at {cut}");
-            assert_eq!(input.partial.capacity(), 0, "memory is kept");
+            assert!(input.partial.is_none(), "memory is kept");
         }
     }
 
@@ -167,7 +199,8 @@ mod tests {
         assert!(packets_of(&mut input, b"\x30\xB0\x84\x3D").is_empty()); // 1,000,000 - 16
         for received in 1..200 {
             assert!(input.take(&[0; 100]).is_empty(), "nothing to decode yet");
-            assert!(input.partial.capacity() <= 64 + received * 100 * 2);
+            let _ = input.note_unfinished();
+            assert!(input.partial_bytes <= 64 + received * 100 * 2);
         }
     }
 

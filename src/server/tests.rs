@@ -9,6 +9,7 @@ mod door;
 mod layered;
 mod logs;
 mod small_disk;
+mod unfinished;
 
 use std::future::{Future, pending, ready};
 use std::io;

@@ -7,7 +7,7 @@
 //! thread. The threads themselves are in `threads.rs`; one connection's own doings, in
 //! `connection.rs`.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -62,6 +62,8 @@ pub(crate) struct Worker<N: Network> {
     buffer: RefCell<Box<[u8]>>,
     packets: RefCell<Vec<Packet>>,
     batch: RefCell<Batch<N>>,
+    /// Bytes of packets whose rest has not come, of all connections.
+    unfinished: Cell<usize>,
     /// Connections wait to be flushed.
     gathered: Notify,
     /// The last connection is gone.
@@ -162,6 +164,7 @@ impl<N: Network> Worker<N> {
             buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             packets: RefCell::default(),
             batch: RefCell::new(batch),
+            unfinished: Cell::new(0),
             gathered: Notify::new(),
             emptied: Notify::new(),
             finished: Signal::default(),
@@ -336,6 +339,36 @@ impl<N: Network> Worker<N> {
         self.table.borrow_mut().insert(id, connection.clone());
         // Watches itself: a future in a future takes twice the memory, of each connection.
         self.network.spawn(drive(self.clone(), connection));
+    }
+
+    /// Takes note of what a connection keeps of a packet whose rest has not come. Where that is too
+    /// much of all together, the one whose packet has taken longest is sent away.
+    pub(crate) fn note_unfinished(&self, connection: &RefCell<Connection<Transport<N::Stream>>>) {
+        let change = connection.borrow_mut().note_unfinished();
+        self.unfinished.set(self.unfinished.get().saturating_add_signed(change));
+        if change > 0 && self.unfinished.get() > self.unfinished_max() {
+            self.give_up_slowest();
+        }
+    }
+
+    /// A quarter of what messages may take, among all workers, and enough for some large ones.
+    fn unfinished_max(&self) -> usize {
+        let limits = self.shared.limits();
+        let share = limits.total_bytes / 4 / usize::from(self.shared.workers());
+        share.max(4 * limits.packet_bytes as usize)
+    }
+
+    fn give_up_slowest(&self) {
+        let waits = |(id, connection): (&ConnectionId, &Entry<N>)| {
+            Some((connection.borrow().unfinished_since()?, *id))
+        };
+        let slowest = self.table.borrow().iter().filter_map(waits).min();
+        let Some((_, id)) = slowest else { return };
+        let connection = self.table.borrow()[&id].clone();
+        connection.borrow_mut().give_up_unfinished();
+        self.note_unfinished(&connection);
+        let input = machine::Input::PacketGivenUp { connection: id };
+        self.exchange(|machine, now| machine.handle(input, now));
     }
 
     /// A connection is gone.

@@ -151,19 +151,23 @@ const UNUSED_ID: u16 = 65_000;
 /// Bytes of a packet above which nobody tries what the broker does with a larger one.
 const SMALL_BYTES: usize = 1_000;
 
+/// Whether a client gives a password, be it right. Before 5.0 there is none without a user.
+/// [3.1.1 MQTT-3.1.2-22]
+pub(crate) fn gives_password(index: ClientIndex, client: &scenario::Client) -> bool {
+    index % 3 == 1 && (client.version.is_v5() || client.user.is_some())
+}
+
 impl Client {
     /// The client at that place of a scenario. Its client id is text of MQTT's, or it has none.
     pub fn new(index: ClientIndex, client: &scenario::Client) -> Client {
         let first = PacketId::new(first_id(index)).expect("not 0");
-        // Before 5.0 there is none without a user. [3.1.1 MQTT-3.1.2-22]
-        let gives_password = index % 3 == 1 && (client.version.is_v5() || client.user.is_some());
         Client {
             index,
             client_id: Text::try_from(&*client.client_id).unwrap_or_default(),
             user: client.user.as_deref().and_then(|user| Text::try_from(user).ok()),
             password: match client.is_mistaken {
                 true => Some(Bytes::from_static(WRONG)),
-                false => gives_password.then(|| Bytes::from_static(PASSWORD)),
+                false => gives_password(index, client).then(|| Bytes::from_static(PASSWORD)),
             },
             version: client.version,
             manners: client.manners,

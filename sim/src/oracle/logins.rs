@@ -11,8 +11,9 @@ use super::answers::{BAD_CREDENTIALS, CONNECTION_RATE_EXCEEDED, NOT_AUTHORIZED};
 use super::facts::{Answer, Connection, Facts, Ordinal, SLACK_MS};
 use super::{Case, Wrong};
 use crate::access::{self, DELAY_MAX_MS, Passwords, counted_zone, may_be_a_strangers, opinion_of};
+use crate::client::gives_password;
 use crate::history::{Event, What};
-use crate::scenario::{ClientIndex, FaultKind};
+use crate::scenario::{ClientIndex, FaultKind, Scenario};
 use crate::verdict::Promise;
 
 /// The first wait, and the longest, in milliseconds.
@@ -179,7 +180,7 @@ impl Whose {
 /// What is known of the look at the password of a connection; none: nobody looks at it.
 fn look(case: &Case<'_>, on: &Connection<'_>) -> Option<Look> {
     let scenario = case.facts.scenario;
-    scenario.clients[on.client].user.as_ref()?;
+    login_name(scenario, on.client)?;
     on.connect?;
     let reason = on.answer.map(|answer| answer.reason);
     let is_old = !scenario.clients[on.client].version.is_v5();
@@ -222,7 +223,7 @@ fn waits_ms(count: u32) -> u64 {
 /// Whether a connection that was answered at that moment may have been told to wait.
 pub(super) fn may_have_to_wait(case: &Case<'_>, on: &Connection<'_>, answered: Ordinal) -> bool {
     let broker = &case.facts.scenario.broker;
-    if case.facts.scenario.clients[on.client].user.is_none() {
+    if login_name(case.facts.scenario, on.client).is_none() {
         return false; // nobody looks at its password
     }
     let before = |it: &&Connection<'_>| {
@@ -232,7 +233,7 @@ pub(super) fn may_have_to_wait(case: &Case<'_>, on: &Connection<'_>, answered: O
             && it.connect.is_some()
             && !it.answer.is_some_and(has_waited)
             && it.opened < answered
-            && case.facts.scenario.clients[it.client].user.is_some()
+            && login_name(case.facts.scenario, it.client).is_some()
     };
     let others: Vec<&Connection<'_>> = case.facts.connections.iter().filter(before).collect();
     let last = last_success(case, on);
@@ -310,8 +311,18 @@ fn logged_in_before(
 }
 
 fn is_same_user(case: &Case<'_>, one: ClientIndex, other: ClientIndex) -> bool {
-    let clients = &case.facts.scenario.clients;
-    clients[one].user == clients[other].user
+    let name = |client| login_name(case.facts.scenario, client);
+    name(one) == name(other)
+}
+
+/// By what a client logs in that gives a user name or a password: by its client id, if it has no
+/// name.
+fn login_name(scenario: &Scenario, client: ClientIndex) -> Option<(bool, &str)> {
+    let known = &scenario.clients[client];
+    match &known.user {
+        Some(user) => Some((true, user)),
+        None => gives_password(client, known).then(|| (false, &*known.client_id)),
+    }
 }
 
 /// Whether what one does surely counts for the other.

@@ -1,9 +1,10 @@
-//! The end of a connection: our half is closed, and the peer is waited for.
+//! The end of a connection: what is left is sent, our half is closed, and the peer is waited for.
 //!
 //! Nothing is decoded any more. What came before is in `connection.rs`.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -11,17 +12,45 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
-use crate::plant::{self, Plant};
-
 use super::super::closed::Closed;
 use super::super::network::Network;
+use super::super::output::Encoded;
 use super::super::transport::{Duplex, Transport};
 use super::super::worker::Worker;
 use super::timing::CLOSE_TIMEOUT;
 use super::{Connection, ROUNDS_PER_TURN};
+use crate::machine::ConnectionId;
+use crate::plant::{self, Plant};
 
 /// Time for the peer to close too, so that it reads our last bytes and not a reset.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Ends a connection of which nothing more will come. What the machine made of what came before is
+/// learnt first, and sent if anybody still takes it: a client may say goodbye and be gone at once.
+pub(super) fn end<N: Network>(
+    worker: &Worker<N>,
+    connection: &RefCell<Connection<Transport<N::Stream>>>,
+    id: ConnectionId,
+    closed: Closed,
+) {
+    let mut outgoing = Vec::new();
+    worker.exchange(|machine, now| {
+        // What is left behind is nobody's any more.
+        let _ = machine.poll_transmit(id, 0, &mut outgoing, now);
+    });
+    let mut connection = connection.borrow_mut();
+    connection.send(outgoing.into_iter(), &mut Encoded::default());
+    match closed {
+        // Who says goodbye in TLS or WebSocket is to hear one too, and who makes no sense there is
+        // to hear that.
+        Closed::Ended | Closed::Failed(io::ErrorKind::InvalidData)
+            if connection.stream.has_goodbye() =>
+        {
+            connection.close(closed);
+        }
+        _ => connection.cut(closed),
+    }
+}
 
 /// Closes our half and reads until the peer has closed its own: a close with input unread is a
 /// reset, which could take our last bytes away from the peer.
