@@ -90,6 +90,12 @@ impl OutboundAliases {
         OutboundAliases { numbers: BTreeMap::new(), maximum: maximum.min(OUTBOUND_MAX) }
     }
 
+    /// Whether the client takes any.
+    #[inline]
+    pub(in super::super) fn are_taken(&self) -> bool {
+        self.maximum > 0
+    }
+
     /// The bytes that the topics are charged with.
     pub(in super::super) fn bytes(&self) -> usize {
         self.numbers.keys().map(alias_bytes).sum()
@@ -98,7 +104,7 @@ impl OutboundAliases {
     /// The alias for a topic, if it has one or gets one now, for which there is so much room.
     /// [MQTT-3.1.2-27]
     pub(in super::super) fn assign(&mut self, topic: &TopicName, room: usize) -> Option<Alias> {
-        if self.maximum == 0 || topic.len() > OUTBOUND_TOPIC_BYTES_MAX {
+        if topic.len() > OUTBOUND_TOPIC_BYTES_MAX {
             return None;
         }
         if let Some(number) = self.numbers.get(topic.as_str()) {

@@ -411,7 +411,10 @@ impl Transmission<'_> {
             message: Arc::clone(message),
             delivery,
             retain: queued.retain,
-            alias: self.assign_alias(&message.topic),
+            alias: match self.attachment.aliases_out.are_taken() {
+                true => self.assign_alias(&message.topic),
+                false => None,
+            },
             subscription_ids: queued.subscription_ids.clone(),
             expiry: queued.expires_at.map(|at| secs_left(at, self.now)),
         };
