@@ -1196,6 +1196,25 @@ fn what_is_not_durable_yet_is_counted_with_its_filters_and_names() {
 }
 
 #[test]
+fn who_comes_back_again_and_again_while_the_disk_hangs_is_refused_in_the_end() {
+    const LONG: usize = 60_000;
+    const MOST: usize = 2 * (128 << 20);
+    let mut broker = Broker::new(durable(settings()));
+    let large = || stays("c").will(&"w".repeat(LONG), 60);
+    let mut last = join(&mut broker, large());
+    for _ in 0..2 * MOST / LONG {
+        broker.close(last);
+        last = broker.try_connect(large());
+        if broker.see(last).contains("CONNACK ServerUnavailable") {
+            break;
+        }
+        broker.machine.poll_records(&mut Vec::new()); // on their way, and no more heard of
+    }
+    let unwritten = broker.machine.journal.unwritten_bytes();
+    assert!((MOST..MOST + 3 * LONG).contains(&unwritten), "{unwritten}");
+}
+
+#[test]
 fn a_filter_that_waits_for_the_disk_does_not_keep_the_packet_that_it_came_in() {
     let mut broker = Broker::new(durable(settings()));
     let client = join(&mut broker, stays("c"));

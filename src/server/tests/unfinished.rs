@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use super::*;
 
 /// As large as a packet may be here.
@@ -34,7 +36,7 @@ fn whoever_has_left_a_packet_unfinished_for_longest_makes_room_for_others() {
         }
         let mut newest = clients.pop().expect("there are twelve");
         let mut oldest = clients.remove(0);
-        match oldest.recv().await {
+        match timeout(Duration::from_secs(9), oldest.recv()).await.expect("it is told") {
             Some(Packet::Disconnect(said)) => assert_eq!(said.reason, Reason::QuotaExceeded),
             other => panic!("a DISCONNECT was to come, not {other:?}"),
         }
