@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::Authorisation;
 use super::problem::Report;
 use super::section::{Entry, Section};
+use super::subnet::unmapped;
 use super::topics::filter;
 use super::yaml::Kind;
 use crate::access::{Action, Origin, Pattern, Rule, Rules, Who};
@@ -155,15 +156,13 @@ fn addresses(section: &mut Section<'_>, report: &mut Report) -> Option<Vec<IpNet
     Some(items.iter().filter_map(read).collect())
 }
 
-/// `10.0.0.0/8`, or one address. IPv4 in IPv6's clothes is IPv4, as clients' addresses are.
+/// `10.0.0.0/8`, or one address.
 fn network_of(text: &str) -> Option<IpNet> {
     let one = || text.parse().ok().map(|address: IpAddr| IpNet::from(address.to_canonical()));
     let network = text.parse().ok().or_else(one)?;
-    match (network.network().to_canonical(), network.prefix_len().checked_sub(96)) {
-        (IpAddr::V4(address), Some(bits)) if matches!(network, IpNet::V6(_)) => {
-            IpNet::new(IpAddr::V4(address), bits).ok()
-        }
-        _ => Some(network),
+    match unmapped(network.network(), network.prefix_len()) {
+        Some((address, bits)) => IpNet::new(address, bits).ok(),
+        None => Some(network),
     }
 }
 

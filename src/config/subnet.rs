@@ -30,6 +30,12 @@ impl Subnet {
     }
 }
 
+/// A network of IPv4 in IPv6's clothes as what it is, if it is one: clients' addresses are, too.
+pub(super) fn unmapped(address: IpAddr, bits: u8) -> Option<(IpAddr, u8)> {
+    let IpAddr::V6(address) = address else { return None };
+    Some((address.to_ipv4_mapped()?.into(), bits.checked_sub(96)?))
+}
+
 /// The address as a number, and of how many bits.
 fn number(address: IpAddr) -> (u128, u32) {
     match address {
@@ -48,7 +54,6 @@ impl FromStr for Subnet {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| SubnetError)?;
-        let is_mapped = address.is_ipv6() && address.to_canonical().is_ipv4();
         let width = if address.is_ipv4() { 32 } else { 128 };
         let bits: u8 = match bits {
             None => width,
@@ -57,11 +62,11 @@ impl FromStr for Subnet {
             }
             Some(_) => return Err(SubnetError),
         };
-        match bits.checked_sub(96) {
-            _ if bits > width => Err(SubnetError),
-            Some(bits) if is_mapped => Ok(Subnet { address: address.to_canonical(), bits }),
-            _ => Ok(Subnet { address, bits }),
+        if bits > width {
+            return Err(SubnetError);
         }
+        let (address, bits) = unmapped(address, bits).unwrap_or((address, bits));
+        Ok(Subnet { address, bits })
     }
 }
 

@@ -105,7 +105,7 @@ impl Machine {
         for slot in self.connections.slots() {
             let phase = self.connections.get(slot).map(|connection| &connection.phase);
             if let Some(Phase::Attached(_, attachment)) = phase {
-                held += attachment.aliases_in.bytes() + attachment.aliases_out.bytes();
+                held += attachment.alias_bytes();
             }
         }
         messages.extend(self.retained.iter().map(|(_, entry)| &*entry.message));

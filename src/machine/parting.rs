@@ -135,8 +135,7 @@ impl Machine {
             self.deadlines.disarm(at, Due::KeepAlive(slot));
         }
         self.clients.connected -= 1;
-        let aliases = attachment.aliases_in.bytes() + attachment.aliases_out.bytes();
-        self.ledger.release_bytes(aliases);
+        self.ledger.release_bytes(attachment.alias_bytes());
         let session = self.clients.get_mut(key);
         assert_eq!(session.connection, Some(slot), "a session parts from its own connection");
         session.connection = None;

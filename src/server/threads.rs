@@ -59,17 +59,18 @@ pub(crate) async fn start(
     let addresses = is_bound.await.map_err(|_| died())??;
     for number in 1..shared.workers() {
         let started = spawn_another(&shared, number, ending.clone());
-        threads.handles.push(once_running(&shared, started).await?);
+        threads.handles.push(once_running(started).await?);
     }
     if let Some(keeper) = keeper {
         let started = spawn_keeper(&shared, keeper, threads.ended.clone(), keeping);
-        threads.keeper = Some(once_running(&shared, started).await?);
+        threads.keeper = Some(once_running(started).await?);
     }
     starting.0 = None;
     Ok((threads, addresses))
 }
 
-/// A broker that starts. If nobody waits for that any more it stops: nobody else could stop it.
+/// A broker that starts. If it cannot, or nobody waits for it any more, what has started stops:
+/// nobody else could stop it.
 struct Starting<'s>(Option<&'s TcpShared>);
 
 impl Drop for Starting<'_> {
@@ -80,17 +81,11 @@ impl Drop for Starting<'_> {
     }
 }
 
-/// A thread that was started, when it runs. If it does not, the others stop.
-async fn once_running(
-    shared: &TcpShared,
-    started: Result<Started, Error>,
-) -> Result<JoinHandle<()>, Error> {
-    let running = async {
-        let (handle, is_running) = started?;
-        is_running.await.map_err(|_| died())??;
-        Ok(handle)
-    };
-    running.await.inspect_err(|_| shared.stop())
+/// A thread that was started, when it runs.
+async fn once_running(started: Result<Started, Error>) -> Result<JoinHandle<()>, Error> {
+    let (handle, is_running) = started?;
+    is_running.await.map_err(|_| died())??;
+    Ok(handle)
 }
 
 /// A thread has ended without a word.

@@ -30,7 +30,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let (Some(expiry_s), Some(during), true) = (asked, message.span(), is_certain) else {
             continue;
         };
-        let from_ms = case.facts.counts_from_ms(case.facts.ms(during.to));
+        let from_ms = case.facts.counts_from_ms(during.to);
         let last = from_ms.saturating_add(u64::from(expiry_s) * 1_000);
         // It may have been under way while others before it were.
         if case.facts.ms(delivery.at) > last.saturating_add(case.calm.slowest_ms + SLACK_MS) {
@@ -58,8 +58,7 @@ fn check_reduced(
     };
     let facts = &case.facts;
     let (asked_ms, seen_ms) = (u64::from(asked) * 1_000, u64::from(seen) * 1_000);
-    let from_ms = facts.counts_from_ms(facts.ms(during.to));
-    let waited_min = facts.ms(entry.from).saturating_sub(from_ms);
+    let waited_min = facts.ms(entry.from).saturating_sub(facts.counts_from_ms(during.to));
     let waited_max = facts.ms(delivery.at).saturating_sub(facts.ms(during.from));
     // Whole seconds: rounded whichever way, and never 0.
     let is_too_long = seen > 1 && seen_ms >= asked_ms.saturating_sub(waited_min) + 1_000 + SLACK_MS;

@@ -316,7 +316,7 @@ fn will_is_out(facts: &Facts<'_>, end: Span, delay_max: u64) -> Ordinal {
         return given_out_by(facts, end.to);
     }
     // Nobody is given it before it is on the disk, and the run may be over by then.
-    let due = facts.counts_from_ms(facts.ms(end_last)) + delay_max + SLACK_MS + facts.settled_ms();
+    let due = facts.counts_from_ms(end_last) + delay_max + SLACK_MS + facts.settled_ms();
     facts.done_last(facts.first_at(due))
 }
 

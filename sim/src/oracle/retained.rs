@@ -265,11 +265,10 @@ pub(super) fn retained_at<'c, 'a>(
     let Some(expiry_s) = message.expiry_s.filter(|_| message.number != 0) else {
         return Some(Some(message).filter(|message| message.number != 0));
     };
-    let from_ms = case.facts.ms(during.from);
     let gone_ms = |from_ms: u64| from_ms + u64::from(expiry_s) * 1_000;
     let until_ms = case.facts.ms(until).max(case.facts.ms(then.to));
-    let surely_gone_ms = gone_ms(case.facts.counts_from_ms(from_ms)) + SLACK_MS;
-    match gone_ms(from_ms) {
+    let surely_gone_ms = gone_ms(case.facts.counts_from_ms(during.from)) + SLACK_MS;
+    match gone_ms(case.facts.ms(during.from)) {
         gone_ms if gone_ms > until_ms => Some(Some(message)),
         _ if surely_gone_ms < case.facts.ms(then.from) => Some(None),
         _ => None,
@@ -316,7 +315,7 @@ fn surely_replaces(case: &Case<'_>, other: &Message<'_>, during: Span, then: Spa
 
 fn is_expired(case: &Case<'_>, message: &Message<'_>, then: Span) -> bool {
     let (Some(expiry_s), Some(during)) = (message.expiry_s, message.span()) else { return false };
-    let from_ms = case.facts.counts_from_ms(case.facts.ms(during.to));
+    let from_ms = case.facts.counts_from_ms(during.to);
     let gone = from_ms.saturating_add(u64::from(expiry_s) * 1_000 + SLACK_MS);
     gone < case.facts.ms(then.from)
 }

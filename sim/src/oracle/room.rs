@@ -160,7 +160,7 @@ fn change(at: Ordinal, copies: i64, message: &Message<'_>) -> Change {
 fn expired_after(case: &Case<'_>, message: &Message<'_>) -> Option<Ordinal> {
     let [effect] = message.effects[..] else { return None };
     let (facts, published) = (&case.facts, effect.span.to);
-    let from_ms = facts.counts_from_ms(facts.ms(published));
+    let from_ms = facts.counts_from_ms(published);
     let expired_ms = from_ms.saturating_add(u64::from(message.expiry_s?) * 1_000);
     let expired = facts.first_at(expired_ms);
     (expired != NEVER).then(|| expired.max(published + 1))

@@ -404,7 +404,7 @@ fn lasts_ms(facts: &Facts<'_>, end: Ordinal, secs: u32) -> u64 {
 
 /// And at most, but for the time that it takes to end it.
 fn may_last_ms(facts: &Facts<'_>, end: Ordinal, secs: u32) -> u64 {
-    added_up(end, secs, facts.counts_from_ms(facts.ms(end)))
+    added_up(end, secs, facts.counts_from_ms(end))
 }
 
 /// That many seconds behind `from_ms`, for which a session lives that lost its connection `end`.

@@ -133,6 +133,11 @@ impl Attachment {
         }
     }
 
+    /// The bytes that topics with aliases are charged with.
+    pub(super) fn alias_bytes(&self) -> usize {
+        self.aliases_in.bytes() + self.aliases_out.bytes()
+    }
+
     /// Whether the client takes packets of any size.
     pub(super) fn takes_any(&self) -> bool {
         self.packet_bytes_max == PACKET_BYTES_MAX as usize

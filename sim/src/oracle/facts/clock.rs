@@ -1,15 +1,17 @@
 //! What a broker knows of the time that it was down: what the wall clock of its machine says, and
 //! its log.
 
-use super::{Facts, NEVER};
+use super::{Facts, NEVER, Ordinal};
 use crate::oracle::sessions::{FOR_EVER, expiry_s};
 use crate::scenario::FaultKind;
 
 impl Facts<'_> {
-    /// When an interval would have begun that is over when this one surely is: one that starts with
-    /// a clock that was set back while it was down does not know how long that was. Only what had
-    /// gone by until it recorded something that is due later is known to be.
-    pub(in crate::oracle) fn counts_from_ms(&self, begun_ms: u64) -> u64 {
+    /// When an interval would have begun that is over when one is surely over that began at that
+    /// event: a broker that starts with a clock that was set back while it was down does not know
+    /// how long that was. Only what had gone by until it recorded something that is due later is
+    /// known to be.
+    pub(in crate::oracle) fn counts_from_ms(&self, begun: Ordinal) -> u64 {
+        let begun_ms = self.ms(begun);
         let Some((known_ms, started_ms)) = self.lost_time() else { return begun_ms };
         if begun_ms >= started_ms {
             return begun_ms;
