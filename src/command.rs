@@ -78,7 +78,8 @@ impl Command {
             self,
             Command::Check { .. }
                 | Command::Acl { .. }
-                | Command::Store { action: maintain::Action::Check(_) }
+                | Command::Passwd { action: passwd::Action::Verify(_) }
+                | Command::Store { action: maintain::Action::Check(_) | maintain::Action::Dump(_) }
         )
     }
 }

@@ -130,17 +130,19 @@ fn start(arguments: &Arguments) -> ExitCode {
     code
 }
 
-/// A runtime for this thread. From now on, a file that may not grow any more (`RLIMIT_FSIZE`), in
-/// `data-dir` or behind the standard error, is an error of who writes to it, as a full disk is:
-/// without a handler, the signal would be the end.
+/// A runtime for this thread, and handlers for the signals that would be the end without one. A file
+/// that may not grow any more (`RLIMIT_FSIZE`), in `data-dir` or behind the standard error, is an
+/// error of who writes to it, as a full disk is; and who sends the others may do so at once.
 fn runtime() -> anyhow::Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the system gives no event queue")?;
     let entered = runtime.enter();
-    // Once there, the handler stays. Nobody needs to hear of the signal.
-    drop(signal(SignalKind::from_raw(libc::SIGXFSZ)).context("signals cannot be received")?);
+    // Once there, a handler stays. Nobody needs to hear of the first; of the others, `serve`.
+    for number in [libc::SIGXFSZ, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2] {
+        drop(signal(SignalKind::from_raw(number)).context("signals cannot be received")?);
+    }
     drop(entered);
     Ok(runtime)
 }
@@ -243,7 +245,15 @@ fn reload(broker: &Broker, file: Option<&Path>, in_force: &mut Config) {
             return error!(%errors, "SIGHUP: nothing has changed, the configuration is wrong");
         }
     };
-    warn_of(&config, warnings, Some(file));
+    let next = in_force.reloaded(&config);
+    if let Some(opening) = in_force.opened_by(&next) {
+        return error!(
+            "SIGHUP: nothing has changed: {}: {opening}; mend the file, or restart the broker if \
+             that is meant",
+            file.display()
+        );
+    }
+    warn_of(&next, warnings, Some(file));
     if let Err(error) = broker.reload(&config) {
         return error!(%error, "SIGHUP: nothing has changed");
     }
@@ -252,7 +262,7 @@ fn reload(broker: &Broker, file: Option<&Path>, in_force: &mut Config) {
     }
     info!("SIGHUP: passwords, certificates and rules are read again");
     // Not the file that was read: what takes a restart is to be said the next time too.
-    *in_force = in_force.reloaded(&config);
+    *in_force = next;
 }
 
 /// What listens where, in one line: `default 127.0.0.1:1883, other 127.0.0.1:1884`.

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
 fn stormpetrel(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stormpetrel"));
@@ -163,28 +163,78 @@ fn a_port_in_use_exits_with_1_and_says_which() {
     assert_eq!(stderr.matches("in use").count(), 1, "{stderr}");
 }
 
+/// A broker that runs, and what it logs.
+struct Running {
+    child: Child,
+    logs: BufReader<ChildStderr>,
+}
+
+impl Running {
+    fn start(config: &str) -> Running {
+        let mut child =
+            stormpetrel(&["-c", config]).stderr(Stdio::piped()).spawn().expect("it runs");
+        let logs = BufReader::new(child.stderr.take().expect("piped"));
+        let mut running = Running { child, logs };
+        running.wait_for("started");
+        running
+    }
+
+    /// The next line with these words.
+    fn wait_for(&mut self, words: &str) -> String {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert_ne!(self.logs.read_line(&mut line).expect("UTF-8"), 0, "ended before {words}");
+        }
+        line
+    }
+
+    fn signal(&self, signal: &str) {
+        let killed = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(killed.expect("kill is there").success());
+    }
+
+    /// Has it stop.
+    fn end(mut self) {
+        self.signal("-TERM");
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(0));
+    }
+}
+
 #[test]
 fn signals_that_other_brokers_know_are_harmless() {
     let path = file("usr.yaml", "listeners: {front: {bind: '127.0.0.1:0'}}\n");
-    let mut child = stormpetrel(&["-c", &path]).stderr(Stdio::piped()).spawn().expect("it runs");
-    let mut logs = BufReader::new(child.stderr.take().expect("piped"));
-    let mut wait_for = |word: &str| {
-        let mut line = String::new();
-        while !line.contains(word) {
-            line.clear();
-            assert_ne!(logs.read_line(&mut line).expect("UTF-8"), 0, "ended before {word}");
-        }
-    };
-    let kill = |signal: &str, id: u32| {
-        let killed = Command::new("kill").args([signal, &id.to_string()]).status();
-        assert!(killed.expect("kill is there").success());
-    };
-    wait_for("started");
-    for (signal, name) in [("-USR1", "SIGUSR1"), ("-USR2", "SIGUSR2"), ("-TERM", "SIGTERM")] {
-        kill(signal, child.id());
-        wait_for(name);
+    let mut broker = Running::start(&path);
+    for (signal, name) in [("-USR1", "SIGUSR1"), ("-USR2", "SIGUSR2")] {
+        broker.signal(signal);
+        broker.wait_for(name);
     }
-    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    broker.end();
+}
+
+/// As while an editor writes it, or on a full disk.
+#[test]
+fn a_file_that_is_cut_short_when_it_is_read_again_changes_nothing() {
+    let users = file("cut.passwd", "");
+    let whole = format!(
+        "listeners: {{front: {{bind: '127.0.0.1:0'}}}}\nauth: {{plugins: [auth_file], \
+         password-file: '{users}'}}\nrules: [{{allow: all, user: ann}}]\n"
+    );
+    let path = file("cut.yaml", &whole);
+    let mut broker = Running::start(&path);
+    for lines in 0..3 {
+        let cut: String = whole.split_inclusive('\n').take(lines).collect();
+        std::fs::write(&path, cut).expect("there is room");
+        broker.signal("-HUP");
+        let line = broker.wait_for("SIGHUP");
+        assert!(line.contains("nothing has changed: "), "{lines} lines: {line}");
+        assert!(line.contains("; mend the file, or restart the broker if"), "{line}");
+    }
+    std::fs::write(&path, whole).expect("there is room");
+    broker.signal("-HUP");
+    let line = broker.wait_for("SIGHUP");
+    assert!(line.contains("are read again"), "{line}");
+    broker.end();
 }
 
 #[test]
@@ -217,6 +267,10 @@ fn what_nobody_reads_to_the_end_is_not_taken_for_good() {
     let (_, writer) = std::io::pipe().expect("a pipe"); // whose reader is gone
     let mut check = stormpetrel(&["check", &wrong]);
     assert_eq!(check.stderr(writer).status().expect("it runs").code(), Some(141));
+    let users = file("nobody-reads.passwd", "");
+    let (_, writer) = std::io::pipe().expect("a pipe");
+    let mut verify = stormpetrel(&["passwd", "verify", &users, "ann"]);
+    assert_eq!(verify.stderr(writer).status().expect("it runs").code(), Some(141));
     let (_, writer) = std::io::pipe().expect("a pipe");
     let mut print = stormpetrel(&["completions", "bash"]);
     assert_eq!(print.stdout(writer).status().expect("it runs").code(), Some(0));

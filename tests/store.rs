@@ -377,7 +377,8 @@ fn a_reader_who_has_read_enough_is_not_complained_to() {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let Output { status, stderr, .. } = command.stdout(writer).output().expect("it runs");
-    assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(0), ""));
+    // What was not read may be damaged.
+    assert_eq!((status.code(), String::from_utf8_lossy(&stderr).as_ref()), (Some(141), ""));
 }
 
 /// A process may have 1,024 files open in most places, and a log of 16 GiB has as many segments.

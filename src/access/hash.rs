@@ -135,7 +135,7 @@ fn sha_crypt_kind(text: &str, fields: &[&str]) -> Result<Kind, HashError> {
     let is_good = rounds >= 1_000
         && hash.len() == hash_len
         && hash.chars().all(is_crypt)
-        && salt.len() <= 16
+        && (1..=16).contains(&salt.len())
         && salt.chars().all(is_crypt);
     if is_good { Ok(Kind::ShaCrypt(text.into())) } else { Err(HashError::Malformed) }
 }
@@ -260,6 +260,7 @@ mod tests {
             ("$apr1$salt$hash".to_owned(), Unknown),
             ("$6$".to_owned(), Malformed),
             ("$6$salt$short".to_owned(), Malformed),
+            (format!("$6$${long}"), Malformed),
             (sha512("rounds=x$salt"), Malformed),
             (sha512("rounds=10$salt"), Malformed),
             (sha512("rounds=999999999$salt"), TooCostly),

@@ -93,10 +93,7 @@ pub enum JwtKey {
 #[derive(Debug, thiserror::Error)]
 pub enum JwtKeyError {
     /// Its file cannot be read.
-    #[error(
-        "the key for tokens, {path}, cannot be read: {error}; check its path, which is relative \
-         to the folder where the broker was started"
-    )]
+    #[error("the key for tokens, {path}, cannot be read: {error}; {}", bounded::mend_of(error))]
     Unreadable {
         /// As it is named.
         path: String,

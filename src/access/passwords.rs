@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Authenticate, ConnectRequest, Hash, HashError, Refusal, Verdict};
+use super::{Authenticate, ConnectRequest, Hash, HashError, Refusal, Verdict, bounded};
 use crate::plant::{self, Plant};
 
 /// Bytes of the largest password file.
@@ -28,10 +28,7 @@ pub struct Passwords {
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordsError {
     /// It cannot be read.
-    #[error(
-        "{path}: cannot be read: {error}; check its path, which is relative to the folder \
-             where the broker was started"
-    )]
+    #[error("{path}: cannot be read: {error}; {}", bounded::mend_of(error))]
     Unreadable {
         /// As it is named.
         path: String,
@@ -65,16 +62,17 @@ impl Passwords {
         let shown = path.display().to_string();
         let unreadable = |error| PasswordsError::Unreadable { path: shown.clone(), error };
         let file = File::open(path).map_err(unreadable)?;
-        let is_readable_by_others = is_readable_by_others(&file).map_err(unreadable)?;
+        let open_to_others = open_to_others(&file).map_err(unreadable)?;
         let mut text = String::new();
         file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
         if text.len() as u64 > FILE_BYTES_MAX {
-            return Err(unreadable(io::Error::other("larger than 64 MiB")));
+            let large = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB");
+            return Err(unreadable(large));
         }
         let mut passwords = Passwords::parse(&text, &shown)?;
-        if is_readable_by_others {
+        if let Some(what) = open_to_others {
             let warning = format!(
-                "{shown}: every user of this machine can read the password file; run `chmod 600` \
+                "{shown}: every user of this machine can {what} the password file; run `chmod 600` \
                  on it, as the user that the broker runs as"
             );
             passwords.warnings.push(warning);
@@ -158,16 +156,21 @@ impl Passwords {
     }
 }
 
-/// Whether users other than its owner and group may read it.
+/// What users other than its owner and group may do with it.
 #[cfg(unix)]
-fn is_readable_by_others(file: &File) -> io::Result<bool> {
+fn open_to_others(file: &File) -> io::Result<Option<&'static str>> {
     use std::os::unix::fs::PermissionsExt;
-    Ok(file.metadata()?.permissions().mode() & 0o004 != 0)
+    let mode = file.metadata()?.permissions().mode();
+    Ok(match mode & 0o006 {
+        0 => None,
+        0o004 => Some("read"),
+        _ => Some("write to"),
+    })
 }
 
 #[cfg(not(unix))]
-fn is_readable_by_others(_: &File) -> io::Result<bool> {
-    Ok(false)
+fn open_to_others(_: &File) -> io::Result<Option<&'static str>> {
+    Ok(None)
 }
 
 /// Checks user names and passwords against a file. Has no opinion of clients without a user

@@ -38,6 +38,14 @@ pub enum BindError {
 impl Bind {
     /// MQTT's registered port.
     pub const DEFAULT_PORT: u16 = 1883;
+    /// Where amqtt serves WebSocket if no port is given, encrypted or not.
+    pub const DEFAULT_PORT_OF_WEBSOCKET: u16 = 8883;
+
+    /// Whether `text`, which can be read, says the port.
+    pub(super) fn gives_port(text: &str) -> bool {
+        let (_, port) = split(text).unwrap_or_default();
+        !port.is_empty()
+    }
 
     /// Whether `text` could be an IPv6 address as well as one with a port: `::1:1883`. It is
     /// read as an address with a port, as in amqtt.
@@ -55,30 +63,34 @@ impl FromStr for Bind {
         if text.starts_with("unix:") || text.starts_with('/') {
             return Err(BindError::UnixSocket);
         }
-        if let Some(bracketed) = text.strip_prefix('[') {
-            return bracketed_bind(bracketed);
-        }
-        let (host, port) = match text.matches(':').count() {
-            0 if is_number(text) => ("", text),
-            0 => (text, ""),
-            1 => text.split_once(':').unwrap_or((text, "")),
-            _ => split_ipv6_port(text).unwrap_or((text, "")),
-        };
+        let (host, port) = split(text)?;
         Ok(Bind { host: parse_host(host)?, port: parse_port(port)? })
     }
 }
 
-/// What follows the opening bracket: `::1]:1883` or `::1]`.
-fn bracketed_bind(text: &str) -> Result<Bind, BindError> {
+/// The host and the port, without brackets and colon; empty: not given.
+fn split(text: &str) -> Result<(&str, &str), BindError> {
+    if let Some(bracketed) = text.strip_prefix('[') {
+        return split_bracketed(bracketed);
+    }
+    Ok(match text.matches(':').count() {
+        0 if is_number(text) => ("", text),
+        0 => (text, ""),
+        1 => text.split_once(':').unwrap_or((text, "")),
+        _ => split_ipv6_port(text).unwrap_or((text, "")),
+    })
+}
+
+/// Splits what follows the opening bracket: `::1]:1883` or `::1]`.
+fn split_bracketed(text: &str) -> Result<(&str, &str), BindError> {
     let (host, rest) = text.split_once(']').ok_or(BindError::Brackets)?;
     if !is_ipv6(host) {
         return Err(BindError::Brackets);
     }
-    let port = match rest {
-        "" => "",
-        rest => rest.strip_prefix(':').ok_or(BindError::Port)?,
-    };
-    Ok(Bind { host: Some(host.to_owned()), port: parse_port(port)? })
+    match rest {
+        "" => Ok((host, "")),
+        rest => Ok((host, rest.strip_prefix(':').ok_or(BindError::Port)?)),
+    }
 }
 
 /// Splits at the last colon if an IPv6 address stands before it and digits after it.
@@ -166,6 +178,26 @@ mod tests {
             let bind: Bind = text.parse().unwrap_or_else(|error| panic!("{text:?}: {error}"));
             assert_eq!(bind.to_string(), want, "{text:?}");
             assert_eq!(bind.to_string().parse(), Ok(bind), "{text:?}, written and read again");
+        }
+    }
+
+    #[test]
+    fn an_address_gives_a_port_or_not() {
+        for (text, want) in [
+            ("127.0.0.1:1883", true),
+            ("127.0.0.1", false),
+            ("127.0.0.1:", false),
+            ("", false),
+            ("*", false),
+            (":", false),
+            ("1884", true),
+            ("[::1]", false),
+            ("[::1]:", false),
+            ("[::1]:1", true),
+            ("::1", false),
+            ("::1:1884", true),
+        ] {
+            assert_eq!(Bind::gives_port(text), want, "{text:?}");
         }
     }
 

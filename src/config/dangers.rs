@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use super::opening::{Unproven, is_judged};
 use super::problem::{Place, Warning, printable};
 use super::{Authentication, Authorisation, Config, Endpoint, Listener};
 use crate::access::{Pattern, Rule, Who};
@@ -41,39 +42,26 @@ fn is_public(endpoint: &Endpoint) -> bool {
     }
 }
 
-/// Whether somebody looks at who a client is.
-fn is_judged(config: &Config) -> bool {
-    let judges = |plugin: &Authentication| !matches!(plugin, Authentication::Anonymous { .. });
-    config.authentication.iter().any(judges)
-}
-
 /// Who gets in without a proof of anything.
 fn open(config: &Config, listener: &Listener) -> Option<String> {
     let shows_certificate = listener.certificates.as_ref().is_some_and(|files| files.is_required);
-    let is_allowed = config.authentication.iter().find_map(|plugin| match plugin {
-        Authentication::Anonymous { is_allowed } => Some(*is_allowed),
-        Authentication::PasswordFile { .. }
-        | Authentication::Certificate(_)
-        | Authentication::Http(_)
-        | Authentication::Jwt(_)
-        | Authentication::Named(_) => None,
-    });
     let bind = printable(&listener.bind.to_string());
-    match (is_judged(config), is_allowed?) {
-        _ if shows_certificate => None,
-        (false, is_allowed) => {
-            let who = if is_allowed { "anybody" } else { "anybody who gives any user name" };
-            Some(format!(
-                "{who} who reaches {bind} is let in, without a password; have passwords checked \
-                 by auth_file, or bind 127.0.0.1"
-            ))
+    let who = match Unproven::by(config) {
+        _ if shows_certificate => return None,
+        Unproven { nameless: false, named: false } => return None,
+        Unproven { nameless: true, named: false } => {
+            return Some(format!(
+                "anybody who reaches {bind} and gives no user name is let in; write \
+                 `allow-anonymous: false`, or bind 127.0.0.1"
+            ));
         }
-        (true, true) => Some(format!(
-            "anybody who reaches {bind} and gives no user name is let in; write \
-             `allow-anonymous: false`, or bind 127.0.0.1"
-        )),
-        (true, false) => None,
-    }
+        Unproven { nameless: true, named: true } => "anybody",
+        Unproven { nameless: false, named: true } => "anybody who gives any user name",
+    };
+    Some(format!(
+        "{who} who reaches {bind} is let in, without a password; have passwords checked by \
+         auth_file, or bind 127.0.0.1"
+    ))
 }
 
 /// Passwords that others can read on their way. Behind a proxy, it is the proxy that encrypts;
@@ -174,6 +162,7 @@ mod tests {
             ("", "password-file: p", &[NAMELESS, READABLE]),
             (tls, "password-file: p", &[NAMELESS]),
             (tls, "password-file: p, allow-anonymous: no", &[]),
+            (tls, "plugins: [auth_anonymous, auth_jwt], jwt: {secret-key-file: k}", &[]),
             ("", "plugins: [auth_file], password-file: p", &[READABLE]),
             ("type: ws", "plugins: [auth_file], password-file: p", &[READABLE]),
             ("trusted-proxies: 10.0.0.1", "plugins: [auth_file], password-file: p", &[READABLE]),

@@ -14,7 +14,8 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::problem::{Error, Place, Warning, printable};
-use super::{Config, Listener};
+use super::{Authentication, Config, Listener};
+use crate::access::{JwtKey, JwtSettings};
 
 /// How long before its end a certificate is worth a warning, in seconds.
 const NOTICE_SECS: i64 = 14 * DAY_SECS;
@@ -42,11 +43,13 @@ pub(super) fn dangers(config: &Config, source: &str, now: i64) -> Vec<Warning> {
     let ends = config.listeners.iter().filter_map(|listener| end(listener, now));
     let open = config.data_dir.as_deref().and_then(open_to_others);
     let open = open.map(|message| ("data-dir".to_owned(), message));
+    let keys = config.listeners.iter().filter_map(key_of).chain(secret_of(config));
+    let shown = keys.filter_map(|(key, path)| Some((key, shown_to_others(path)?)));
     let warning = |(key, message): (String, String)| {
         let message = format!("danger: {message}");
         Warning { place: place(source, &key), message }
     };
-    ends.chain(open).map(warning).collect()
+    ends.chain(open).chain(shown).map(warning).collect()
 }
 
 fn place(source: &str, key: &str) -> Place {
@@ -73,6 +76,38 @@ fn end(listener: &Listener, now: i64) -> Option<(String, String)> {
     let message =
         format!("a certificate in {shown} {what}; put a new one there, and send the broker SIGHUP");
     Some((format!("listeners.{}.certfile", listener.name), message))
+}
+
+/// Where a listener's private key is.
+fn key_of(listener: &Listener) -> Option<(String, &Path)> {
+    let path = &listener.certificates.as_ref()?.keyfile;
+    Some((format!("listeners.{}.keyfile", listener.name), path))
+}
+
+/// Where the secret is that tokens are signed with.
+fn secret_of(config: &Config) -> Option<(String, &Path)> {
+    config.authentication.iter().find_map(|plugin| match plugin {
+        Authentication::Jwt(JwtSettings { key: JwtKey::File(path), algorithm, .. })
+            if algorithm.secret_bytes_min().is_some() =>
+        {
+            Some(("auth.jwt.secret-key-file".to_owned(), path.as_path()))
+        }
+        _ => None,
+    })
+}
+
+/// Who has a key can say that he is the broker, or sign himself a token.
+fn shown_to_others(file: &Path) -> Option<String> {
+    let what = match fs::metadata(file).ok()?.permissions().mode() & 0o006 {
+        0 => return None,
+        0o004 => "read",
+        _ => "write to",
+    };
+    let shown = printable(&file.display().to_string());
+    Some(format!(
+        "every user of this machine can {what} {shown}, which holds a key; run `chmod 600` on it, \
+         as the user that the broker runs as"
+    ))
 }
 
 /// Who can write there can take anybody's messages, and give the broker others.
@@ -171,6 +206,48 @@ mod tests {
         }
         fs::remove_dir(&folder).expect("it is ours");
         assert_eq!(dangers(&config, "b", 0), [], "it is made at start");
+    }
+
+    #[test]
+    fn keys_that_others_can_use_are_warned_of() {
+        let folder = folder("keys");
+        let (key, secret) = (folder.join("k"), folder.join("s"));
+        for file in [&key, &secret] {
+            fs::write(file, "").expect("there is room");
+        }
+        let config = config(&format!(
+            "listeners: {{a: {{bind: ':1', ssl: on, certfile: c, keyfile: '{}'}}}}\nauth: {{plugins: \
+             [auth_jwt], jwt: {{secret-key-file: '{}'}}}}",
+            key.display(),
+            secret.display()
+        ));
+        for (mode, what) in [
+            (0o600, None),
+            (0o640, None),
+            (0o644, Some("read")),
+            (0o602, Some("write to")),
+            (0o666, Some("write to")),
+        ] {
+            for file in [&key, &secret] {
+                let permissions = fs::Permissions::from_mode(mode);
+                fs::set_permissions(file, permissions).expect("it is ours");
+            }
+            let dangers: Vec<String> =
+                dangers(&config, "b", 0).iter().map(ToString::to_string).collect();
+            let want = |place: &str, file: &Path| {
+                let shown = file.display();
+                what.map(|what| {
+                    format!(
+                        "b: {place}: danger: every user of this machine can {what} {shown}, which \
+                         holds a key; run `chmod 600` on it, as the user that the broker runs as"
+                    )
+                })
+            };
+            let both =
+                [want("listeners.a.keyfile", &key), want("auth.jwt.secret-key-file", &secret)];
+            assert_eq!(dangers, both.into_iter().flatten().collect::<Vec<_>>(), "{mode:o}");
+        }
+        fs::remove_dir_all(folder).expect("it is ours");
     }
 
     #[test]

@@ -38,6 +38,7 @@ fn all(
     let defaults = defaults.map(|candidate| candidate.settings.clone()).unwrap_or_default();
     for candidate in &mut candidates {
         candidate.settings.inherit(&defaults);
+        candidate.settings.choose_port();
     }
     let is_complete = candidates.len() == section.all().count();
     if is_complete && candidates.iter().all(|candidate| !candidate.settings.has_bind()) {
@@ -91,6 +92,8 @@ enum Address {
     /// Not an address: reported already.
     Bad,
     At(Endpoint),
+    /// Without a port, which is then its transport's.
+    Portless(Bind),
 }
 
 /// What a listener says itself, or with what it inherits.
@@ -175,6 +178,18 @@ impl Settings {
             is_proxied: own.is_proxied.or_else(|| defaults.is_proxied.clone()),
             trusted_proxies: own.trusted_proxies.or_else(|| defaults.trusted_proxies.clone()),
         };
+    }
+
+    /// The port of what travels there, if `bind` gives none.
+    fn choose_port(&mut self) {
+        let is_websocket = self.transport == Some(Transport::WebSocket);
+        let Some(given) = &mut self.bind else { return };
+        if let Address::Portless(bind) = &mut given.value {
+            if is_websocket {
+                bind.port = Bind::DEFAULT_PORT_OF_WEBSOCKET;
+            }
+            given.value = Address::At(Endpoint::Tcp(bind.clone()));
+        }
     }
 
     fn has_bind(&self) -> bool {
@@ -355,6 +370,7 @@ fn read_bind(entry: &Entry<'_>, report: &mut Report) -> Address {
         report.warn(entry.spot(), message);
     }
     match text.parse() {
+        Ok(Endpoint::Tcp(bind)) if !Bind::gives_port(text) => Address::Portless(bind),
         Ok(bind) => Address::At(bind),
         Err(error) => {
             let mend = match error {
@@ -553,6 +569,11 @@ mod tests {
             ("{a: {bind: '1884'}}", "a *:1884"),
             ("{a: {bind: ''}}", "a *:1883"),
             ("{a: {bind: ':0'}, b: {bind: ':0'}}", "a *:0, b *:0"),
+            (
+                "{default: {bind: 0.0.0.0}, b: {type: ws}, c: {bind: ':1', type: ws}}",
+                "default 0.0.0.0:1883, b 0.0.0.0:8883 ws, c *:1 ws",
+            ),
+            ("{default: {type: ws}, b: {bind: ::1}}", "b [::1]:8883 ws"),
             ("{b: {bind: ':2'}, default:, a: {bind: ':1'}}", "b *:2, a *:1"),
             ("{a: {bind: unix:/x}}", "a unix:/x 660"),
             ("{a: {bind: unix:x y, mode: 0600, type: ws}}", "a unix:x y 600 ws"),

@@ -22,6 +22,7 @@ mod http;
 mod jwt;
 mod limits;
 mod listeners;
+mod opening;
 mod plugins;
 mod problem;
 mod rules;

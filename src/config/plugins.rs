@@ -56,8 +56,8 @@ enum Treatment {
     JwtTopics,
     /// Never: every message would wait for somebody else's answer.
     Waiting,
-    /// Not served yet.
-    Later,
+    /// Never: the broker keeps what it has to without a plugin.
+    Kept,
     /// Never: it needs Python.
     Python,
 }
@@ -76,7 +76,7 @@ const CLASSES: &[(&str, Treatment, &str)] = &[
         "limits users to topics",
     ),
     ("amqtt.plugins.topic_checking.TopicTabooPlugin", Treatment::Taboo, "forbids topics"),
-    ("amqtt.contrib.persistence.SessionDBPlugin", Treatment::Later, "keeps sessions on disk"),
+    ("amqtt.contrib.persistence.SessionDBPlugin", Treatment::Kept, "keeps sessions on disk"),
     ("amqtt.contrib.http.UserAuthHttpPlugin", Treatment::Http, "asks a server for users"),
     ("amqtt.contrib.http.TopicAuthHttpPlugin", Treatment::Waiting, "asks a server for topics"),
     ("amqtt.contrib.jwt.UserAuthJwtPlugin", Treatment::Jwt, "checks tokens"),
@@ -262,9 +262,9 @@ impl<'n> Plugin<'n> {
                  say it (TopicAuthJwtPlugin)"
                     .to_owned(),
             ),
-            Some((_, Treatment::Later, work)) => (
-                format!("the plugin {work}, which this version does not serve yet"),
-                "remove it if the broker may do without; then check who may connect".to_owned(),
+            Some((_, Treatment::Kept, work)) => (
+                format!("the plugin {work}, which this broker does without a plugin"),
+                "remove it, and write `data-dir: DIRECTORY` at the top of the file".to_owned(),
             ),
             Some((_, Treatment::Python, work)) => (
                 format!("the plugin {work} in Python, which this broker does not run"),

@@ -148,7 +148,11 @@ pub(super) fn acl(
     style: Style,
     report: &mut Report,
 ) -> TopicAcl {
-    let [acl, subscribe, publish, receive] = LISTS.map(|name| section.value(name, report));
+    let [acl, subscribe, publish, receive] = LISTS.map(|name| match name {
+        // Where nobody is listed, nobody may subscribe: nothing opens.
+        "acl" | "subscribe-acl" => section.value(name, report),
+        _ => section.guard(name, report),
+    });
     let may_publish = may_publish(section, report);
     if let (Some(acl), Some(subscribe)) = (&acl, &subscribe) {
         let cause = format!("line {} gives `acl`, which says the same", acl.at.line);
@@ -416,6 +420,14 @@ mod tests {
         for (keys, want) in [
             ("acl: {a: t}", "warning 4: topic-check.acl.a: read as a list of one filter"),
             ("acl: {a: }", "warning 4: topic-check.acl.a: nothing is listed"),
+            (
+                "acl: {a: [t]}, publish-acl: ",
+                "error 4: topic-check.publish-acl: nothing is given, and that would keep nobody out",
+            ),
+            (
+                "acl: {a: [t]}, receive_acl: ~",
+                "error 4: topic-check.receive_acl: nothing is given, and that would keep nobody out",
+            ),
             ("acl: [{a: [t]}, {b: [t]}]", "warning 4: topic-check.acl: read as one section"),
             ("acl: {a: ...}", "error 4: topic-check.acl.a: `...` is the documentation's"),
             ("acl: {a: [...]}", "error 4: topic-check.acl.a[0]: `...` is the documentation's"),

@@ -250,10 +250,10 @@ pub(crate) fn open_directory(config: &Config) -> Result<Option<Files>, Error> {
 /// A file that it names cannot be used.
 pub fn reload<A>(shared: &Shared<A>, config: &Config, plugins: &Plugins) -> Result<(), Error> {
     if plant::is_on(Plant::ReloadByHalves) {
-        shared.change_door(door::open(&config.authentication, plugins)?);
+        shared.change_door(door::open_anew(&config.authentication, plugins)?);
     }
     let transports = transports(config, &plugins.cryptography)?;
-    let door = door::open(&config.authentication, plugins)?;
+    let door = door::open_anew(&config.authentication, plugins)?;
     let mut policy = config.policy();
     policy.extend(&plugins.policy);
     // From here on nothing fails.

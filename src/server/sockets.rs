@@ -71,7 +71,7 @@ impl Network for Sockets {
         let bound = match &bind.host {
             None => tcp::bind_all_interfaces(bind.port)?,
             // Blocks while the name is looked up: nothing is served yet.
-            Some(host) => tcp::bind_first((host.as_str(), bind.port).to_socket_addrs()?)?,
+            Some(host) => tcp::bind_host((host.as_str(), bind.port).to_socket_addrs()?)?,
         };
         Ok(bound.into_iter().map(Listener::Tcp).collect())
     }

@@ -98,18 +98,30 @@ pub(super) fn bind_all_interfaces(port: u16) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-/// The first of a host's addresses that can be bound.
-pub(super) fn bind_first(
+/// Every address of a host that this machine has: a name may have several, as `localhost` has for
+/// IPv4 and IPv6. All on one port, whichever the system chooses for the first.
+pub(super) fn bind_host(
     addresses: impl Iterator<Item = SocketAddr>,
 ) -> io::Result<Vec<TcpListener>> {
+    let mut bound: Vec<TcpListener> = Vec::new();
+    let mut known = Vec::new();
     let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
-    for address in addresses {
+    for mut address in addresses {
+        if known.contains(&address) {
+            continue; // some systems name it twice
+        }
+        known.push(address);
+        if let (0, Some(first)) = (address.port(), bound.first()) {
+            address.set_port(first.local_addr()?.port());
+        }
         match listen(address) {
-            Ok(listener) => return Ok(vec![listener]),
+            Ok(listener) => bound.push(listener),
+            // Somebody else would have half of the clients.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
             Err(error) => failure = error,
         }
     }
-    Err(failure)
+    if bound.is_empty() { Err(failure) } else { Ok(bound) }
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -188,6 +200,29 @@ mod tests {
         let (idle, interval) = (socket.tcp_keepalive_time(), socket.tcp_keepalive_interval());
         assert_eq!(idle.expect("a socket"), KEEPALIVE_IDLE);
         assert_eq!(interval.expect("a socket"), KEEPALIVE_INTERVAL);
+    }
+
+    #[test]
+    fn every_address_of_a_host_that_this_machine_has_is_bound_once_on_one_port() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let _runtime = runtime.as_ref().expect("a runtime").enter();
+        let [one, two] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(|ip| SocketAddr::from((ip, 0)));
+        // Of a network that is for documentation (RFC 5737).
+        let elsewhere = SocketAddr::from(([192, 0, 2, 1], 0));
+        let bound = bind_host([one, one, elsewhere, two].into_iter()).expect("a free port");
+        let addresses = bound.iter().map(|listener| listener.local_addr().expect("bound"));
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        let port = addresses[0].port();
+        let with = |mut address: SocketAddr| {
+            address.set_port(port);
+            address
+        };
+        assert_eq!(addresses, [with(one), with(two)]);
+        let free = SocketAddr::from(([127, 0, 0, 3], port));
+        let taken = bind_host([free, with(two)].into_iter()).expect_err("in use");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        let nowhere = bind_host([elsewhere].into_iter()).expect_err("not ours");
+        assert_eq!(nowhere.kind(), io::ErrorKind::AddrNotAvailable);
     }
 
     #[test]

@@ -77,6 +77,25 @@ async fn passwords_are_read_again_and_nobody_is_disconnected() {
     let _ = std::fs::remove_dir_all(folder);
 }
 
+/// The start goes on without such a file, as amqtt does. A broker that runs has users to lose.
+#[tokio::test]
+async fn users_are_not_lost_with_a_file_that_cannot_be_read_now() {
+    let folder = std::env::temp_dir().join(format!("stormpetrel-users-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (file, away) = (folder.join("passwords"), folder.join("away"));
+    std::fs::write(&file, format!("ann:{}\n", bcrypt::hash("word", 4).unwrap())).unwrap();
+    let text = format!("auth: {{allow-anonymous: false, password-file: '{}'}}", file.display());
+    let (broker, address) = start(&text).await;
+    std::fs::rename(&file, &away).unwrap();
+    let error = broker.reload(&config(&text)).unwrap_err().to_string();
+    assert!(error.contains("passwords: cannot be read: "), "{error}");
+    assert_eq!(connect(address, "ann", "word").await.1, IN);
+    std::fs::rename(&away, &file).unwrap();
+    broker.reload(&config(&text)).unwrap();
+    assert_eq!(connect(address, "ann", "word").await.1, IN);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
 #[tokio::test]
 async fn rules_change_for_who_is_connected() {
     const OPEN: &str = "auth: {plugins: [auth_anonymous]}\n";
