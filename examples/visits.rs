@@ -8,6 +8,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -95,6 +96,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (at_qos_2, will) = recorded()?;
     say("5 messages of a session that is kept to 50,000 that are, at QoS 2", &at_qos_2)?;
     say("a will to them, at QoS 1", &will)?;
+    say("a message with 400,000 user properties to 1,000 clients", &many_properties()?)?;
+    let (plain, retained) = long_topics()?;
+    say("1,000 messages by alias to 8,191 filters, with a level of 65,000 bytes", &plain)?;
+    say("1,000 retained ones by alias, among 1,000 topics so long", &retained)?;
     let what = "other rules for 50,000 clients, each with 10 subscriptions";
     say(what, &change_rules(0)?)?;
     say(&format!("{what} and 10 messages that wait"), &change_rules(10)?)?;
@@ -141,6 +146,61 @@ fn recorded() -> Result<(Vec<Duration>, Vec<Duration>), Box<dyn Error>> {
     }
     let dying = enter(&mut machine, 100_002, "dying", Some(will(QoS::AtLeastOnce)?), 0)?;
     Ok((at_qos_2, close(&mut machine, dying)))
+}
+
+/// The most that a packet of two megabytes may say. How long each visit took, and then to send it.
+fn many_properties() -> Result<Vec<Duration>, Box<dyn Error>> {
+    let mut machine = Machine::new(settings(), [7; 32], NOW);
+    for number in 1..=1_000 {
+        let id = connect(&mut machine, number, number.to_string().as_str())?;
+        hand_in(&mut machine, id, vec![subscribe(["t".to_owned()])?]);
+    }
+    transmit(&mut machine);
+    let publisher = connect(&mut machine, 100_001, "publisher")?;
+    let pairs = (0..400_000).map(|_| (Text::default(), Text::default()));
+    let properties = MessageProperties { user_properties: pairs.collect(), ..Default::default() };
+    let mut packet = publish("t", false)?;
+    if let Packet::Publish(publish) = &mut packet {
+        publish.properties = Some(Box::new(properties));
+    }
+    let mut visits = hand_in(&mut machine, publisher, vec![packet]);
+    let start = Instant::now();
+    transmit(&mut machine);
+    visits.push(start.elapsed() / 4); // a worker pulls for 256 connections at once
+    Ok(visits)
+}
+
+/// Topics that are long, and sent as an alias. How long each visit took: of messages that thousands
+/// of filters may match, and of those that are retained.
+fn long_topics() -> Result<(Vec<Duration>, Vec<Duration>), Box<dyn Error>> {
+    let mut machine = Machine::new(settings(), [7; 32], NOW);
+    let client = connect(&mut machine, 1, "client")?;
+    let filters = (1..8_192_usize).map(|number| {
+        let level = |place: usize| if number >> place & 1 == 0 { "a/" } else { "+/" };
+        (0..13).map(level).collect::<String>() + "zz"
+    });
+    hand_in(&mut machine, client, vec![subscribe(filters)?]);
+    transmit(&mut machine);
+    let publisher = connect(&mut machine, 100_001, "publisher")?;
+    let by_alias = |topic: Option<&str>, retain| -> Result<Packet, Box<dyn Error>> {
+        let mut packet = publish("t", retain)?;
+        if let Packet::Publish(publish) = &mut packet {
+            publish.topic = topic.map(TopicName::try_from).transpose()?;
+            publish.topic_alias = NonZeroU16::new(1);
+        }
+        Ok(packet)
+    };
+    let topic = format!("{}{}", "a/".repeat(13), "x".repeat(65_000));
+    hand_in(&mut machine, publisher, vec![by_alias(Some(&topic), false)?]);
+    let packets = (0..1_000).map(|_| by_alias(None, false)).collect::<Result<Vec<_>, _>>()?;
+    let plain = hand_in(&mut machine, publisher, packets);
+    let long = "x".repeat(65_000);
+    for number in 0..1_000 {
+        hand_in(&mut machine, publisher, vec![publish(&format!("{long}{number}"), true)?]);
+    }
+    hand_in(&mut machine, publisher, vec![by_alias(Some(&format!("{long}500")), true)?]);
+    let packets = (0..1_000).map(|_| by_alias(None, true)).collect::<Result<Vec<_>, _>>()?;
+    Ok((plain, hand_in(&mut machine, publisher, packets)))
 }
 
 /// As if the log had them all at once.

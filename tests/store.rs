@@ -253,7 +253,7 @@ fn what_records_say_is_checked_shown_and_copied() {
 /// A message whose payload is no text, for one session.
 fn not_text() -> Record {
     let text = |text| Text::try_from(text).expect("a text");
-    let user_properties = vec![(text("name"), text("\"value\""))];
+    let user_properties = [(text("name"), text("\"value\""))].into_iter().collect();
     let message = Message {
         topic: TopicName::try_from("a/b").expect("a topic"),
         payload: Bytes::from_static(&[0, 255]),

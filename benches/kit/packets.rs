@@ -54,7 +54,7 @@ pub(crate) fn properties() -> MessageProperties {
         content_type: Some(text("application/json")),
         response_topic: Some(topic("answers/client-17")),
         correlation_data: Some(Bytes::from_static(b"0123456789abcdef")),
-        user_properties: vec![(text("trace"), text("00-4bf92f3577b34da6"))],
+        user_properties: [(text("trace"), text("00-4bf92f3577b34da6"))].into_iter().collect(),
     }
 }
 

@@ -4,6 +4,8 @@
 //! What costs is counted in steps, never in time: the same inputs are cut into the same parts,
 //! on any machine. Only counts and prices; who spends looks whether to go on.
 
+use super::retained::Retained;
+
 /// What one visit may cost. A step is some tenth of a microsecond, so a visit lasts about a
 /// millisecond; the fan-out of what is recorded together with a packet id of QoS 2, or instead
 /// of a will, is not divided and may take it beyond that.
@@ -45,6 +47,12 @@ pub(super) const SEARCHED: u64 = 64;
 /// A message sent to a client, or taken back from its session.
 pub(super) const DELIVERY: u64 = 2;
 
+/// So many bytes of a message's topic.
+const TOPIC_BYTES: usize = 256;
+/// How often a topic is searched for among those of retained messages, to keep one in place of
+/// another.
+const RETAINED_SEARCHES: u64 = 4;
+
 /// A session that is passed over when all is written anew.
 pub(super) const PASSED: u64 = 1;
 
@@ -52,6 +60,13 @@ pub(super) const PASSED: u64 = 1;
 pub(super) fn of_filter(filter: &str) -> u64 {
     let levels = 1 + filter.bytes().filter(|byte| *byte == b'/').count() as u64;
     FILTER + LEVEL * levels
+}
+
+/// What a topic costs for its length, which a client need not even send if it has an alias: it is
+/// read, copied, and searched for where it is to be retained.
+pub(super) fn of_topic(topic: &str, is_retained: bool) -> u64 {
+    let searches = if is_retained { RETAINED_SEARCHES } else { 0 };
+    (topic.len() / TOPIC_BYTES) as u64 + searches * Retained::lookup_steps(topic)
 }
 
 /// What everything so far has cost.

@@ -180,6 +180,7 @@ impl Machine {
         if let Some(key) = origin.session {
             self.end_spread(key, now);
         }
+        self.effort.spend(effort::of_topic(&message.topic, message.retain));
         let limits = &self.settings.limits;
         let is_kept = message.retain && !message.payload.is_empty();
         // What clears a retained message makes room.

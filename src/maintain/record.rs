@@ -222,8 +222,7 @@ fn properties(properties: &MessageProperties) -> Option<Value> {
         return None;
     }
     let user = properties.user_properties.iter();
-    let user: Vec<Value> =
-        user.map(|(name, value)| json!([name.as_str(), value.as_str()])).collect();
+    let user: Vec<Value> = user.map(|(name, value)| json!([name, value])).collect();
     let fields = Fields::default()
         .with_if("payload_is_text", properties.payload_is_text)
         .with_if("expiry_secs", properties.expiry)

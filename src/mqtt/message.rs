@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::mqtt::topic::TopicName;
 use crate::mqtt::types::{QoS, Text};
+pub use crate::mqtt::user_pairs::UserPairs;
 use crate::plant::{self, Plant};
 
 /// The properties of a message that travel with it from publisher to subscriber
@@ -26,7 +27,7 @@ pub struct MessageProperties {
     /// Which request this belongs to.
     pub correlation_data: Option<Bytes>,
     /// Whatever else the publisher says, in its order.
-    pub user_properties: Vec<(Text, Text)>,
+    pub user_properties: UserPairs,
 }
 
 impl MessageProperties {
@@ -37,35 +38,38 @@ impl MessageProperties {
 
     /// Bytes that it keeps in memory beside its own size.
     pub fn heap_bytes(&self) -> usize {
-        let pair = size_of::<(Text, Text)>();
-        let users: usize =
-            self.user_properties.iter().map(|(name, value)| pair + name.len() + value.len()).sum();
-        users
+        self.user_properties.wire().len()
             + self.content_type.as_ref().map_or(0, |text| text.len())
             + self.response_topic.as_ref().map_or(0, |topic| topic.len())
             + self.correlation_data.as_ref().map_or(0, |data| data.len())
     }
 
     /// The same properties in allocations of their own.
-    pub(crate) fn detached(&self) -> MessageProperties {
-        let copy = |(name, value): &(Text, Text)| (name.detached(), value.detached());
-        let mut user_properties: Vec<(Text, Text)> =
-            self.user_properties.iter().map(copy).collect();
-        if plant::is_on(Plant::UserPropertiesSorted) {
-            user_properties.sort_by(|a, b| a.0.cmp(&b.0));
-        }
-        if plant::is_on(Plant::UserPropertyOnce) {
-            user_properties.dedup_by(|later, kept| kept.0 == later.0);
+    pub(crate) fn detached(mut self) -> MessageProperties {
+        self.user_properties.shrink();
+        if plant::is_on(Plant::UserPropertiesSorted) || plant::is_on(Plant::UserPropertyOnce) {
+            self.user_properties = spoilt(&self.user_properties);
         }
         MessageProperties {
-            payload_is_text: self.payload_is_text,
-            expiry: self.expiry,
             content_type: self.content_type.as_ref().map(Text::detached),
             response_topic: self.response_topic.as_ref().map(TopicName::detached),
             correlation_data: self.correlation_data.as_deref().map(Bytes::copy_from_slice),
-            user_properties,
+            ..self
         }
     }
+}
+
+/// As a planted fault has them.
+fn spoilt(pairs: &UserPairs) -> UserPairs {
+    let mut pairs: Vec<(&str, &str)> = pairs.iter().collect();
+    if plant::is_on(Plant::UserPropertiesSorted) {
+        pairs.sort_by_key(|(name, _)| *name);
+    }
+    if plant::is_on(Plant::UserPropertyOnce) {
+        pairs.dedup_by_key(|(name, _)| *name);
+    }
+    let text = |text: &str| Text::try_from(text).unwrap_or_default();
+    pairs.into_iter().map(|(name, value)| (text(name), text(value))).collect()
 }
 
 /// What is published: topic, payload, and how it was published. Shared behind an `Arc`.
@@ -161,7 +165,7 @@ impl Message {
             payload,
             qos: self.qos,
             retain: self.retain,
-            properties: self.properties.map(|properties| Box::new(properties.detached())),
+            properties: self.properties.map(|properties| Box::new((*properties).detached())),
             holders: self.holders,
         }
     }

@@ -8,4 +8,5 @@
 pub mod message;
 pub mod topic;
 pub mod types;
+mod user_pairs;
 pub mod wire;

@@ -113,6 +113,7 @@ struct Postponed {
     packets: Vec<Packet>,
     bytes: Bytes,
     decoded: Decoded,
+    since: Instant,
 }
 
 /// What a connection's turn found to do.
@@ -236,14 +237,14 @@ fn receive<N: Network>(
         let unjudged = connection.borrow().take_unjudged(packets);
         if let Some((connect, mut first)) = unjudged.zip(first) {
             first.truncate(first.len() - bytes.len());
-            let rest = Postponed { packets: Vec::new(), bytes, decoded };
+            let rest = Postponed { packets: Vec::new(), bytes, decoded, since: Instant::now() };
             drop(lent); // what is behind a verdict that is there needs them
             return judge(worker, connection, id, (connect, first), rest);
         }
         hand_in(worker, connection, id, packets, decoded);
         if !packets.is_empty() {
             let packets = std::mem::take(packets);
-            let rest = Postponed { packets, bytes, decoded };
+            let rest = Postponed { packets, bytes, decoded, since: Instant::now() };
             connection.borrow_mut().postponed = Some(Box::new(rest));
             return;
         }
@@ -483,20 +484,23 @@ impl<S: Duplex> Connection<Transport<S>> {
         self.after_write(result);
     }
 
-    /// How many bytes more it keeps of a packet that is not whole than when that was asked last;
+    /// How many bytes more it keeps of packets that are not finished than when that was asked last;
     /// below 0: fewer.
     pub(crate) fn note_unfinished(&mut self) -> isize {
-        self.input.note_unfinished()
+        self.input.note_unfinished(self.postponed.is_some())
     }
 
-    /// Since when it waits for the rest of a packet, if it does.
-    pub(crate) fn unfinished_since(&self) -> Option<Instant> {
-        self.input.unfinished_since()
+    /// Since when it keeps them, and how many bytes of them, if there are any.
+    pub(crate) fn unfinished(&self) -> Option<(Instant, usize)> {
+        let postponed = self.postponed.as_ref().map(|postponed| postponed.since);
+        let since = postponed.or_else(|| self.input.unfinished_since())?;
+        Some((since, self.input.unfinished_bytes()))
     }
 
-    /// Waits for that no more, and reads nothing any more.
+    /// Forgets them, and reads nothing any more.
     pub(crate) fn give_up_unfinished(&mut self) {
         self.is_deaf = true;
+        self.postponed = None;
         self.input.forget_unfinished();
     }
 

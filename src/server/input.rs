@@ -18,6 +18,9 @@ use crate::plant::{self, Plant};
 /// does not hold the machine for long.
 pub(crate) const PACKETS_MAX: usize = 512;
 
+/// Bytes that are read at once, into the one buffer that all connections of a worker share.
+pub(crate) const READ_BYTES: usize = 64 * 1024;
+
 /// The receiving half of a connection.
 #[derive(Debug)]
 pub(crate) struct Input {
@@ -60,12 +63,20 @@ impl Input {
         self.decoder.version()
     }
 
-    /// How many bytes of memory more the beginning of a packet takes, whose rest has not come, than
-    /// when that was asked last; below 0: fewer.
-    pub(crate) fn note_unfinished(&mut self) -> isize {
-        let bytes = self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity());
+    /// How many bytes of memory more unfinished packets take than when that was asked last; below
+    /// 0: fewer. That is the beginning of one whose rest has not come and, where what was decoded
+    /// last is postponed, a large one that is whole.
+    pub(crate) fn note_unfinished(&mut self, is_postponed: bool) -> isize {
+        let begun = self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity());
+        let is_large = is_postponed && self.buffer_bytes > READ_BYTES;
+        let bytes = begun + if is_large { self.buffer_bytes } else { 0 };
         let before = std::mem::replace(&mut self.partial_bytes, bytes);
         bytes.cast_signed() - before.cast_signed()
+    }
+
+    /// Bytes that unfinished packets took when that was asked last.
+    pub(crate) fn unfinished_bytes(&self) -> usize {
+        self.partial_bytes
     }
 
     /// Since when the rest of a packet is waited for, if it is.
@@ -94,7 +105,11 @@ impl Input {
                 let whole = std::mem::take(&mut partial.bytes);
                 self.partial = None;
                 self.buffer_bytes = whole.len();
-                whole.freeze()
+                // A message may keep it: not with the room for as much again.
+                match whole.capacity() > whole.len() + whole.len() / 8 {
+                    true => Bytes::copy_from_slice(&whole),
+                    false => whole.freeze(),
+                }
             }
         }
     }
@@ -123,12 +138,12 @@ impl Input {
         Decoded::More
     }
 
-    /// A payload that a message keeps as it is must not keep a much larger buffer: a packet that
-    /// came behind a very large one is in that one's.
+    /// A payload that a message keeps as it is must not keep a much larger buffer: it may have come
+    /// with many packets, or behind a very large one.
     fn detach(&self, packet: &mut Packet) {
         if let Packet::Publish(publish) = packet
             && publish.payload.len() > COPIED_BYTES_MAX
-            && publish.payload.len() < self.buffer_bytes / 4
+            && publish.payload.len() < self.buffer_bytes / 2
         {
             publish.payload = Bytes::copy_from_slice(&publish.payload);
         }
@@ -199,7 +214,7 @@ mod tests {
         assert!(packets_of(&mut input, b"\x30\xB0\x84\x3D").is_empty()); // 1,000,000 - 16
         for received in 1..200 {
             assert!(input.take(&[0; 100]).is_empty(), "nothing to decode yet");
-            let _ = input.note_unfinished();
+            let _ = input.note_unfinished(false);
             assert!(input.partial_bytes <= 64 + received * 100 * 2);
         }
     }

@@ -19,6 +19,7 @@ use tracing::debug;
 use super::closed::Closed;
 use super::connection::{Connection, drive};
 use super::fetch::Fetcher;
+use super::input::READ_BYTES;
 use super::listener::{Listener, accept};
 use super::mailbox::{Arrival, Mail};
 use super::network::Network;
@@ -33,8 +34,6 @@ use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp
 use crate::mqtt::wire::Packet;
 use crate::plant::{self, Plant};
 
-/// Bytes read at once, into the one buffer that all connections of a worker share.
-const READ_BYTES: usize = 64 * 1024;
 /// Connections served in one visit to the machine, and packets pulled: then others may visit.
 const PULLS_MAX: usize = 256;
 const OUTGOING_MAX: usize = 1_024;
@@ -43,6 +42,9 @@ const VISITS_MAX: usize = 8;
 /// Steps of the machine between two flushes. More would not make writes much larger, but what
 /// waits in the machine, and how long.
 const GATHERED_MAX: u64 = 2_000;
+/// Bytes of unfinished packets from which on a connection is worth sending away for them. Below it
+/// they are few beside what it takes itself, and many such would hide the large ones.
+const GIVEN_UP_BYTES: usize = 1_024;
 /// Time that connections have to end when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -62,7 +64,7 @@ pub(crate) struct Worker<N: Network> {
     buffer: RefCell<Box<[u8]>>,
     packets: RefCell<Vec<Packet>>,
     batch: RefCell<Batch<N>>,
-    /// Bytes of packets whose rest has not come, of all connections.
+    /// Bytes of packets that are not finished, of all connections.
     unfinished: Cell<usize>,
     /// Connections wait to be flushed.
     gathered: Notify,
@@ -341,14 +343,21 @@ impl<N: Network> Worker<N> {
         self.network.spawn(drive(self.clone(), connection));
     }
 
-    /// Takes note of what a connection keeps of a packet whose rest has not come. Where that is too
-    /// much of all together, the one whose packet has taken longest is sent away.
+    /// Takes note of what a connection keeps of packets that are not finished: of one whose rest has
+    /// not come, or of a large one of which the machine has not taken all. Where that is too much of
+    /// all together, those who have kept theirs for longest are sent away.
     pub(crate) fn note_unfinished(&self, connection: &RefCell<Connection<Transport<N::Stream>>>) {
+        if self.add_unfinished(connection) <= 0 {
+            return;
+        }
+        while self.unfinished.get() > self.unfinished_max() && self.give_up_slowest() {}
+    }
+
+    /// How much more that is of one connection than it was.
+    fn add_unfinished(&self, connection: &RefCell<Connection<Transport<N::Stream>>>) -> isize {
         let change = connection.borrow_mut().note_unfinished();
         self.unfinished.set(self.unfinished.get().saturating_add_signed(change));
-        if change > 0 && self.unfinished.get() > self.unfinished_max() {
-            self.give_up_slowest();
-        }
+        change
     }
 
     /// A quarter of what messages may take, among all workers, and enough for some large ones.
@@ -358,17 +367,20 @@ impl<N: Network> Worker<N> {
         share.max(4 * limits.packet_bytes as usize)
     }
 
-    fn give_up_slowest(&self) {
+    /// Sends one away, if there is one whose end gives room.
+    fn give_up_slowest(&self) -> bool {
         let waits = |(id, connection): (&ConnectionId, &Entry<N>)| {
-            Some((connection.borrow().unfinished_since()?, *id))
+            let (since, bytes) = connection.borrow().unfinished()?;
+            (bytes >= GIVEN_UP_BYTES).then_some((since, *id))
         };
         let slowest = self.table.borrow().iter().filter_map(waits).min();
-        let Some((_, id)) = slowest else { return };
+        let Some((_, id)) = slowest else { return false };
         let connection = self.table.borrow()[&id].clone();
         connection.borrow_mut().give_up_unfinished();
-        self.note_unfinished(&connection);
+        self.add_unfinished(&connection);
         let input = machine::Input::PacketGivenUp { connection: id };
         self.exchange(|machine, now| machine.handle(input, now));
+        true
     }
 
     /// A connection is gone.

@@ -242,7 +242,7 @@ fn properties_of(said: &MessageProperties) -> Option<Arc<Properties>> {
         user: said
             .user_properties
             .iter()
-            .map(|(name, value)| (Arc::from(&**name), Arc::from(&**value)))
+            .map(|(name, value)| (Arc::from(name), Arc::from(value)))
             .collect(),
     };
     (!properties.is_empty()).then(|| Arc::new(properties))

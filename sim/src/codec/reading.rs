@@ -140,7 +140,7 @@ fn read_publish(flags: u8, body: &mut Body) -> Read<Packet> {
         content_type: said.text(known::CONTENT_TYPE),
         response_topic: said.text(known::RESPONSE_TOPIC).map(name).transpose()?,
         correlation_data: said.binary(known::CORRELATION_DATA),
-        user_properties: said.user,
+        user_properties: said.user.into_iter().collect(),
     };
     let payload = std::mem::take(&mut body.bytes);
     Ok(Packet::Publish(Publish {

@@ -108,11 +108,13 @@ fn field(id: u8, bytes: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 fn user(pairs: &[(Text, Text)], out: &mut Vec<u8>) {
-    for (name, value) in pairs {
-        out.push(known::USER_PROPERTY);
-        binary(name.as_bytes(), out);
-        binary(value.as_bytes(), out);
-    }
+    pairs.iter().for_each(|(name, value)| user_pair(name, value, out));
+}
+
+fn user_pair(name: &str, value: &str, out: &mut Vec<u8>) {
+    out.push(known::USER_PROPERTY);
+    binary(name.as_bytes(), out);
+    binary(value.as_bytes(), out);
 }
 
 /// A user property that nobody asked for, and that nothing follows from.
@@ -187,7 +189,7 @@ fn will_properties(will: &Will) -> Vec<u8> {
 /// In another order than the broker's.
 fn message_properties(said: &MessageProperties) -> Vec<u8> {
     let mut out = Vec::new();
-    user(&said.user_properties, &mut out);
+    said.user_properties.iter().for_each(|(name, value)| user_pair(name, value, &mut out));
     field(known::CORRELATION_DATA, said.correlation_data.as_deref(), &mut out);
     let topic = said.response_topic.as_ref().map(|topic| topic.as_str().as_bytes());
     field(known::RESPONSE_TOPIC, topic, &mut out);

@@ -223,7 +223,10 @@ impl Fields {
             content_type: self.option(Fields::text)?,
             response_topic: self.option(Fields::topic)?,
             correlation_data: self.option(Fields::data)?,
-            user_properties: self.list(|fields| Ok((fields.text()?, fields.text()?)))?,
+            user_properties: self
+                .list(|fields| Ok((fields.text()?, fields.text()?)))?
+                .into_iter()
+                .collect(),
         })
     }
 

@@ -253,7 +253,8 @@ fn properties(properties: &MessageProperties, out: &mut Vec<u8>) {
     option(properties.content_type.as_ref(), out, |text, out| data(text.as_bytes(), out));
     option(properties.response_topic.as_ref(), out, |topic, out| data(topic.as_bytes(), out));
     option(properties.correlation_data.as_ref(), out, |bytes, out| data(bytes, out));
-    list(&properties.user_properties, out, |(name, value), out| {
+    let pairs: Vec<(&str, &str)> = properties.user_properties.iter().collect();
+    list(&pairs, out, |(name, value), out| {
         data(name.as_bytes(), out);
         data(value.as_bytes(), out);
     });

@@ -28,7 +28,7 @@ fn properties() -> MessageProperties {
         content_type: Some(text("text/plain")),
         response_topic: Some(topic("answers")),
         correlation_data: Some(Bytes::from_static(b"\0\xff")),
-        user_properties: vec![(text("a"), text("1")), (text("a"), text(""))],
+        user_properties: [(text("a"), text("1")), (text("a"), text(""))].into_iter().collect(),
     }
 }
 

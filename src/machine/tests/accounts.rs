@@ -206,7 +206,7 @@ fn a_pull_counts_the_properties_against_its_budget() {
         let mut packet = expiring(qos0("t", ""), 100);
         if let Packet::Publish(publish) = &mut packet {
             let properties = publish.properties.as_mut().expect("it has an expiry");
-            properties.user_properties.push((text.clone(), text.clone()));
+            properties.user_properties.push(&text, &text);
         }
         broker.send(publisher, packet);
     }

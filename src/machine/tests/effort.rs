@@ -1,9 +1,13 @@
 //! How much is done at once: what costs much is done in parts, and nobody sees a difference.
 
+use std::num::NonZeroU16;
+
 use super::super::*;
 use super::harness::{Broker, settings};
 use super::packets::*;
+use crate::mqtt::message::MessageProperties;
 use crate::mqtt::topic::Filter;
+use crate::mqtt::types::Text;
 use crate::mqtt::wire::{Subscribe, SubscriptionOptions, SubscriptionRequest, Unsubscribe};
 
 /// SUBSCRIBE 9.
@@ -289,6 +293,38 @@ fn a_topic_that_thousands_of_filters_match_costs_what_it_takes_to_find_them() {
     assert!(dearest < 2 * EFFORT_MAX, "{dearest} at once");
     assert!(visits >= 4, "{visits} visits");
     assert_eq!(broker.machine.ledger().matched, 12);
+}
+
+/// A client need not send it again and again: it has an alias.
+#[test]
+fn a_long_topic_costs_by_its_length_and_more_where_it_is_retained() {
+    let limits = Limits { retained_bytes: usize::MAX, ..Limits::default() };
+    let mut broker = Broker::new(Settings { limits, ..settings() });
+    let publisher = broker.connect(v5("p"));
+    let topic = "n".repeat(60_000);
+    for (retain, least) in [(false, 2), (true, 20)] {
+        let packets = (0..100).map(|_| {
+            changed(qos0(&topic, "m"), |publish| {
+                publish.retain = retain;
+                publish.topic_alias = NonZeroU16::new(1);
+            })
+        });
+        let (dearest, visits) = dearest(&mut broker, publisher, packets.collect());
+        assert!(dearest <= 2 * EFFORT_MAX, "{dearest} at once");
+        assert!(visits >= least, "{visits} visits, retained: {retain}");
+    }
+}
+
+/// What it costs to count the bytes of a message does not depend on how much it says.
+#[test]
+fn user_properties_take_the_bytes_of_a_message_that_they_have_on_the_wire() {
+    let text = |text: &str| Text::try_from(text).expect("a text");
+    let pairs = [("", ""), ("name", "value")].map(|(name, value)| (text(name), text(value)));
+    let properties = MessageProperties {
+        user_properties: pairs.into_iter().collect(),
+        ..MessageProperties::default()
+    };
+    assert_eq!(properties.heap_bytes(), 5 + 5 + 9);
 }
 
 /// A broker in which `a/a/...` of 190 levels opens some 20,000 nodes, and a client who wants all.

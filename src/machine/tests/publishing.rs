@@ -200,11 +200,10 @@ fn a_messages_properties_travel_with_it_unaltered() {
         content_type: Some(text("type")),
         response_topic: Some(topic("answer")),
         correlation_data: Some(bytes::Bytes::from_static(b"\x01")),
-        user_properties: vec![
-            (text("b"), text("1")),
-            (text("a"), text("2")),
-            (text("b"), text("1")),
-        ],
+        user_properties: [("b", "1"), ("a", "2"), ("b", "1")]
+            .map(|(name, value)| (text(name), text(value)))
+            .into_iter()
+            .collect(),
     };
     let publisher = broker.connect(v5("p"));
     let packet = changed(qos0("t", "m"), |publish| {

@@ -136,12 +136,12 @@ impl Will {
 
     /// The same will in allocations of its own: it no longer keeps the read buffer that it came
     /// in.
-    pub fn detached(&self) -> Will {
+    pub fn detached(self) -> Will {
         Will {
             topic: self.topic.detached(),
             payload: Bytes::copy_from_slice(&self.payload),
             properties: self.properties.detached(),
-            ..*self
+            ..self
         }
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::mqtt::message::UserPairs;
 use crate::mqtt::types::Text;
 use crate::mqtt::wire::error::Fault;
 use crate::mqtt::wire::packet::{Details, UserProperties};
@@ -281,12 +282,24 @@ impl<'a> PropertyWriter<'a> {
         }
     }
 
-    /// User properties, in their order. [MQTT-3.3.2-18]
+    /// Those of a message, in their order. [MQTT-3.3.2-18]
+    pub(super) fn pairs(&mut self, pairs: &UserPairs) {
+        if !plant::is_on(Plant::UserValueIsName) {
+            return self.0.put(pairs.wire());
+        }
+        for (name, _) in pairs.iter() {
+            self.0.u8(Property::UserProperty.id());
+            self.0.field(&[name.as_bytes()]);
+            self.0.field(&[name.as_bytes()]);
+        }
+    }
+
+    /// User properties, in their order.
     pub(super) fn user(&mut self, properties: &UserProperties) {
         for (name, value) in properties {
             self.0.u8(Property::UserProperty.id());
             self.0.text(name);
-            self.0.text(if plant::is_on(Plant::UserValueIsName) { name } else { value });
+            self.0.text(value);
         }
     }
 }

@@ -123,7 +123,10 @@ pub(super) fn decode_message_property(
             properties.response_topic = Some(topic);
         }
         Property::CorrelationData => properties.correlation_data = Some(values.binary()?),
-        Property::UserProperty => property::user(values, &mut properties.user_properties)?,
+        Property::UserProperty => {
+            let (name, value) = (values.text()?, values.text()?);
+            properties.user_properties.push(&name, &value);
+        }
         other => return Err(Fault::PropertyMisplaced(other)),
     }
     Ok(())
@@ -142,7 +145,7 @@ pub(super) fn write_message_properties(
         properties.response_topic.as_ref().filter(|_| !plant::is_on(Plant::ResponseTopicLost));
     list.text(Property::ResponseTopic, response_topic.map(TopicName::text));
     list.binary(Property::CorrelationData, properties.correlation_data.as_ref());
-    list.user(&properties.user_properties);
+    list.pairs(&properties.user_properties);
 }
 
 /// All that a PUBLISH says before its payload, borrowed: a broker encodes deliveries without

@@ -45,3 +45,71 @@ fn whoever_has_left_a_packet_unfinished_for_longest_makes_room_for_others() {
         newest.subscribe("t").await;
     });
 }
+
+/// Each of them keeps a byte. They came first, and their end would make no room.
+#[test]
+fn who_keeps_next_to_nothing_is_not_sent_away_instead_of_those_who_keep_much() {
+    with_little_room(async |world| {
+        let mut small = Vec::new();
+        for number in 0..20 {
+            let mut client = world.connect(&format!("small{number}"), 1_000).await;
+            client.stream.write_all(b"\x30").await.expect("the broker reads");
+            small.push(client);
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let (first, _) = halves();
+        let mut large = Vec::new();
+        for number in 0..20 {
+            let mut client = world.connect(&format!("large{number}"), 100_000).await;
+            client.stream.write_all(&first).await.expect("the broker reads");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            large.push(client);
+        }
+        for mut client in small {
+            client.stream.write_all(b"\x04\x00\x01t\x00").await.expect("the broker reads");
+            client.subscribe("t").await;
+        }
+        let told = timeout(Duration::from_secs(9), large[0].recv()).await.expect("it is told");
+        assert!(matches!(told, Some(Packet::Disconnect(_))), "{told:?}");
+    });
+}
+
+/// A SUBSCRIBE so large is taken in very many parts.
+#[test]
+fn large_packets_that_the_machine_has_not_taken_yet_have_a_bound() {
+    let mut config = Config { effort_max: 1, ..Config::default() };
+    config.limits.packet_bytes = 100_000;
+    config.limits.total_bytes = 1_000_000;
+    with_plugins(&config, Plugins::default(), async |world| {
+        let filter = |_| SubscriptionRequest {
+            filter: Ok(Filter::new(text("filter")).expect("a filter")),
+            options: SubscriptionOptions::default(),
+        };
+        let packet = Packet::Subscribe(Box::new(Subscribe {
+            id: PacketId::FIRST,
+            subscription_id: None,
+            user_properties: Vec::new(),
+            requests: (0..10_000).map(filter).collect(),
+        }));
+        let mut clients = Vec::new();
+        for number in 0..10 {
+            clients.push(world.connect(&format!("c{number}"), 200_000).await);
+        }
+        for client in &mut clients {
+            client.send(&packet).await;
+        }
+        let (mut served, mut sent_away) = (0, 0);
+        for mut client in clients {
+            match client.recv().await {
+                Some(Packet::SubAck(answers)) if answers.reasons.len() == 10_000 => served += 1,
+                Some(Packet::Disconnect(said)) => {
+                    assert_eq!(said.reason, Reason::QuotaExceeded);
+                    sent_away += 1;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(served >= 4 && sent_away >= 1, "{served} served, {sent_away} sent away");
+        world.connect("later", 1_000).await.subscribe("t").await;
+    });
+}

@@ -272,7 +272,7 @@ fn with_properties() -> (Vec<u8>, MessageProperties) {
         content_type: Some(text("text/plain")),
         response_topic: Some(topic("answers/here")),
         correlation_data: Some(Bytes::from_static(&[0, 0xff, 7])),
-        user_properties: pairs.map(|(name, value)| (text(name), text(value))).to_vec(),
+        user_properties: pairs.into_iter().map(|(name, value)| (text(name), text(value))).collect(),
     };
     (properties, expected)
 }

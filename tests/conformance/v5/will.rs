@@ -124,7 +124,7 @@ async fn user_properties_of_a_will_keep_their_order() {
     let mut watcher = watcher(&broker).await;
     let mut will = will("will", "gone");
     let pairs = [("b", "1"), ("a", "2"), ("b", "1"), ("", "")];
-    will.properties.user_properties = pairs.map(|(a, b)| (text(a), text(b))).to_vec();
+    will.properties.user_properties = pairs.into_iter().map(|(a, b)| (text(a), text(b))).collect();
     will.properties.content_type = Some(text("text/plain"));
     will.properties.response_topic = Some(topic("answers"));
     will.properties.correlation_data = Some("data".into());

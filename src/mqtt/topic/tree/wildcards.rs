@@ -115,41 +115,39 @@ impl<T> Wildcards<T> {
         mut visit: impl FnMut(&'a T),
     ) -> Option<usize> {
         let mut nodes = 0;
-        // Nodes that match so far, each with the levels of the name below it, if there are any.
-        let mut open: SmallVec<[(usize, Option<&str>); 16]> = SmallVec::new();
-        open.push((ROOT, Some(name.as_str())));
-        while let Some((id, levels)) = open.pop() {
+        let mut levels = Levels::of(name, &self.hashers);
+        // Nodes that match so far, and how many levels of the name each stands for.
+        let mut open: SmallVec<[(usize, usize); 16]> = SmallVec::new();
+        open.push((ROOT, 0));
+        while let Some((id, depth)) = open.pop() {
             if nodes >= nodes_max {
                 return None;
             }
             nodes += 1;
             let node = &self.nodes[id];
+            let level = levels.get(depth);
             let may_be_wild = id != ROOT || !name.is_reserved(); // [MQTT-4.7.2-1]
             let may_be_wild = may_be_wild || plant::is_on(Plant::DollarMatchesWildcard);
-            let may_be_parent = levels.is_some() || !plant::is_on(Plant::HashNotParent);
+            let may_be_parent = level.is_some() || !plant::is_on(Plant::HashNotParent);
             if may_be_wild
                 && may_be_parent
                 && let Some(rest) = node.rest
             {
                 self.nodes[rest.get()].value.iter().for_each(&mut visit);
             }
-            let Some(levels) = levels else {
+            let Some(level) = level else {
                 node.value.iter().for_each(&mut visit);
                 continue;
             };
-            let (level, below) = match levels.split_once('/') {
-                Some((level, below)) => (level, Some(below)),
-                None => (levels, None),
-            };
             let may_be_any =
-                may_be_wild && !(level.is_empty() && plant::is_on(Plant::PlusNotEmpty));
+                may_be_wild && !(level.text.is_empty() && plant::is_on(Plant::PlusNotEmpty));
             if may_be_any && let Some(any) = node.any {
-                open.push((any.get(), below));
+                open.push((any.get(), depth + 1));
             }
             if node.literals > 0
                 && let Some(literal) = self.literal(id, level)
             {
-                open.push((literal, below));
+                open.push((literal, depth + 1));
             }
         }
         Some(nodes)
@@ -164,16 +162,16 @@ impl<T> Wildcards<T> {
         match level {
             "+" => self.nodes[parent].any.map(NonZeroUsize::get),
             "#" => self.nodes[parent].rest.map(NonZeroUsize::get),
-            _ => self.literal(parent, level),
+            _ => self.literal(parent, Level::new(level, &self.hashers)),
         }
     }
 
-    fn literal(&self, parent: usize, level: &str) -> Option<usize> {
+    fn literal(&self, parent: usize, level: Level<'_>) -> Option<usize> {
         let is_it = |child: &usize| {
             let node = &self.nodes[*child];
-            node.parent == parent && *node.level == *level
+            node.parent == parent && *node.level == *level.text
         };
-        self.literals.find(hash(&self.hashers, parent, level), is_it).copied()
+        self.literals.find(level.hash_below(parent, &self.hashers), is_it).copied()
     }
 
     /// Adds a child that is not there yet.
@@ -186,7 +184,7 @@ impl<T> Wildcards<T> {
             "#" => node.rest = NonZeroUsize::new(child),
             _ => {
                 node.literals += 1;
-                let key = hash(&self.hashers, parent, level);
+                let key = Level::new(level, &self.hashers).hash_below(parent, &self.hashers);
                 let (nodes, hashers) = (&self.nodes, &self.hashers);
                 self.literals.insert(key, child, |&id| hash_of(hashers, nodes, id));
             }
@@ -225,14 +223,57 @@ fn add_root<T>(nodes: &mut Places<Node<T>>) {
     assert_eq!(root, ROOT, "the first place is 0");
 }
 
-fn hash(hashers: &FixedState, parent: usize, level: &str) -> u64 {
-    hashers.hash_one((parent, level))
-}
-
 /// The hash that a node is found by.
 fn hash_of<T>(hashers: &FixedState, nodes: &Places<Node<T>>, id: usize) -> u64 {
     let node = &nodes[id];
-    hash(hashers, node.parent, &node.level)
+    Level::new(&node.level, hashers).hash_below(node.parent, hashers)
+}
+
+/// A level's text, and its hash: a client may send a long one, which is looked for below very many
+/// nodes, and read once.
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    text: &'a str,
+    hash: u64,
+}
+
+impl<'a> Level<'a> {
+    fn new(text: &'a str, hashers: &FixedState) -> Level<'a> {
+        Level { text, hash: hashers.hash_one(text) }
+    }
+
+    /// The hash of the node with this text below another.
+    fn hash_below(self, parent: usize, hashers: &FixedState) -> u64 {
+        hashers.hash_one((parent, self.hash))
+    }
+}
+
+/// The levels of a name, each cut off when it is first asked for: most trees are not deep.
+struct Levels<'a> {
+    cut: SmallVec<[Level<'a>; 8]>,
+    /// What is not cut yet; none: nothing is left.
+    rest: Option<&'a str>,
+    hashers: &'a FixedState,
+}
+
+impl<'a> Levels<'a> {
+    fn of(name: &'a TopicName, hashers: &'a FixedState) -> Levels<'a> {
+        Levels { cut: SmallVec::new(), rest: Some(name.as_str()), hashers }
+    }
+
+    /// The level below so many others, if the name has it.
+    fn get(&mut self, depth: usize) -> Option<Level<'a>> {
+        while self.cut.len() <= depth {
+            let rest = self.rest?;
+            let (text, below) = match rest.split_once('/') {
+                Some((text, below)) => (text, Some(below)),
+                None => (rest, None),
+            };
+            self.rest = below;
+            self.cut.push(Level::new(text, self.hashers));
+        }
+        Some(self.cut[depth])
+    }
 }
 
 #[cfg(test)]

@@ -174,7 +174,7 @@ prop_compose! {
             content_type,
             response_topic,
             correlation_data,
-            user_properties,
+            user_properties: user_properties.into_iter().collect(),
         }
     }
 }

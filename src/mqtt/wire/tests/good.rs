@@ -130,7 +130,7 @@ fn connect_with_all_that_5_0_has() {
         request_problem_information: false,
         authentication_method: Some(text("m")),
         authentication_data: Some(Bytes::from_static(b"d")),
-        user_properties: user(),
+        user_properties: user().into_iter().collect(),
     };
     let full = Connect {
         will: Some(Box::new(will)),
@@ -215,7 +215,7 @@ fn publish_with_all_that_5_0_has() {
         content_type: Some(text("t")),
         response_topic: Some(topic("r")),
         correlation_data: Some(Bytes::from_static(b"\0")),
-        user_properties: user(),
+        user_properties: user().into_iter().collect(),
     };
     let full = Publish {
         topic: None,
