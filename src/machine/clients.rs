@@ -5,6 +5,7 @@
 //! is attached.
 
 use std::num::{NonZeroU16, NonZeroU32};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,15 +70,20 @@ impl Clients {
         self.sessions.get(key.0 as usize).map(|session| &**session).filter(|s| !s.has_ended)
     }
 
-    /// The first session of which something is recorded, at this place or behind it.
-    pub(super) fn kept_from(&self, place: usize) -> Option<SessionKey> {
-        let keys = (place..self.sessions.capacity()).map(|index| {
+    /// The first session of which something is recorded, among those at so many places. Within, none:
+    /// there is none at these. None: there are no more places.
+    pub(super) fn kept_in(&self, mut places: Range<usize>) -> Option<Option<SessionKey>> {
+        places.end = places.end.min(self.sessions.capacity());
+        if places.is_empty() {
+            return None;
+        }
+        let keys = places.map(|index| {
             SessionKey(u32::try_from(index).expect("fewer than four billion sessions"))
         });
         let is_kept = |key: &SessionKey| {
             self.find_at(*key).is_some_and(|session| session.kept != Kept::Nothing)
         };
-        keys.into_iter().find(is_kept)
+        Some(keys.into_iter().find(is_kept))
     }
 
     fn insert(&mut self, session: Session) -> SessionKey {
@@ -171,7 +177,7 @@ impl Machine {
         identity: Identity,
         now: Timestamp,
     ) {
-        if let Err(reason) = self.may_connect(&connect, &identity, now) {
+        if let Err(reason) = self.may_connect(slot, &connect, &identity, now) {
             return self.refuse(slot, connect.version, reason, Some(&connect));
         }
         let client_id: Arc<str> = match connect.client_id.as_str() {
@@ -229,6 +235,7 @@ impl Machine {
 
     fn may_connect(
         &self,
+        slot: Slot,
         connect: &Connect,
         identity: &Identity,
         now: Timestamp,
@@ -250,7 +257,7 @@ impl Machine {
         if let Some(will) = &connect.will {
             self.may_leave_will(will)?;
         }
-        if self.cannot_keep(connect, now) {
+        if self.cannot_keep(slot, connect, now) {
             return Err(Reason::ServerUnavailable);
         }
         let known = self.clients.find(&connect.client_id).map(|key| self.clients.get(key));

@@ -278,6 +278,11 @@ impl Journal {
         std::mem::take(&mut self.waiting)
     }
 
+    /// The connections that wait for more to be durable.
+    pub(super) fn waiting(&self) -> &[(Slot, ConnectionId)] {
+        &self.waiting
+    }
+
     /// Notes that a connection waits.
     pub(super) fn wait(&mut self, slot: Slot, id: ConnectionId) {
         self.waiting.push((slot, id));

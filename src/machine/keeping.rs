@@ -164,12 +164,34 @@ impl Machine {
             if self.connections.held_answers(slot) > 0 {
                 self.wait(slot);
             }
-            if was_unread && let Some((_, attachment)) = self.connections.attachment(slot) {
-                attachment.last_received = now;
+            match was_unread {
+                true => self.read_again(slot, now),
+                false => self.connections.wake(slot),
             }
-            self.connections.wake(slot);
         }
         self.go_on_rewriting();
+    }
+
+    /// The disk does well, or does not: one that fails keeps nobody from being read.
+    pub(super) fn handle_store(&mut self, health: StoreHealth, now: Timestamp) {
+        let was_behind = self.journal.is_behind();
+        self.journal.health = health;
+        if was_behind && !self.journal.is_behind() {
+            for (slot, id) in self.journal.waiting().to_vec() {
+                if self.connections.get(slot).is_some_and(|connection| connection.id == id) {
+                    self.read_again(slot, now);
+                }
+            }
+        }
+        self.go_on_rewriting();
+    }
+
+    /// Who was not read has all of its keep alive again.
+    fn read_again(&mut self, slot: Slot, now: Timestamp) {
+        if let Some((_, attachment)) = self.connections.attachment(slot) {
+            attachment.last_received = now;
+        }
+        self.connections.wake(slot);
     }
 
     /// A session has a connection: it is recorded, if it must survive. Only a new one begins to
@@ -280,10 +302,11 @@ impl Machine {
     }
 
     /// Whether a client that connects needs records which cannot be kept now.
-    pub(super) fn cannot_keep(&self, connect: &Connect, now: Timestamp) -> bool {
+    pub(super) fn cannot_keep(&self, slot: Slot, connect: &Connect, now: Timestamp) -> bool {
         let known = self.clients.find(&connect.client_id).map(|key| self.clients.get(key));
         let known = known.filter(|session| session.kept.whole().is_some());
-        let lives_on = self.expiry_of(connect) != SessionExpiry::AtDisconnect;
+        let begins_here = self.durability(slot) != Durability::None;
+        let lives_on = begins_here && self.expiry_of(connect) != SessionExpiry::AtDisconnect;
         match self.journal.health {
             _ if !self.journal.is_on || !self.journal.is_full() => false,
             _ if self.journal.is_overfull() => lives_on || known.is_some(),
@@ -316,15 +339,14 @@ impl Machine {
             return plant::is_on(Plant::TroubleRefusesAll);
         }
         let is_kept = |key| self.clients.get(key).kept.whole().is_some();
-        let lives = |key| !self.clients.get(key).has_ended;
-        self.matches.groups.iter().any(|group| self.subscriptions.has_member(*group, lives))
+        self.matches.groups.iter().any(|group| self.subscriptions.has_member(*group, is_kept))
             || self.matches.own.iter().any(|s| {
                 let is_own = s.no_local && origin.session == Some(s.session);
                 s.qos > QoS::AtMostOnce && is_kept(s.session) && !is_own
             })
     }
 
-    /// Whether a connection is attached to a session, so that CONNACK can be held.
+    /// CONNACK is held until that is durable; none: it is not.
     pub(super) fn hold_greeting(&mut self, slot: Slot, until: Option<Lsn>) {
         if let Some(connection) = self.connections.get_mut(slot)
             && let Phase::Attached(_, attachment) = &mut connection.phase

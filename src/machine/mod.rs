@@ -259,10 +259,7 @@ impl Machine {
             Input::ClockSet { offset } => self.handle_clock_set(offset, now),
             Input::Durable(lsn) => self.handle_durable(lsn, now),
             Input::Store(StoreHealth::Working) if plant::is_on(Plant::TroubleForGood) => {}
-            Input::Store(health) => {
-                self.journal.health = health;
-                self.go_on_rewriting();
-            }
+            Input::Store(health) => self.handle_store(health, now),
             Input::Spare(bytes) => self.rewrite_room.spare = bytes,
             Input::Rewrite => self.begin_rewrite(now),
             Input::ShutDown => self.handle_shut_down(now),
@@ -561,6 +558,8 @@ impl Machine {
         self.spread_alone(now);
         self.clear_remains(now);
         self.go_on_passing(now);
+        // Some are kept whatever else is left to do in parts: that may be so in every visit.
+        let effort_max = effort_max.max(self.effort.spent() + self.settings.effort_max / 4);
         for _ in 0..DUE_MAX {
             if self.effort.spent() >= effort_max {
                 return;

@@ -27,6 +27,8 @@ const UNWRITTEN_BYTES_MAX: usize = UNWRITTEN_BYTES_MUCH + (8 << 20);
 /// Bytes behind which it is recorded what is recorded anew: a broker that ends loses so many of
 /// that, or the subscriptions of one session.
 const NOTED_BYTES: u64 = 256 << 10;
+/// Places of sessions that are passed over at once, if nothing of theirs is recorded.
+const PLACES: usize = 16;
 /// Where nobody knows how much room a full disk has: if fewer bytes live, all of it written anew
 /// surely fits into what is kept free for that, and acknowledgements beside it.
 pub const LITTLE_BYTES: u64 = 512 << 10;
@@ -209,7 +211,11 @@ impl Machine {
     /// A session's state: what is said of it from now on is about a session that is known.
     fn rewrite_session(&mut self, place: usize) -> Rewrite {
         self.effort.spend(effort::PASSED);
-        let Some(key) = self.clients.kept_from(place) else { return Rewrite::Retained(None) };
+        let behind_these = place + PLACES;
+        let Some(found) = self.clients.kept_in(place..behind_these) else {
+            return Rewrite::Retained(None);
+        };
+        let Some(key) = found else { return Rewrite::Session(behind_these) };
         let uid = self.clients.get(key).kept.uid();
         if uid.is_some_and(|uid| self.rewritten_sessions.earlier.contains(&uid)) {
             return behind(key);

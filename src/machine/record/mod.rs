@@ -175,7 +175,7 @@ pub struct SessionState {
     pub will_due: Option<Timestamp>,
     /// The packet id that the next delivery gets.
     pub next_id: PacketId,
-    /// The number that the next delivery gets.
+    /// The number of the last delivery: the next one gets a higher one.
     pub next_number: u64,
     /// QoS 2 messages of the client that it has not released.
     pub unreleased: Vec<PacketId>,

@@ -506,7 +506,7 @@ impl Outbound {
         !self.queue.is_empty() || self.resent < self.inflight.len()
     }
 
-    /// The packet id and the number of the next delivery.
+    /// The packet id of the next delivery, and the number of the last one.
     pub(in super::super) fn next(&self) -> (PacketId, u64) {
         (self.next_id, self.next_number)
     }

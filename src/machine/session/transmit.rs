@@ -213,8 +213,7 @@ impl Outbound {
             drop_waiting(&queued, DropReason::Expired, pull.ledger, pull.drops); // [MQTT-3.3.2-5]
             return Step::Drop;
         }
-        self.send(queued, pull);
-        Step::GoOn
+        if self.send(queued, pull) { Step::GoOn } else { Step::Drop }
     }
 
     /// Gives a delivery its packet id, before it is sent: what a client may have received under
@@ -242,12 +241,14 @@ impl Outbound {
         has_room && self.has_window(attachment) && self.inflight.len() < usize::from(u16::MAX) - 1
     }
 
-    /// Sends a message that is counted as waiting.
-    fn send(&mut self, mut queued: Queued, pull: &mut Transmission<'_>) {
+    /// Sends a message that is counted as waiting, or gives it the id that it is sent under. Else the
+    /// client takes none so large.
+    fn send(&mut self, mut queued: Queued, pull: &mut Transmission<'_>) -> bool {
         if let Some(session) = pull.recorded_as
             && queued.qos > QoS::AtMostOnce
         {
-            return self.commit(queued, session, pull);
+            self.commit(queued, session, pull);
+            return true;
         }
         queued.is_sent = true;
         let id = self.next_id;
@@ -258,13 +259,13 @@ impl Outbound {
         };
         if !pull.deliver(&queued, delivery) {
             drop_waiting(&queued, DropReason::TooLarge, pull.ledger, pull.drops); // [MQTT-3.1.2-25]
-            return;
+            return false;
         }
         let entry = match queued.qos {
             QoS::AtMostOnce => {
                 forget_waiting(&queued, pull.ledger);
                 pull.ledger.delivered += 1;
-                return;
+                return true;
             }
             QoS::AtLeastOnce => Inflight::AwaitPubAck(queued),
             QoS::ExactlyOnce => Inflight::AwaitPubRec(queued),
@@ -279,13 +280,13 @@ impl Outbound {
         }
         self.resent += 1;
         self.in_window += 1;
+        true
     }
 
     /// Sends what the cursor at the front of the queue stands for, as far as it may.
     fn send_retained(&mut self, pull: &mut Transmission<'_>) -> Step {
         let Some(mut cursor) = self.take_cursor() else { return Step::GoOn };
-        let given_out = pull.out.len();
-        let found_before = pull.ledger.matched;
+        let mut is_fruitless = true;
         let retained = pull.retained;
         let mut after = cursor.after.take();
         let mut step = Step::GoOn;
@@ -311,7 +312,7 @@ impl Outbound {
                     queued.number = self.number();
                     pull.record_retained(&queued, &cursor.filter);
                     start_waiting(&queued, pull.ledger);
-                    self.send(queued, pull);
+                    is_fruitless &= !self.send(queued, pull);
                 }
                 ControlFlow::Continue(())
             });
@@ -325,8 +326,6 @@ impl Outbound {
                     let filter = Box::new(cursor.filter);
                     pull.journal.record(Record::RetainedSent { session, filter });
                 }
-                let is_fruitless =
-                    pull.out.len() == given_out && pull.ledger.matched == found_before;
                 pull.fruitless += usize::from(is_fruitless);
                 let is_enough = pull.fruitless >= FRUITLESS_MAX;
                 return if is_enough { Step::Pause } else { Step::GoOn };

@@ -102,6 +102,22 @@ fn very_many_that_have_expired_are_dropped_in_parts() {
 }
 
 #[test]
+fn very_many_that_are_too_large_for_the_client_are_dropped_in_parts() {
+    let (mut broker, publisher) = away(Limits { queue_messages: 2_000, ..Limits::default() });
+    for _ in 0..1_000 {
+        broker.send(publisher, qos1(1, "t", &"x".repeat(100)));
+    }
+    let client = broker.try_connect(v5("c").expiry(1_000).packet_bytes_max(50));
+    let before = broker.dropped("c", DropReason::TooLarge);
+    let remaining = broker.pull_once(client, 6_400, &mut Vec::new());
+    assert_eq!(remaining, Remaining::More);
+    let dropped = broker.dropped("c", DropReason::TooLarge) - before;
+    assert!((50..=100).contains(&dropped), "{dropped}");
+    assert_eq!(broker.see(client), "");
+    assert_eq!(broker.dropped("c", DropReason::TooLarge), 1_000);
+}
+
+#[test]
 fn a_message_that_was_sent_is_sent_again_although_it_has_expired() {
     let mut broker = Broker::plain();
     let client = broker.connect(v5("c").expiry(1_000));

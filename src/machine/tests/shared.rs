@@ -325,6 +325,33 @@ fn very_much_is_passed_on_in_parts() {
     assert_eq!(broker.see(again), "t=1 q1#1 dup", "all the others were passed on");
 }
 
+/// What a member had, and the subscriptions of another session that ended: each takes half of a visit.
+#[test]
+fn deadlines_are_kept_while_more_than_one_thing_is_done_in_parts() {
+    let mut broker = Broker::new(Settings { effort_max: 40, ..settings() });
+    let member = broker.connect(v5("m").receive_maximum(1).expiry(100));
+    broker.ask(member, subscribe("$share/g/t", Q1));
+    let publisher = broker.connect(v5("p"));
+    for number in 1..=200 {
+        broker.send(publisher, qos1(number, "t", "m"));
+    }
+    let other = broker.connect(v5("o").expiry(100));
+    broker.ask(other, subscribe("$share/g/t", Q1));
+    let ends = broker.connect(v5("e"));
+    for number in 0..100 {
+        broker.ask(ends, subscribe(&format!("f/{number}"), Q1));
+    }
+    let silent = broker.connect(v5("s").keep_alive(10));
+    broker.now = broker.now.after_secs(16);
+    broker.close(ends);
+    broker.close(member);
+    for _ in 0..2 {
+        broker.handle(Input::Deadline);
+    }
+    assert!(broker.machine.poll_deadline().is_some_and(|due| due <= broker.now), "there is more");
+    assert!(broker.see(silent).contains("KeepAliveTimeout"));
+}
+
 #[test]
 fn the_names_of_groups_have_a_limit_each_and_in_all() {
     let mut broker = Broker::with_limits(Limits { topic_bytes: 60_000, ..Limits::default() });

@@ -913,6 +913,49 @@ fn who_is_not_read_because_the_disk_is_slow_is_not_closed_as_silent() {
     assert_eq!(seen, "DISCONNECT KeepAliveTimeout; close for KeepAliveTimeout");
 }
 
+/// More than a slow disk may have before it, and then it fails. Nobody else would say so.
+#[test]
+fn who_waited_for_a_slow_disk_is_read_again_when_it_fails_and_not_closed_as_silent() {
+    let mut broker = Broker::new(durable(settings()));
+    let client = join(&mut broker, stays("c").keep_alive(10));
+    let payload = "x".repeat(1 << 20);
+    for number in 1..=17 {
+        broker.send(client, retained(qos1(number, "a", &payload)));
+    }
+    broker.pass(100);
+    assert!(broker.machine.owes_much(client));
+    broker.machine.poll_woken(&mut Vec::new());
+    broker.machine.handle(Input::Store(StoreHealth::Failing), broker.now);
+    let mut woken = Vec::new();
+    broker.machine.poll_woken(&mut woken);
+    assert_eq!((woken, broker.machine.owes_much(client)), (vec![client], false));
+    broker.pass(14);
+    broker.send(client, Packet::PingReq);
+    broker.pass(14);
+    assert_eq!(broker.see(client), "PINGRESP");
+}
+
+/// What is kept elsewhere needs the disk, and nothing here does.
+#[test]
+fn where_nothing_is_kept_a_session_begins_and_goes_on_whatever_the_disk_does() {
+    for health in [StoreHealth::Low, StoreHealth::Failing] {
+        let (mut broker, [.., fleeting]) = on_listeners();
+        sync(&mut broker);
+        broker.handle(Input::Store(health));
+        broker.close(fleeting);
+        let back = broker.try_connect_at(2, stays("n"));
+        assert_eq!(broker.see(back), "CONNACK session present");
+        let new = broker.try_connect_at(2, stays("new"));
+        assert_eq!(broker.see(new), "CONNACK");
+        let refused = broker.try_connect_at(0, stays("other"));
+        assert_eq!(broker.see(refused), "CONNACK ServerUnavailable; close for ServerUnavailable");
+        broker.send(new, subscribe("$share/g/t", Q1));
+        broker.see(new);
+        assert_eq!(broker.ask(back, qos1(1, "t", "m")), "PUBACK 1");
+        assert_eq!(broker.see(new), "t=m q1#1");
+    }
+}
+
 /// A session that began where nothing is kept, and moves to where something is.
 #[test]
 fn what_began_where_nothing_is_kept_is_not_said_to_be_present_after_a_restart() {
