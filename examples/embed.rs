@@ -19,6 +19,6 @@ async fn main() -> anyhow::Result<()> {
         println!("{}: {:?}", message.topic, message.payload);
     }
 
-    broker.shut_down_and_wait().await;
+    anyhow::ensure!(broker.shut_down_and_wait().await, "not all is on the disk");
     Ok(())
 }

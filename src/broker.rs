@@ -14,7 +14,7 @@ use tracing::warn;
 
 use crate::access::{Authenticate, Authorise};
 use crate::config::{Config, Errors};
-use crate::machine::{Outgoing, Seed, Timestamp};
+use crate::machine::{Durability, Outgoing, Seed, Timestamp};
 use crate::mqtt::message::Message;
 use crate::mqtt::topic::{Filter, FilterError, NameError, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason, Text};
@@ -40,10 +40,14 @@ type Local = server::Local<<server::Sockets as server::Network>::Accepted>;
 /// broker.publish("plant/7/temperature", "21.5", QoS::AtLeastOnce, false).await?;
 /// let message = readings.recv().await.expect("the broker runs");
 /// assert_eq!(message.topic.as_str(), "plant/7/temperature");
-/// broker.shut_down_and_wait().await;
+/// assert!(broker.shut_down_and_wait().await, "all is kept");
 /// # Ok(())
 /// # }
 /// ```
+///
+/// A program that has thousands of clients needs as many descriptors, and may raise its limit with
+/// [`server::raise_descriptor_limit`]. One whose files may not grow for ever (`RLIMIT_FSIZE`) must
+/// handle SIGXFSZ, which would end it.
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<TcpShared>,
@@ -63,6 +67,10 @@ pub struct Builder {
 }
 
 /// Messages that arrive inside the process. Ends when it is dropped.
+///
+/// What is not received waits as for a client that reads slowly: above
+/// [`queue_messages`](crate::machine::Limits::queue_messages) and `queue_bytes` new messages are
+/// dropped, and counted.
 #[derive(Debug)]
 pub struct Subscription {
     local: Local,
@@ -70,12 +78,13 @@ pub struct Subscription {
 
 /// Why a message was not published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PublishError {
     /// The topic is not a topic name.
     #[error(transparent)]
     Topic(#[from] NameError),
     /// The broker does not take it.
-    #[error("refused: {0:?}")]
+    #[error("refused: {}", .0.sentence())]
     Refused(Reason),
     /// The broker has stopped.
     #[error("the broker has stopped")]
@@ -84,12 +93,13 @@ pub enum PublishError {
 
 /// Why a subscription was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SubscribeError {
     /// The filter is not a topic filter.
     #[error(transparent)]
     Filter(#[from] FilterError),
     /// The broker does not serve it.
-    #[error("refused: {0:?}")]
+    #[error("refused: {}", .0.sentence())]
     Refused(Reason),
     /// The broker has stopped.
     #[error("the broker has stopped")]
@@ -107,6 +117,10 @@ impl SubscribeError {
         refusal.map_or(SubscribeError::Stopped, SubscribeError::Refused)
     }
 }
+
+/// Bytes of topic and payload that a packet can hold, with all else that it may say (MQTT 5.0,
+/// section 1.5.5).
+const MESSAGE_BYTES_MAX: usize = 268_435_455 - 1_024;
 
 /// How many threads serve connections where nothing is said. Not one for each core: the kernel, the
 /// log and what else runs there need some too, and a message that has to change threads costs more
@@ -147,10 +161,12 @@ impl Broker {
     }
 
     /// Publishes a message, and waits until the broker has taken it. Needs no particular
-    /// runtime. Messages published at the same time wait for each other.
+    /// runtime. Messages published at the same time wait for each other. If this is dropped before
+    /// it is done, the message may have been published or not.
     ///
     /// # Errors
-    /// The topic is not one, the broker refuses the message, or it has stopped.
+    /// The topic is not one, no packet can hold the message, or the broker has stopped. Above QoS 0,
+    /// the broker refuses it: at QoS 0 that is only counted.
     pub async fn publish(
         &self,
         topic: &str,
@@ -158,13 +174,17 @@ impl Broker {
         qos: QoS,
         retain: bool,
     ) -> Result<(), PublishError> {
-        let topic = TopicName::try_from(topic)?;
+        let (topic, payload) = (TopicName::try_from(topic)?, payload.into());
+        if topic.len() + payload.len() > MESSAGE_BYTES_MAX {
+            return Err(PublishError::Refused(Reason::PacketTooLarge));
+        }
         let mut publisher = self.publisher.lock().await;
-        publisher.publish(&self.shared, topic, payload.into(), qos, retain).await
+        publisher.publish(&self.shared, topic, payload, qos, retain).await
     }
 
     /// Subscribes inside the process: `$share/GROUP/FILTER` is a share in a group's
-    /// subscription. Needs no particular runtime.
+    /// subscription. Retained messages come first. Needs no particular runtime; if this is dropped
+    /// before it is done, there is no subscription.
     ///
     /// # Errors
     /// The filter is not one, the broker refuses it, or it has stopped.
@@ -200,8 +220,10 @@ impl Broker {
     /// in it takes a restart. Reads files: blocks for as long as that takes.
     ///
     /// # Errors
-    /// A file that it names cannot be used. Then nothing has changed.
+    /// A file that it names cannot be used, or it does not name a plugin that the program brought
+    /// ([`Builder::plugin`]). Then nothing has changed.
     pub fn reload(&self, config: &Config) -> Result<(), server::Error> {
+        self.plugins.refuse_unnamed(&config.authentication)?;
         server::reload(&self.shared, config, &self.plugins)
     }
 
@@ -211,17 +233,26 @@ impl Broker {
         self.shared.failed().await;
     }
 
-    /// Stops: tells every client and waits some seconds at most until they are gone. Whether all is
-    /// on the disk that had to be kept: a disk may fail to the end. Blocks; where that is not
-    /// wanted, there is [`Broker::shut_down_and_wait`].
+    /// Begins to stop: no client is let in any more, and those that are there are told. For a broker
+    /// that is shared; who has it whole may wait for the end by [`Broker::shut_down`].
+    pub fn stop(&self) {
+        self.shared.stop();
+    }
+
+    /// Stops: tells every client, waits five seconds at most until they are gone, and for the disk
+    /// until it has everything or has failed. Whether all is on it that had to be kept. Blocks; where
+    /// that is not wanted, there is [`Broker::shut_down_and_wait`].
+    #[must_use = "what had to be kept may not be on the disk"]
     pub fn shut_down(mut self) -> bool {
         self.shared.stop();
         self.threads.join();
         !self.shared.loss.is_raised()
     }
 
-    /// Stops: tells every client and waits some seconds at most until they are gone. Whether all is
-    /// on the disk that had to be kept: a disk may fail to the end. Needs no particular runtime.
+    /// Stops: tells every client, waits five seconds at most until they are gone, and for the disk
+    /// until it has everything or has failed. Whether all is on it that had to be kept. Needs no
+    /// particular runtime.
+    #[must_use = "what had to be kept may not be on the disk"]
     pub async fn shut_down_and_wait(mut self) -> bool {
         self.shared.stop();
         self.threads.ended().await;
@@ -245,7 +276,31 @@ impl Builder {
     }
 
     /// Brings an authentication plugin, under the name by which
-    /// [`Authentication::Named`](crate::config::Authentication::Named) names it.
+    /// [`Authentication::Named`](crate::config::Authentication::Named) names it in
+    /// [`Config::authentication`]: it is asked as one of those.
+    ///
+    /// ```no_run
+    /// use stormpetrel::access::{Authenticate, ConnectRequest, Verdict};
+    /// use stormpetrel::{Broker, config::Authentication, config::Config};
+    ///
+    /// struct Plants;
+    ///
+    /// impl Authenticate for Plants {
+    ///     async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+    ///         if request.client_id.starts_with("plant-") { Verdict::Admitted } else { Verdict::Abstains }
+    ///     }
+    /// }
+    ///
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut config = Config::from_file("broker.yaml")?.config;
+    /// config.authentication = vec![Authentication::Named("plants".to_owned())];
+    /// let broker = Broker::new(config).plugin("plants", Plants).start().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// It is asked on a thread that serves connections, so that others wait while it computes:
+    /// [`Compute`](crate::access::Compute) has other threads. A plugin that panics stops the broker.
     #[must_use]
     pub fn plugin(mut self, name: &str, plugin: impl Authenticate) -> Builder {
         self.plugins.register(name, plugin);
@@ -253,19 +308,29 @@ impl Builder {
     }
 
     /// Brings an authorisation plugin: clients may do what neither it nor the configuration
-    /// denies. The program itself may do everything.
+    /// denies. The program itself may do everything but publish below `$SYS`. A plugin that panics
+    /// stops the broker.
     #[must_use]
     pub fn authorise(mut self, plugin: impl Authorise) -> Builder {
         self.plugins.limit(plugin);
         self
     }
 
-    /// Starts the broker. Every address is bound when it returns. Needs no particular runtime.
+    /// Starts the broker. Every address is bound when it returns. Reads the files that the
+    /// configuration names, and the whole log: blocks for as long as that takes. Needs no particular
+    /// runtime. If this is dropped before it is done, there is no broker.
     ///
     /// # Errors
-    /// An address cannot be bound, a thread does not start, the system has no entropy, or what
-    /// the configuration names to keep clients out is not there.
+    /// An address cannot be bound, a thread does not start, the system has no entropy, the data
+    /// directory cannot be used or is another broker's, something is to be kept and there is none,
+    /// what the configuration names to keep clients out is not there, or it does not name a plugin
+    /// that the program brought.
     pub async fn start(self) -> Result<Broker, server::Error> {
+        let is_kept = self.config.durabilities().any(|durability| durability != Durability::None);
+        if is_kept && self.config.data_dir.is_none() {
+            return Err(server::Error::NoDirectory);
+        }
+        self.plugins.refuse_unnamed(&self.config.authentication)?;
         let (shared, keeper) = self.open()?;
         let (threads, addresses) =
             threads::start(shared.clone(), self.config.listeners, keeper).await?;
@@ -442,7 +507,77 @@ mod tests {
         let config = Config { threads: three, listeners: Vec::new(), ..Config::default() };
         let broker = block_on(Broker::new(config).start()).expect("nothing is bound");
         assert_eq!(Some(broker.shared.workers()), three.map(NonZeroU16::get));
-        broker.shut_down();
+        assert!(broker.shut_down());
+    }
+
+    #[test]
+    fn a_directory_is_enough_to_have_everything_kept_and_nothing_is_kept_without() {
+        let directory = format!("stormpetrel-kept-{}", std::process::id());
+        let directory = std::env::temp_dir().join(directory);
+        let config = Config { listeners: Vec::new(), ..Config::default() };
+        let kept = Config { data_dir: Some(directory.clone()), ..config.clone() };
+        assert_eq!(kept.durability(), Durability::Sync);
+        let start = || block_on(Broker::new(kept.clone()).start());
+        let broker = start().expect("a directory of its own");
+        block_on(broker.publish("t", "m", QoS::AtLeastOnce, true)).expect("there is room");
+        assert!(broker.shut_down());
+        let broker = start_when_free(start);
+        let mut subscription = block_on(broker.subscribe("t", QoS::AtMostOnce)).expect("room");
+        assert!(block_on(subscription.recv()).is_some(), "it is still retained");
+        drop(subscription);
+        assert!(broker.shut_down());
+        std::fs::remove_dir_all(directory).expect("it can be removed");
+
+        let nowhere = Config { durability: Some(Durability::Async), ..config };
+        let refused = block_on(Broker::new(nowhere).start());
+        assert!(matches!(refused, Err(server::Error::NoDirectory)), "{refused:?}");
+    }
+
+    #[test]
+    fn a_plugin_that_nobody_would_ask_is_refused_at_the_start_and_when_it_reloads() {
+        use crate::access::{ConnectRequest, Verdict};
+        use crate::config::Authentication;
+
+        struct Nobody;
+        impl Authenticate for Nobody {
+            async fn authenticate(&self, _: &ConnectRequest) -> Verdict {
+                Verdict::Abstains
+            }
+        }
+        let open = Config { listeners: Vec::new(), ..Config::default() };
+        let refused = block_on(Broker::new(open.clone()).plugin("nobody", Nobody).start());
+        let is_right = |error: &server::Error| matches!(error, server::Error::UnnamedPlugin(name) if name == "nobody");
+        assert!(refused.as_ref().is_err_and(is_right), "{refused:?}");
+        let authentication = vec![Authentication::Named("nobody".to_owned())];
+        let named = Config { authentication, ..open.clone() };
+        let broker = block_on(Broker::new(named).plugin("nobody", Nobody).start());
+        let broker = broker.expect("it is named");
+        assert!(broker.reload(&open).is_err_and(|error| is_right(&error)));
+        assert!(broker.shut_down());
+    }
+
+    #[test]
+    fn what_no_packet_can_hold_is_not_published() {
+        let broker = start(Limits::default());
+        let payload = Bytes::from(vec![0; 268_435_455]);
+        let published = block_on(broker.publish("t", payload, QoS::AtMostOnce, false));
+        assert_eq!(published, Err(PublishError::Refused(Reason::PacketTooLarge)));
+        broker.stop();
+        assert!(broker.shut_down());
+    }
+
+    /// A program shares it among threads, and waits for what it does on any.
+    #[test]
+    fn a_broker_and_what_it_does_can_be_sent() {
+        fn is_shared<T: Send + Sync>() {}
+        fn is_sent<T: Send>(_: &T) {}
+        is_shared::<Broker>();
+        is_shared::<Subscription>();
+        let broker = start(Limits::default());
+        is_sent(&broker.publish("t", "m", QoS::AtMostOnce, false));
+        is_sent(&broker.subscribe("t", QoS::AtMostOnce));
+        is_sent(&Broker::new(Config::default()).start());
+        assert!(broker.shut_down());
     }
 
     #[test]
@@ -458,7 +593,7 @@ mod tests {
         let panics = || second.shared.visit(|_, _| panic!("a test"));
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).expect_err("it panics");
         drop(second);
-        start_when_free(start).shut_down();
+        assert!(start_when_free(start).shut_down());
         std::fs::remove_dir_all(directory).expect("it can be removed");
     }
 
@@ -484,7 +619,7 @@ mod tests {
             let published = block_on(broker.publish("t", "m", qos, false));
             assert_eq!(published, Err(PublishError::Refused(refused)));
         }
-        broker.shut_down();
+        assert!(broker.shut_down());
     }
 
     #[test]
@@ -521,6 +656,6 @@ mod tests {
         let published = block_on(broker.publish("t", "m", QoS::AtMostOnce, false));
         assert_eq!(published, Err(PublishError::Stopped));
         drop(subscription);
-        broker.shut_down();
+        assert!(broker.shut_down());
     }
 }

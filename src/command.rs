@@ -18,8 +18,8 @@ use tracing_subscriber::EnvFilter;
 ///
 /// Without a configuration it listens on 127.0.0.1:1883 only, and anybody on this machine may
 /// connect. It stops on SIGINT and SIGTERM. Exit codes: 0 after a clean stop, 2 if the
-/// configuration, a file that it names to keep clients out, or the command line is wrong, 1 for
-/// anything else.
+/// configuration, a file that it names to keep clients out, or the command line is wrong, 141 if
+/// nobody reads what a check says, 1 for anything else.
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {

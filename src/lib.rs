@@ -17,7 +17,7 @@
 //! assert_eq!(&message.payload[..], b"storm");
 //!
 //! println!("clients come in at {:?}", broker.addresses());
-//! broker.shut_down_and_wait().await;
+//! assert!(broker.shut_down_and_wait().await, "all is kept");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -202,7 +202,7 @@ async fn serve(config: Config, file: Option<&Path>, lines: &Lines) -> anyhow::Re
             biased;
             () = broker.failed() => {
                 error!("a part of the broker has panicked");
-                broker.shut_down_and_wait().await;
+                let _ = broker.shut_down_and_wait().await;
                 anyhow::bail!("a part of the broker has panicked");
             }
             _ = hangup.recv() => reload(&broker, file, &mut in_force),

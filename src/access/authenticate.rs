@@ -34,8 +34,8 @@ pub trait Authenticate: Send + Sync + 'static {
     fn authenticate(&self, request: &ConnectRequest) -> impl Future<Output = Verdict> + Send;
 }
 
-/// What a plugin thinks of a client. One is let in if no plugin refuses and at least one does
-/// not abstain, as in amqtt.
+/// What a plugin thinks of a client. One is let in if no plugin refuses, at least one says that it is
+/// proven, identified or admitted, as in amqtt, and none that it is unproven.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is who it says it is.

@@ -1,7 +1,7 @@
 //! `data-dir` and `durability`, which are our own: what survives a restart, and what an
 //! acknowledgement means.
 //!
-//! What they do is in `server/durable.rs`; listeners may say something else for themselves.
+//! What they do is in `server/keeper.rs` and `machine/keeping.rs`; listeners may say something else for themselves.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,10 @@ use crate::machine::Durability;
 
 /// Reads both keys. With a data directory, an acknowledgement means "on the disk" unless another
 /// meaning is given.
-pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> (Option<PathBuf>, Durability) {
+pub(super) fn read(
+    top: &mut Section<'_>,
+    report: &mut Report,
+) -> (Option<PathBuf>, Option<Durability>) {
     let data_dir = top.value("data-dir", report).and_then(|entry| read_path(&entry, report));
     let given = top.value("durability", report);
     let durability = given.as_ref().and_then(|entry| read_word(entry, report));
@@ -20,8 +23,8 @@ pub(super) fn read(top: &mut Section<'_>, report: &mut Report) -> (Option<PathBu
     {
         refuse_without_directory(entry.spot(), report);
     }
-    let default = if data_dir.is_some() { Durability::Sync } else { Durability::None };
-    (data_dir, durability.unwrap_or(default))
+    let durability = data_dir.as_ref().map(|_| durability.unwrap_or(Durability::Sync));
+    (data_dir, durability)
 }
 
 /// Says that somebody wants something kept, and there is no place for it.
@@ -80,20 +83,20 @@ mod tests {
 
     #[test]
     fn acknowledged_is_on_the_disk_where_there_is_a_directory() {
-        assert_eq!(read("", "").durability, Durability::None);
+        assert_eq!(read("", "").durability, None);
         let config = read("", "data-dir: /var/lib/x");
         assert_eq!(config.data_dir, Some(PathBuf::from("/var/lib/x")));
-        assert_eq!(config.durability, Durability::Sync);
-        assert_eq!(read("", "data_dir: x\ndurability: ASYNC").durability, Durability::Async);
-        assert_eq!(read("", "data-dir: x\ndurability: none").durability, Durability::None);
-        assert_eq!(read("", "durability: none").durability, Durability::None);
+        assert_eq!(config.durability, Some(Durability::Sync));
+        assert_eq!(read("", "data_dir: x\ndurability: ASYNC").durability, Some(Durability::Async));
+        assert_eq!(read("", "data-dir: x\ndurability: none").durability, Some(Durability::None));
+        assert_eq!(read("", "durability: none").durability, None);
     }
 
     #[test]
     fn a_listener_may_say_something_else() {
         let config = read(", durability: async", "data-dir: x");
         assert_eq!(config.listeners[0].durability, Some(Durability::Async));
-        assert_eq!(config.durability, Durability::Sync);
+        assert_eq!(config.durability, Some(Durability::Sync));
     }
 
     #[test]

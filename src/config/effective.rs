@@ -178,7 +178,7 @@ pub(super) fn to_yaml(config: &Config) -> String {
         session_expiry: config.session_expiry,
         max_qos: config.max_qos.number(),
         data_dir: config.data_dir.clone(),
-        durability: config.data_dir.as_ref().map(|_| durability::word(config.durability)),
+        durability: config.data_dir.as_ref().map(|_| durability::word(config.durability())),
         threads: config.threads,
         auth: auth_keys(&config.authentication),
         topic_check: topic_check(&config.authorisation),

@@ -73,8 +73,9 @@ pub struct Config {
     pub max_qos: QoS,
     /// Where sessions and messages are kept; none: in memory only.
     pub data_dir: Option<PathBuf>,
-    /// What an acknowledgement means, where a listener does not say something else.
-    pub durability: Durability,
+    /// What an acknowledgement means, where a listener does not say something else; none: what was
+    /// published is on the disk, if there is a data directory.
+    pub durability: Option<Durability>,
     /// Threads that serve connections; none: one fewer than there are cores, but at least one.
     pub threads: Option<NonZeroU16>,
     /// What is done at once before others have their turn, in steps of some tenth of a
@@ -86,8 +87,8 @@ pub struct Config {
     pub limits: Limits,
     /// How much of what comes from one address, and of what has not authenticated.
     pub admission: Admission,
-    /// Who is asked before a client is let in. One is if none of them refuses and at least one
-    /// has an opinion.
+    /// Who is asked before a client is let in. One is if none of them refuses, at least one has it
+    /// in, and none misses a proof ([`Verdict`](crate::access::Verdict)).
     pub authentication: Vec<Authentication>,
     /// Who is asked before a client publishes, subscribes or is sent anything. It may what none
     /// of them denies.
@@ -154,7 +155,8 @@ pub struct Listener {
     pub name: String,
     /// Where.
     pub bind: Endpoint,
-    /// Connections at once; `usize::MAX`: no limit but [`Limits::connections`].
+    /// Connections at once whose clients are let in; `usize::MAX`: no limit but
+    /// [`Limits::connections`].
     pub connections_max: usize,
     /// What an acknowledgement means there; none: what it means elsewhere.
     pub durability: Option<Durability>,
@@ -222,6 +224,18 @@ impl Config {
         .into_iter()
         .filter_map(|(is_changed, words)| is_changed.then_some(words))
         .collect()
+    }
+
+    /// What an acknowledgement means, where a listener does not say something else.
+    pub(crate) fn durability(&self) -> Durability {
+        let default = if self.data_dir.is_some() { Durability::Sync } else { Durability::None };
+        self.durability.unwrap_or(default)
+    }
+
+    /// What it means at any of the listeners, and elsewhere.
+    pub(crate) fn durabilities(&self) -> impl Iterator<Item = Durability> {
+        let listeners = self.listeners.iter().filter_map(|listener| listener.durability);
+        listeners.chain([self.durability()])
     }
 
     /// What runs after [`Broker::reload`](crate::Broker::reload): this configuration, with what
@@ -307,7 +321,8 @@ impl Config {
         policy
     }
 
-    /// The configuration as YAML, every key written out. [`Config::from_yaml`] reads it back.
+    /// The configuration as YAML, with all limits. [`Config::from_yaml`] reads it back, if it holds no
+    /// secret, which is not shown, and no plugin of the program's own.
     pub fn to_yaml(&self) -> String {
         effective::to_yaml(self)
     }
@@ -335,7 +350,7 @@ impl Default for Config {
             disconnect_delay: None,
             max_qos: QoS::ExactlyOnce,
             data_dir: None,
-            durability: Durability::None,
+            durability: None,
             threads: None,
             effort_max: EFFORT_MAX,
             log_sizes: LogSizes::default(),
@@ -548,7 +563,7 @@ mod tests {
                 session_expiry: top.1,
                 disconnect_delay: top.2,
                 data_dir: Some("data".into()),
-                durability: Durability::Sync,
+                durability: Some(Durability::Sync),
                 threads: NonZeroU16::new(numbers.1 % 1_025),
                 effort_max: EFFORT_MAX,
                 log_sizes: LogSizes::default(),

@@ -9,7 +9,7 @@
 pub struct Limits {
     /// Connections at once whose clients are let in, over all listeners.
     pub connections: usize,
-    /// Bytes of one packet, in either direction's fixed header, variable header and payload.
+    /// Bytes of one packet of a client: fixed header, variable header and payload.
     pub packet_bytes: u32,
     /// Milliseconds from accept to a complete CONNECT.
     pub connect_timeout: u64,

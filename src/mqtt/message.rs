@@ -100,14 +100,14 @@ pub struct Holders {
 
 impl Holders {
     /// One more. Whether it is the first.
-    pub fn add(&self) -> bool {
+    pub(crate) fn add(&self) -> bool {
         let count = self.count.load(Ordering::Relaxed);
         self.count.store(count + 1, Ordering::Relaxed);
         count == 0
     }
 
     /// One fewer. Whether it was the last.
-    pub fn remove(&self) -> bool {
+    pub(crate) fn remove(&self) -> bool {
         let count = self.count.load(Ordering::Relaxed);
         assert!(count > 0, "a message is released more often than it was held");
         self.count.store(count - 1, Ordering::Relaxed);
@@ -115,12 +115,12 @@ impl Holders {
     }
 
     /// The place of the record that has the message; 0 if none has it.
-    pub fn record(&self) -> u64 {
+    pub(crate) fn record(&self) -> u64 {
         self.record.load(Ordering::Relaxed)
     }
 
     /// A record has the message from now on.
-    pub fn set_record(&self, place: u64) {
+    pub(crate) fn set_record(&self, place: u64) {
         self.record.store(place, Ordering::Relaxed);
     }
 }

@@ -46,6 +46,18 @@ impl Plugins {
         self.policy.add(plugin);
     }
 
+    /// Every plugin that was brought is asked, or it would be missed where nobody looks.
+    ///
+    /// # Errors
+    /// One is not named.
+    pub(crate) fn refuse_unnamed(&self, named: &[Authentication]) -> Result<(), Error> {
+        let is_named = |name: &str| {
+            named.iter().any(|plugin| matches!(plugin, Authentication::Named(it) if it == name))
+        };
+        let unnamed = self.named.iter().find(|(name, _)| !is_named(name));
+        unnamed.map_or(Ok(()), |(name, _)| Err(Error::UnnamedPlugin(name.clone())))
+    }
+
     fn find(&self, name: &str) -> Option<&Door> {
         self.named.iter().find(|(known, _)| known == name).map(|(_, door)| door)
     }

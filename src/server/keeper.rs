@@ -98,8 +98,7 @@ pub(super) fn open<D: Disk>(
 
 /// Whether anybody waits for the disk.
 fn is_synced(config: &Config) -> bool {
-    let listeners = config.listeners.iter().filter_map(|listener| listener.durability);
-    listeners.chain([config.durability]).any(|durability| durability == Durability::Sync)
+    config.durabilities().any(|durability| durability == Durability::Sync)
 }
 
 /// Says what the log held.

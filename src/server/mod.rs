@@ -63,8 +63,9 @@ pub use tcp::{descriptor_shortage, raise_descriptor_limit};
 pub use tls::{Cryptography, TlsError};
 use transport::Layers;
 
-/// Why the broker does not start.
+/// Why the broker does not start, or does not reload.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A listener's address cannot be had.
     #[error("listeners.{listener}.bind: cannot listen on {address}: {error}{}", mend_of(error))]
@@ -113,6 +114,15 @@ pub enum Error {
     /// The configuration names a plugin that the program did not bring.
     #[error("there is no authentication plugin {0:?}: register it before the broker starts")]
     NoPlugin(String),
+    /// The program brought a plugin that the configuration does not name: it would not be asked.
+    #[error(
+        "the authentication plugin {0:?} would not be asked: name it in `Config::authentication` \
+         with `Authentication::Named`"
+    )]
+    UnnamedPlugin(String),
+    /// Something is to be kept, and there is no place for it.
+    #[error("nothing can be kept without a data directory: give `data_dir`, or no `durability`")]
+    NoDirectory,
 }
 
 impl Error {
@@ -125,6 +135,8 @@ impl Error {
                 | Error::Trust(_)
                 | Error::Tls { .. }
                 | Error::NoPlugin(_)
+                | Error::UnnamedPlugin(_)
+                | Error::NoDirectory
         )
     }
 }
@@ -339,7 +351,7 @@ pub async fn run<N: Network>(
 fn settings(config: &Config) -> Settings {
     let listener = |listener: &crate::config::Listener| ListenerSettings {
         connections_max: listener.connections_max,
-        durability: listener.durability.unwrap_or(config.durability),
+        durability: listener.durability.unwrap_or(config.durability()),
     };
     Settings {
         limits: config.limits.clone(),
@@ -352,6 +364,6 @@ fn settings(config: &Config) -> Settings {
         effort_max: config.effort_max.max(1), // with none, nothing would ever be sent
         first_packet_id: PacketId::FIRST,
         is_recording: false,
-        durability: config.durability,
+        durability: config.durability(),
     }
 }

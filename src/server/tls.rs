@@ -45,6 +45,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a listener's certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum TlsError {
     /// A file or folder cannot be read, or is not PEM.
     #[error("{key}: {path} cannot be read: {cause}; {mend}", path = path.display())]

@@ -88,6 +88,7 @@ impl fmt::Display for Lsn {
 
 /// Why a log cannot be opened. Nothing has been changed then.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Another process has it open.
     #[error("{place} is in use by another process: each broker needs a data directory of its own")]

@@ -265,7 +265,7 @@ async fn every_qos_arrives_as_the_lower_of_published_and_granted() {
         subscriber.leave().await;
         publisher.leave().await;
     }
-    broker.shut_down_and_wait().await;
+    assert!(broker.shut_down_and_wait().await);
 }
 
 #[tokio::test]
@@ -293,7 +293,7 @@ async fn a_thousand_messages_come_in_order_at_every_qos() {
         subscriber.leave().await;
         publisher.leave().await;
     }
-    broker.shut_down_and_wait().await;
+    assert!(broker.shut_down_and_wait().await);
 }
 
 #[tokio::test]
@@ -326,7 +326,7 @@ async fn a_session_that_is_resumed_gets_what_came_meanwhile() {
         client.leave().await;
         publisher.leave().await;
     }
-    broker.shut_down_and_wait().await;
+    assert!(broker.shut_down_and_wait().await);
 }
 
 #[tokio::test]
@@ -352,7 +352,7 @@ async fn a_retained_message_comes_with_the_subscription_until_it_is_removed() {
         client.leave().await;
         publisher.leave().await;
     }
-    broker.shut_down_and_wait().await;
+    assert!(broker.shut_down_and_wait().await);
 }
 
 #[tokio::test]
@@ -369,5 +369,5 @@ async fn a_will_comes_if_its_client_vanishes_and_not_if_it_leaves() {
         assert_eq!(watcher.message().await.payload, "gone", "{version:?}");
         watcher.leave().await;
     }
-    broker.shut_down_and_wait().await;
+    assert!(broker.shut_down_and_wait().await);
 }

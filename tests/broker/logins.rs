@@ -173,7 +173,7 @@ async fn every_combination_of_plugins_and_credentials_gets_the_answer_of_the_tab
                     knocks += 1;
                 }
             }
-            broker.shut_down_and_wait().await;
+            assert!(broker.shut_down_and_wait().await);
         }
     }
     assert!(knocks >= 13 * 7 * 2, "only {knocks}: are settings left out?");

@@ -222,8 +222,8 @@ async fn a_broker_lets_in_who_knows_the_password() {
             assert_eq!(return_code(broker, &client, user, password), want, "{client}");
         }
     }
-    closed.shut_down_and_wait().await;
-    both.shut_down_and_wait().await;
+    assert!(closed.shut_down_and_wait().await);
+    assert!(both.shut_down_and_wait().await);
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn mqtt_is_spoken_and_the_file_goes_with_the_broker() {
     let message = timeout(PATIENCE, subscription.recv()).await.unwrap().unwrap();
     assert_eq!(message.payload.len(), 1_000_000 - 3);
 
-    broker.shut_down_and_wait().await;
+    assert!(broker.shut_down_and_wait().await);
     assert!(!path.exists());
 }
 
@@ -129,7 +129,7 @@ async fn a_proxy_says_where_its_clients_connect_from() {
         let broker = builder.start().await.unwrap();
         assert!(connects(&path, header).await);
         assert_eq!(*witness.0.lock().unwrap(), [want.map(str::to_owned)]);
-        broker.shut_down_and_wait().await;
+        assert!(broker.shut_down_and_wait().await);
     }
 }
 
@@ -155,6 +155,6 @@ async fn a_broker_that_was_killed_leaves_a_file_that_the_next_replaces() {
     assert!(socket.exists());
     let broker = start(&socket, "").await;
     assert!(connects(&socket, b"").await);
-    broker.shut_down_and_wait().await;
+    assert!(broker.shut_down_and_wait().await);
     assert!(!socket.exists());
 }

@@ -122,7 +122,7 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         if let Some(broker) = self.broker.take() {
-            broker.shut_down();
+            assert!(broker.shut_down());
         }
     }
 }

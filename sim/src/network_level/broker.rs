@@ -333,9 +333,7 @@ fn config(scenario: &Scenario) -> Config {
             .map(|policy| Authorisation::Rules(rules(broker, policy)))
             .into_iter()
             .collect(),
-        durability: durability_of(scenario)
-            .filter(|_| !scenario.has_durable_listeners())
-            .unwrap_or(Durability::None),
+        durability: durability_of(scenario).filter(|_| !scenario.has_durable_listeners()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Topic filters: what a subscription asks for, alone or shared with a group.
 //!
-//! A filter is parsed once, where it comes in, and is valid ever after. `tree.rs` finds the
+//! A filter is parsed once, where it comes in, and is valid ever after. `tree/` finds the
 //! filters that match a name; `TopicFilter::matches` is the definition they agree with.
 
 use std::fmt;

@@ -125,7 +125,7 @@ impl Life {
     fn begin(disk: &Small) -> Life {
         let clock = Clock::starting_at(Timestamp(1_000_000));
         let (durability, effort_max) = (Durability::Sync, 200);
-        let config = Config { durability, effort_max, ..Config::default() };
+        let config = Config { durability: Some(durability), effort_max, ..Config::default() };
         let (shared, keeper): (_, Keeper<Small>) =
             shared_on(disk.clone(), &config, Seed::default(), clock, 1).expect("it opens");
         let keeper = tokio::task::spawn_local(keeper.run(Arc::clone(&shared)));
