@@ -565,6 +565,10 @@ mod tests {
                 "{a: {bind: ':2', ssl: 'ON', certfile: c, keyfile: k, cafile: f, capath: p, require-certificate: on}}",
                 "a *:2 c+k f p!",
             ),
+            (
+                "{default: {ssl: on, certfile: c, keyfile: k, cafile: f, require-certificate: on}, a: {bind: ':2', cafile: g}}",
+                "a *:2 c+k g!",
+            ),
             ("{a: {bind: 1884}}", "a *:1884"),
             ("{a: {bind: '1884'}}", "a *:1884"),
             ("{a: {bind: ''}}", "a *:1883"),

@@ -237,3 +237,23 @@ fn system_authorities() -> Result<tokio_rustls::rustls::RootCertStore, super::Tl
     }
     Ok(roots)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_is_over_or_given_up_leaves_its_place_to_one_that_waits() {
+        let questions = Arc::new(Questions::default());
+        let whose = Whose { address: None, is_known: false };
+        let enter = || questions.enter(whose.clone()).expect("there is room to wait");
+        let mut under_way: Vec<_> = (0..UNDER_WAY_MAX).map(|_| enter()).collect();
+        let (given_up, mut waits) = (enter(), enter());
+        drop(given_up);
+        let mut first = under_way.remove(0);
+        let place = first.try_recv().expect("it is under way");
+        assert!(waits.try_recv().is_err(), "there is no place");
+        drop(place);
+        assert!(waits.try_recv().is_ok(), "its place is free");
+    }
+}

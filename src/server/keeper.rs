@@ -482,6 +482,25 @@ mod tests {
         }
     }
 
+    /// What was kept free is of use once: it is given up when the disk is full.
+    #[test]
+    fn the_reserve_is_room_until_it_is_given_up() {
+        let (config, plugins) = (Config::default(), Plugins::default());
+        let (restorer, clock) = (Some(Restorer::default()), Clock::starting_at(Timestamp(1)));
+        let shared = shared_from::<()>(restorer, &config, &plugins, Seed::default(), clock, 1)
+            .expect("the configuration is good");
+        let size = Size::of(0, DEAD_BYTES_MAX);
+        let mut reporter = Reporter::new(&shared, &size);
+        assert_eq!(reporter.spare(), None, "nobody has looked");
+        let free = 2 * RESERVE_BYTES;
+        shared.inbox().expect("it records").publish_free(Some(free));
+        assert_eq!(reporter.spare(), Some(free + RESERVE_BYTES - ACKNOWLEDGED_BYTES));
+        reporter.take(Event::Room(Room::Low));
+        assert_eq!(reporter.spare(), Some(free - ACKNOWLEDGED_BYTES));
+        shared.inbox().expect("it records").publish_free(Some(0));
+        assert_eq!(reporter.spare(), Some(0));
+    }
+
     /// So many bytes live, and writing them anew takes a quarter more.
     fn kept(live: u64) -> Kept {
         Kept { live, rewrite: live + live / 4 }

@@ -28,7 +28,7 @@ use super::door::Plugins;
 use super::{Clock, Network, Peer, Shared, run, shared_with};
 use crate::access::{Authenticate, ConnectRequest, Refusal, Verdict};
 use crate::config::{Config, Endpoint};
-use crate::machine::{Seed, Timestamp};
+use crate::machine::{Drops, Seed, Timestamp};
 use crate::mqtt::topic::{Filter, TopicName};
 use crate::mqtt::types::{PacketId, QoS, Reason, Text, Version};
 use crate::mqtt::wire::{
@@ -398,6 +398,26 @@ fn a_peer_that_takes_nothing_is_given_up() {
         assert_eq!(world.connections(), 2);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(world.connections(), 1);
+    });
+}
+
+/// What it does not take waits where there is a limit, and not in the shell.
+#[test]
+fn a_reader_that_takes_nothing_has_what_is_above_its_limit_dropped() {
+    let mut config = Config::default();
+    config.limits.queue_messages = 10;
+    with_plugins(&config, Plugins::default(), async |world| {
+        let mut slow = world.connect("slow", 1_000).await;
+        slow.subscribe("flood").await;
+        let mut publisher = world.connect("publisher", 100_000).await;
+        for _ in 0..1_000 {
+            publisher.send(&publish("flood", vec![0; 1_000])).await;
+            publisher.send(&Packet::PingReq).await;
+            assert_eq!(publisher.recv().await, Some(Packet::PingResp));
+        }
+        let drops = world.shared.visit(|machine, _| machine.drops_of("slow").map(Drops::total));
+        let dropped = drops.flatten().expect("it is connected");
+        assert!(dropped > 980, "{dropped} are dropped");
     });
 }
 

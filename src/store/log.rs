@@ -504,3 +504,23 @@ impl<D: Disk> Log<D> {
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both end when somebody makes room; nothing else does.
+    #[test]
+    fn a_quota_that_is_used_up_is_a_full_disk() {
+        use std::io::ErrorKind::{FileTooLarge, Interrupted, PermissionDenied};
+        for (kind, want) in [
+            (std::io::ErrorKind::StorageFull, true),
+            (std::io::ErrorKind::QuotaExceeded, true),
+            (FileTooLarge, false),
+            (PermissionDenied, false),
+            (Interrupted, false),
+        ] {
+            assert_eq!(is_full(&kind.into()), want, "{kind}");
+        }
+    }
+}

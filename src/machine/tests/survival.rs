@@ -229,6 +229,23 @@ fn a_log_that_cannot_keep_anything_refuses_what_must_be_kept_and_serves_the_rest
     assert_eq!(broker.see(client), "kept=3 q1#1");
 }
 
+/// Two sessions of one client have ended, and only the first end is durable.
+#[test]
+fn an_end_that_is_durable_does_not_stand_for_a_later_one() {
+    let mut broker = Broker::new(durable(settings()));
+    join(&mut broker, stays("c"));
+    broker.try_connect(stays("c").clean());
+    let first_end = broker.machine.poll_records(&mut Vec::new());
+    let second = broker.try_connect(v5("c").clean());
+    broker.close(second);
+    broker.machine.poll_records(&mut Vec::new());
+    broker.handle(Input::Durable(first_end));
+    let client = broker.try_connect(v5("c"));
+    assert_eq!(broker.see(client), "", "the second might come back");
+    sync(&mut broker);
+    assert_eq!(broker.see(client), "CONNACK");
+}
+
 #[test]
 fn on_a_full_disk_who_comes_back_takes_what_waits_and_nobody_new_is_kept() {
     let mut broker = Broker::new(durable(settings()));

@@ -381,6 +381,18 @@ mod tests {
         assert!(is_judged(&mut logins, HERE, "newer", true, 2), "a success holds nobody up");
     }
 
+    /// Who has an account of its own guesses the passwords of others no faster by it.
+    #[test]
+    fn a_success_does_not_make_up_for_failures_with_other_names() {
+        let mut logins = logins();
+        let mut judged = 0;
+        for number in 0..200 {
+            judged += u32::from(is_judged(&mut logins, HERE, &number.to_string(), false, 1));
+            is_judged(&mut logins, HERE, "own", true, 1);
+        }
+        assert_eq!(judged, 50);
+    }
+
     #[test]
     fn many_at_once_gain_nothing() {
         let mut logins = logins();

@@ -113,3 +113,22 @@ fn large_packets_that_the_machine_has_not_taken_yet_have_a_bound() {
         world.connect("later", 1_000).await.subscribe("t").await;
     });
 }
+
+#[test]
+fn what_is_never_finished_is_forgotten_with_its_connection() {
+    with_little_room(async |world| {
+        let (first, last) = halves();
+        for number in 0..40 {
+            let mut client = world.connect(&format!("c{number}"), 100_000).await;
+            client.stream.write_all(&first).await.expect("the broker reads");
+            tokio::time::sleep(Duration::from_millis(1)).await; // it is read
+            drop(client);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let mut client = world.connect("last", 100_000).await;
+        client.stream.write_all(&first).await.expect("the broker reads");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        client.stream.write_all(&last).await.expect("the broker reads");
+        client.subscribe("t").await;
+    });
+}
