@@ -246,7 +246,7 @@ mod tests {
     fn a_question_that_is_over_or_given_up_leaves_its_place_to_one_that_waits() {
         let questions = Arc::new(Questions::default());
         let whose = Whose { address: None, is_known: false };
-        let enter = || questions.enter(whose.clone()).expect("there is room to wait");
+        let enter = || questions.enter(whose).expect("there is room to wait");
         let mut under_way: Vec<_> = (0..UNDER_WAY_MAX).map(|_| enter()).collect();
         let (given_up, mut waits) = (enter(), enter());
         drop(given_up);

@@ -414,30 +414,6 @@ async fn mqtt_travels_in_websocket_in_tls() {
     assert_eq!(next(&mut frames).await, binary(CONNACK));
 }
 
-/// Each record fits into the room that there is for the upgrade, and both come together.
-#[tokio::test]
-async fn an_upgrade_in_several_records_of_tls_is_read_to_its_end() {
-    let authority = Authority::new("records");
-    let certificates = authority.server();
-    let (_broker, address) = start(|listener| {
-        listener.is_websocket = true;
-        listener.certificates = Some(certificates);
-    })
-    .await;
-    let mut stream = tls(address, &authority.client(None)).await.unwrap();
-    let request = format!("{UPGRADE}X: {}\r\n\r\n", "x".repeat(1_700));
-    for record in request.as_bytes().chunks(900) {
-        std::io::Write::write_all(&mut stream.get_mut().1.writer(), record).unwrap();
-    }
-    stream.flush().await.unwrap();
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"\r\n\r\n") {
-        answer.push(timeout(PATIENCE, stream.read_u8()).await.unwrap().unwrap());
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 101 "));
-    speaks_mqtt_in(WebSocketStream::from_raw_socket(stream, Role::Client, None).await).await;
-}
-
 #[tokio::test]
 async fn only_upgrades_to_mqtt_are_answered() {
     let (_broker, address) = start(|listener| listener.is_websocket = true).await;

@@ -115,39 +115,39 @@ impl<T> Wildcards<T> {
         mut visit: impl FnMut(&'a T),
     ) -> Option<usize> {
         let mut nodes = 0;
-        let mut levels = Levels::of(name, &self.hashers);
-        // Nodes that match so far, and how many levels of the name each stands for.
-        let mut open: SmallVec<[(usize, usize); 16]> = SmallVec::new();
-        open.push((ROOT, 0));
-        while let Some((id, depth)) = open.pop() {
+        let mut cuts = Cuts::of(name, &self.hashers);
+        // Nodes that match so far, each with the levels of the name below it, if there are any.
+        let mut open: SmallVec<[(usize, Option<&str>); 16]> = SmallVec::new();
+        open.push((ROOT, Some(name.as_str())));
+        while let Some((id, levels)) = open.pop() {
             if nodes >= nodes_max {
                 return None;
             }
             nodes += 1;
             let node = &self.nodes[id];
-            let level = levels.get(depth);
             let may_be_wild = id != ROOT || !name.is_reserved(); // [MQTT-4.7.2-1]
             let may_be_wild = may_be_wild || plant::is_on(Plant::DollarMatchesWildcard);
-            let may_be_parent = level.is_some() || !plant::is_on(Plant::HashNotParent);
+            let may_be_parent = levels.is_some() || !plant::is_on(Plant::HashNotParent);
             if may_be_wild
                 && may_be_parent
                 && let Some(rest) = node.rest
             {
                 self.nodes[rest.get()].value.iter().for_each(&mut visit);
             }
-            let Some(level) = level else {
+            let Some(levels) = levels else {
                 node.value.iter().for_each(&mut visit);
                 continue;
             };
+            let (level, below) = cuts.first_of(levels);
             let may_be_any =
                 may_be_wild && !(level.text.is_empty() && plant::is_on(Plant::PlusNotEmpty));
             if may_be_any && let Some(any) = node.any {
-                open.push((any.get(), depth + 1));
+                open.push((any.get(), below));
             }
             if node.literals > 0
                 && let Some(literal) = self.literal(id, level)
             {
-                open.push((literal, depth + 1));
+                open.push((literal, below));
             }
         }
         Some(nodes)
@@ -166,6 +166,7 @@ impl<T> Wildcards<T> {
         }
     }
 
+    #[inline(always)] // of all that routing a message takes, this is most
     fn literal(&self, parent: usize, level: Level<'_>) -> Option<usize> {
         let is_it = |child: &usize| {
             let node = &self.nodes[*child];
@@ -229,50 +230,67 @@ fn hash_of<T>(hashers: &FixedState, nodes: &Places<Node<T>>, id: usize) -> u64 {
     Level::new(&node.level, hashers).hash_below(node.parent, hashers)
 }
 
-/// A level's text, and its hash: a client may send a long one, which is looked for below very many
-/// nodes, and read once.
+/// Bytes from which on a name or a level is long.
+const LONG: usize = 256;
+
+/// A level's text. A client may send a very long one, which is looked for below very many nodes: what
+/// is hashed for each of them is its digest then.
 #[derive(Clone, Copy)]
 struct Level<'a> {
     text: &'a str,
-    hash: u64,
+    digest: [u8; 8],
 }
 
 impl<'a> Level<'a> {
     fn new(text: &'a str, hashers: &FixedState) -> Level<'a> {
-        Level { text, hash: hashers.hash_one(text) }
+        let digest = if text.len() < LONG { 0 } else { hashers.hash_one(text) };
+        Level { text, digest: digest.to_le_bytes() }
     }
 
     /// The hash of the node with this text below another.
-    fn hash_below(self, parent: usize, hashers: &FixedState) -> u64 {
-        hashers.hash_one((parent, self.hash))
+    #[inline]
+    fn hash_below(&self, parent: usize, hashers: &FixedState) -> u64 {
+        let key = if self.text.len() < LONG { self.text.as_bytes() } else { &self.digest };
+        hashers.hash_one((parent, key))
     }
 }
 
-/// The levels of a name, each cut off when it is first asked for: most trees are not deep.
-struct Levels<'a> {
-    cut: SmallVec<[Level<'a>; 8]>,
-    /// What is not cut yet; none: nothing is left.
-    rest: Option<&'a str>,
+/// Cuts a name into levels. Those of a long one are looked for once, however many nodes ask.
+struct Cuts<'a> {
+    is_long: bool,
+    /// The levels that were found, each behind how many bytes of the name there are from there on.
+    /// The most come first.
+    known: Vec<(usize, Level<'a>)>,
     hashers: &'a FixedState,
 }
 
-impl<'a> Levels<'a> {
-    fn of(name: &'a TopicName, hashers: &'a FixedState) -> Levels<'a> {
-        Levels { cut: SmallVec::new(), rest: Some(name.as_str()), hashers }
+impl<'a> Cuts<'a> {
+    fn of(name: &TopicName, hashers: &'a FixedState) -> Cuts<'a> {
+        Cuts { is_long: name.len() >= LONG, known: Vec::new(), hashers }
     }
 
-    /// The level below so many others, if the name has it.
-    fn get(&mut self, depth: usize) -> Option<Level<'a>> {
-        while self.cut.len() <= depth {
-            let rest = self.rest?;
-            let (text, below) = match rest.split_once('/') {
-                Some((text, below)) => (text, Some(below)),
-                None => (rest, None),
-            };
-            self.rest = below;
-            self.cut.push(Level::new(text, self.hashers));
+    /// The first of these levels of the name, and those below it, if there are any.
+    #[inline]
+    fn first_of(&mut self, levels: &'a str) -> (Level<'a>, Option<&'a str>) {
+        if self.is_long {
+            return self.first_known_of(levels);
         }
-        Some(self.cut[depth])
+        match levels.split_once('/') {
+            Some((text, below)) => (Level { text, digest: [0; 8] }, Some(below)),
+            None => (Level { text: levels, digest: [0; 8] }, None),
+        }
+    }
+
+    #[cold]
+    fn first_known_of(&mut self, levels: &'a str) -> (Level<'a>, Option<&'a str>) {
+        let found = self.known.binary_search_by(|(bytes, _)| levels.len().cmp(bytes));
+        let place = found.unwrap_or_else(|place| {
+            let text = levels.split_once('/').map_or(levels, |(text, _)| text);
+            self.known.insert(place, (levels.len(), Level::new(text, self.hashers)));
+            place
+        });
+        let (_, level) = self.known[place];
+        (level, levels.get(level.text.len() + 1..))
     }
 }
 
@@ -330,6 +348,32 @@ mod tests {
         tree.get_mut(&filter("a/#"));
         tree.remove(&filter("+/+"));
         assert_eq!(tree.nodes.len(), 1);
+    }
+
+    /// Levels that are short, long, empty, alike, and the last one.
+    #[test]
+    fn a_long_name_is_matched_as_a_short_one() {
+        let long = |letter: &str| letter.repeat(LONG);
+        let name = [&long("x"), "", "b", &long("x"), &long("y"), ""].join("/");
+        let mut tree = Wildcards::new(FixedState::with_seed(1));
+        let (x, y) = (long("x"), long("y"));
+        for (filter, is_match) in [
+            ("#".to_owned(), true),
+            (format!("{x}//b/{x}/{y}/+"), true),
+            (format!("+/+/b/{x}/{y}/"), true),
+            (format!("+//+/{x}/#"), true),
+            (format!("+//+/{y}/#"), false),
+            (format!("{x}x//#"), false),
+            (format!("{x}//b/{x}/{y}/+/+"), false),
+            (format!("{x}//b/{x}/+/#"), true),
+            (format!("+//b/{x}/{y}"), false),
+        ] {
+            *tree.get_or_insert_with(&self::filter(&filter), || is_match) = is_match;
+        }
+        let name = TopicName::try_from(name.as_str()).expect("a valid name");
+        let mut matches = Vec::new();
+        tree.for_each_match(&name, usize::MAX, |is_match| matches.push(*is_match));
+        assert_eq!(matches, [true; 5]);
     }
 
     proptest! {
