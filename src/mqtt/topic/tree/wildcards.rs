@@ -166,7 +166,7 @@ impl<T> Wildcards<T> {
         }
     }
 
-    #[inline(always)] // of all that routing a message takes, this is most
+    #[inline(always)] // routing a message is mostly this
     fn literal(&self, parent: usize, level: Level<'_>) -> Option<usize> {
         let is_it = |child: &usize| {
             let node = &self.nodes[*child];
