@@ -269,9 +269,8 @@ pub fn reload<A>(shared: &Shared<A>, config: &Config, plugins: &Plugins) -> Resu
     let mut policy = config.policy();
     policy.extend(&plugins.policy);
     // From here on nothing fails.
-    shared.change_door(door);
     shared.change_transports(transports);
-    shared.change_policy(policy.into_authoriser());
+    shared.change_access(door, policy.into_authoriser());
     Ok(())
 }
 

@@ -409,10 +409,12 @@ impl<A> Shared<A> {
         self.inside().remove(&id);
     }
 
-    /// Puts other rules of what clients may do in force, for those who are connected too.
-    pub fn change_policy(&self, authorise: Option<Arc<dyn Authorise>>) {
+    /// Has another door asked from now on, and puts other rules of what clients may do in force, for
+    /// those who are connected too. Nobody whom the new door lets in meets the old rules.
+    pub(crate) fn change_access(&self, door: Door, authorise: Option<Arc<dyn Authorise>>) {
         self.visit_from_outside(|machine, now| {
-            machine.handle(Input::PolicyChanged(authorise), now)
+            self.change_door(door);
+            machine.handle(Input::PolicyChanged(authorise), now);
         });
     }
 

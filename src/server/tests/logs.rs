@@ -7,7 +7,7 @@ use tracing::Level;
 use tracing::subscriber::{set_default, set_global_default};
 
 use super::*;
-use crate::access::Taboo;
+use crate::access::{Door, Taboo};
 use crate::config::{Admission, Authentication};
 use crate::machine::record::{Lsn, Record};
 use crate::machine::{Limits, ListenerId, Restorer};
@@ -249,7 +249,8 @@ fn what_clients_call_themselves_is_cut() {
 #[test]
 fn denials_of_ever_new_clients_do_not_fill_the_log() {
     with_log(Level::WARN, &Config::default(), async |world, log| {
-        world.shared.change_policy(Some(Arc::new(Taboo::default())));
+        let door = Door::clone(&world.shared.door());
+        world.shared.change_access(door, Some(Arc::new(Taboo::default())));
         for number in 0..100 {
             let mut client = world.connect(&number.to_string(), 1_000).await;
             client.subscribe("top-secret").await;
@@ -285,7 +286,8 @@ fn what_clients_say_is_itself_in_json_and_escaped_in_lines() {
     }
     for is_json in [true, false] {
         with_log_in(is_json, Level::DEBUG, &limited(with_password), async |world, log| {
-            world.shared.change_policy(Some(Arc::new(Taboo::default())));
+            let door = Door::clone(&world.shared.door());
+            world.shared.change_access(door, Some(Arc::new(Taboo::default())));
             for (client_id, user, password) in
                 [(EVIL, Some(EVIL), "bad"), (EVIL, Some(EVIL), "good"), ("nobody", None, "good")]
             {
