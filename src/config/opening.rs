@@ -4,7 +4,7 @@
 //! passwords and rules away from a broker that has listeners for everybody: that is no reload's to
 //! do.
 
-use super::{Authentication, Config};
+use super::{Authentication, Config, Listener};
 use crate::access::Certified;
 
 /// Clients whom a configuration lets in though nothing shows who they are.
@@ -61,9 +61,28 @@ impl Config {
         if after.nameless && !before.nameless {
             return Some("it would let in clients without a user name and a password");
         }
-        let is_limited = |config: &Config| !config.authorisation.is_empty();
-        (is_limited(self) && !is_limited(to))
+        let lets_some_in = after.named || after.nameless;
+        if lets_some_in && self.listeners.iter().any(|listener| listener.asks_more_than_in(to)) {
+            return Some("it would let in clients without a certificate");
+        }
+        (self.is_limited() && !to.is_limited())
             .then_some("nothing in it says who may use which topics, and everybody could use all")
+    }
+
+    /// Whether anybody is ever denied anything.
+    fn is_limited(&self) -> bool {
+        self.policy().into_authoriser().is_some()
+    }
+}
+
+impl Listener {
+    /// Whether clients must show a certificate here, and need not there.
+    fn asks_more_than_in(&self, to: &Config) -> bool {
+        let asks = |listener: &Listener| {
+            listener.certificates.as_ref().is_some_and(|files| files.is_required)
+        };
+        let there = to.listeners.iter().find(|listener| listener.name == self.name);
+        asks(self) && there.is_some_and(|there| !asks(there))
     }
 }
 
@@ -115,5 +134,34 @@ mod tests {
             let opened = with(before).opened_by(&with(after));
             assert_eq!(opened.is_some(), is_opened, "{before} -> {after}: {opened:?}");
         }
+    }
+
+    #[test]
+    fn certificates_that_nobody_must_show_any_more_and_tokens_that_limit_nothing_open_too() {
+        let listener = |certificate: &str, auth: &str| {
+            config(&format!(
+                "listeners: {{a: {{bind: ':1', ssl: on, certfile: c, keyfile: k, cafile: f, \
+                 require-certificate: {certificate}}}}}\nauth: {{{auth}}}"
+            ))
+        };
+        const OPEN: &str = "plugins: [auth_anonymous]";
+        const CLOSED: &str = "plugins: [auth_file], password-file: p";
+        for (auth, before, after, is_opened) in [
+            (OPEN, "on", "off", true),
+            (OPEN, "on", "on", false),
+            (OPEN, "off", "on", false),
+            (CLOSED, "on", "off", false),
+        ] {
+            let opened = listener(before, auth).opened_by(&listener(after, auth));
+            assert_eq!(opened.is_some(), is_opened, "{auth}: {before} -> {after}");
+        }
+        let tokens = |claims: &str, rules: &str| {
+            config(&format!(
+                "auth: {{plugins: [auth_jwt], jwt: {{secret-key-file: k{claims}}}}}\n{rules}"
+            ))
+        };
+        let (claims, rules) = (", publish-claim: p", "rules: [{allow: all, user: ann}]");
+        assert!(tokens(claims, "").opened_by(&tokens("", "")).is_some());
+        assert_eq!(tokens("", rules).opened_by(&tokens(claims, "")), None);
     }
 }

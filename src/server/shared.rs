@@ -246,11 +246,13 @@ impl<A> Shared<A> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Has another door asked from now on.
-    pub(crate) fn change_door(&self, door: Door) {
-        if !plant::is_on(Plant::OldPasswords) {
-            *self.door.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(door);
+    /// Has another door asked from now on. The one before, which may hold very many passwords.
+    pub(crate) fn change_door(&self, door: Door) -> Arc<Door> {
+        let door = Arc::new(door);
+        if plant::is_on(Plant::OldPasswords) {
+            return door;
         }
+        std::mem::replace(&mut self.door.lock().unwrap_or_else(PoisonError::into_inner), door)
     }
 
     /// Who does costly work for all workers; `start` makes him if there is none yet.
@@ -412,10 +414,12 @@ impl<A> Shared<A> {
     /// Has another door asked from now on, and puts other rules of what clients may do in force, for
     /// those who are connected too. Nobody whom the new door lets in meets the old rules.
     pub(crate) fn change_access(&self, door: Door, authorise: Option<Arc<dyn Authorise>>) {
-        self.visit_from_outside(|machine, now| {
-            self.change_door(door);
+        let before = self.visit_from_outside(|machine, now| {
+            let before = self.change_door(door);
             machine.handle(Input::PolicyChanged(authorise), now);
+            before
         });
+        drop(before); // nobody waits for that
     }
 
     /// How many connections have not authenticated: their clients are not let in yet.

@@ -27,7 +27,7 @@ use super::output::Encoded;
 use super::shared::{Shared, Watch, Woken, owner};
 use super::signal::Signal;
 use super::timer;
-use super::transport::Transport;
+use super::transport::{Duplex, Transport};
 use super::wall;
 use crate::access::Fetch;
 use crate::machine::{self, ConnectionId, Machine, Outgoing, Remaining, Timestamp};
@@ -347,10 +347,10 @@ impl<N: Network> Worker<N> {
     /// not come, or of a large one of which the machine has not taken all. Where that is too much of
     /// all together, those who have kept theirs for longest are sent away.
     pub(crate) fn note_unfinished(&self, connection: &RefCell<Connection<Transport<N::Stream>>>) {
-        if self.add_unfinished(connection) <= 0 {
-            return;
+        let has_grown = self.add_unfinished(connection) > 0;
+        if has_grown && self.unfinished.get() > self.unfinished_max() && is_worth_it(connection) {
+            self.give_up_slowest();
         }
-        while self.unfinished.get() > self.unfinished_max() && self.give_up_slowest() {}
     }
 
     /// How much more that is of one connection than it was.
@@ -367,20 +367,25 @@ impl<N: Network> Worker<N> {
         share.max(4 * limits.packet_bytes as usize)
     }
 
-    /// Sends one away, if there is one whose end gives room.
-    fn give_up_slowest(&self) -> bool {
+    /// Sends as many away as it takes.
+    fn give_up_slowest(&self) {
         let waits = |(id, connection): (&ConnectionId, &Entry<N>)| {
-            let (since, bytes) = connection.borrow().unfinished()?;
-            (bytes >= GIVEN_UP_BYTES).then_some((since, *id))
+            let (since, _) = connection.borrow().unfinished()?;
+            is_worth_it(connection).then_some((since, *id))
         };
-        let slowest = self.table.borrow().iter().filter_map(waits).min();
-        let Some((_, id)) = slowest else { return false };
-        let connection = self.table.borrow()[&id].clone();
-        connection.borrow_mut().give_up_unfinished();
-        self.add_unfinished(&connection);
-        let input = machine::Input::PacketGivenUp { connection: id };
-        self.exchange(|machine, now| machine.handle(input, now));
-        true
+        let mut slowest: Vec<_> = self.table.borrow().iter().filter_map(waits).collect();
+        slowest.sort_unstable();
+        for (_, id) in slowest {
+            if self.unfinished.get() <= self.unfinished_max() {
+                return;
+            }
+            // Whoever is sent away may take others along.
+            let Some(connection) = self.table.borrow().get(&id).cloned() else { continue };
+            connection.borrow_mut().give_up_unfinished();
+            self.add_unfinished(&connection);
+            let input = machine::Input::PacketGivenUp { connection: id };
+            self.exchange(|machine, now| machine.handle(input, now));
+        }
     }
 
     /// A connection is gone.
@@ -404,4 +409,9 @@ impl<N: Network> Worker<N> {
             }
         }
     }
+}
+
+/// Whether the end of the connection would give room for unfinished packets of others.
+fn is_worth_it<S: Duplex>(connection: &RefCell<Connection<Transport<S>>>) -> bool {
+    connection.borrow().unfinished().is_some_and(|(_, bytes)| bytes >= GIVEN_UP_BYTES)
 }
