@@ -280,17 +280,17 @@ impl Builder {
     /// [`Config::authentication`]: it is asked as one of those.
     ///
     /// ```no_run
-    /// use stormpetrel::access::{Authenticate, ConnectRequest, Verdict};
+    /// # use stormpetrel::access::{Authenticate, ConnectRequest, Verdict};
     /// use stormpetrel::{Broker, config::Authentication, config::Config};
     ///
-    /// struct Plants;
-    ///
-    /// impl Authenticate for Plants {
-    ///     async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
-    ///         if request.client_id.starts_with("plant-") { Verdict::Admitted } else { Verdict::Abstains }
-    ///     }
-    /// }
-    ///
+    /// # struct Plants;
+    /// #
+    /// # impl Authenticate for Plants {
+    /// #     async fn authenticate(&self, request: &ConnectRequest) -> Verdict {
+    /// #         if request.client_id.starts_with("plant-") { Verdict::Admitted } else { Verdict::Abstains }
+    /// #     }
+    /// # }
+    /// #
     /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
     /// let mut config = Config::from_file("broker.yaml")?.config;
     /// config.authentication = vec![Authentication::Named("plants".to_owned())];
@@ -546,7 +546,10 @@ mod tests {
         }
         let open = Config { listeners: Vec::new(), ..Config::default() };
         let refused = block_on(Broker::new(open.clone()).plugin("nobody", Nobody).start());
-        let is_right = |error: &server::Error| matches!(error, server::Error::UnnamedPlugin(name) if name == "nobody");
+        let is_right = |error: &server::Error| match error {
+            server::Error::UnnamedPlugin(name) => name == "nobody",
+            _ => false,
+        };
         assert!(refused.as_ref().is_err_and(is_right), "{refused:?}");
         let authentication = vec![Authentication::Named("nobody".to_owned())];
         let named = Config { authentication, ..open.clone() };

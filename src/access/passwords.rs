@@ -4,8 +4,8 @@
 //! is in `hash.rs`.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -61,16 +61,10 @@ impl Passwords {
     pub fn read(path: &Path) -> Result<Passwords, PasswordsError> {
         let shown = path.display().to_string();
         let unreadable = |error| PasswordsError::Unreadable { path: shown.clone(), error };
-        let file = File::open(path).map_err(unreadable)?;
-        let open_to_others = open_to_others(&file).map_err(unreadable)?;
-        let mut text = String::new();
-        file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(unreadable)?;
-        if text.len() as u64 > FILE_BYTES_MAX {
-            let large = io::Error::new(io::ErrorKind::FileTooLarge, "larger than 64 MiB");
-            return Err(unreadable(large));
-        }
+        let text = bounded::read_text(path, FILE_BYTES_MAX, "64 MiB").map_err(unreadable)?;
+        let about = fs::metadata(path).map_err(unreadable)?;
         let mut passwords = Passwords::parse(&text, &shown)?;
-        if let Some(what) = open_to_others {
+        if let Some(what) = bounded::open_to_others(&about) {
             let warning = format!(
                 "{shown}: every user of this machine can {what} the password file; run `chmod 600` \
                  on it, as the user that the broker runs as"
@@ -154,23 +148,6 @@ impl Passwords {
         let (_, hash) = &self.users[number.checked_rem(self.users.len())?];
         Some(hash)
     }
-}
-
-/// What users other than its owner and group may do with it.
-#[cfg(unix)]
-fn open_to_others(file: &File) -> io::Result<Option<&'static str>> {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = file.metadata()?.permissions().mode();
-    Ok(match mode & 0o006 {
-        0 => None,
-        0o004 => Some("read"),
-        _ => Some("write to"),
-    })
-}
-
-#[cfg(not(unix))]
-fn open_to_others(_: &File) -> io::Result<Option<&'static str>> {
-    Ok(None)
 }
 
 /// Checks user names and passwords against a file. Has no opinion of clients without a user

@@ -44,10 +44,9 @@ fn is_public(endpoint: &Endpoint) -> bool {
 
 /// Who gets in without a proof of anything.
 fn open(config: &Config, listener: &Listener) -> Option<String> {
-    let shows_certificate = listener.certificates.as_ref().is_some_and(|files| files.is_required);
     let bind = printable(&listener.bind.to_string());
     let who = match Unproven::by(config) {
-        _ if shows_certificate => return None,
+        _ if listener.asks_for_certificate() => return None,
         Unproven { nameless: false, named: false } => return None,
         Unproven { nameless: true, named: false } => {
             return Some(format!(

@@ -1,7 +1,8 @@
 //! `data-dir` and `durability`, which are our own: what survives a restart, and what an
 //! acknowledgement means.
 //!
-//! What they do is in `server/keeper.rs` and `machine/keeping.rs`; listeners may say something else for themselves.
+//! What they do is in `server/keeper.rs` and `machine/keeping.rs`; listeners may say something else
+//! for themselves.
 
 use std::path::PathBuf;
 

@@ -15,7 +15,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::problem::{Error, Place, Warning, printable};
 use super::{Authentication, Config, Listener};
-use crate::access::{JwtKey, JwtSettings};
+use crate::access::{JwtKey, JwtSettings, bounded};
 
 /// How long before its end a certificate is worth a warning, in seconds.
 const NOTICE_SECS: i64 = 14 * DAY_SECS;
@@ -98,11 +98,7 @@ fn secret_of(config: &Config) -> Option<(String, &Path)> {
 
 /// Who has a key can say that he is the broker, or sign himself a token.
 fn shown_to_others(file: &Path) -> Option<String> {
-    let what = match fs::metadata(file).ok()?.permissions().mode() & 0o006 {
-        0 => return None,
-        0o004 => "read",
-        _ => "write to",
-    };
+    let what = bounded::open_to_others(&fs::metadata(file).ok()?)?;
     let shown = printable(&file.display().to_string());
     Some(format!(
         "every user of this machine can {what} {shown}, which holds a key; run `chmod 600` on it, \

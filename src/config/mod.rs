@@ -31,14 +31,14 @@ mod subnet;
 mod topics;
 mod yaml;
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::access::{
     Action, Certified, HttpSettings, JwtSettings, Policy, Rules, Taboo, TokenTopics, TopicAcl,
+    bounded,
 };
 use crate::machine::{Durability, EFFORT_MAX, Limits};
 use crate::mqtt::types::QoS;
@@ -210,7 +210,7 @@ impl Config {
         let rest = |config: &Config| {
             (
                 (config.sys_interval, config.session_expiry, config.disconnect_delay),
-                (config.max_qos, config.data_dir.clone(), config.durability, config.threads),
+                (config.max_qos, config.data_dir.clone(), config.durability(), config.threads),
             )
         };
         [
@@ -330,14 +330,11 @@ impl Config {
 
 /// The text of a file, or what is wrong and how to mend it.
 fn read_text(path: &Path) -> Result<String, (String, &'static str)> {
-    let cannot = |error: io::Error| (format!("cannot be read: {error}"), "check its path");
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(cannot)?;
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(("larger than 1 MiB".to_owned(), "a configuration is a short text"));
-    }
-    String::from_utf8(bytes).map_err(|_| ("not UTF-8 text".to_owned(), "save it as UTF-8"))
+    bounded::read_text(path, FILE_BYTES_MAX, "1 MiB").map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => (error.to_string(), "a configuration is a short text"),
+        io::ErrorKind::InvalidData => ("not UTF-8 text".to_owned(), "save it as UTF-8"),
+        _ => (format!("cannot be read: {error}"), "check its path"),
+    })
 }
 
 impl Default for Config {

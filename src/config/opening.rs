@@ -19,13 +19,10 @@ pub(super) struct Unproven {
 impl Unproven {
     pub(super) fn by(config: &Config) -> Unproven {
         let plugins = &config.authentication;
-        let allows = plugins.iter().filter_map(|plugin| match plugin {
-            Authentication::Anonymous { is_allowed } => Some(*is_allowed),
-            _ => None,
-        });
-        let is_let_in = allows.clone().next().is_some();
+        let lets_in = |plugin: &Authentication| matches!(plugin, Authentication::Anonymous { .. });
+        let is_let_in = plugins.iter().any(lets_in);
         Unproven {
-            nameless: is_let_in && allows.clone().all(|it| it) && plugins.iter().all(lets_nameless),
+            nameless: is_let_in && plugins.iter().all(lets_nameless),
             named: is_let_in && !is_judged(config),
         }
     }
@@ -40,8 +37,8 @@ pub(super) fn is_judged(config: &Config) -> bool {
 /// Whether the plugin leaves a client alone that gives no user name and shows nothing.
 fn lets_nameless(plugin: &Authentication) -> bool {
     match plugin {
-        Authentication::Anonymous { .. }
-        | Authentication::PasswordFile { .. }
+        Authentication::Anonymous { is_allowed } => *is_allowed,
+        Authentication::PasswordFile { .. }
         | Authentication::Certificate(Certified::User(_))
         | Authentication::Named(_) => true,
         Authentication::Certificate(Certified::Device { .. })
@@ -76,13 +73,15 @@ impl Config {
 }
 
 impl Listener {
-    /// Whether clients must show a certificate here, and need not there.
+    /// Whether clients must show a certificate.
+    pub(super) fn asks_for_certificate(&self) -> bool {
+        self.certificates.as_ref().is_some_and(|files| files.is_required)
+    }
+
+    /// Whether they must here, and need not there.
     fn asks_more_than_in(&self, to: &Config) -> bool {
-        let asks = |listener: &Listener| {
-            listener.certificates.as_ref().is_some_and(|files| files.is_required)
-        };
         let there = to.listeners.iter().find(|listener| listener.name == self.name);
-        asks(self) && there.is_some_and(|there| !asks(there))
+        self.asks_for_certificate() && there.is_some_and(|there| !there.asks_for_certificate())
     }
 }
 

@@ -427,13 +427,18 @@ mod tests {
 
     const DEAD_BYTES_MAX: u64 = 64 << 20;
 
+    /// What a broker shares that records, if there is something to restore.
+    fn shared(restorer: Option<Restorer>) -> Arc<Shared<()>> {
+        let (config, plugins) = (Config::default(), Plugins::default());
+        let clock = Clock::starting_at(Timestamp(1));
+        shared_from(restorer, &config, &plugins, Seed::default(), clock, 1)
+            .expect("the configuration is good")
+    }
+
     /// A broker whose writer is this test.
     #[test]
     fn everything_is_recorded_anew_once_when_the_log_has_grown() {
-        let (config, plugins) = (Config::default(), Plugins::default());
-        let (restorer, clock) = (Some(Restorer::default()), Clock::starting_at(Timestamp(1)));
-        let shared = shared_from::<()>(restorer, &config, &plugins, Seed::default(), clock, 1)
-            .expect("the configuration is good");
+        let shared = shared(Some(Restorer::default()));
         let inbox = shared.inbox().expect("it records");
         let size = Size::of(1 << 30, DEAD_BYTES_MAX);
         let mut reporter = Reporter::new(&shared, &size);
@@ -461,10 +466,7 @@ mod tests {
     /// Whoever can write again has no more room than before.
     #[test]
     fn a_full_disk_that_failed_meanwhile_is_full_when_it_works_again() {
-        let (config, plugins) = (Config::default(), Plugins::default());
-        let clock = Clock::starting_at(Timestamp(1));
-        let shared = shared_from::<()>(None, &config, &plugins, Seed::default(), clock, 1)
-            .expect("the configuration is good");
+        let shared = shared(None);
         let size = Size::of(0, DEAD_BYTES_MAX);
         let mut reporter = Reporter::new(&shared, &size);
         let failing =
@@ -485,10 +487,7 @@ mod tests {
     /// What was kept free is of use once: it is given up when the disk is full.
     #[test]
     fn the_reserve_is_room_until_it_is_given_up() {
-        let (config, plugins) = (Config::default(), Plugins::default());
-        let (restorer, clock) = (Some(Restorer::default()), Clock::starting_at(Timestamp(1)));
-        let shared = shared_from::<()>(restorer, &config, &plugins, Seed::default(), clock, 1)
-            .expect("the configuration is good");
+        let shared = shared(Some(Restorer::default()));
         let size = Size::of(0, DEAD_BYTES_MAX);
         let mut reporter = Reporter::new(&shared, &size);
         assert_eq!(reporter.spare(), None, "nobody has looked");

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tracing::debug;
 
 use super::closed::Closed;
@@ -348,7 +349,8 @@ impl<N: Network> Worker<N> {
     /// all together, those who have kept theirs for longest are sent away.
     pub(crate) fn note_unfinished(&self, connection: &RefCell<Connection<Transport<N::Stream>>>) {
         let has_grown = self.add_unfinished(connection) > 0;
-        if has_grown && self.unfinished.get() > self.unfinished_max() && is_worth_it(connection) {
+        let is_too_much = has_grown && self.unfinished.get() > self.unfinished_max();
+        if is_too_much && keeps_much_since(connection).is_some() {
             self.give_up_slowest();
         }
     }
@@ -370,8 +372,7 @@ impl<N: Network> Worker<N> {
     /// Sends as many away as it takes.
     fn give_up_slowest(&self) {
         let waits = |(id, connection): (&ConnectionId, &Entry<N>)| {
-            let (since, _) = connection.borrow().unfinished()?;
-            is_worth_it(connection).then_some((since, *id))
+            Some((keeps_much_since(connection)?, *id))
         };
         let mut slowest: Vec<_> = self.table.borrow().iter().filter_map(waits).collect();
         slowest.sort_unstable();
@@ -411,7 +412,8 @@ impl<N: Network> Worker<N> {
     }
 }
 
-/// Whether the end of the connection would give room for unfinished packets of others.
-fn is_worth_it<S: Duplex>(connection: &RefCell<Connection<Transport<S>>>) -> bool {
-    connection.borrow().unfinished().is_some_and(|(_, bytes)| bytes >= GIVEN_UP_BYTES)
+/// Since when the connection keeps so much of unfinished packets that its end would give room.
+fn keeps_much_since<S: Duplex>(connection: &RefCell<Connection<Transport<S>>>) -> Option<Instant> {
+    let (since, bytes) = connection.borrow().unfinished()?;
+    (bytes >= GIVEN_UP_BYTES).then_some(since)
 }

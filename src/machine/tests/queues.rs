@@ -84,6 +84,17 @@ fn an_expired_message_is_not_sent_and_a_young_one_says_what_is_left() {
     assert_eq!(broker.dropped("c", DropReason::Expired), 2);
 }
 
+/// All that waits, a thousand, is dropped for that reason; some of it by one pull.
+fn assert_all_dropped_in_parts(broker: &mut Broker, client: ConnectionId, reason: DropReason) {
+    let before = broker.dropped("c", reason);
+    let remaining = broker.pull_once(client, 6_400, &mut Vec::new());
+    assert_eq!(remaining, Remaining::More);
+    let dropped = broker.dropped("c", reason) - before;
+    assert!((50..=100).contains(&dropped), "{dropped}");
+    assert_eq!(broker.see(client), "");
+    assert_eq!(broker.dropped("c", reason), 1_000);
+}
+
 #[test]
 fn very_many_that_have_expired_are_dropped_in_parts() {
     let (mut broker, publisher) = away(Limits { queue_messages: 2_000, ..Limits::default() });
@@ -92,13 +103,7 @@ fn very_many_that_have_expired_are_dropped_in_parts() {
     }
     broker.pass(6);
     let client = broker.try_connect(v5("c").expiry(1_000));
-    let before = broker.dropped("c", DropReason::Expired);
-    let remaining = broker.pull_once(client, 6_400, &mut Vec::new());
-    assert_eq!(remaining, Remaining::More);
-    let dropped = broker.dropped("c", DropReason::Expired) - before;
-    assert!((50..=100).contains(&dropped), "{dropped}");
-    assert_eq!(broker.see(client), "");
-    assert_eq!(broker.dropped("c", DropReason::Expired), 1_000);
+    assert_all_dropped_in_parts(&mut broker, client, DropReason::Expired);
 }
 
 #[test]
@@ -108,13 +113,7 @@ fn very_many_that_are_too_large_for_the_client_are_dropped_in_parts() {
         broker.send(publisher, qos1(1, "t", &"x".repeat(100)));
     }
     let client = broker.try_connect(v5("c").expiry(1_000).packet_bytes_max(50));
-    let before = broker.dropped("c", DropReason::TooLarge);
-    let remaining = broker.pull_once(client, 6_400, &mut Vec::new());
-    assert_eq!(remaining, Remaining::More);
-    let dropped = broker.dropped("c", DropReason::TooLarge) - before;
-    assert!((50..=100).contains(&dropped), "{dropped}");
-    assert_eq!(broker.see(client), "");
-    assert_eq!(broker.dropped("c", DropReason::TooLarge), 1_000);
+    assert_all_dropped_in_parts(&mut broker, client, DropReason::TooLarge);
 }
 
 #[test]

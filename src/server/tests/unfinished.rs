@@ -23,17 +23,23 @@ fn halves() -> (BytesMut, BytesMut) {
     (first, last)
 }
 
+/// So many clients, each of whom has sent the beginning a moment after the one before.
+async fn beginners(world: &World, count: usize, first: &[u8]) -> Vec<Client> {
+    let mut clients = Vec::new();
+    for number in 0..count {
+        let mut client = world.connect(&format!("c{number}"), 100_000).await;
+        client.stream.write_all(first).await.expect("the broker reads");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        clients.push(client);
+    }
+    clients
+}
+
 #[test]
 fn whoever_has_left_a_packet_unfinished_for_longest_makes_room_for_others() {
     with_little_room(async |world| {
         let (first, last) = halves();
-        let mut clients = Vec::new();
-        for number in 0..12 {
-            let mut client = world.connect(&format!("c{number}"), 100_000).await;
-            client.stream.write_all(&first).await.expect("the broker reads");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            clients.push(client);
-        }
+        let mut clients = beginners(&world, 12, &first).await;
         let mut newest = clients.pop().expect("there are twelve");
         let mut oldest = clients.remove(0);
         match timeout(Duration::from_secs(9), oldest.recv()).await.expect("it is told") {
@@ -58,13 +64,7 @@ fn who_keeps_next_to_nothing_is_not_sent_away_instead_of_those_who_keep_much() {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
         let (first, _) = halves();
-        let mut large = Vec::new();
-        for number in 0..20 {
-            let mut client = world.connect(&format!("large{number}"), 100_000).await;
-            client.stream.write_all(&first).await.expect("the broker reads");
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            large.push(client);
-        }
+        let mut large = beginners(&world, 20, &first).await;
         for mut client in small {
             client.stream.write_all(b"\x04\x00\x01t\x00").await.expect("the broker reads");
             client.subscribe("t").await;
@@ -118,11 +118,8 @@ fn large_packets_that_the_machine_has_not_taken_yet_have_a_bound() {
 fn what_is_never_finished_is_forgotten_with_its_connection() {
     with_little_room(async |world| {
         let (first, last) = halves();
-        for number in 0..40 {
-            let mut client = world.connect(&format!("c{number}"), 100_000).await;
-            client.stream.write_all(&first).await.expect("the broker reads");
-            tokio::time::sleep(Duration::from_millis(1)).await; // it is read
-            drop(client);
+        for _ in 0..40 {
+            drop(beginners(&world, 1, &first).await);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let mut client = world.connect("last", 100_000).await;
