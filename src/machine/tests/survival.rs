@@ -930,6 +930,37 @@ fn who_is_not_read_because_the_disk_is_slow_is_not_closed_as_silent() {
     assert_eq!(seen, "DISCONNECT KeepAliveTimeout; close for KeepAliveTimeout");
 }
 
+/// Those are passed over some at a time. Each place of one that is kept comes behind another number.
+#[test]
+fn what_is_written_anew_leaves_out_no_session_among_very_many_that_are_not_kept() {
+    let mut settings = durable(settings());
+    settings.listeners = [Durability::Sync, Durability::None]
+        .map(|durability| ListenerSettings { connections_max: usize::MAX, durability })
+        .to_vec();
+    let (mut broker, mut log) = (Broker::new(settings), Log::default());
+    let mut kept = Vec::new();
+    for number in 0..40 {
+        let name = format!("kept{number}");
+        let client = broker.try_connect_at(0, stays(&name));
+        sync_into(&mut broker, &mut log);
+        broker.see(client);
+        kept.push(name);
+        for fleeting in 0..number {
+            let client = broker.try_connect_at(1, stays(&format!("{number}-{fleeting}")));
+            broker.see(client);
+        }
+    }
+    broker.handle(Input::Rewrite);
+    let from = std::iter::repeat_with(|| sync_all(&mut broker, &mut log)).flatten().next();
+    let from = from.expect("what was before is droppable");
+    broker.machine = log.restore(from, broker.machine.settings.clone(), broker.now);
+    for name in kept {
+        let client = broker.try_connect_at(0, stays(&name));
+        sync(&mut broker);
+        assert_eq!(broker.see(client), "CONNACK session present", "{name}");
+    }
+}
+
 /// More than a slow disk may have before it, and then it fails. Nobody else would say so.
 #[test]
 fn who_waited_for_a_slow_disk_is_read_again_when_it_fails_and_not_closed_as_silent() {
