@@ -82,6 +82,8 @@ pub struct SimFile(u64);
 struct Platter {
     weather: DiskWeather,
     dice: Dice,
+    /// How it says that it is full.
+    full: ErrorKind,
     boot: u64,
     has_power: bool,
     names: BTreeMap<String, u64>,
@@ -118,9 +120,11 @@ enum Change {
 impl SimDisk {
     /// An empty disk.
     pub fn new(seed: u64, weather: DiskWeather) -> SimDisk {
+        let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
         let platter = Platter {
             weather,
             dice: Dice::new(seed, "disk", 0),
+            full: Dice::new(seed, "full disk", 0).one_of(&full),
             boot: 0,
             has_power: true,
             names: BTreeMap::new(),
@@ -362,7 +366,7 @@ impl Disk for SimDisk {
             return Err(ErrorKind::AlreadyExists.into());
         }
         if platter.free() == 0 || platter.weather.room == Some(0) {
-            return Err(ErrorKind::StorageFull.into());
+            return Err(platter.full.into());
         }
         platter.files_made += 1;
         let file = platter.files_made;
@@ -466,12 +470,12 @@ impl Platter {
         let (mut count, mut result) = (bytes.len(), Ok(()));
         if offset.saturating_add(count) > room {
             count = room.saturating_sub(offset);
-            result = Err(ErrorKind::StorageFull.into());
+            result = Err(self.full.into());
         }
         if let Some(room) = &mut self.weather.room {
             if count as u64 > *room {
                 count = *room as usize;
-                result = Err(ErrorKind::StorageFull.into());
+                result = Err(self.full.into());
             }
             *room -= count as u64;
         }

@@ -264,6 +264,10 @@ fn clog(plan: &mut Plan) {
     let mut dice = Dice::new(plan.seed, "steady readers", 0);
     if plan.chatter == 0 && dice.chance(400) {
         read_steadily(plan, &mut dice);
+    } else if plan.chatter == 0 && Dice::new(plan.seed, "short queues", 0).chance(800) {
+        // Of what is too much some is dropped.
+        plan.broker.queue_messages = usize::try_from(dice.between(1, 3)).ok();
+        plan.weather.latency_max_ms = plan.weather.latency_min_ms;
     }
 }
 

@@ -1,6 +1,8 @@
 //! Short scenes that a few newcomers play beside everybody else, mostly on a topic of their own:
 //! what takes several steps, each at its time, that clients who do as they like hardly ever make.
 
+mod plenty;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -54,6 +56,7 @@ pub(crate) fn add(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan, may
     add_nameless(scenario);
     add_collection(scenario);
     add_hasty(scenario);
+    plenty::add(scenario, topics, plan);
     if may_die {
         add_reader(scenario);
         add_departed(scenario);

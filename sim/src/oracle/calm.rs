@@ -54,10 +54,17 @@ impl Calm {
             _ => false,
         };
         let is_crowded = !facts.is_exact && scenario.ops.iter().any(is_huge);
+        // Nothing comes to who subscribes to nothing.
+        let may_be_large = |op: &Op| is_huge(op) || matches!(op.action, Action::Subscribe(_));
+        let is_behind_others = |client: &Client| {
+            let by = |op: &Op| scenario.clients.get(op.client);
+            let is_same = |op: &Op| by(op).is_some_and(|it| it.client_id == client.client_id);
+            is_crowded && scenario.ops.iter().any(|op| is_same(op) && may_be_large(op))
+        };
         let mut clients: Vec<bool> = scenario
             .clients
             .iter()
-            .map(|client| !is_crowded && is_prompt(client.manners) && !is_held(client.zone))
+            .map(|it| is_prompt(it.manners) && !is_held(it.zone) && !is_behind_others(it))
             .collect();
         let mut deaf: Vec<bool> =
             scenario.clients.iter().map(|client| !facts.is_exact && is_held(client.zone)).collect();

@@ -3,7 +3,8 @@
 //!
 //! From the last free failure on one second, and with each one more twice as long, up to five
 //! minutes, as README says of `failed-logins`. So it is for all who come from there, but for users
-//! that have logged in from there (`failed-logins-per-address`). Who comes from where its user has not
+//! that have logged in from there (`failed-logins-per-address`), and whoever logs in makes up for no
+//! failure of others. Who comes from where its user has not
 //! logged in waits up to five seconds for the verdict, if many have failed with that name, wherever
 //! they came from (`failed-logins-per-user`).
 
@@ -113,11 +114,11 @@ fn check_last(
             && (whose == Whose::Everybodys || is_same_user(case, look.client, last.client))
             && may_be_from_there(case, look.client, last.client)
     };
-    // A right one makes up for all before, or ends a wait.
+    // A right one makes up for all before of its user's; of others it ends a wait that is over.
     let perhaps_right: Vec<&Look> = looks
         .iter()
         .filter(is_alike)
-        .filter(|it| whose.may_help(it) && it.from < last.to)
+        .filter(|it| whose == Whose::Users && !it.has_failed && it.from < last.to)
         .collect();
     let (mut from, mut count) = (last.from, 0);
     for look in looks[..=place].iter().rev().filter(is_alike) {
@@ -168,12 +169,6 @@ impl Whose {
     /// Whether failures surely hold that one up.
     fn holds_up(self, look: &Look) -> bool {
         self == Whose::Users || look.is_known == Some(false)
-    }
-
-    /// Whether those who come after it may have less to wait for it. Nobody was held up for one
-    /// that is known.
-    fn may_help(self, look: &Look) -> bool {
-        !look.has_failed && (self == Whose::Users || look.is_known != Some(true))
     }
 }
 

@@ -1,14 +1,69 @@
 //! C11, C12, I17: no more messages, and no more bytes, wait in a session than its limits: of those
 //! published while it was away, no more may come when it is back. Nor more bytes than wait
-//! anywhere.
+//! anywhere. And while its client is there and takes nothing, no more than they and the network hold.
 //!
 //! That as many as allowed are kept is checked by `lost.rs`.
 
 use super::facts::{NEVER, Ordinal};
 use super::{Case, Wrong, topic};
+use crate::scenario::Qos;
 use crate::verdict::Promise;
 
+/// Bytes that the network, and what has been pulled for it, hold at most of what goes to one client:
+/// they take no room in its session.
+const BEYOND_BYTES: usize = 448 * 1024;
+
 pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
+    check_away(case, wrong);
+    if let Some(max) = case.facts.scenario.broker.queue_messages {
+        (0..case.facts.connections.len()).for_each(|on| check_there(case, on, max, wrong));
+    }
+}
+
+/// A message of QoS 0 that came: it waited between these events.
+#[derive(Clone, Copy, Debug)]
+struct Waited {
+    from: Ordinal,
+    to: Ordinal,
+    bytes: usize,
+}
+
+/// Of what waited at any moment for a client that was there, all but what its session may hold was
+/// with the network.
+fn check_there(case: &Case<'_>, on: usize, max: usize, wrong: &mut Wrong) {
+    let waited: Vec<Waited> = case
+        .deliveries
+        .all
+        .iter()
+        .filter(|delivery| delivery.connection == on && delivery.saw.qos == Qos::AtMostOnce)
+        .filter(|delivery| delivery.explanation.own && !delivery.explanation.retained)
+        .filter_map(|delivery| {
+            let message = &case.messages.all[delivery.message?];
+            let [effect] = message.effects[..] else { return None };
+            Some(Waited { from: effect.span.to, to: delivery.at, bytes: message.bytes_min() })
+        })
+        .collect();
+    if waited.iter().map(|it| it.bytes).sum::<usize>() <= BEYOND_BYTES {
+        return;
+    }
+    for last in &waited {
+        let then = last.from;
+        let mut bytes: Vec<usize> =
+            waited.iter().filter(|it| it.from <= then && then < it.to).map(|it| it.bytes).collect();
+        bytes.sort_unstable();
+        let count = bytes.len();
+        bytes.truncate(count.saturating_sub(max));
+        if bytes.iter().sum::<usize>() > BEYOND_BYTES {
+            let words = format!(
+                "{count} messages waited for a client that took nothing, and its session may hold {max}"
+            );
+            let events = [then, last.to];
+            return wrong.add(Promise::C11, "held-too-much", case.client(on), words, &events);
+        }
+    }
+}
+
+fn check_away(case: &Case<'_>, wrong: &mut Wrong) {
     let broker = &case.facts.scenario.broker;
     let limits = [broker.queue_messages, broker.queue_bytes, broker.total_bytes];
     let is_bounded = limits.iter().any(Option::is_some);

@@ -328,11 +328,11 @@ const GUIDES: &[Guide] = &[
         files: &[SUBSCRIBE, "src/mqtt/topic/filter.rs"],
     },
     Guide {
-        rules: &["queue-too-long"],
+        rules: &["queue-too-long", "held-too-much"],
         expected: "no more messages wait in a session than the broker is told to keep; what is \
                    above is dropped, and counted",
         standard: "the limits `queue-messages`, `queue-bytes` and `total-bytes`",
-        files: &[OUTBOUND, ROUTE, MESSAGE],
+        files: &[OUTBOUND, ROUTE, MESSAGE, SHELL],
     },
     Guide {
         rules: &["too-much-retained"],

@@ -1,8 +1,8 @@
 //! Proof of `queues.rs`.
 //! The histories are told by `tale.rs`; what is judged is in the file of the same name above.
-use super::tale::{A, B, Q1, Tale, wordy};
-use super::{fine, planted_with_arrivals};
-use crate::scenario::Broker;
+use super::tale::{A, B, Q0, Q1, Tale, wordy};
+use super::{fine, planted, planted_with_arrivals};
+use crate::scenario::{Action, Broker, Op};
 
 fn waiting(tale: Tale, limit: impl FnOnce(&mut Broker)) -> Tale {
     let tale = tale.exactly().given(|scenario| limit(&mut scenario.broker));
@@ -44,4 +44,21 @@ fn whatever_a_message_says_takes_room() {
     planted_with_arrivals("C11 queue-too-long", |tale| {
         waits(tale, |broker| broker.total_bytes = Some(1_000))
     });
+}
+
+#[test]
+fn no_more_wait_for_who_takes_nothing_than_are_kept_and_on_their_way() {
+    let waits = |tale: Tale, count: u64| {
+        let tale = tale.given(|it| {
+            it.broker.queue_messages = Some(2);
+            it.ops.push(Op { at_ms: 0, client: B, action: Action::Pause });
+        });
+        let tale = tale.connects(A).connects(B).subscribes(B, "a/+", Q0);
+        let tale = (1..=count).fold(tale, |tale, number| {
+            tale.publishes_with(A, number, "a/b", Q1, |it| it.bytes = 100_000)
+        });
+        (1..=count).fold(tale, |tale, number| tale.gets(B, number, Q0))
+    };
+    fine(|tale| waits(tale, 6));
+    planted("C11 held-too-much", |tale| waits(tale, 7));
 }
