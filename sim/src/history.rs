@@ -189,6 +189,9 @@ pub enum Asked {
     Garbage {
         /// With which reason code; none: which of those for bad packets is not known.
         reason: Option<u8>,
+        /// What it was, as far as that is known.
+        #[serde(default, skip_serializing_if = "<[u8]>::is_empty")]
+        bytes: Arc<[u8]>,
     },
     /// What no client may send that speaks through WebSocket: it ends the connection below MQTT.
     BrokenFrame,
@@ -199,6 +202,13 @@ pub enum Asked {
         /// Packet id.
         id: u16,
     },
+}
+
+impl Asked {
+    /// Garbage of which no more is known.
+    pub(crate) fn garbage(reason: Option<u8>) -> Asked {
+        Asked::Garbage { reason, bytes: Arc::default() }
+    }
 }
 
 /// A PUBLISH of a client's.
@@ -426,11 +436,11 @@ impl History {
         ordinal
     }
 
-    /// Says for which reason that garbage ends a connection: none if there are several.
-    pub fn set_reason(&mut self, asked: usize, due: Option<u8>) {
-        if let What::Asked { packet: Asked::Garbage { reason } } = &mut self.events[asked].what {
-            *reason = due;
-        }
+    /// Says what that garbage was, and for which reason it ends a connection: none if there are
+    /// several.
+    pub fn set_garbage(&mut self, asked: usize, bytes: &[u8], reason: Option<u8>) {
+        let packet = Asked::Garbage { reason, bytes: bytes.into() };
+        self.events[asked].what = What::Asked { packet };
     }
 
     /// Says that what was to be garbage is none of MQTT's.

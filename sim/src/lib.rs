@@ -36,6 +36,7 @@ mod generate;
 mod history;
 mod lanes;
 mod link;
+mod log;
 pub mod machine_level;
 mod marks;
 mod network;
@@ -69,6 +70,7 @@ pub use history::{
 };
 pub use lanes::lanes;
 pub use link::Linked;
+pub use log::{Logged, keeping_log};
 pub use marks::{Mark, Marks};
 pub use network::{SimNetwork, SimStream};
 pub use plan::{Actions, FaultWeights, Plan, PropertyRates};

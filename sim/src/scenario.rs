@@ -87,6 +87,23 @@ pub struct Client {
     pub transport: Transport,
 }
 
+impl Client {
+    /// An honest one of 5.0, with that client id.
+    pub(crate) fn named(client_id: &str) -> Client {
+        Client {
+            client_id: Arc::from(client_id),
+            version: ProtocolVersion::V5,
+            zone: 0,
+            manners: Manners::default(),
+            reuses_ids: false,
+            sips: false,
+            is_mistaken: false,
+            user: None,
+            transport: Transport::Tcp,
+        }
+    }
+}
+
 /// How a client behaves. The default is honest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]

@@ -13,10 +13,9 @@ use stormpetrel::machine::StoreHealth;
 use crate::dice::Dice;
 use crate::plan::Plan;
 use crate::scenario::{
-    Action, Client, ClientIndex, Connect, Fault, FaultKind, Manners, MessageNumber, Op,
-    ProtocolVersion, Publish, Qos, Scenario, Subscribe, Weather,
+    Action, Client, ClientIndex, Connect, Fault, FaultKind, Manners, MessageNumber, Op, Publish,
+    Qos, Scenario, Subscribe, Weather,
 };
-use crate::transport::Transport;
 
 /// The numbers of bystanders' messages begin here, so that they are known by sight.
 const BYSTANDERS_FROM: MessageNumber = 900_000;
@@ -308,17 +307,8 @@ pub(crate) fn fullness(seed: u64, for_ms: u64, safety_ms: u64) -> Fault {
 /// nothing against.
 pub(crate) fn add_newcomer(scenario: &mut Scenario, name: &str) -> (ClientIndex, Connect) {
     let client = scenario.clients.len();
-    scenario.clients.push(Client {
-        client_id: Arc::from(name),
-        version: ProtocolVersion::V5,
-        zone: scenario.clients[0].zone,
-        manners: Manners::default(),
-        reuses_ids: false,
-        sips: false,
-        is_mistaken: false,
-        user: None,
-        transport: Transport::Tcp,
-    });
+    let zone = scenario.clients[0].zone;
+    scenario.clients.push(Client { zone, ..Client::named(name) });
     let keep_alive_s = scenario.broker.keep_alive_max_s.unwrap_or(0);
     (client, Connect { keep_alive_s, ..Connect::default() })
 }

@@ -60,14 +60,17 @@ pub(crate) fn draw(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     }
 }
 
-/// Who moves, in a scene, mostly goes to where it may not have what it has; and where proxies say
-/// from where everybody comes, something is mostly forbidden to those of one place. Drawn by itself,
-/// as [`draw_tokens`].
+/// Who moves, in a scene, mostly goes to where it may not have what it has; one of a group is where
+/// it may not have what the group gets; and where proxies say from where everybody comes, something is
+/// mostly forbidden to those of one place. Drawn by itself, as [`draw_tokens`].
 fn draw_border(scenario: &mut Scenario, topics: &[Arc<str>]) {
     let mut dice = Dice::new(scenario.seed, "border", 0);
     let mut borders = Vec::new();
     if let Some((zone, topic)) = scenes::moves_to(scenario).filter(|_| dice.chance(700)) {
         borders.push((dice.one_of(&[Wish::Receive, Wish::Subscribe]), zone, topic));
+    }
+    if let Some(zone) = scenes::kept_out(scenario) {
+        borders.push((Wish::Receive, zone, Arc::from(scenes::GUARDED)));
     }
     if scenario.broker.is_behind_proxies && dice.chance(700) {
         borders.push((Wish::Publish, scenario.clients[0].zone, dice.one_of(topics)));

@@ -21,6 +21,7 @@ use stormpetrel::mqtt::types::{PacketId, Reason, Text};
 use stormpetrel::mqtt::wire::Packet;
 
 use crate::access::{PASSWORD, WRONG};
+use crate::codec::encode;
 use crate::history::{AckKind, Asked, ClosedBy, History, What};
 use crate::marks::{Mark, Marks};
 use crate::scenario::{
@@ -231,7 +232,7 @@ impl Client {
             Action::Pause => self.pause(true),
             Action::Resume => self.pause(false),
             Action::Garble => {
-                let packet = Asked::Garbage { reason: None };
+                let packet = Asked::garbage(None);
                 let asked = self.note(What::Asked { packet }, world);
                 world.effects.push(Effect::Garble { asked });
             }
@@ -444,8 +445,10 @@ impl Client {
 
     fn break_protocol(&mut self, breach: Breach, world: &mut World<'_>) {
         let id = self.take_id();
-        let garbage =
-            |packet, reason: Reason| vec![(Asked::Garbage { reason: Some(reason.code()) }, packet)];
+        let garbage = |packet: Packet, reason: Reason| {
+            let bytes = encode(&packet, self.version)[..].into();
+            vec![(Asked::Garbage { reason: Some(reason.code()), bytes }, packet)]
+        };
         let aliases_max = self.link.as_ref().map_or(0, |link| link.aliases_max);
         let broken = match breach {
             Breach::SecondConnect => {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use clap::{Args, ValueEnum};
 use stormpetrel_sim::{
-    Plan, Run, Scenario, Violation, machine_level, network_level, oracle, report,
+    Plan, Run, Scenario, Violation, keeping_log, machine_level, network_level, oracle, report,
 };
 
 use super::{Chosen, Origin, commit};
@@ -115,7 +115,7 @@ impl Chosen {
     /// Plays it, for people.
     pub(crate) fn report(&self) -> anyhow::Result<report::Report> {
         let (plan, scenario) = self.scenario()?;
-        let (run, violations) = self.ground.play(&scenario);
+        let ((run, violations), log) = keeping_log(|| self.ground.play(&scenario));
         let (origin, command) = match &self.origin {
             Origin::Seed(seed) => (format!("seed {seed}"), format!("replay {seed} --trace")),
             Origin::File(path) => {
@@ -144,6 +144,7 @@ impl Chosen {
             scenario,
             run,
             violations,
+            log,
             replay,
             shrink,
         })

@@ -11,7 +11,7 @@ use super::{Chosen, Ending};
 pub(crate) struct Arguments {
     #[command(flatten)]
     chosen: Chosen,
-    /// Prints every event.
+    /// Prints every event, and what the broker logs.
     #[arg(long)]
     trace: bool,
     /// Writes every event as a line of JSON.
@@ -26,8 +26,8 @@ pub(crate) fn perform(arguments: &Arguments) -> anyhow::Result<Ending> {
     let report = arguments.chosen.report()?;
     let mut out = io::stdout().lock();
     if arguments.trace {
-        for event in report.run.history.events() {
-            writeln!(out, "{}", report.line(event))?;
+        for line in report.trace() {
+            writeln!(out, "{line}")?;
         }
         writeln!(out)?;
     }

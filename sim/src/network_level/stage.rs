@@ -390,7 +390,7 @@ impl<'s> Stage<'s> {
                     true => (malformed_first(version, &mut self.dice), None),
                     false => malformed(version, &mut self.dice),
                 };
-                self.history.set_reason(asked, reason.map(|reason| reason.code()));
+                self.history.set_garbage(asked, garbage, reason.map(|reason| reason.code()));
                 wire.send_bytes(garbage);
                 self.on_the_way.send(wire.number, asked, garbage.len(), true);
             }

@@ -22,7 +22,7 @@ const COUNTERS: [&str; 13] = [
     "clients/shed",
     FAILED_LOGINS,
     "clients/maximum",
-    "load/bytes/received",
+    BYTES_RECEIVED,
     BYTES_SENT,
     RECEIVED,
     SENT,
@@ -35,6 +35,7 @@ const COUNTERS: [&str; 13] = [
 const SUMS: [&str; 2] = ["clients/shed", "messages/dropped"];
 const REFUSED: &str = "clients/refused";
 const FAILED_LOGINS: &str = "clients/failed-logins";
+const BYTES_RECEIVED: &str = "load/bytes/received";
 const BYTES_SENT: &str = "load/bytes/sent";
 const RECEIVED: &str = "messages/received";
 const SENT: &str = "messages/sent";
@@ -43,10 +44,13 @@ const PUBLISHES_SENT: &str = "messages/publish/sent";
 const MESSAGES_REFUSED: &str = "messages/refused";
 
 /// Those that are the shell's, which may go by what it has measured.
-const OF_SHELL: [&str; 3] = [REFUSED, FAILED_LOGINS, BYTES_SENT];
+const OF_SHELL: [&str; 4] = [REFUSED, FAILED_LOGINS, BYTES_RECEIVED, BYTES_SENT];
 
 /// Not Authorized, Quota Exceeded.
 const REFUSALS: [u8; 2] = [0x87, 0x97];
+
+/// Bytes of a CONNECT, at least.
+const CONNECT_BYTES: u64 = 14;
 
 /// Milliseconds for which a broker may go by what it has measured.
 const MEASURED_MS: u64 = 500;
@@ -158,10 +162,12 @@ impl Counts {
                 continue;
             }
             counts.note(RECEIVED, facts.ms(answer.at), 1);
+            counts.note(BYTES_RECEIVED, facts.ms(answer.at), CONNECT_BYTES);
             for request in &connection.requests {
                 let is_publish = matches!(request.wish, Wish::Publish(_));
                 if let Some((at, _)) = request.answer {
                     counts.note(RECEIVED, facts.ms(at), 1);
+                    counts.note(BYTES_RECEIVED, facts.ms(at), asked_bytes(request.wish));
                     counts.note(PUBLISHES_RECEIVED, facts.ms(at), u64::from(is_publish));
                 }
                 if let Some(ms) = denied_ms(facts, place, request) {
@@ -267,6 +273,14 @@ fn is_shared(facts: &Facts<'_>) -> bool {
 
 fn is_no_packet(packet: &Saw) -> bool {
     matches!(packet, Saw::Oversized { .. } | Saw::Nonsense { .. })
+}
+
+/// Bytes of what a client asked, at least.
+fn asked_bytes(wish: Wish<'_>) -> u64 {
+    match wish {
+        Wish::Publish(publish) => publish.packet_bytes as u64,
+        _ => 2,
+    }
 }
 
 /// Bytes of a packet, at least.

@@ -520,7 +520,7 @@ impl<'a> Connection<'a> {
             Asked::Disconnect { reason, expiry_s } => {
                 Wish::Disconnect { reason: *reason, expiry_s: *expiry_s }
             }
-            Asked::Garbage { reason } => Wish::Garbage { reason: *reason },
+            Asked::Garbage { reason, .. } => Wish::Garbage { reason: *reason },
             Asked::BrokenFrame => Wish::BrokenFrame,
             Asked::Harmless => Wish::Harmless,
             Asked::Guess { id } => Wish::Guess { id: *id },

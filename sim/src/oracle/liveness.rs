@@ -1,9 +1,9 @@
 //! C13: once faults stop, everything drains and everything is answered.
 
-use super::facts::Ordinal;
+use super::facts::{Connection, Ordinal};
 use super::logins::may_have_to_wait;
 use super::{Case, Wrong};
-use crate::scenario::{Action, Client, Op};
+use crate::scenario::{Action, Client, ClientIndex, Op};
 use crate::verdict::Promise;
 
 /// Milliseconds of silence after which a run counts as quiet.
@@ -24,8 +24,14 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             && !case.facts.scenario.has_watchers()
             && !is_slow(case)
         {
-            let words = "not all was quiet in time, though nothing went wrong any more".to_owned();
-            wrong.add(Promise::C13, "never-quiet", None, words, &[ended]);
+            let words = "not all was quiet in time, though nothing went wrong any more";
+            match left_out(case) {
+                None => wrong.add(Promise::C13, "never-quiet", None, words.to_owned(), &[ended]),
+                Some((client, why, since)) => {
+                    let words = format!("{words}: it {why}");
+                    wrong.add(Promise::C13, "never-quiet", client, words, &[since, ended]);
+                }
+            }
         }
         return;
     }
@@ -49,6 +55,25 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             wrong.add(Promise::C13, "never-answered", connection.client, words, &events);
         }
     }
+}
+
+/// One who was not let in any more once nothing went wrong, or not answered; what became of it, and
+/// the event with which that began.
+fn left_out(case: &Case<'_>) -> Option<(ClientIndex, String, Ordinal)> {
+    let facts = &case.facts;
+    (0..facts.scenario.clients.len()).find_map(|client| {
+        let is_own = |it: &&Connection<'_>| it.client == client && it.opened > facts.liveness_from;
+        let own = || facts.connections.iter().filter(is_own).rev();
+        let in_vain = own().take_while(|connection| !connection.is_accepted());
+        let (count, first) = (in_vain.clone().count(), in_vain.last());
+        if let Some(first) = first {
+            let why = format!("was not let in on its last {count} connections");
+            return Some((client, why, first.opened));
+        }
+        let mut requests = own().next()?.requests.iter().filter(|request| request.answer.is_none());
+        let (name, asked) = requests.find_map(|it| Some((it.wish.name()?, it.asked)))?;
+        Some((client, format!("was not answered its {name} of {} ms", facts.ms(asked)), asked))
+    })
 }
 
 /// Whether somebody was told to wait until a moment before the end, and rightly: who has guessed may

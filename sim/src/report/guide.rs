@@ -38,6 +38,7 @@ const MACHINE: &str = "src/machine/mod.rs";
 const SHELL: &str = "src/server/connection.rs";
 const WEBSOCKET: &str = "src/server/websocket.rs";
 const OUTPUT: &str = "src/server/output.rs";
+const DOOR: &str = "src/server/admission/mod.rs";
 
 /// The last one is for what is not named.
 const GUIDES: &[Guide] = &[
@@ -100,7 +101,8 @@ const GUIDES: &[Guide] = &[
             CONNECTIONS,
             DEADLINES,
             "src/server/connection/judging.rs",
-            "src/server/websocket.rs",
+            "src/server/transport.rs",
+            DOOR,
         ],
     },
     Guide {
@@ -384,7 +386,7 @@ const GUIDES: &[Guide] = &[
         expected: "what is asked is answered and what is published delivered at once; once \
                    nothing goes wrong any more all drains",
         standard: "the broker's own promise; [MQTT-3.12.4-1] of PINGREQ",
-        files: &[TRANSMIT, CONNECTIONS, SHELL, OUTPUT],
+        files: &[TRANSMIT, CONNECTIONS, SHELL, OUTPUT, DOOR],
     },
     Guide {
         rules: &["sys-silent"],

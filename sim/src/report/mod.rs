@@ -5,16 +5,20 @@
 
 mod guide;
 mod page;
+mod setting;
 mod timeline;
+mod trace;
 mod words;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::history::{Asked, Event, Saw, What};
+use crate::log::Logged;
 use crate::plan::Plan;
 use crate::scenario::{ClientIndex, MessageNumber, Scenario};
 use crate::verdict::{Run, Violation};
+use trace::Extent;
 
 /// Lines of the trace that are printed before the last one that shows the violation, and after
 /// it: what never came is missed afterwards.
@@ -26,7 +30,7 @@ const ALSO_MAX: usize = 5;
 const PLAN_LETTERS: usize = 100;
 
 /// All that is known of a run that failed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// What it was made of: `seed 7`, or a file's name.
     pub origin: String,
@@ -42,6 +46,8 @@ pub struct Report {
     pub run: Run,
     /// What is wrong. None: all is well.
     pub violations: Vec<Violation>,
+    /// What the broker logged.
+    pub log: Vec<Logged>,
     /// The command that plays it again.
     pub replay: String,
     /// The command that makes it smaller, if it fails.
@@ -52,6 +58,14 @@ impl Report {
     /// One event as a line.
     pub fn line(&self, event: &Event) -> String {
         words::line(&self.scenario, event)
+    }
+
+    /// Everything that happened, in lines: also what clients did that nobody heard of, and what the
+    /// broker logged.
+    pub fn trace(&self) -> Vec<String> {
+        let events: Vec<&Event> = self.run.history.events().iter().collect();
+        let shown = self.violations.first().map_or(&[][..], |violation| &violation.events);
+        trace::lines(self, &events, shown, Extent::All, |_| true)
     }
 
     /// The page: it needs nothing else, and follows the reader's light or dark.
@@ -83,7 +97,7 @@ impl Report {
         let is_long_ago =
             |event: &&Event| found.first().is_some_and(|first| event.ordinal < first.ordinal);
         let long_ago = shown.into_iter().filter(is_long_ago).collect();
-        Relevant { long_ago, trace: found }
+        Relevant { long_ago, trace: found, clients }
     }
 
     fn write_violation(&self, violation: &Violation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,11 +136,11 @@ impl Report {
                 writeln!(f, "     ...")?;
             }
         }
-        for event in relevant.trace {
-            let mark = if violation.events.contains(&event.ordinal) { "*" } else { " " };
-            writeln!(f, "{mark}{}", self.line(event))?;
-        }
-        Ok(())
+        let clients = &relevant.clients;
+        let matters = |client| clients.is_empty() || clients.contains(&client);
+        let shown = &violation.events;
+        let lines = trace::lines(self, &relevant.trace, shown, Extent::Part, matters);
+        lines.iter().try_for_each(|line| writeln!(f, "{line}"))
     }
 }
 
@@ -135,6 +149,8 @@ struct Relevant<'r> {
     /// Those that it names, long before the others.
     long_ago: Vec<&'r Event>,
     trace: Vec<&'r Event>,
+    /// Whom it concerns; none: everybody.
+    clients: BTreeSet<ClientIndex>,
 }
 
 impl fmt::Display for Report {
@@ -144,8 +160,14 @@ impl fmt::Display for Report {
             return writeln!(f, "all is well: {} events", self.run.history.events().len());
         };
         self.write_violation(violation, f)?;
-        if let Some(plan) = &self.plan {
-            writeln!(f, "\nPlan, without what is 0 or nothing\n{}", plan_words(plan))?;
+        match &self.plan {
+            Some(plan) => {
+                writeln!(f, "\nPlan, without what is 0 or nothing\n{}", plan_words(plan))?;
+            }
+            None => {
+                let setting = setting::setting(&self.scenario);
+                write!(f, "\nSetting, without what is as usual\n{setting}")?;
+            }
         }
         self.write_trace(violation, f)?;
         writeln!(f, "\nPlay it again:    {}", self.replay)?;

@@ -11,9 +11,11 @@ use crate::history::{
 };
 use crate::properties::Properties;
 use crate::scenario::{
-    ClientIndex, Connect, FaultKind, ProtocolVersion, Publish, Scenario, Subscription, Way,
+    AckPolicy, Action, ClientIndex, Connect, FaultKind, Manners, ProtocolVersion, Publish,
+    Scenario, Subscription, Way,
 };
 use crate::survival::{Health, Trouble};
+use crate::transport::Transport;
 
 /// Bytes of a user property that are shown, at most.
 const SHOWN_BYTES: usize = 40;
@@ -35,12 +37,67 @@ pub(super) fn name(scenario: &Scenario, client: ClientIndex) -> String {
 /// A client, for who has never heard of it.
 pub(super) fn about(scenario: &Scenario, client: ClientIndex) -> String {
     let name = name(scenario, client);
-    match scenario.clients.get(client).map(|client| (client.version, client.zone)) {
-        Some((ProtocolVersion::V5, zone)) => format!("client {name} (MQTT 5.0, zone {zone})"),
-        Some((ProtocolVersion::V311, zone)) => format!("client {name} (MQTT 3.1.1, zone {zone})"),
-        Some((ProtocolVersion::V31, zone)) => format!("client {name} (MQTT 3.1, zone {zone})"),
-        None => format!("client {name}"),
+    let Some(known) = scenario.clients.get(client) else { return format!("client {name}") };
+    let version = match known.version {
+        ProtocolVersion::V5 => "5.0",
+        ProtocolVersion::V311 => "3.1.1",
+        ProtocolVersion::V31 => "3.1",
+    };
+    let mut words = format!("client {name} (MQTT {version}");
+    words.push_str(match known.transport {
+        Transport::Tcp => "",
+        Transport::Tls => " through TLS",
+        Transport::Ws => " through WebSocket",
+        Transport::Wss => " through WebSocket in TLS",
+        Transport::Proxied => " behind the PROXY protocol",
+    });
+    let _ = write!(words, ", zone {}", known.zone);
+    if let Some(user) = &known.user {
+        let _ = write!(words, ", user '{user}'");
     }
+    if known.is_mistaken {
+        words.push_str(" with a wrong password");
+    }
+    words + ")"
+}
+
+/// What a client does from then on, if nothing tells that but the scenario.
+pub(super) fn deed(action: &Action) -> Option<String> {
+    match action {
+        Action::Pause => Some("takes nothing from its connection from now on".to_owned()),
+        Action::Resume => Some("takes what comes again".to_owned()),
+        Action::Dribble => Some("begins a CONNECT that it never ends".to_owned()),
+        Action::Behave(manners) => Some(format!("behaves from now on: {}", self::manners(manners))),
+        _ => None,
+    }
+}
+
+/// Manners, as far as they are not honest.
+pub(super) fn manners(manners: &Manners) -> String {
+    let honest = Manners::default();
+    let mut words = Vec::new();
+    match manners.acks {
+        AckPolicy::Prompt => {}
+        AckPolicy::Never => words.push("answers nothing".to_owned()),
+        AckPolicy::NeverComplete => words.push("answers no PUBREL".to_owned()),
+        AckPolicy::Reject => words.push("answers with errors".to_owned()),
+    }
+    if manners.ack_delay_ms > 0 {
+        words.push(format!("answers after {} ms", manners.ack_delay_ms));
+    }
+    for (is, usual, what) in [
+        (manners.pings, honest.pings, "sends no pings"),
+        (manners.resends, honest.resends, "sends nothing again"),
+        (manners.duplicates, honest.duplicates, "sends all twice"),
+        (manners.answers_late, honest.answers_late, "answers what came before"),
+        (manners.keeps_quota, honest.keeps_quota, "keeps to no Receive Maximum"),
+        (manners.aliases, honest.aliases, "uses topic aliases"),
+    ] {
+        if is != usual {
+            words.push(what.to_owned());
+        }
+    }
+    if words.is_empty() { "honestly".to_owned() } else { words.join(", ") }
 }
 
 /// What happened, seen from the client; the arrows say which way a packet goes.
@@ -165,11 +222,27 @@ pub(super) fn asked(packet: &Asked) -> String {
             put(&mut words, "session expiry", &expiry_s.map(expiry));
             words
         }
-        Asked::Garbage { .. } => "what breaks the protocol".to_owned(),
+        Asked::Garbage { reason, bytes } => garbage(*reason, bytes),
         Asked::BrokenFrame => "a frame of WebSocket that no client may send".to_owned(),
         Asked::Harmless => "an acknowledgement of nothing".to_owned(),
         Asked::Guess { id } => format!("PUBREC of nothing id {id}"),
     }
+}
+
+/// What breaks the protocol, and what is due to that.
+fn garbage(reason: Option<u8>, bytes: &[u8]) -> String {
+    let mut words = "what breaks the protocol".to_owned();
+    let shown = bytes.len().min(SHOWN_BYTES);
+    bytes[..shown].iter().for_each(|byte| put(&mut words, &format!("{byte:02X}"), &Some("")));
+    put(
+        &mut words,
+        "and so on:",
+        &Some(format!("{} bytes", bytes.len())).filter(|_| shown < bytes.len()),
+    );
+    if let Some(reason) = reason {
+        let _ = write!(words, ", to be closed for{}", code(reason));
+    }
+    words
 }
 
 /// A packet of the broker's.

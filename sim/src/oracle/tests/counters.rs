@@ -12,6 +12,7 @@ use crate::scenario::ProtocolVersion;
 
 const DOWN: &str = "I14 count-went-down";
 const LOW: &str = "I14 count-too-low";
+const BYTES_RECEIVED: &str = "load/bytes/received";
 const BYTES_SENT: &str = "load/bytes/sent";
 
 fn listens(tale: Tale) -> Tale {
@@ -97,6 +98,10 @@ fn what_is_acknowledged_was_received() {
     let counter = "messages/publish/received";
     fine(|tale| says(says(published(tale), counter, 1), counter, 1));
     planted(LOW, |tale| says(says(published(tale), counter, 0), counter, 0));
+    // Two CONNECTs, a SUBSCRIBE and the PUBLISH.
+    let (counter, bytes) = (BYTES_RECEIVED, 14 + 2 + 14 + 20);
+    fine(|tale| says(says(published(tale), counter, bytes), counter, bytes));
+    planted(LOW, |tale| says(says(published(tale), counter, bytes - 1), counter, bytes - 1));
 }
 
 #[test]

@@ -26,8 +26,7 @@ fn a_connection_is_closed_for_a_reason() {
     for (reason, rule) in rules {
         planted(rule, |tale| away(tale.connects(A), reason));
     }
-    let broken =
-        |tale: Tale, reason: Option<u8>| tale.connects(A).asks(A, Asked::Garbage { reason });
+    let broken = |tale: Tale, reason: Option<u8>| tale.connects(A).asks(A, Asked::garbage(reason));
     fine(|tale| away(broken(tale, None), 0x81));
     fine(|tale| away(broken(tale, None), 0x82));
     fine(|tale| away(broken(tale, Some(0x94)), 0x94));
@@ -51,7 +50,7 @@ fn who_cannot_be_told_the_reason_is_closed_for_one() {
         |tale: Tale| tale.given(|it| it.clients[A].version = ProtocolVersion::V311).connects(A);
     let closed = |tale: Tale| tale.closed(A, ClosedBy::Broker);
     planted("I16 closed-for-no-reason", |tale| closed(old(tale)));
-    fine(|tale| closed(old(tale).asks(A, Asked::Garbage { reason: None })));
+    fine(|tale| closed(old(tale).asks(A, Asked::garbage(None))));
     fine(|tale| closed(old(tale).happens(None, What::BrokerStopped)));
     // Whoever takes nothing is given up, and not soon.
     let slow = |tale: Tale, ms| {
@@ -108,7 +107,7 @@ fn who_is_not_read_is_not_silent() {
 
 #[test]
 fn garbage_ends_a_connection() {
-    let broken = |tale: Tale| tale.connects(A).asks(A, Asked::Garbage { reason: None });
+    let broken = |tale: Tale| tale.connects(A).asks(A, Asked::garbage(None));
     planted("I16 garbage-tolerated", |tale| broken(tale).waits(5_000).connects(B));
     fine(|tale| broken(tale).connects(B));
     // One who pauses may not have seen it yet.

@@ -18,7 +18,7 @@ fn no_answer_is_left_out() {
 #[test]
 fn what_comes_before_garbage_is_answered_before_the_rebuke() {
     let rebuked = |tale: Tale| {
-        let tale = tale.asks(A, Asked::Garbage { reason: None });
+        let tale = tale.asks(A, Asked::garbage(None));
         tale.saw(A, Saw::Disconnect { reason: 0x81 }).closed(A, ClosedBy::Broker)
     };
     fine(|tale| rebuked(tale.connects(A).publishes(A, 1, "a/b", Q1)));

@@ -40,7 +40,7 @@ fn what_has_come_is_read_though_nothing_can_be_written() {
     };
     planted_with_arrivals("I16 left-unread", |tale| unread(tale).closed(A, ClosedBy::Client));
     let garbled = |tale: Tale| {
-        let tale = tale.connects(A).asks(A, Asked::Garbage { reason: None }).loses(A, Asked::Ping);
+        let tale = tale.connects(A).asks(A, Asked::garbage(None)).loses(A, Asked::Ping);
         let asked = tale.count() - 1;
         tale.happens_with_arrivals(What::Unread { asked, connection: 0 })
     };

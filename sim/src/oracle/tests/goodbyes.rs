@@ -28,9 +28,7 @@ fn who_breaks_a_frame_is_told_so() {
 fn who_breaks_none_is_blamed_for_none() {
     let left = |tale: Tale, code| {
         ends(
-            tale.connects(A)
-                .asks(A, Asked::Garbage { reason: None })
-                .saw(A, Saw::Disconnect { reason: 0x81 }),
+            tale.connects(A).asks(A, Asked::garbage(None)).saw(A, Saw::Disconnect { reason: 0x81 }),
             code,
             &[],
         )
@@ -45,7 +43,7 @@ fn who_breaks_none_is_blamed_for_none() {
 #[test]
 fn what_ends_for_another_reason_says_nothing_of_frames() {
     fine(|tale| {
-        let tale = tale.connects(A).asks(A, Asked::Garbage { reason: None });
+        let tale = tale.connects(A).asks(A, Asked::garbage(None));
         ends(
             tale.loses(A, Asked::BrokenFrame).saw(A, Saw::Disconnect { reason: 0x81 }),
             Some(1_000),

@@ -185,7 +185,7 @@ fn who_asks_to_be_let_in_is_answered() {
     });
     // Its end may come before what the answer waits for.
     fine(|tale| {
-        let tale = tale.exactly().knocks(A, |_| {}).asks(A, Asked::Garbage { reason: None });
+        let tale = tale.exactly().knocks(A, |_| {}).asks(A, Asked::garbage(None));
         tale.closed(A, ClosedBy::Broker)
     });
     // Another came with its client id meanwhile.

@@ -34,7 +34,7 @@ fn connack_comes_first_and_once() {
 
 #[test]
 fn nobody_is_let_in_with_anything_but_a_connect() {
-    let greets = |tale: Tale| tale.opens(A).asks(A, Asked::Garbage { reason: None });
+    let greets = |tale: Tale| tale.opens(A).asks(A, Asked::garbage(None));
     fine(|tale| greets(tale).closed(A, ClosedBy::Broker));
     planted("I7 let-in-without-connect", |tale| {
         greets(tale).let_in(A, false).closed(A, ClosedBy::Network)
