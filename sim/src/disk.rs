@@ -12,6 +12,7 @@ use std::time::Duration;
 use stormpetrel::store::{Disk, Entry, Lock};
 
 use crate::dice::Dice;
+use crate::log;
 
 /// Bytes that a disk writes whole or not at all.
 const SECTOR: usize = 512;
@@ -309,6 +310,16 @@ impl SimDisk {
         }
     }
 
+    /// Goes with the log: what happens to a file.
+    fn say(&self, file: &SimFile, what: impl FnOnce() -> String) {
+        log::say(None, || {
+            let platter = self.platter().ok();
+            let mut names = platter.iter().flat_map(|platter| &platter.names);
+            let name = names.find(|(_, it)| **it == file.0).map_or("no file", |(name, _)| name);
+            format!("disk: {name}: {}", what())
+        });
+    }
+
     /// Waits until syncs end.
     async fn wait_out_stall(&self) -> io::Result<()> {
         let is_stalled = self.platter()?.weather.is_stalled;
@@ -400,6 +411,7 @@ impl Disk for SimDisk {
 
     async fn write(&self, file: &SimFile, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.changing()?.write(file.0, offset as usize, bytes)?;
+        self.say(file, || format!("takes {} bytes at {offset}", bytes.len()));
         self.take_time(|weather| weather.write_ms).await?;
         self.platter().map(drop)
     }
@@ -407,7 +419,9 @@ impl Disk for SimDisk {
     async fn sync(&self, file: &SimFile) -> io::Result<()> {
         self.take_time(|weather| weather.sync_ms).await?;
         self.wait_out_stall().await?;
-        self.changing()?.sync(|change| change.file() == Some(file.0))
+        self.changing()?.sync(|change| change.file() == Some(file.0))?;
+        self.say(file, || "has it for good".to_owned());
+        Ok(())
     }
 
     async fn sync_directory(&self) -> io::Result<()> {

@@ -1,11 +1,13 @@
-//! What the broker logs in a run, and when: for whoever looks for the line that is wrong.
+//! What the broker logs in a run, what its disk does, and when: for whoever looks for the line that is
+//! wrong.
 //!
 //! Kept only where a run is told to people. It changes nothing of the run. The machine logs nothing.
 
+use std::cell::Cell;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tracing::Level;
+use tracing::{Level, debug, enabled};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -33,6 +35,20 @@ pub fn keeping_log<T>(play: impl FnOnce() -> T) -> (T, Vec<Logged>) {
     let played = tracing::subscriber::with_default(subscriber, play);
     let kept = std::mem::take(&mut *lines.0.lock().unwrap_or_else(PoisonError::into_inner));
     (played, kept)
+}
+
+thread_local! {
+    /// When what is being said is said, where turmoil does not know.
+    static SAID_AT: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// Says what goes with the log, if it is kept. `at_ms`: none: now, by turmoil.
+pub(crate) fn say(at_ms: impl Into<Option<u64>>, words: impl FnOnce() -> String) {
+    if enabled!(Level::DEBUG) {
+        SAID_AT.set(at_ms.into());
+        debug!("{}", words());
+        SAID_AT.set(None);
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -66,9 +82,9 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        let elapsed = turmoil::sim_elapsed().unwrap_or_default();
+        let by_turmoil = || turmoil::sim_elapsed().map_or(0, |elapsed| elapsed.as_millis() as u64);
+        let at_ms = SAID_AT.get().unwrap_or_else(by_turmoil);
         let line = String::from_utf8_lossy(&self.bytes).trim().to_owned();
-        let at_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let mut lines = self.lines.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push(Logged { at_ms, line });
     }

@@ -10,8 +10,12 @@ use stormpetrel::machine::{Input, Machine, Restorer, Seed, Settings, StoreHealth
 
 use super::stage::{Due, Stage};
 use crate::history::What;
+use crate::log::say;
 use crate::marks::Mark;
 use crate::survival::{Durability, EXACT_RETRY_MS, Store, Trouble};
+
+/// Letters of a record that are said.
+const RECORD_LETTERS: usize = 120;
 
 /// What the disk has, and what is on its way to it.
 #[derive(Debug)]
@@ -66,12 +70,13 @@ impl Log {
         }
     }
 
-    fn take(&mut self, machine: &mut Machine) {
+    fn take(&mut self, machine: &mut Machine, now: u64) {
         let last = machine.poll_records(&mut self.taken);
         let first = last.0 - self.taken.len() as u64;
         for (record, lsn) in self.taken.drain(..).zip(first + 1..) {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
+            say(now, || format!("record {lsn}: {}", shortened(format!("{record:?}"))));
             self.records.push((Lsn(lsn), bytes.into()));
         }
         self.last = last;
@@ -126,12 +131,20 @@ impl Log {
     }
 }
 
+/// As much of it as fits into a line.
+fn shortened(words: String) -> String {
+    match words.char_indices().nth(RECORD_LETTERS) {
+        Some((end, _)) => format!("{}...", &words[..end]),
+        None => words,
+    }
+}
+
 impl Stage<'_> {
     /// Takes what the machine recorded, and begins to sync it.
     pub(super) fn keep(&mut self) {
         let (Some(log), Some(machine)) = (&mut self.log, &mut self.machine) else { return };
         let before = log.last;
-        log.take(machine);
+        log.take(machine, self.now);
         let has_more = log.last > before;
         if log.syncing.is_none() && log.failed.is_none() && log.last > log.durable {
             log.syncing = Some(log.last);
@@ -162,6 +175,7 @@ impl Stage<'_> {
         }
         log.durable = lsn;
         log.drop_old(lsn);
+        say(self.now, || format!("the disk has the records up to {}", lsn.0));
         self.tell(Input::Durable(lsn));
     }
 
@@ -180,6 +194,7 @@ impl Stage<'_> {
         let Some(lsn) = log.failed.take() else { return };
         log.durable = lsn;
         log.drop_old(lsn);
+        say(self.now, || format!("the disk has the records up to {}", lsn.0));
         self.tell_health();
         self.tell(Input::Durable(lsn));
     }

@@ -313,7 +313,10 @@ fn check_overdue(case: &Case<'_>, place: usize, wrong: &mut Wrong) {
         && open_until > case.calm.answered_by(&case.facts, garbage.asked)
         && !may_be_unread(case, garbage.asked, open_until)
     {
-        let words = "was not disconnected though it broke the protocol";
+        let words = match connection.sent_away {
+            None => "was not disconnected though it broke the protocol",
+            Some(_) => "was told that it broke the protocol, and its connection was not closed",
+        };
         add(Promise::I16, "garbage-tolerated", words, garbage.asked);
     }
     let large = connection.requests.iter().find(|r| is_too_large(case, r));

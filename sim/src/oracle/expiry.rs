@@ -18,8 +18,10 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
         let expected = asked.filter(|_| case.facts.is_v5(delivery.connection));
         if seen.is_some() != expected.is_some() || seen > expected {
             let words = format!(
-                "message {} says that it expires after {seen:?} s, and was sent with {asked:?}",
-                message.number
+                "message {} came {}, and was published {}",
+                message.number,
+                expiring(seen),
+                expiring(asked)
             );
             wrong.add(Promise::I3, "wrong-expiry", client, words, &events);
         }
@@ -37,6 +39,13 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             let words = format!("message {} was sent after it had expired", message.number);
             wrong.add(Promise::I3, "expired-delivered", client, words, &events);
         }
+    }
+}
+
+fn expiring(after_s: Option<u32>) -> String {
+    match after_s {
+        Some(after_s) => format!("to expire after {after_s} s"),
+        None => "without an expiry".to_owned(),
     }
 }
 

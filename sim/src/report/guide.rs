@@ -37,6 +37,7 @@ const DECODE: &str = "src/mqtt/wire/decode.rs";
 const MACHINE: &str = "src/machine/mod.rs";
 const SHELL: &str = "src/server/connection.rs";
 const WEBSOCKET: &str = "src/server/websocket.rs";
+const LINGERING: &str = "src/server/connection/lingering.rs";
 const OUTPUT: &str = "src/server/output.rs";
 const DOOR: &str = "src/server/admission/mod.rs";
 
@@ -363,16 +364,16 @@ const GUIDES: &[Guide] = &[
         files: &[CLIENTS, DEADLINES],
     },
     Guide {
-        rules: &[
-            "garbage-tolerated",
-            "closed-for-no-reason",
-            "closed-without-reason",
-            "stopped-without-a-word",
-        ],
-        expected: "what is malformed closes its own connection, with the right reason, and \
-                   nothing else does",
+        rules: &["garbage-tolerated"],
+        expected: "what is malformed closes its own connection, with the right reason",
         standard: "[MQTT-4.13.1-1], [MQTT-4.13.2-1]",
-        files: &[DECODE, MACHINE, SHELL],
+        files: &[DECODE, MACHINE, SHELL, LINGERING],
+    },
+    Guide {
+        rules: &["closed-for-no-reason", "closed-without-reason", "stopped-without-a-word"],
+        expected: "the broker closes no connection without a reason, and says which it was",
+        standard: "[MQTT-4.13.1-1], [MQTT-4.13.2-1]; the broker's own promise",
+        files: &[SHELL, OUTPUT, "src/server/input.rs", DECODE, MACHINE],
     },
     Guide {
         rules: &[
@@ -426,7 +427,7 @@ const GUIDES: &[Guide] = &[
         expected: "a connection that is over, or whose client takes nothing, is soon gone",
         standard: "the broker's own promise: 5 s for the last bytes, 2 s for the client's end, 30 s \
                    for a client that takes nothing",
-        files: &[SHELL, "src/server/connection/lingering.rs", "src/server/worker.rs"],
+        files: &[SHELL, LINGERING, "src/server/worker.rs"],
     },
     Guide {
         rules: &["left-unread"],

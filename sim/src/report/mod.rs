@@ -4,6 +4,7 @@
 //! a timeline. What is wrong was found before; nothing is judged here.
 
 mod guide;
+mod hints;
 mod page;
 mod setting;
 mod timeline;
@@ -26,6 +27,8 @@ const LINES_BEFORE_MAX: usize = 60;
 const LINES_AFTER_MAX: usize = 20;
 /// Further violations that are named.
 const ALSO_MAX: usize = 5;
+/// The level at which there is no shell.
+const MACHINE: &str = "machine";
 /// Letters of a line of the plan.
 const PLAN_LETTERS: usize = 100;
 
@@ -100,6 +103,12 @@ impl Report {
         Relevant { long_ago, trace: found, clients }
     }
 
+    /// Those of some files that are played at its level: on the machine alone there is no shell.
+    fn in_reach(&self, files: &[&'static str]) -> Vec<&'static str> {
+        let is_played = |file: &&&str| self.level != MACHINE || !file.starts_with("src/server/");
+        files.iter().filter(is_played).copied().collect()
+    }
+
     fn write_violation(&self, violation: &Violation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let guide = guide::guide(violation);
         writeln!(f, "\nBroken promise {:?}: {}", violation.promise, violation.promise.sentence())?;
@@ -110,7 +119,13 @@ impl Report {
         }
         writeln!(f, "  rule:           {} (see sim/src/oracle)", violation.rule)?;
         writeln!(f, "  MQTT says:      {}", guide.standard)?;
-        writeln!(f, "  look first at:  {}", guide.files.join(", "))?;
+        writeln!(f, "  look first at:  {}", self.in_reach(guide.files).join(", "))?;
+        for hint in hints::hints(self, violation) {
+            let files = self.in_reach(hint.files);
+            if !files.is_empty() {
+                writeln!(f, "  as {}: {}", hint.why, files.join(", "))?;
+            }
+        }
         for other in self.violations.iter().skip(1).take(ALSO_MAX) {
             writeln!(f, "  also:           {other}")?;
         }

@@ -232,15 +232,14 @@ pub(super) fn asked(packet: &Asked) -> String {
 /// What breaks the protocol, and what is due to that.
 fn garbage(reason: Option<u8>, bytes: &[u8]) -> String {
     let mut words = "what breaks the protocol".to_owned();
-    let shown = bytes.len().min(SHOWN_BYTES);
-    bytes[..shown].iter().for_each(|byte| put(&mut words, &format!("{byte:02X}"), &Some("")));
-    put(
-        &mut words,
-        "and so on:",
-        &Some(format!("{} bytes", bytes.len())).filter(|_| shown < bytes.len()),
-    );
+    for byte in bytes.iter().take(SHOWN_BYTES) {
+        let _ = write!(words, " {byte:02X}");
+    }
+    if bytes.len() > SHOWN_BYTES {
+        let _ = write!(words, " ({} bytes)", bytes.len());
+    }
     if let Some(reason) = reason {
-        let _ = write!(words, ", to be closed for{}", code(reason));
+        let _ = write!(words, ", due{}", code(reason));
     }
     words
 }
@@ -276,6 +275,7 @@ fn connect_words(connect: &Connect) -> String {
         let Publish { message, topic, qos, retain, .. } = &will.message;
         let _ = write!(words, " will #{message} to {topic} QoS {qos}");
         flag(&mut words, *retain, "RETAIN");
+        put(&mut words, "expiry", &will.message.expiry_s);
         put(&mut words, "delay", &Some(will.delay_s).filter(|secs| *secs > 0));
     }
     words
