@@ -46,10 +46,11 @@ use crate::plant::{self, Plant};
 
 /// Reads in one turn; then the worker's other connections have theirs.
 const ROUNDS_PER_TURN: usize = 4;
-/// Packets taken from a peer that does not take what we owe it. Enough to see its
-/// acknowledgements and pings while it is slow; beyond it, it must read first.
-const UNANSWERED_MAX: usize = 1_024;
-/// Bytes of answers that count as one packet more: that to a SUBSCRIBE may be very large.
+/// Packets taken from a peer that does not take what we owe it, in bytes of answers. Enough to see
+/// its acknowledgements and pings while it is slow; beyond it, it must read first.
+const UNANSWERED_BYTES_MAX: usize = 1_024 * ANSWER_BYTES;
+/// Bytes that each of them counts, and each full part of an answer: that to a SUBSCRIBE may be very
+/// large.
 const ANSWER_BYTES: usize = 256;
 /// Bytes pulled from the machine at once.
 const PULL_BYTES: usize = 64 * 1024;
@@ -93,8 +94,9 @@ pub(crate) struct Connection<S> {
     has_begun: bool,
     /// The machine has more to send than was pulled.
     has_more: bool,
-    /// Packets handed in since the stream stopped taking output.
-    unanswered: usize,
+    /// What packets count that were handed in since the stream stopped taking all of the output,
+    /// less the bytes that it has taken since.
+    unanswered_bytes: usize,
     /// When the stream last took something of what was pending.
     progressed: Instant,
     /// Why the connection ends. The first reason stays.
@@ -349,7 +351,7 @@ impl<S: Duplex> Connection<Transport<S>> {
             postponed: None,
             has_begun: false,
             has_more: false,
-            unanswered: 0,
+            unanswered_bytes: 0,
             progressed: Instant::now(),
             closed: None,
             unwritable: None,
@@ -415,7 +417,7 @@ impl<S: Duplex> Connection<Transport<S>> {
         }
         let was_empty = self.output.is_empty();
         if !was_empty {
-            self.unanswered += encoded.copied_bytes() / ANSWER_BYTES;
+            self.unanswered_bytes += encoded.copied_bytes() / ANSWER_BYTES * ANSWER_BYTES;
         }
         let context = &mut Context::from_waker(&self.waker);
         let result = self.output.send(encoded, &mut self.stream, context);
@@ -426,14 +428,17 @@ impl<S: Duplex> Connection<Transport<S>> {
     fn after_write(&mut self, result: io::Result<usize>) {
         match result {
             Ok(_) if plant::is_on(Plant::SentUncounted) => {}
-            Ok(bytes) => self.load.add_sent(bytes),
+            Ok(bytes) => {
+                self.load.add_sent(bytes);
+                self.unanswered_bytes = self.unanswered_bytes.saturating_sub(bytes);
+            }
             Err(error) => {
                 self.unwritable = Some(error.kind());
                 self.output.clear();
             }
         }
         if self.output.is_empty() {
-            self.unanswered = 0;
+            self.unanswered_bytes = 0;
         }
     }
 
@@ -487,19 +492,22 @@ impl<S: Duplex> Connection<Transport<S>> {
     /// How many bytes more it keeps of packets that are not finished than when that was asked last;
     /// below 0: fewer.
     pub(crate) fn note_unfinished(&mut self) -> isize {
-        self.input.note_unfinished(self.postponed.is_some())
+        let judged = self.judging.as_ref().map_or(0, |judging| judging.bytes());
+        self.input.note_unfinished(self.postponed.is_some(), judged)
     }
 
     /// Since when it keeps them, and how many bytes of them, if there are any.
     pub(crate) fn unfinished(&self) -> Option<(Instant, usize)> {
+        let judged = self.judging.as_ref().map(|judging| judging.since());
         let postponed = self.postponed.as_ref().map(|postponed| postponed.since);
-        let since = postponed.or_else(|| self.input.unfinished_since())?;
+        let since = judged.or(postponed).or_else(|| self.input.unfinished_since())?;
         Some((since, self.input.unfinished_bytes()))
     }
 
     /// Forgets them, and reads nothing any more.
     pub(crate) fn give_up_unfinished(&mut self) {
         self.is_deaf = true;
+        self.judging = None;
         self.postponed = None;
         self.input.forget_unfinished();
     }
@@ -512,7 +520,7 @@ impl<S: Duplex> Connection<Transport<S>> {
     }
 
     fn may_read(&self) -> bool {
-        let is_owed_little = self.output.is_empty() || self.unanswered < UNANSWERED_MAX;
+        let is_owed_little = self.output.is_empty() || self.unanswered_bytes < UNANSWERED_BYTES_MAX;
         let may_answer = is_owed_little && !self.is_owed_much;
         let is_judged = self.judging.as_ref().is_none_or(|judging| judging.is_silent());
         self.closed.is_none() && !self.is_deaf && is_judged && may_answer
@@ -550,7 +558,7 @@ impl<S: Duplex> Connection<Transport<S>> {
         }
         self.tell_requests(packets);
         if !self.output.is_empty() {
-            self.unanswered += packets.len();
+            self.unanswered_bytes += packets.len() * ANSWER_BYTES;
         }
         if let Decoded::Undecodable(error) = decoded {
             self.is_deaf = true;

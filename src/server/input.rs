@@ -64,12 +64,12 @@ impl Input {
     }
 
     /// How many bytes of memory more unfinished packets take than when that was asked last; below
-    /// 0: fewer. That is the beginning of one whose rest has not come and, where what was decoded
-    /// last is postponed, a large one that is whole.
-    pub(crate) fn note_unfinished(&mut self, is_postponed: bool) -> isize {
+    /// 0: fewer. That is the beginning of one whose rest has not come, where what was decoded last
+    /// is postponed a large one that is whole, and so many bytes that are kept elsewhere.
+    pub(crate) fn note_unfinished(&mut self, is_postponed: bool, elsewhere: usize) -> isize {
         let begun = self.partial.as_ref().map_or(0, |partial| partial.bytes.capacity());
         let is_large = is_postponed && self.buffer_bytes > READ_BYTES;
-        let bytes = begun + if is_large { self.buffer_bytes } else { 0 };
+        let bytes = begun + elsewhere + if is_large { self.buffer_bytes } else { 0 };
         let before = std::mem::replace(&mut self.partial_bytes, bytes);
         bytes.cast_signed() - before.cast_signed()
     }
@@ -214,7 +214,7 @@ mod tests {
         assert!(packets_of(&mut input, b"\x30\xB0\x84\x3D").is_empty()); // 1,000,000 - 16
         for received in 1..200 {
             assert!(input.take(&[0; 100]).is_empty(), "nothing to decode yet");
-            let _ = input.note_unfinished(false);
+            let _ = input.note_unfinished(false, 0);
             assert!(input.partial_bytes <= 64 + received * 100 * 2);
         }
     }

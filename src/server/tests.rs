@@ -447,6 +447,26 @@ fn a_slow_reader_is_served_and_its_pings_are_heard() {
 }
 
 /// A peer that asks and asks and never reads is not read any more.
+/// One large message takes it long, and it has something to say all the while.
+#[test]
+fn who_takes_what_comes_is_read_however_long_that_takes() {
+    with_broker(|world| async move {
+        const STEPS: usize = 400;
+        const STEP_BYTES: usize = 1_500;
+        let mut slow = world.connect("slow", 1_000).await;
+        slow.subscribe("large").await;
+        let mut other = world.connect("other", 1_000_000).await;
+        other.send(&publish("large", vec![b'x'; STEPS * STEP_BYTES])).await;
+        let few = bytes_of(&publish("news", "more")).repeat(5);
+        for step in 0..STEPS {
+            let mut taken = vec![0; STEP_BYTES];
+            slow.stream.read_exact(&mut taken).await.expect("more comes");
+            let said = timeout(Duration::from_secs(5), slow.stream.write_all(&few)).await;
+            assert!(said.is_ok(), "it is not read any more after {step} steps");
+        }
+    });
+}
+
 #[test]
 fn a_peer_that_does_not_take_answers_is_not_read() {
     with_broker(|world| async move {

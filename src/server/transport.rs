@@ -51,7 +51,7 @@ pub(crate) struct Caller {
 /// A connection whose handshakes are made.
 pub(crate) struct Opened {
     stream: Box<dyn Duplex>,
-    has_written: HasWritten,
+    below: Rc<Below>,
     has_goodbye: bool,
     caller: Caller,
     /// Named by a proxy, and believed about others: if it names none, it speaks for itself.
@@ -72,17 +72,32 @@ pub(crate) enum Transport<S> {
 /// A connection in layers.
 pub(crate) struct Layered {
     stream: Box<dyn Duplex>,
-    has_written: HasWritten,
+    below: Rc<Below>,
     /// TLS or WebSocket is among them. (The header of a proxy is only a beginning.)
     has_goodbye: bool,
     /// Who calls, until somebody takes note of it.
     caller: Option<Box<Caller>>,
 }
 
-/// Whether the stream below all layers took anything, since that was asked last.
-type HasWritten = Rc<Cell<bool>>;
+/// The stream below all layers, as those above see it.
+#[derive(Debug, Default)]
+struct Below {
+    /// Whether it took anything, since that was asked last.
+    has_written: Cell<bool>,
+    /// How often it was read since the connection had its turn.
+    reads: Cell<u32>,
+}
 
-type Opening = Pin<Box<dyn Future<Output = io::Result<Opened>>>>;
+/// How often that is read in one turn. TLS reads on until there is something for the layer above,
+/// which may never be (of keys that change and records without content, as many as a client likes),
+/// and 4 KiB each time: so a record of the largest size takes one turn, and no turn much longer.
+const READS_PER_TURN: u32 = 8;
+
+/// Handshakes that are under way.
+pub(crate) struct Opening {
+    opened: Pin<Box<dyn Future<Output = io::Result<Opened>>>>,
+    below: Rc<Below>,
+}
 
 /// A stream of any type.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite + Unpin {}
@@ -101,24 +116,29 @@ impl Layers {
             return Transport::Plain(stream);
         }
         let (layers, ticket) = (self.clone(), ticket.clone());
-        Transport::Opening(Box::pin(async move {
-            let opened = layers.shake_hands(stream, peer, ticket.clone()).await;
-            opened.inspect_err(|error| ticket.tell_unopened(peer, error))
-        }))
+        let below = Rc::<Below>::default();
+        let stream = Box::new(Watched { stream, below: below.clone() });
+        let opened = Box::pin({
+            let below = below.clone();
+            async move {
+                let opened = layers.shake_hands(stream, below, peer, ticket.clone()).await;
+                opened.inspect_err(|error| ticket.tell_unopened(peer, error))
+            }
+        });
+        Transport::Opening(Opening { opened, below })
     }
 
-    async fn shake_hands<S: Duplex + 'static>(
+    async fn shake_hands(
         self,
-        stream: S,
+        stream: Box<dyn Duplex>,
+        below: Rc<Below>,
         peer: Peer,
         ticket: Rc<Ticket>,
     ) -> io::Result<Opened> {
         let caller = Caller { peer, certificate: None };
-        let has_written = HasWritten::default();
-        let stream = Box::new(Watched { stream, has_written: has_written.clone() });
         let has_goodbye = self.tls.is_some() || self.is_websocket;
         let unsettled = None;
-        let opened = Opened { stream, has_written, has_goodbye, caller, unsettled, ticket };
+        let opened = Opened { stream, below, has_goodbye, caller, unsettled, ticket };
         let opened = if self.is_proxied { self.introduce(opened).await? } else { opened };
         let opened = self.encrypt(opened).await?;
         self.upgrade(opened).await
@@ -220,7 +240,7 @@ impl<S> Transport<S> {
     /// peer takes nothing: what they take does not tell.
     pub(crate) fn take_has_written(&self, taken: usize) -> bool {
         match self {
-            Transport::Layered(layered) => layered.has_written.take(),
+            Transport::Layered(layered) => layered.below.has_written.take(),
             Transport::Plain(_) | Transport::Opening(_) => taken > 0,
         }
     }
@@ -230,16 +250,17 @@ impl<S: Duplex> Transport<S> {
     /// Goes on with the handshakes.
     fn poll_opened(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Transport::Opening(opening) = self {
-            let opened = ready!(opening.as_mut().poll(context));
+            opening.below.reads.set(0);
+            let opened = ready!(opening.opened.as_mut().poll(context));
             // A handshake that failed is not asked again: nothing comes after it.
             let (layered, result) = match opened {
-                Ok(Opened { stream, has_written, has_goodbye, caller, .. }) => {
+                Ok(Opened { stream, below, has_goodbye, caller, .. }) => {
                     let caller = Some(Box::new(caller));
-                    (Layered { stream, has_written, has_goodbye, caller }, Ok(()))
+                    (Layered { stream, below, has_goodbye, caller }, Ok(()))
                 }
                 Err(error) => {
-                    let (stream, has_written) = (Box::new(tokio::io::empty()), Rc::default());
-                    (Layered { stream, has_written, has_goodbye: false, caller: None }, Err(error))
+                    let (stream, below) = (Box::new(tokio::io::empty()), Rc::default());
+                    (Layered { stream, below, has_goodbye: false, caller: None }, Err(error))
                 }
             };
             *self = Transport::Layered(Box::new(layered));
@@ -249,16 +270,16 @@ impl<S: Duplex> Transport<S> {
     }
 }
 
-/// A stream that tells whether it takes anything.
+/// A stream that tells whether it takes anything, and is not read for ever.
 struct Watched<S> {
     stream: S,
-    has_written: HasWritten,
+    below: Rc<Below>,
 }
 
 impl<S> Watched<S> {
     fn note(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if matches!(polled, Poll::Ready(Ok(1..))) {
-            self.has_written.set(true);
+            self.below.has_written.set(true);
         }
         polled
     }
@@ -270,6 +291,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let reads = self.below.reads.get();
+        if reads >= READS_PER_TURN {
+            context.waker().wake_by_ref(); // others have their turn first
+            return Poll::Pending;
+        }
+        self.below.reads.set(reads + 1);
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -383,7 +410,10 @@ impl<S: Duplex> AsyncRead for Transport<S> {
         ready!(self.poll_opened(context))?;
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Transport::Layered(layered) => Pin::new(&mut layered.stream).poll_read(context, buffer),
+            Transport::Layered(layered) => {
+                layered.below.reads.set(0);
+                Pin::new(&mut layered.stream).poll_read(context, buffer)
+            }
             Transport::Opening(_) => Poll::Pending,
         }
     }
@@ -458,6 +488,9 @@ impl<S> fmt::Debug for Transport<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
     use tokio::io::AsyncReadExt;
 
     use super::*;
@@ -483,6 +516,108 @@ mod tests {
                 assert_ne!(stream.read_buf(&mut read).await.expect("it is there"), 0, "{taken}");
             }
             assert_eq!(read, memory[taken..]);
+        }
+    }
+
+    /// It has something each time it is read.
+    struct Endless;
+
+    impl AsyncRead for Endless {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buffer.put_slice(b"x");
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Endless {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// A layer that reads on until nothing has come, as TLS does while there is nothing in it for
+    /// the layer above; it counts how often it could.
+    struct Insatiable {
+        below: Watched<Endless>,
+        count: Rc<Cell<u32>>,
+    }
+
+    impl AsyncRead for Insatiable {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            loop {
+                let mut bytes = [0; 16];
+                let mut read = ReadBuf::new(&mut bytes);
+                ready!(Pin::new(&mut self.below).poll_read(context, &mut read))?;
+                self.count.set(self.count.get() + 1);
+                assert!(self.count.get() < 1_000, "nothing ends it");
+            }
+        }
+    }
+
+    impl AsyncWrite for Insatiable {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_layer_in_which_nothing_comes_is_read_so_often_in_a_turn_and_goes_on_in_the_next() {
+        let (below, count) = (Rc::<Below>::default(), Rc::<Cell<u32>>::default());
+        let watched = Watched { stream: Endless, below: below.clone() };
+        let stream = Box::new(Insatiable { below: watched, count: count.clone() });
+        let layered = Layered { stream, below, has_goodbye: true, caller: None };
+        let mut transport: Transport<Endless> = Transport::Layered(Box::new(layered));
+        let wakes = Arc::new(Wakes::default());
+        let waker = wakes.clone().into();
+        let context = &mut Context::from_waker(&waker);
+        for turn in 1..=3 {
+            let mut bytes = [0; 16];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let polled = Pin::new(&mut transport).poll_read(context, &mut buffer);
+            assert!(polled.is_pending());
+            assert_eq!(count.get(), turn * READS_PER_TURN);
+            assert_eq!(wakes.0.load(Ordering::Relaxed), turn, "it has its turn again");
+        }
+    }
+
+    #[derive(Debug, Default)]
+    struct Wakes(AtomicU32);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::super::admission::{Ticket, standing_for};
 use super::super::closed::Closed;
@@ -55,6 +56,16 @@ impl Judging {
     /// is missed, and one that speaks takes no more memory than one read.
     pub(super) fn is_silent(&self) -> bool {
         self.rest.bytes.is_empty()
+    }
+
+    /// Bytes that wait for the verdict.
+    pub(super) fn bytes(&self) -> usize {
+        self.connect.len() + self.rest.bytes.len()
+    }
+
+    /// Since when they do.
+    pub(super) fn since(&self) -> Instant {
+        self.rest.since
     }
 
     /// Something came behind it.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
+use crate::access::HttpSettings;
+use crate::config::{Admission, Authentication};
 
 /// As large as a packet may be here.
 const LARGE: usize = 20_000;
@@ -127,5 +129,37 @@ fn what_is_never_finished_is_forgotten_with_its_connection() {
         tokio::time::sleep(Duration::from_millis(1)).await;
         client.stream.write_all(&last).await.expect("the broker reads");
         client.subscribe("t").await;
+    });
+}
+
+/// Nobody has let them in yet, and a web server takes its time to say who may come: what they have
+/// said, and go on to say, has a bound too.
+#[test]
+fn clients_that_are_judged_keep_no_more_together_than_others() {
+    let mut settings = HttpSettings::new("there", 80);
+    settings.timeout = 9;
+    let authentication = vec![Authentication::Http(settings)];
+    let mut config =
+        Config { authentication, admission: Admission::unlimited(), ..Config::default() };
+    config.limits.packet_bytes = LARGE as u32;
+    config.limits.total_bytes = 100_000;
+    with_plugins(&config, Plugins::default(), async |world| {
+        let mut clients = Vec::new();
+        for number in 0..12 {
+            let mut connect = connect(&format!("c{number}"));
+            connect.username = Some(text("ann"));
+            connect.password = Some(Bytes::from(vec![b'x'; LARGE / 2]));
+            let mut client = world.open(100_000);
+            client.send(&Packet::Connect(Box::new(connect))).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            clients.push(client);
+        }
+        let newest = clients.pop().expect("there are twelve");
+        let told = timeout(Duration::from_secs(5), clients[0].recv()).await;
+        assert!(told.expect("the first one is sent away").is_none(), "it is no client yet");
+        for client in [&mut clients[10], &mut { newest }] {
+            let told = timeout(Duration::from_secs(1), client.recv()).await;
+            assert!(told.is_err(), "there is room for the last ones, and not {told:?}");
+        }
     });
 }
