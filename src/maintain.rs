@@ -17,8 +17,8 @@ use stormpetrel::store::{self, DamageKind, Disk, Files, Recovered, Settings, Vis
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// Reads all of it, and says what is damaged. Exit codes: 0 if nothing is, 1 if anything is,
-    /// or if it cannot be read.
+    /// Reads all of it, and says what is damaged or not understood. Exit codes: 0 if nothing is, 1 if
+    /// anything is, or if it cannot be read.
     Check(Directory),
     /// Prints every record as a line of JSON, and what is missing, damaged or torn. Exit codes as
     /// of `check`.
@@ -58,14 +58,22 @@ pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
 
 fn check(directory: &Path) -> anyhow::Result<bool> {
     let files = open(directory)?;
-    let mut told = Ok(());
+    let (mut told, mut is_understood) = (Ok(()), true);
     let recovered = read(&files, &mut |visit| {
         let (what, why, after, before) = match visit {
             Visit::Gap { after, before } => ("missing", "", after, before),
             Visit::LeftOut { after, before } => {
                 ("left out", ", which an earlier repair could not save", after, before)
             }
-            Visit::Record { .. } | Visit::Progress { .. } => return,
+            Visit::Record { lsn, content, .. } => {
+                if let Err(error) = Record::decode(Bytes::copy_from_slice(content)) {
+                    is_understood = false;
+                    let tell = |()| writeln!(io::stdout(), "not understood: record {lsn}: {error}");
+                    told = std::mem::replace(&mut told, Ok(())).and_then(tell);
+                }
+                return;
+            }
+            Visit::Progress { .. } => return,
         };
         if told.is_ok() {
             let (first, last) = (after.next(), before.previous());
@@ -73,7 +81,7 @@ fn check(directory: &Path) -> anyhow::Result<bool> {
         }
     })?;
     told.and_then(|()| tell(&recovered)).context("the result cannot be written")?;
-    Ok(recovered.is_whole())
+    Ok(recovered.is_whole() && is_understood)
 }
 
 /// Says what there was, for people.
@@ -103,14 +111,14 @@ fn tell(recovered: &Recovered) -> io::Result<()> {
 fn dump(directory: &Path) -> anyhow::Result<bool> {
     let files = open(directory)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut told = Ok(());
+    let (mut told, mut is_understood) = (Ok(()), true);
     let recovered = read(&files, &mut |visit| {
         if told.is_err() {
             return;
         }
         let line = match visit {
             Visit::Record { lsn, content, .. } => {
-                let (bytes, said) = (content.len(), describe(content));
+                let (bytes, said) = (content.len(), describe(content, &mut is_understood));
                 format!(r#"{{"lsn":{lsn},"state":"ok","bytes":{bytes},{said}}}"#)
             }
             Visit::Gap { after, before } | Visit::LeftOut { after, before } => {
@@ -137,14 +145,15 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
         });
     }
     told.and_then(|()| out.flush()).context("the result cannot be written")?;
-    Ok(recovered.is_whole())
+    Ok(recovered.is_whole() && is_understood)
 }
 
 /// What a record says, or what it is, if this version does not understand it: fields of JSON.
-fn describe(content: &[u8]) -> String {
+fn describe(content: &[u8], is_understood: &mut bool) -> String {
     match Record::decode(Bytes::copy_from_slice(content)) {
         Ok(record) => format!(r#""record":{}"#, record::json(&record)),
         Err(error) => {
+            *is_understood = false;
             let (error, bytes) = (Value::from(error.to_string()), record::hex(content));
             format!(r#""error":{error},"content":"{bytes}""#)
         }

@@ -31,9 +31,15 @@ fn settings() -> Settings {
     Settings { segment_bytes: 16 << 10, reserve_bytes: 100_000, new_id: 0x5EED_0000_1234_5678 }
 }
 
+/// A record of the broker's, of the same length for each number.
 fn content(lsn: u64) -> Vec<u8> {
-    format!("record {lsn} ").repeat(20).into_bytes()
+    let mut bytes = Vec::new();
+    message(format!("record {lsn:>6} ").repeat(8).into()).encode(&mut bytes);
+    bytes
 }
+
+/// Bytes of a record on the disk, beside what it says.
+const FRAME_BYTES: usize = 24;
 
 /// Opens a log, and checks every record that is in it.
 fn open(path: &Path) -> Result<(Log<Files>, Recovered, Vec<u64>), Error> {
@@ -212,10 +218,28 @@ fn check_and_dump_tell_a_whole_log_and_change_nothing() {
     assert_eq!(code, Some(0));
     let lines: Vec<&str> = stdout.lines().collect();
     assert_eq!(lines.len(), 1_000);
-    // No record of the broker's: it is shown as bytes.
-    let start = r#"{"lsn":1,"state":"ok","bytes":180,"error":""#;
-    assert!(lines[0].starts_with(start) && lines[0].contains("7265636f72642031"), "{}", lines[0]);
+    assert!(lines[0].starts_with(r#"{"lsn":1,"state":"ok","bytes":"#), "{}", lines[0]);
     assert_eq!(files(&path), before);
+}
+
+#[test]
+fn a_record_that_is_whole_and_not_understood_is_told() {
+    let path = place("not-understood");
+    let (log, _, _) = open(&path).expect("it opens");
+    let inbox = Arc::new(Inbox::new(Lsn(0)));
+    inbox.hand_over(&mut vec![(Lsn(1), 0u8), (Lsn(2), 0)]);
+    inbox.close();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let work = run(log, inbox, Durability::Sync, |_, out| out.extend(b"record"), |_| {});
+    runtime.expect("a runtime").block_on(work).expect("the disk works");
+    let (code, stdout, stderr) = store(&["check"], &[&path]);
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert_eq!(stdout.matches("not understood: record ").count(), 2, "{stdout}");
+    let (code, stdout, _) = store(&["dump"], &[&path]);
+    assert_eq!(code, Some(1));
+    // It is shown as bytes.
+    let start = r#"{"lsn":1,"state":"ok","bytes":6,"error":""#;
+    assert!(stdout.starts_with(start) && stdout.contains("7265636f7264"), "{stdout}");
 }
 
 #[test]
@@ -250,13 +274,18 @@ fn what_records_say_is_checked_shown_and_copied() {
     }
 }
 
-/// A message whose payload is no text, for one session.
+/// A message whose payload is no text.
 fn not_text() -> Record {
+    message(Bytes::from_static(&[0, 255]))
+}
+
+/// A message for one session.
+fn message(payload: Bytes) -> Record {
     let text = |text| Text::try_from(text).expect("a text");
     let user_properties = [(text("name"), text("\"value\""))].into_iter().collect();
     let message = Message {
         topic: TopicName::try_from("a/b").expect("a topic"),
-        payload: Bytes::from_static(&[0, 255]),
+        payload,
         qos: QoS::ExactlyOnce,
         retain: false,
         properties: Some(Box::new(MessageProperties { user_properties, ..Default::default() })),
@@ -289,7 +318,7 @@ fn check_and_dump_tell_what_is_damaged_and_repair_copies_the_rest() {
     write_thousand(&path);
     let first = segments(&path)[0].clone();
     let mut bytes = fs::read(&first).expect("it is there");
-    bytes[8_192 + 204 * 2 + 30] ^= 0x40; // in the third record
+    bytes[8_192 + (FRAME_BYTES + content(1).len()) * 2 + 30] ^= 0x40; // in the third record
     fs::write(&first, bytes).expect("it can be written");
     fs::remove_file(&segments(&path)[3]).expect("it is there");
     let before = files(&path);
@@ -340,6 +369,23 @@ fn check_and_dump_tell_what_is_damaged_and_repair_copies_the_rest() {
     let (code, _, stderr) = store(&["repair"], &[&path, &new]);
     assert_eq!(code, Some(1));
     assert_eq!(stderr.matches("not empty").count(), 1, "{stderr}");
+}
+
+#[test]
+fn a_copy_that_fails_half_way_leaves_nothing_that_looks_whole() {
+    let (path, new) = (place("copied-in-vain"), place("copied-in-vain-to"));
+    write_thousand(&path);
+    // No file may have more than 32 KiB: the headers fit, and what follows does not.
+    let script = r#"trap '' XFSZ; ulimit -f 32; exec "$@""#;
+    let mut command = Command::new("bash");
+    command.args(["-c", script, "bash", env!("CARGO_BIN_EXE_stormpetrel"), "store", "repair"]);
+    let output = command.arg(&path).arg(&new).output().expect("it runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("the copy cannot be written"), "{told}");
+    assert_eq!(files(&new), BTreeMap::new());
+    let (code, _, stderr) = store(&["repair"], &[&path, &new]);
+    assert_eq!(code, Some(0), "it can be tried again: {stderr}");
 }
 
 #[test]

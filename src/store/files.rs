@@ -110,12 +110,12 @@ impl Disk for Files {
         Ok(())
     }
 
-    /// What those who are not root may use. A quota that the file system does not tell of is not
-    /// known here: what it refuses is full then.
+    /// What those who are not root may use; none where the file system does not say how large it is.
+    /// A quota that it does not tell of is not known here: what it refuses is full then.
     #[cfg(unix)]
     fn free(&self) -> Option<u64> {
         let about = rustix::fs::statvfs(&self.directory).ok()?;
-        Some(about.f_bavail.saturating_mul(about.f_frsize))
+        (about.f_blocks > 0).then(|| about.f_bavail.saturating_mul(about.f_frsize))
     }
 
     fn list(&self) -> io::Result<Vec<Entry>> {

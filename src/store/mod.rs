@@ -91,7 +91,10 @@ impl fmt::Display for Lsn {
 #[non_exhaustive]
 pub enum Error {
     /// Another process has it open.
-    #[error("{place} is in use by another process: each broker needs a data directory of its own")]
+    #[error(
+        "{place} is in use by another process: each broker needs a data directory of its own, and \
+         `stormpetrel store` has to be done with it"
+    )]
     InUse {
         /// The directory.
         place: String,

@@ -3,6 +3,7 @@
 //! The records keep their numbers, because they name each other by them. What is missing is noted
 //! as left out: whoever opens the copy is told the same gaps, and not that anything was lost since.
 
+use std::fs;
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -51,15 +52,35 @@ pub fn repair(from: &Path, to: &Path, settings: Settings) -> Result<Recovered, R
         return Err(failed(io::Error::other("the directory is not empty")));
     }
     let target = Files::create(to).map_err(failed)?;
+    let copied = copy_all(&source, target, settings, failed);
+    if copied.is_err() {
+        remove_all(to); // a part of it would look like all there was
+    }
+    copied
+}
+
+fn copy_all(
+    source: &Files,
+    target: Files,
+    settings: Settings,
+    failed: impl FnOnce(io::Error) -> RepairError,
+) -> Result<Recovered, RepairError> {
     let (mut log, _) = Log::open(target, settings, &mut |_| {})?;
     let mut outcome = Ok(());
-    let recovered = read(&source, &mut |visit| {
+    let recovered = read(source, &mut |visit| {
         if outcome.is_ok() {
             outcome = copy(&mut log, visit);
         }
     })?;
     outcome.and_then(|()| finish(&mut log, &recovered)).map_err(failed)?;
     Ok(recovered)
+}
+
+/// Removes what was made in a directory that was empty, as far as that can be.
+fn remove_all(made: &Path) {
+    for entry in made.read_dir().into_iter().flatten().flatten() {
+        let _ = fs::remove_file(entry.path());
+    }
 }
 
 fn copy(log: &mut Log<Files>, visit: Visit<'_>) -> io::Result<()> {
