@@ -66,10 +66,10 @@ fn check(directory: &Path) -> anyhow::Result<bool> {
                 ("left out", ", which an earlier repair could not save", after, before)
             }
             Visit::Record { lsn, content, .. } => {
-                if let Err(error) = Record::decode(Bytes::copy_from_slice(content)) {
-                    is_understood = false;
-                    let tell = |()| writeln!(io::stdout(), "not understood: record {lsn}: {error}");
-                    told = std::mem::replace(&mut told, Ok(())).and_then(tell);
+                let Err(error) = Record::decode(Bytes::copy_from_slice(content)) else { return };
+                is_understood = false;
+                if told.is_ok() {
+                    told = writeln!(io::stdout(), "not understood: record {lsn}: {error}");
                 }
                 return;
             }
