@@ -114,5 +114,9 @@ impl Machine {
         messages.dedup_by(|one, other| ptr::eq(*one, *other));
         held += messages.iter().map(|message| message.bytes()).sum::<usize>();
         assert_eq!(held, self.ledger.held_bytes(), "the bytes that are held are miscounted");
+        let unrecorded = messages.iter().filter(|message| message.holders.record() == 0);
+        let unrecorded: usize = unrecorded.map(|message| message.bytes()).sum();
+        let counted = self.ledger.unrecorded_bytes();
+        assert_eq!(unrecorded, counted, "the bytes that no record has are miscounted");
     }
 }

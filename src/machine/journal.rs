@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::ConnectionId;
 use super::connections::Slot;
+use super::ledger::Ledger;
 use super::record::{Body, Lsn, Record, SessionState, SessionUid, Taken, Waiting};
 use super::restore::UnsettledEnd;
 use super::session::{Kept, Queued};
@@ -218,7 +219,12 @@ impl Journal {
 
     /// Records the message in hand, if `taken` says anything but the message or it has
     /// deliveries.
-    pub(super) fn record_message(&mut self, message: &Arc<Message>, mut taken: Taken) {
+    pub(super) fn record_message(
+        &mut self,
+        message: &Arc<Message>,
+        mut taken: Taken,
+        ledger: &mut Ledger,
+    ) {
         let is_kept = taken.retained.is_some() || !self.deliveries.is_empty();
         if !is_kept && taken.from.is_none() {
             if let Some(session) = taken.will_of {
@@ -231,17 +237,18 @@ impl Journal {
         }
         taken.deliveries = std::mem::take(&mut self.deliveries);
         if is_kept {
-            taken.message = self.body(message);
+            taken.message = self.body(message, ledger);
         }
         self.record(Record::Message(Box::new(taken)));
     }
 
     /// The message for the next record: itself, unless an earlier one that stays has it.
-    pub(super) fn body(&self, message: &Arc<Message>) -> Body {
+    fn body(&self, message: &Arc<Message>, ledger: &mut Ledger) -> Body {
         let known = Lsn(message.holders.record());
         if known > self.cut {
             return Body::In(known);
         }
+        ledger.note_recorded(message);
         message.holders.set_record(self.next().0);
         Body::Here(Arc::clone(message))
     }

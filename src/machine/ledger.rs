@@ -122,6 +122,7 @@ pub struct Ledger {
     /// QoS 2 messages that were taken and not released.
     pub inflight_in: u64,
     held_bytes: usize,
+    unrecorded_bytes: usize,
 }
 
 /// What a message is charged with that came at QoS 2 and is not released: its packet id is two
@@ -134,10 +135,18 @@ impl Ledger {
         self.held_bytes
     }
 
+    /// Of these, those of messages that no record has: what only those wait for who are not kept.
+    pub(super) fn unrecorded_bytes(&self) -> usize {
+        self.unrecorded_bytes
+    }
+
     /// One more place holds the message.
     pub(super) fn hold(&mut self, message: &Arc<Message>) {
         if message.holders.add() {
             self.held_bytes += message.bytes();
+            if message.holders.record() == 0 {
+                self.unrecorded_bytes += message.bytes();
+            }
         }
     }
 
@@ -145,6 +154,16 @@ impl Ledger {
     pub(super) fn release(&mut self, message: &Arc<Message>) {
         if message.holders.remove() {
             self.held_bytes -= message.bytes();
+            if message.holders.record() == 0 {
+                self.unrecorded_bytes -= message.bytes();
+            }
+        }
+    }
+
+    /// A record is to have the message for the first time.
+    pub(super) fn note_recorded(&mut self, message: &Message) {
+        if message.holders.is_held() && message.holders.record() == 0 {
+            self.unrecorded_bytes -= message.bytes();
         }
     }
 

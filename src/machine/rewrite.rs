@@ -168,11 +168,16 @@ impl Machine {
         self.journal.record(Record::Rewritten { sessions, part, retained, bytes });
     }
 
+    /// Bytes that the log is to have, about: what is held, but for messages that no record has.
+    pub fn kept_bytes(&self) -> u64 {
+        (self.ledger.held_bytes() - self.ledger.unrecorded_bytes()) as u64
+    }
+
     /// Bytes of the disk, about, that it takes to record everything anew, if so many are recorded
     /// anew already, beside what is not durable yet. A quarter more than lives, because records
     /// are not laid out as memory is.
     pub fn rewrite_bytes(&self, written: u64) -> u64 {
-        let live = self.ledger.held_bytes() as u64;
+        let live = self.kept_bytes();
         (live + live / 4).saturating_sub(written) + self.journal.unwritten_bytes() as u64
     }
 
@@ -188,9 +193,7 @@ impl Machine {
         let fits = spare.map(|spare| self.rewrite_bytes(written) <= spare);
         let has_room = match self.journal.health {
             StoreHealth::Working => fits.unwrap_or(true),
-            StoreHealth::Low => {
-                fits.unwrap_or_else(|| (self.ledger.held_bytes() as u64) < LITTLE_BYTES)
-            }
+            StoreHealth::Low => fits.unwrap_or_else(|| self.kept_bytes() < LITTLE_BYTES),
             StoreHealth::Failing => false,
         };
         has_room && self.journal.unwritten_bytes() <= UNWRITTEN_BYTES_MAX
@@ -322,7 +325,7 @@ impl Machine {
         let retained = Some(entry.sequence);
         let message: Arc<Message> = Arc::clone(&entry.message);
         let taken = Taken { retained, ..Taken::of(entry.expires_at) };
-        self.journal.record_message(&message, taken);
+        self.journal.record_message(&message, taken, &mut self.ledger);
         next
     }
 
@@ -331,7 +334,11 @@ impl Machine {
         let group = queued.share.filter(|_| !plant::is_on(Plant::RewriteForgetsGroup));
         let share = group.and_then(|group| self.subscriptions.name_of(group));
         self.journal.add_delivery(waiting(uid, queued, share, sent));
-        self.journal.record_message(&queued.message, Taken::of(queued.expires_at));
+        self.journal.record_message(
+            &queued.message,
+            Taken::of(queued.expires_at),
+            &mut self.ledger,
+        );
     }
 
     fn whole(&self, key: SessionKey) -> Option<SessionUid> {

@@ -221,11 +221,11 @@ impl Machine {
         let matched = self.route(&message, expires_at, &origin, now);
         if self.journal.is_on && plant::is_on(Plant::Qos2IdApart) {
             let from = taken.from.take();
-            self.journal.record_message(&message, taken);
+            self.journal.record_message(&message, taken, &mut self.ledger);
             taken = Taken { from, ..Taken::of(None) };
         }
         if self.journal.is_on {
-            self.journal.record_message(&message, taken);
+            self.journal.record_message(&message, taken, &mut self.ledger);
         }
         Ok(matched)
     }

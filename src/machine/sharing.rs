@@ -177,6 +177,6 @@ impl Machine {
         let new = queued(&old.message, &[member], old.expires_at);
         self.deliver(member.session, Queued { share: Some(group), ..new }, now);
         let taken = Taken { instead_of, ..Taken::of(old.expires_at) };
-        self.journal.record_message(&old.message, taken);
+        self.journal.record_message(&old.message, taken, &mut self.ledger);
     }
 }

@@ -194,7 +194,11 @@ impl Machine {
             return;
         }
         let at = self.journal.next();
-        self.journal.record_message(&spread.message, Taken::of(spread.expires_at));
+        self.journal.record_message(
+            &spread.message,
+            Taken::of(spread.expires_at),
+            &mut self.ledger,
+        );
         if self.journal.next() > at && spread.alone_since.is_none() {
             self.clients.get_mut(spread.publisher).recorded = at;
         }

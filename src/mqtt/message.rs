@@ -114,6 +114,11 @@ impl Holders {
         count == 1
     }
 
+    /// Whether any place holds it.
+    pub(crate) fn is_held(&self) -> bool {
+        self.count.load(Ordering::Relaxed) > 0
+    }
+
     /// The place of the record that has the message; 0 if none has it.
     pub(crate) fn record(&self) -> u64 {
         self.record.load(Ordering::Relaxed)

@@ -410,7 +410,7 @@ impl<'a, A> Reporter<'a, A> {
             machine.handle(Input::Spare(spare), now);
             machine.handle(input, now);
             let written = if is_rewriting { machine.rewritten_bytes() } else { 0 };
-            let live = machine.ledger().held_bytes() as u64;
+            let live = machine.kept_bytes();
             Kept { live, rewrite: machine.rewrite_bytes(written) }
         });
         kept.unwrap_or_default()

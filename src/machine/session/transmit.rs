@@ -385,7 +385,7 @@ impl Transmission<'_> {
         self.journal.add_delivery(waiting(session, queued, None, None));
         let cursor = Some((session, filter.clone()));
         let taken = Taken { cursor, ..Taken::of(queued.expires_at) };
-        self.journal.record_message(&queued.message, taken);
+        self.journal.record_message(&queued.message, taken, self.ledger);
     }
 
     fn answer(&mut self, packet: Packet) {

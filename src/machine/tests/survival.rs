@@ -1102,6 +1102,32 @@ fn what_is_partly_written_anew_is_there_once_after_a_restart() {
     }
 }
 
+/// Whoever takes nothing and is not kept fills memory, and no disk.
+#[test]
+fn only_what_the_log_is_to_have_counts_as_what_lives_in_it() {
+    let (mut broker, mut log) = (Broker::new(durable(settings())), Log::default());
+    let kept = join_into(&mut broker, &mut log, stays("kept"));
+    broker.send(kept, subscribe("both", Q1));
+    let guest = join_into(&mut broker, &mut log, v5("guest"));
+    broker.send(guest, subscribe("#", Q1));
+    let publisher = join_into(&mut broker, &mut log, v5("p"));
+    sync_into(&mut broker, &mut log);
+    let large = "m".repeat(100_000);
+    let (held, lives) = (broker.machine.ledger().held_bytes(), broker.machine.kept_bytes());
+    broker.send(publisher, qos1(1, "guests", &large));
+    assert!(broker.machine.ledger().held_bytes() > held + 100_000);
+    assert!(broker.machine.kept_bytes() < lives + 1_000);
+    broker.send(publisher, qos1(2, "both", &large));
+    let more = broker.machine.kept_bytes() - lives;
+    assert!((100_000..102_000).contains(&more), "{more}");
+    sync_into(&mut broker, &mut log);
+    broker.see(kept);
+    broker.see(guest);
+    broker.send(kept, puback(1));
+    (1..=2).for_each(|id| broker.send(guest, puback(id)));
+    assert!(broker.machine.kept_bytes() < lives + 1_000);
+}
+
 /// How often the log has a delivery to the session of this client anew.
 fn times_rewritten(log: &Log, session: SessionUid) -> usize {
     let is_begun =
