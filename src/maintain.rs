@@ -41,6 +41,9 @@ pub(crate) struct Repair {
     new: PathBuf,
 }
 
+/// Records that are not understood of which `check` says why: `dump` has all of them.
+const NOT_UNDERSTOOD_TOLD: u64 = 10;
+
 /// Does it. Whether the log is whole, or could be repaired.
 pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
     match action {
@@ -58,7 +61,7 @@ pub(crate) fn run(action: &Action) -> anyhow::Result<bool> {
 
 fn check(directory: &Path) -> anyhow::Result<bool> {
     let files = open(directory)?;
-    let (mut told, mut is_understood) = (Ok(()), true);
+    let (mut told, mut not_understood) = (Ok(()), 0);
     let recovered = read(&files, &mut |visit| {
         let (what, why, after, before) = match visit {
             Visit::Gap { after, before } => ("missing", "", after, before),
@@ -67,8 +70,8 @@ fn check(directory: &Path) -> anyhow::Result<bool> {
             }
             Visit::Record { lsn, content, .. } => {
                 let Err(error) = Record::decode(Bytes::copy_from_slice(content)) else { return };
-                is_understood = false;
-                if told.is_ok() {
+                not_understood += 1;
+                if told.is_ok() && not_understood <= NOT_UNDERSTOOD_TOLD {
                     told = writeln!(io::stdout(), "not understood: record {lsn}: {error}");
                 }
                 return;
@@ -80,8 +83,12 @@ fn check(directory: &Path) -> anyhow::Result<bool> {
             told = writeln!(io::stdout(), "{what}: records {first} to {last}{why}");
         }
     })?;
+    if not_understood > NOT_UNDERSTOOD_TOLD {
+        let more = not_understood - NOT_UNDERSTOOD_TOLD;
+        told = told.and_then(|()| writeln!(io::stdout(), "not understood: {more} records more"));
+    }
     told.and_then(|()| tell(&recovered)).context("the result cannot be written")?;
-    Ok(recovered.is_whole() && is_understood)
+    Ok(recovered.is_whole() && not_understood == 0)
 }
 
 /// Says what there was, for people.

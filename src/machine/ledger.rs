@@ -135,7 +135,8 @@ impl Ledger {
         self.held_bytes
     }
 
-    /// Of these, those of messages that no record has: what only those wait for who are not kept.
+    /// Of these, those of messages that no record ever had: only clients wait for them of whom nothing
+    /// is kept. (One that had a record counts as recorded for as long as anybody waits for it.)
     pub(super) fn unrecorded_bytes(&self) -> usize {
         self.unrecorded_bytes
     }

@@ -46,11 +46,10 @@ use crate::plant::{self, Plant};
 
 /// Reads in one turn; then the worker's other connections have theirs.
 const ROUNDS_PER_TURN: usize = 4;
-/// Packets taken from a peer that does not take what we owe it, in bytes of answers. Enough to see
-/// its acknowledgements and pings while it is slow; beyond it, it must read first.
+/// What packets may count that are taken from a peer that does not take what we owe it. Enough to
+/// see its acknowledgements and pings while it is slow; beyond it, it must read first.
 const UNANSWERED_BYTES_MAX: usize = 1_024 * ANSWER_BYTES;
-/// Bytes that each of them counts, and each full part of an answer: that to a SUBSCRIBE may be very
-/// large.
+/// What a packet counts, and each so many bytes of its answer: that to a SUBSCRIBE may be very large.
 const ANSWER_BYTES: usize = 256;
 /// Bytes pulled from the machine at once.
 const PULL_BYTES: usize = 64 * 1024;
@@ -94,8 +93,7 @@ pub(crate) struct Connection<S> {
     has_begun: bool,
     /// The machine has more to send than was pulled.
     has_more: bool,
-    /// What packets count that were handed in since the stream stopped taking all of the output,
-    /// less the bytes that it has taken since.
+    /// What packets count that were handed in while output is pending, less what was taken since.
     unanswered_bytes: usize,
     /// When the stream last took something of what was pending.
     progressed: Instant,
@@ -123,6 +121,8 @@ struct Postponed {
 enum Event {
     /// Bytes to decode. May be none.
     Received(Bytes),
+    /// Bytes that wait for a verdict.
+    Held,
     /// The client is let in, or not.
     Judged(Held, Judgement),
     /// Packets that the machine left when it had its turn before.
@@ -185,6 +185,7 @@ fn turn<N: Network>(
         };
         match event {
             Poll::Ready(Event::Received(bytes)) => receive(worker, connection, id, bytes),
+            Poll::Ready(Event::Held) => {} // but it counts
             Poll::Ready(Event::Resumed(rest)) => resume(worker, connection, id, *rest),
             Poll::Ready(Event::Judged(held, judgement)) => {
                 enter(worker, connection, id, (held, judgement));
@@ -469,7 +470,7 @@ impl<S: Duplex> Connection<Transport<S>> {
         {
             return Poll::Ready(event);
         }
-        if let Some(error) = self.unwritable {
+        if let Some(error) = self.unwritable.filter(|_| !self.stream.is_read_on_later()) {
             return Poll::Ready(Event::Ended(Closed::Failed(error)));
         }
         if self.has_more && self.output.is_empty() && self.closed.is_none() {
@@ -539,7 +540,7 @@ impl<S: Duplex> Connection<Transport<S>> {
                     return Poll::Ready(Event::Received(bytes));
                 };
                 judging.hold(bytes);
-                return Poll::Pending; // for the verdict
+                Event::Held
             }
         })
     }

@@ -446,7 +446,6 @@ fn a_slow_reader_is_served_and_its_pings_are_heard() {
     });
 }
 
-/// A peer that asks and asks and never reads is not read any more.
 /// One large message takes it long, and it has something to say all the while.
 #[test]
 fn who_takes_what_comes_is_read_however_long_that_takes() {
@@ -467,6 +466,7 @@ fn who_takes_what_comes_is_read_however_long_that_takes() {
     });
 }
 
+/// A peer that asks and asks and never reads is not read any more.
 #[test]
 fn a_peer_that_does_not_take_answers_is_not_read() {
     with_broker(|world| async move {

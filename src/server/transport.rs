@@ -84,14 +84,14 @@ pub(crate) struct Layered {
 struct Below {
     /// Whether it took anything, since that was asked last.
     has_written: Cell<bool>,
-    /// How often it was read since the connection had its turn.
+    /// How often it was read since the layers were last asked for something.
     reads: Cell<u32>,
 }
 
-/// How often that is read in one turn. TLS reads on until there is something for the layer above,
+/// How often that is read for what is asked once. TLS reads on until there is something for the layer above,
 /// which may never be (of keys that change and records without content, as many as a client likes),
-/// and 4 KiB each time: so a record of the largest size takes one turn, and no turn much longer.
-const READS_PER_TURN: u32 = 8;
+/// and 4 KiB each time: so a record of the largest size comes at once, and nothing takes much longer.
+const READS_MAX: u32 = 8;
 
 /// Handshakes that are under way.
 pub(crate) struct Opening {
@@ -247,6 +247,15 @@ impl<S> Transport<S> {
 }
 
 impl<S: Duplex> Transport<S> {
+    /// Whether it was read so much that the rest is for later: nothing came, and more may be there.
+    pub(crate) fn is_read_on_later(&self) -> bool {
+        match self {
+            Transport::Plain(_) => false,
+            Transport::Opening(opening) => opening.below.reads.get() >= READS_MAX,
+            Transport::Layered(layered) => layered.below.reads.get() >= READS_MAX,
+        }
+    }
+
     /// Goes on with the handshakes.
     fn poll_opened(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Transport::Opening(opening) = self {
@@ -292,7 +301,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let reads = self.below.reads.get();
-        if reads >= READS_PER_TURN {
+        if reads >= READS_MAX {
             context.waker().wake_by_ref(); // others have their turn first
             return Poll::Pending;
         }
@@ -607,7 +616,7 @@ mod tests {
             let mut buffer = ReadBuf::new(&mut bytes);
             let polled = Pin::new(&mut transport).poll_read(context, &mut buffer);
             assert!(polled.is_pending());
-            assert_eq!(count.get(), turn * READS_PER_TURN);
+            assert_eq!(count.get(), turn * READS_MAX);
             assert_eq!(wakes.0.load(Ordering::Relaxed), turn, "it has its turn again");
         }
     }

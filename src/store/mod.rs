@@ -92,8 +92,8 @@ impl fmt::Display for Lsn {
 pub enum Error {
     /// Another process has it open.
     #[error(
-        "{place} is in use by another process: each broker needs a data directory of its own, and \
-         `stormpetrel store` has to be done with it"
+        "{place} is in use by another process: each broker needs a data directory of its own; stop \
+         the other one, or wait until `stormpetrel store` has finished"
     )]
     InUse {
         /// The directory.

@@ -52,7 +52,8 @@ pub fn repair(from: &Path, to: &Path, settings: Settings) -> Result<Recovered, R
         return Err(failed(io::Error::other("the directory is not empty")));
     }
     let target = Files::create(to).map_err(failed)?;
-    let copied = copy_all(&source, target, settings, failed);
+    let (mut log, _) = Log::open(target, settings, &mut |_| {})?;
+    let copied = copy_all(&source, &mut log, failed);
     if copied.is_err() {
         remove_all(to); // a part of it would look like all there was
     }
@@ -61,22 +62,20 @@ pub fn repair(from: &Path, to: &Path, settings: Settings) -> Result<Recovered, R
 
 fn copy_all(
     source: &Files,
-    target: Files,
-    settings: Settings,
+    log: &mut Log<Files>,
     failed: impl FnOnce(io::Error) -> RepairError,
 ) -> Result<Recovered, RepairError> {
-    let (mut log, _) = Log::open(target, settings, &mut |_| {})?;
     let mut outcome = Ok(());
     let recovered = read(source, &mut |visit| {
         if outcome.is_ok() {
-            outcome = copy(&mut log, visit);
+            outcome = copy(log, visit);
         }
     })?;
-    outcome.and_then(|()| finish(&mut log, &recovered)).map_err(failed)?;
+    outcome.and_then(|()| finish(log, &recovered)).map_err(failed)?;
     Ok(recovered)
 }
 
-/// Removes what was made in a directory that was empty, as far as that can be.
+/// Removes what was made in a directory that was empty and is locked, as far as that can be.
 fn remove_all(made: &Path) {
     for entry in made.read_dir().into_iter().flatten().flatten() {
         let _ = fs::remove_file(entry.path());

@@ -1,6 +1,6 @@
 //! C13: once faults stop, everything drains and everything is answered.
 
-use super::facts::{Connection, Ordinal};
+use super::facts::{Connection, Ordinal, Request};
 use super::logins::may_have_to_wait;
 use super::{Case, Wrong};
 use crate::scenario::{Action, Client, ClientIndex, Op};
@@ -28,7 +28,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             match left_out(case) {
                 None => wrong.add(Promise::C13, "never-quiet", None, words.to_owned(), &[ended]),
                 Some((client, why, since)) => {
-                    let words = format!("{words}: it {why}");
+                    let words = format!("{words}: client {client} {why}");
                     wrong.add(Promise::C13, "never-quiet", client, words, &[since, ended]);
                 }
             }
@@ -57,21 +57,25 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
     }
 }
 
-/// One who was not let in any more once nothing went wrong, or not answered; what became of it, and
-/// the event with which that began.
+/// One who asked to be let in once nothing went wrong, or for something else, and was never answered;
+/// what became of it, and the event with which that began.
 fn left_out(case: &Case<'_>) -> Option<(ClientIndex, String, Ordinal)> {
     let facts = &case.facts;
+    let late = facts.ended.map_or(0, |(ended, _)| ended);
+    let is_late = |asked: Ordinal| case.calm.answered_by(facts, asked) > facts.ms(late);
     (0..facts.scenario.clients.len()).find_map(|client| {
         let is_own = |it: &&Connection<'_>| it.client == client && it.opened > facts.liveness_from;
         let own = || facts.connections.iter().filter(is_own).rev();
-        let in_vain = own().take_while(|connection| !connection.is_accepted());
+        let is_in_vain = |it: &&Connection<'_>| it.connect.is_some() && it.answer.is_none();
+        let in_vain = own().skip_while(|it| is_late(it.opened)).take_while(is_in_vain);
         let (count, first) = (in_vain.clone().count(), in_vain.last());
         if let Some(first) = first {
-            let why = format!("was not let in on its last {count} connections");
+            let why = format!("was not answered when it asked to be let in, {count} times");
             return Some((client, why, first.opened));
         }
         let mut requests = own().next()?.requests.iter().filter(|request| request.answer.is_none());
-        let (name, asked) = requests.find_map(|it| Some((it.wish.name()?, it.asked)))?;
+        let unanswered = |it: &Request<'_>| Some((it.wish.name()?, it.asked));
+        let (name, asked) = requests.find_map(unanswered).filter(|(_, asked)| !is_late(*asked))?;
         Some((client, format!("was not answered its {name} of {} ms", facts.ms(asked)), asked))
     })
 }

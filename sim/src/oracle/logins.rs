@@ -114,7 +114,7 @@ fn check_last(
             && (whose == Whose::Everybodys || is_same_user(case, look.client, last.client))
             && may_be_from_there(case, look.client, last.client)
     };
-    // A right one makes up for all before of its user's; of others it ends a wait that is over.
+    // A right one makes up for all before of its user's, and for nobody else's.
     let perhaps_right: Vec<&Look> = looks
         .iter()
         .filter(is_alike)

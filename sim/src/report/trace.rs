@@ -6,7 +6,7 @@ use crate::history::Event;
 use crate::log::Logged;
 use crate::scenario::{ClientIndex, Op};
 
-/// Lines of the broker's log that go with a part of a trace, at most: more would hide the rest.
+/// Lines of the log that go with a part of a trace, at most, the last ones: more would hide the rest.
 const LOG_LINES_MAX: usize = 60;
 
 /// What is wanted of what is no event.
@@ -14,7 +14,7 @@ const LOG_LINES_MAX: usize = 60;
 pub(super) enum Extent {
     /// All of it.
     All,
-    /// What goes with these events, if that is not too much.
+    /// What goes with these events, as far as that is not too much.
     Part,
 }
 
@@ -43,18 +43,20 @@ pub(super) fn lines(
     let event = |it: &&Event| (it.at_ms, 1, format!("{}{}", mark(it), report.line(it)));
     let mut logged: Vec<&Logged> =
         report.log.iter().filter(|it| during.contains(&it.at_ms)).collect();
-    let left_out = match extent {
-        Extent::Part if logged.len() > LOG_LINES_MAX => std::mem::take(&mut logged).len(),
-        Extent::Part | Extent::All => 0,
+    let surplus = match extent {
+        Extent::Part => logged.len().saturating_sub(LOG_LINES_MAX),
+        Extent::All => 0,
     };
+    logged.drain(..surplus);
     let log = |it: &Logged| (it.at_ms, 2, line(it.at_ms, "log", &it.line));
     let mut all: Vec<(u64, u8, String)> = report.scenario.ops.iter().filter_map(deed).collect();
     all.extend(events.iter().map(event));
     all.extend(logged.into_iter().map(log));
     all.sort_by_key(|(at_ms, rank, _)| (*at_ms, *rank));
     let mut lines: Vec<String> = all.into_iter().map(|(.., line)| line).collect();
-    if left_out > 0 {
-        lines.push(format!("(the broker logged {left_out} lines meanwhile: `--trace` has them)"));
+    if surplus > 0 {
+        lines
+            .push(format!("(more of the log is left out: {surplus} lines, which `--trace` shows)"));
     }
     lines
 }
@@ -106,9 +108,12 @@ mod tests {
 
     #[test]
     fn a_long_log_does_not_hide_a_part_of_a_trace() {
-        assert_eq!(told(&report(LOG_LINES_MAX), Extent::Part, 1).len(), 3 + LOG_LINES_MAX);
+        let part = told(&report(LOG_LINES_MAX), Extent::Part, 1);
+        assert_eq!(part.len(), 3 + LOG_LINES_MAX);
         let part = told(&report(LOG_LINES_MAX + 1), Extent::Part, 1);
-        assert_eq!(part[3], "(the broker logged 61 lines meanwhile: `--trace` has them)");
+        assert_eq!(part.len(), 4 + LOG_LINES_MAX);
+        let last = part.last().map(String::as_str);
+        assert_eq!(last, Some("(more of the log is left out: 1 lines, which `--trace` shows)"));
         let all = told(&report(LOG_LINES_MAX + 1), Extent::All, 1);
         assert_eq!(all.len(), 4 + LOG_LINES_MAX + 1);
     }

@@ -148,9 +148,17 @@ fn clients_that_are_judged_keep_no_more_together_than_others() {
         for number in 0..12 {
             let mut connect = connect(&format!("c{number}"));
             connect.username = Some(text("ann"));
-            connect.password = Some(Bytes::from(vec![b'x'; LARGE / 2]));
+            // It is large itself, or what is behind it is.
+            let large = vec![b'x'; LARGE / 2];
+            let (password, behind) = match number % 2 {
+                0 => (large, Vec::new()),
+                _ => (vec![b'x'], large),
+            };
+            connect.password = Some(Bytes::from(password));
             let mut client = world.open(100_000);
             client.send(&Packet::Connect(Box::new(connect))).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            client.stream.write_all(&behind).await.expect("the broker reads");
             tokio::time::sleep(Duration::from_millis(1)).await;
             clients.push(client);
         }

@@ -59,6 +59,6 @@ fn no_more_wait_for_who_takes_nothing_than_are_kept_and_on_their_way() {
         });
         (1..=count).fold(tale, |tale, number| tale.gets(B, number, Q0))
     };
-    fine(|tale| waits(tale, 6));
-    planted("C11 held-too-much", |tale| waits(tale, 7));
+    fine(|tale| waits(tale, 8));
+    planted("C11 held-too-much", |tale| waits(tale, 9));
 }
