@@ -128,7 +128,7 @@ fn add_editor(scenario: &mut Scenario) {
     let is_small = is_quick && broker.log_bytes.is_some_and(|bytes| bytes < 4_000);
     let limits = [broker.retained_bytes, broker.retained_messages, broker.total_bytes];
     let is_wide = broker.packet_bytes.is_none() && limits.iter().all(Option::is_none);
-    if !is_small || !is_wide || !dice.chance(200) {
+    if !is_small || !is_wide || !dice.chance(600) {
         return;
     }
     let mut scene = Scene::begin(scenario, &mut dice);
