@@ -427,9 +427,9 @@ impl<A> Shared<A> {
         self.admission.unauthenticated()
     }
 
-    /// Bytes that all sessions and all retained messages hold.
-    pub fn held_bytes(&self) -> usize {
-        self.core().map_or(0, |core| core.machine.ledger().held_bytes())
+    /// Bytes that its log is to have, as its keeper counts them.
+    pub fn kept_bytes(&self) -> u64 {
+        self.core().map_or(0, |core| core.machine.kept_bytes())
     }
 
     /// How far its log is, where the records that it has are further: the last one of which the

@@ -110,9 +110,9 @@ impl Brokers {
     }
 
     /// Bytes that live in the last one: its log must not be much larger.
-    pub(super) fn held_bytes(&self) -> u64 {
+    pub(super) fn kept_bytes(&self) -> u64 {
         let last = self.started.borrow().last().and_then(Weak::upgrade);
-        last.map_or(0, |shared| shared.held_bytes() as u64)
+        last.map_or(0, |shared| shared.kept_bytes())
     }
 
     /// How far the log of the last one is, if that is behind what it has recorded.

@@ -60,7 +60,7 @@ impl Stage<'_> {
         let brokers = self.brokers();
         if let Some(disk) = brokers.disk() {
             let times = if self.is_async() { disk.writes() } else { disk.syncs() };
-            self.lived.note(times, brokers.held_bytes());
+            self.lived.note(times, brokers.kept_bytes());
         }
     }
 
