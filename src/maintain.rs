@@ -125,7 +125,9 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
         }
         let line = match visit {
             Visit::Record { lsn, content, .. } => {
-                let (bytes, said) = (content.len(), describe(content, &mut is_understood));
+                let (bytes, said) = (content.len(), describe(content));
+                is_understood &= said.is_ok();
+                let said = said.unwrap_or_else(|said| said);
                 format!(r#"{{"lsn":{lsn},"state":"ok","bytes":{bytes},{said}}}"#)
             }
             Visit::Gap { after, before } | Visit::LeftOut { after, before } => {
@@ -156,13 +158,12 @@ fn dump(directory: &Path) -> anyhow::Result<bool> {
 }
 
 /// What a record says, or what it is, if this version does not understand it: fields of JSON.
-fn describe(content: &[u8], is_understood: &mut bool) -> String {
+fn describe(content: &[u8]) -> Result<String, String> {
     match Record::decode(Bytes::copy_from_slice(content)) {
-        Ok(record) => format!(r#""record":{}"#, record::json(&record)),
+        Ok(record) => Ok(format!(r#""record":{}"#, record::json(&record))),
         Err(error) => {
-            *is_understood = false;
             let (error, bytes) = (Value::from(error.to_string()), record::hex(content));
-            format!(r#""error":{error},"content":"{bytes}""#)
+            Err(format!(r#""error":{error},"content":"{bytes}""#))
         }
     }
 }

@@ -223,11 +223,8 @@ impl<'p> Generator<'p> {
                 version,
                 zone,
                 manners: self.manners(),
-                reuses_ids: false,
                 sips: index % 2 == 1 || self.plan.weather.sip_bytes.is_some(),
-                user: None,
-                is_mistaken: false,
-                transport: crate::Transport::Tcp,
+                ..Client::named("")
             });
         }
         clients

@@ -89,7 +89,7 @@ pub struct Client {
 
 impl Client {
     /// An honest one of 5.0, with that client id.
-    pub(crate) fn named(client_id: &str) -> Client {
+    pub fn named(client_id: &str) -> Client {
         Client {
             client_id: Arc::from(client_id),
             version: ProtocolVersion::V5,
@@ -633,15 +633,11 @@ mod tests {
     #[test]
     fn a_scenario_is_read_back_from_its_yaml() {
         let client = |version| Client {
-            client_id: Arc::from("c"),
             version,
             zone: 1,
-            manners: Manners::default(),
-            reuses_ids: false,
             sips: true,
-            user: None,
-            is_mistaken: false,
             transport: Transport::Wss,
+            ..Client::named("c")
         };
         let op = |action| Op { at_ms: 12, client: 1, action };
         let faults = [

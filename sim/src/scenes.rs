@@ -453,8 +453,20 @@ impl<'s> Scene<'s> {
     }
 
     fn publish(&mut self, player: &Player, topic: &str, messages: Range<u64>, qos: Qos) {
+        self.publish_large(player, topic, messages, (qos, 0));
+    }
+
+    /// The same, of so many bytes each.
+    fn publish_large(
+        &mut self,
+        player: &Player,
+        topic: &str,
+        messages: Range<u64>,
+        (qos, bytes): (Qos, usize),
+    ) {
         for message in messages {
-            let publish = Publish { message, topic: Arc::from(topic), qos, ..Publish::default() };
+            let topic = Arc::from(topic);
+            let publish = Publish { message, topic, qos, bytes, ..Publish::default() };
             self.act(player, Action::Publish(publish));
         }
     }

@@ -5,9 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use stormpetrel_sim::{
-    Action, Client, Connect, Fault, FaultKind, Manners, Mark, Marks, Op, Plan, ProtocolVersion,
-    Publish, Qos, Saw, Scenario, Subscribe, Subscription, Transport, Way, What, lanes,
-    network_level, oracle,
+    Action, Client, Connect, Fault, FaultKind, Mark, Marks, Op, Plan, Publish, Qos, Saw, Scenario,
+    Subscribe, Subscription, Transport, Way, What, lanes, network_level, oracle,
 };
 
 /// Plays the seeds; what they met.
@@ -59,17 +58,7 @@ fn a_scenario_without_some_of_it_is_a_scenario() {
 }
 
 fn client(zone: usize) -> Client {
-    Client {
-        client_id: Arc::from(format!("zone-{zone}")),
-        version: ProtocolVersion::V5,
-        zone,
-        manners: Manners::default(),
-        reuses_ids: false,
-        sips: false,
-        is_mistaken: false,
-        user: None,
-        transport: Transport::Tcp,
-    }
+    Client { zone, ..Client::named(&format!("zone-{zone}")) }
 }
 
 /// SUBSCRIBE to all that others publish.

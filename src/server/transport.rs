@@ -88,6 +88,18 @@ struct Below {
     reads: Cell<u32>,
 }
 
+impl Below {
+    /// The layers are asked for something.
+    fn begin(&self) {
+        self.reads.set(0);
+    }
+
+    /// Whether it was read as often as it is for that.
+    fn is_spent(&self) -> bool {
+        self.reads.get() >= READS_MAX
+    }
+}
+
 /// How often that is read for what is asked once. TLS reads on until there is something for the layer above,
 /// which may never be (of keys that change and records without content, as many as a client likes),
 /// and 4 KiB each time: so a record of the largest size comes at once, and nothing takes much longer.
@@ -251,15 +263,15 @@ impl<S: Duplex> Transport<S> {
     pub(crate) fn is_read_on_later(&self) -> bool {
         match self {
             Transport::Plain(_) => false,
-            Transport::Opening(opening) => opening.below.reads.get() >= READS_MAX,
-            Transport::Layered(layered) => layered.below.reads.get() >= READS_MAX,
+            Transport::Opening(opening) => opening.below.is_spent(),
+            Transport::Layered(layered) => layered.below.is_spent(),
         }
     }
 
     /// Goes on with the handshakes.
     fn poll_opened(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Transport::Opening(opening) = self {
-            opening.below.reads.set(0);
+            opening.below.begin();
             let opened = ready!(opening.opened.as_mut().poll(context));
             // A handshake that failed is not asked again: nothing comes after it.
             let (layered, result) = match opened {
@@ -300,12 +312,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let reads = self.below.reads.get();
-        if reads >= READS_MAX {
+        if self.below.is_spent() {
             context.waker().wake_by_ref(); // others have their turn first
             return Poll::Pending;
         }
-        self.below.reads.set(reads + 1);
+        self.below.reads.set(self.below.reads.get() + 1);
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -420,7 +431,7 @@ impl<S: Duplex> AsyncRead for Transport<S> {
         match &mut *self {
             Transport::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Transport::Layered(layered) => {
-                layered.below.reads.set(0);
+                layered.below.begin();
                 Pin::new(&mut layered.stream).poll_read(context, buffer)
             }
             Transport::Opening(_) => Poll::Pending,
@@ -500,7 +511,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::Wake;
 
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, DuplexStream, Repeat};
 
     use super::*;
 
@@ -528,42 +539,10 @@ mod tests {
         }
     }
 
-    /// It has something each time it is read.
-    struct Endless;
-
-    impl AsyncRead for Endless {
-        fn poll_read(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            buffer: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            buffer.put_slice(b"x");
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncWrite for Endless {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
     /// A layer that reads on until nothing has come, as TLS does while there is nothing in it for
     /// the layer above; it counts how often it could.
     struct Insatiable {
-        below: Watched<Endless>,
+        below: Watched<Repeat>,
         count: Rc<Cell<u32>>,
     }
 
@@ -583,31 +562,14 @@ mod tests {
         }
     }
 
-    impl AsyncWrite for Insatiable {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
     #[test]
     fn a_layer_in_which_nothing_comes_is_read_so_often_in_a_turn_and_goes_on_in_the_next() {
         let (below, count) = (Rc::<Below>::default(), Rc::<Cell<u32>>::default());
-        let watched = Watched { stream: Endless, below: below.clone() };
-        let stream = Box::new(Insatiable { below: watched, count: count.clone() });
+        let watched = Watched { stream: tokio::io::repeat(b'x'), below: below.clone() };
+        let layer = Insatiable { below: watched, count: count.clone() };
+        let stream = Box::new(tokio::io::join(layer, tokio::io::sink()));
         let layered = Layered { stream, below, has_goodbye: true, caller: None };
-        let mut transport: Transport<Endless> = Transport::Layered(Box::new(layered));
+        let mut transport: Transport<DuplexStream> = Transport::Layered(Box::new(layered));
         let wakes = Arc::new(Wakes::default());
         let waker = wakes.clone().into();
         let context = &mut Context::from_waker(&waker);

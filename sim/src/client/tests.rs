@@ -26,17 +26,7 @@ struct Bench {
 
 impl Bench {
     fn new(version: ProtocolVersion, manners: Manners) -> Bench {
-        let client = scenario::Client {
-            client_id: Arc::from("c"),
-            version,
-            zone: 0,
-            manners,
-            reuses_ids: false,
-            sips: false,
-            is_mistaken: false,
-            user: None,
-            transport: crate::Transport::Tcp,
-        };
+        let client = scenario::Client { version, manners, ..scenario::Client::named("c") };
         let op = |action| Op { at_ms: 0, client: 0, action };
         let scenario =
             Scenario { ops: vec![op(publish(1, Qos::AtMostOnce))], ..Scenario::default() };

@@ -104,6 +104,13 @@ impl Log {
         self.life += 1;
     }
 
+    /// The disk has so much.
+    fn have(&mut self, lsn: Lsn, now: u64) {
+        self.durable = lsn;
+        self.drop_old(lsn);
+        say(now, || format!("the disk has the records up to {}", lsn.0));
+    }
+
     fn drop_old(&mut self, durable: Lsn) {
         if let Some((cut, _)) = self.droppable.take_if(|(_, until)| *until <= durable) {
             self.records.retain(|(lsn, _)| *lsn >= cut);
@@ -173,9 +180,7 @@ impl Stage<'_> {
             self.tell_health();
             return self.retry_at(until, life);
         }
-        log.durable = lsn;
-        log.drop_old(lsn);
-        say(self.now, || format!("the disk has the records up to {}", lsn.0));
+        log.have(lsn, self.now);
         self.tell(Input::Durable(lsn));
     }
 
@@ -192,9 +197,7 @@ impl Stage<'_> {
             return self.retry_at(until, life);
         }
         let Some(lsn) = log.failed.take() else { return };
-        log.durable = lsn;
-        log.drop_old(lsn);
-        say(self.now, || format!("the disk has the records up to {}", lsn.0));
+        log.have(lsn, self.now);
         self.tell_health();
         self.tell(Input::Durable(lsn));
     }

@@ -25,7 +25,7 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
             && !is_slow(case)
         {
             let words = "not all was quiet in time, though nothing went wrong any more";
-            match left_out(case) {
+            match left_out(case, ended) {
                 None => wrong.add(Promise::C13, "never-quiet", None, words.to_owned(), &[ended]),
                 Some((client, why, since)) => {
                     let words = format!("{words}: client {client} {why}");
@@ -59,10 +59,9 @@ pub(super) fn check(case: &Case<'_>, wrong: &mut Wrong) {
 
 /// One who asked to be let in once nothing went wrong, or for something else, and was never answered;
 /// what became of it, and the event with which that began.
-fn left_out(case: &Case<'_>) -> Option<(ClientIndex, String, Ordinal)> {
+fn left_out(case: &Case<'_>, ended: Ordinal) -> Option<(ClientIndex, String, Ordinal)> {
     let facts = &case.facts;
-    let late = facts.ended.map_or(0, |(ended, _)| ended);
-    let is_late = |asked: Ordinal| case.calm.answered_by(facts, asked) > facts.ms(late);
+    let is_late = |asked: Ordinal| case.calm.answered_by(facts, asked) > facts.ms(ended);
     (0..facts.scenario.clients.len()).find_map(|client| {
         let is_own = |it: &&Connection<'_>| it.client == client && it.opened > facts.liveness_from;
         let own = || facts.connections.iter().filter(is_own).rev();

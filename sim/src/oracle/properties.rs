@@ -90,24 +90,12 @@ mod tests {
     use crate::history::{Asked, Granted, History, PublishAsked, PublishSaw, Saw, What};
     use crate::oracle::check;
     use crate::properties::Properties;
-    use crate::scenario::{
-        Client, Connect, Manners, MessageNumber, ProtocolVersion, Qos, Scenario, Subscription,
-    };
+    use crate::scenario::{Client, Connect, MessageNumber, Qos, Scenario, Subscription};
 
     /// A message goes from one client to another, and its properties change on the way.
     fn rules(number: MessageNumber, sent: &Properties, seen: &Properties) -> Vec<String> {
-        let client = |name: &str| Client {
-            client_id: Arc::from(name),
-            version: ProtocolVersion::V5,
-            zone: 0,
-            manners: Manners::default(),
-            reuses_ids: false,
-            sips: false,
-            is_mistaken: false,
-            user: None,
-            transport: crate::Transport::Tcp,
-        };
-        let scenario = Scenario { clients: vec![client("p"), client("s")], ..Scenario::default() };
+        let scenario =
+            Scenario { clients: ["p", "s"].map(Client::named).into(), ..Scenario::default() };
         let mut history = History::default();
         history.note(0, None, What::BrokerStarted);
         for (client, connection) in [(0, 0), (1, 1)] {

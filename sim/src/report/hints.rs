@@ -59,7 +59,7 @@ pub(super) fn hints(report: &Report, violation: &Violation) -> Vec<Hint> {
         hints.push(JUDGED);
     }
     let client = violation.client.and_then(|client| report.scenario.clients.get(client));
-    if let Some(client) = client.filter(|_| report.level == NETWORK) {
+    if let Some(client) = client {
         if client.transport.is_encrypted() {
             hints.push(TLS);
         }
@@ -72,9 +72,6 @@ pub(super) fn hints(report: &Report, violation: &Violation) -> Vec<Hint> {
     }
     hints
 }
-
-/// The level at which there is anything to come through.
-const NETWORK: &str = "network";
 
 #[cfg(test)]
 mod tests {
@@ -100,7 +97,6 @@ mod tests {
     fn what_was_in_play_is_told() {
         let client = Client { transport: Transport::Wss, ..Client::named("a") };
         let mut report = Report {
-            level: NETWORK.to_owned(),
             scenario: Scenario { clients: vec![client], ..Scenario::default() },
             ..Report::default()
         };

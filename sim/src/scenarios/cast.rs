@@ -40,18 +40,8 @@ impl Cast {
     /// Another client. Clients live in three zones, in turn.
     pub(super) fn client(&mut self, client_id: &str, version: ProtocolVersion) -> ClientIndex {
         let index = self.scenario.clients.len();
-        let (client_id, manners) = (Arc::from(client_id), Manners::default());
-        self.scenario.clients.push(Client {
-            client_id,
-            version,
-            zone: index % 3,
-            manners,
-            reuses_ids: false,
-            sips: false,
-            is_mistaken: false,
-            user: None,
-            transport: crate::Transport::Tcp,
-        });
+        let zone = index % 3;
+        self.scenario.clients.push(Client { version, zone, ..Client::named(client_id) });
         index
     }
 

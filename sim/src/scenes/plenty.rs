@@ -59,10 +59,8 @@ fn add_stuffed(scenario: &mut Scenario, plan: &Plan) {
     scene.step();
     scene.act(&stuffed, Action::Pause);
     let (count, bytes) = STUFFING;
-    for message in (STUFFED_FROM..).take(count as usize) {
-        let topic = Arc::from("stuff");
-        scene.act(&giver, Action::Publish(Publish { message, topic, bytes, ..Publish::default() }));
-    }
+    let messages = STUFFED_FROM..STUFFED_FROM + count;
+    scene.publish_large(&giver, "stuff", messages, (Qos::AtMostOnce, bytes));
     scene.now_ms += dice.one_of(&STUFFED_MS);
     scene.act(&stuffed, Action::Resume);
     scene.now_ms += STEP_MS;
@@ -76,20 +74,13 @@ fn add_torrent(scenario: &mut Scenario, topics: &[Arc<str>], plan: &Plan) {
     if plan.broker.effort_max != Some(1) || !dice.chance(300) {
         return;
     }
-    let topic = Arc::clone(&topics[0]);
     let qos = dice.one_of(&[Qos::AtMostOnce, Qos::AtLeastOnce]);
     let bytes = dice.one_of(&[0, 300]);
     let mut scene = Scene::begin(scenario, &mut dice);
     let giver = scene.enter("torrent", 0);
     scene.connect(&giver);
     scene.step();
-    for message in TORRENT_FROM..TORRENT_FROM + 8 {
-        let topic = Arc::clone(&topic);
-        scene.act(
-            &giver,
-            Action::Publish(Publish { message, topic, qos, bytes, ..Publish::default() }),
-        );
-    }
+    scene.publish_large(&giver, &topics[0], TORRENT_FROM..TORRENT_FROM + 8, (qos, bytes));
     scene.act(&giver, Action::Disconnect { reason: 0, expiry_s: None });
     scene.end();
 }

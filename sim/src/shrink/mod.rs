@@ -136,8 +136,7 @@ mod tests {
     use super::*;
     use crate::dice::Dice;
     use crate::scenario::{
-        Action, Broker, Client, Connect, Fault, FaultKind, Manners, Op, ProtocolVersion, Publish,
-        Qos,
+        Action, Broker, Client, Connect, Fault, FaultKind, Manners, Op, Publish, Qos,
     };
     use crate::verdict::Promise;
 
@@ -163,15 +162,9 @@ mod tests {
     fn large() -> Scenario {
         let mut dice = Dice::new(1, "shrink", 0);
         let client = |index: usize| Client {
-            client_id: Arc::from(format!("client-{index}")),
-            version: ProtocolVersion::V5,
             zone: index % 2,
             manners: Manners { aliases: true, ..Manners::default() },
-            reuses_ids: false,
-            sips: false,
-            is_mistaken: false,
-            user: None,
-            transport: crate::Transport::Tcp,
+            ..Client::named(&format!("client-{index}"))
         };
         let op = |index: u64| {
             let action = match index % 5 {

@@ -11,7 +11,7 @@ use crate::history::{
     Ack, AckKind, Asked, ClosedBy, Granted, History, Outcome, PublishAsked, PublishSaw, Saw, What,
 };
 use crate::properties::Properties;
-use crate::scenario::{Client, ClientIndex, Connect, Manners, ProtocolVersion, Qos, Scenario};
+use crate::scenario::{Client, ClientIndex, Connect, Qos, Scenario};
 use crate::scenario::{Fault, FaultKind, MessageNumber, Publish, Subscription, Will};
 use crate::survival::{Durability, Store};
 use crate::verdict::Violation;
@@ -46,21 +46,8 @@ impl Tale {
     /// Clients A, B and C of 5.0, and a broker that has started. With arrivals, all that is
     /// asked arrives at once.
     pub(super) fn new(has_arrivals: bool) -> Tale {
-        let client = |id: &str| Client {
-            client_id: Arc::from(id),
-            version: ProtocolVersion::V5,
-            zone: 0,
-            manners: Manners::default(),
-            reuses_ids: false,
-            sips: false,
-            is_mistaken: false,
-            user: None,
-            transport: crate::Transport::Tcp,
-        };
-        let scenario = Scenario {
-            clients: vec![client("a"), client("b"), client("c")],
-            ..Scenario::default()
-        };
+        let scenario =
+            Scenario { clients: ["a", "b", "c"].map(Client::named).into(), ..Scenario::default() };
         let mut history = History::default();
         history.note(0, None, What::BrokerStarted);
         Tale {
